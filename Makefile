@@ -1,0 +1,32 @@
+# `make run` trains the email-urgency model on the shipped data; `make test` runs the fast suite.
+# Both set up .venv first, whatever is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test slow-test lint install clean
+
+run: $(STAMP)
+	$(BIN)/nlp-transfer run email-urgency --output-dir outputs/email-urgency --overwrite
+
+test: $(STAMP)
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+slow-test: $(STAMP)
+	$(BIN)/pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs build *.egg-info

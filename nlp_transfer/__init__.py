@@ -1,0 +1,1 @@
+"""Text: vocabularies, word vectors, recurrent models and mail for staged transfer learning."""

@@ -1,0 +1,1 @@
+"""Recipes: one runnable file per task, with small real data sets."""

@@ -1,0 +1,1 @@
+"""Stages over a model whose layers are ordered from general to specific."""

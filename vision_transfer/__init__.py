@@ -1,0 +1,1 @@
+"""Images: backbones, heads and pretext tasks for staged transfer learning."""
