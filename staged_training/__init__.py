@@ -1,1 +1,25 @@
 """Stages over a model whose layers are ordered from general to specific."""
+
+from staged_training.errors import InputError
+from staged_training.freezing import (
+    GradualUnfreezingCallback,
+    LayerFreezingCallback,
+    freeze,
+    unfreeze,
+)
+from staged_training.layer_groups import LayerGroup, layer_groups
+from staged_training.stages import Stage
+from staged_training.trainer import StagedTrainer, StageResult
+
+__all__ = [
+    "GradualUnfreezingCallback",
+    "InputError",
+    "LayerFreezingCallback",
+    "LayerGroup",
+    "Stage",
+    "StageResult",
+    "StagedTrainer",
+    "freeze",
+    "layer_groups",
+    "unfreeze",
+]

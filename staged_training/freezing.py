@@ -1,0 +1,167 @@
+"""Freezing that really freezes: no gradient, no moving BatchNorm statistics, no dropout.
+
+`requires_grad=False` alone leaves a frozen layer in training mode, since `Trainer` calls
+`model.train()` before each step: BatchNorm goes on to update its statistics and dropout goes on to
+drop. Here a frozen layer also stays in evaluation mode, whatever its model is told.
+"""
+
+from types import MethodType
+from typing import Any
+
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from staged_training.errors import InputError
+from staged_training.layer_groups import layer_groups, select_parameters
+from staged_training.layerwise_rates import layerwise_rates, split_by_layer
+
+
+def freeze(model: nn.Module, selector: str = "backbone") -> None:
+    """Freeze the selected layers of a model; see `select_parameters` for the selectors.
+
+    Their parameters get no gradient. A layer group of which nothing is trained any more, and a
+    layer in it that has lost its last trained parameter, computes as in evaluation from now on,
+    also in `model.train()`: its buffers do not change and it drops nothing.
+
+    Raises:
+        InputError: The selector matches nothing.
+    """
+    _set_trained(model, selector, trained=False)
+
+
+def unfreeze(model: nn.Module, selector: str = "all") -> None:
+    """Undo `freeze` for the selected layers.
+
+    Raises:
+        InputError: The selector matches nothing.
+    """
+    _set_trained(model, selector, trained=True)
+
+
+def train_only(model: nn.Module, selector: str) -> None:
+    """Freeze all but the selected layers.
+
+    Raises:
+        InputError: The selector matches nothing; the model is left as it was.
+    """
+    select_parameters(model, selector)
+    freeze(model, "all")
+    unfreeze(model, selector)
+
+
+def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that stay in evaluation mode, by their names in the model."""
+    frozen: dict[str, nn.Module] = {}
+    for group in layer_groups(model):
+        group_is_frozen = not any(p.requires_grad for p in group.parameters.values())
+        for name, module in group.modules.items():
+            parameters = list(module.parameters())
+            if group_is_frozen or (parameters and not any(p.requires_grad for p in parameters)):
+                frozen[name] = module
+    # A container of nothing but frozen layers may drop or normalise between them.
+    for name, module in reversed(list(model.named_modules())):
+        children = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
+        if children and all(child in frozen for child in children):
+            frozen[name] = module
+    return frozen
+
+
+def _set_trained(model: nn.Module, selector: str, *, trained: bool) -> None:
+    for parameter in select_parameters(model, selector).values():
+        parameter.requires_grad_(trained)
+        if not trained:
+            parameter.grad = None  # else the optimizer would step on it once more
+    frozen = frozen_modules(model)
+    for name, module in model.named_modules():
+        if name in frozen:
+            vars(module)["train"] = MethodType(_stay_in_evaluation, module)
+            module.eval()
+        elif vars(module).pop("train", None) is not None:
+            module.training = model.training
+
+
+def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:
+    """Stands in for `Module.train` of a frozen module, which `model.train()` calls in turn."""
+    return nn.Module.train(module, False)
+
+
+class LayerFreezingCallback(TrainerCallback):
+    """Freezes all but a selection of layers, under the plain `transformers.Trainer` too.
+
+    Pass it when the `Trainer` is made: then the frozen layers never enter the optimizer.
+
+    Args:
+        train: Selector of the layers to train; all others are frozen.
+
+    Example:
+        >>> trainer = Trainer(model, args, callbacks=[LayerFreezingCallback(train="head")], ...)
+    """
+
+    def __init__(self, train: str = "head") -> None:
+        self.train = train
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Freeze before the optimizer is made, so that it holds no frozen parameter."""
+        train_only(kwargs["model"], self.train)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Freeze again: the callback may have been added late, or the model changed since."""
+        train_only(kwargs["model"], self.train)
+
+
+class GradualUnfreezingCallback(TrainerCallback):
+    """Trains the head first, then unfreezes one more layer group per epoch, from the top down.
+
+    Gradual unfreezing is due to Howard and Ruder (ULMFiT, ACL 2018), as are the rates: a group has
+    `layer_decay` times the learning rate of the group above it, in an optimizer group of its own,
+    from which `layer_decay=1` removes the difference. Works under the plain `Trainer`, and resumes
+    from its checkpoints. Pass it when the `Trainer` is made.
+
+    Args:
+        layer_decay: Ratio of the learning rates of neighbouring groups, in (0, 1].
+        epochs_per_group: Whole epochs that pass before one more group is unfrozen.
+
+    Raises:
+        InputError: An argument is out of range.
+
+    Example:
+        >>> trainer = Trainer(model, args, callbacks=[GradualUnfreezingCallback()], ...)
+    """
+
+    def __init__(self, layer_decay: float = 1 / 2.6, epochs_per_group: int = 1) -> None:
+        if not 0 < layer_decay <= 1:
+            raise InputError(f"layer_decay is {layer_decay}; it must lie in (0, 1].")
+        if epochs_per_group < 1:
+            raise InputError(f"epochs_per_group is {epochs_per_group}; it must be at least 1.")
+        self.layer_decay = layer_decay
+        self.epochs_per_group = epochs_per_group
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Unfreeze all, so that the optimizer which is about to be made knows every parameter."""
+        unfreeze(kwargs["model"], "all")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Give each layer group its own rate, and take back what is not trained yet."""
+        model = kwargs["model"]
+        rates = layerwise_rates(model, args.learning_rate, self.layer_decay)
+        split_by_layer(kwargs["optimizer"], kwargs["lr_scheduler"], model, rates)
+        self._unfreeze_for(model, int(state.epoch or 0))
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Unfreeze the groups whose turn has come."""
+        self._unfreeze_for(kwargs["model"], round(state.epoch or 0))
+
+    def _unfreeze_for(self, model: nn.Module, epoch: int) -> None:
+        groups = layer_groups(model)
+        trained = groups[-(1 + epoch // self.epochs_per_group) :]
+        train_only(model, ", ".join(group.name for group in trained))

@@ -1,0 +1,56 @@
+"""One progress bar over all stages of a `StagedTrainer`."""
+
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+if TYPE_CHECKING:
+    from staged_training.trainer import StagedTrainer
+
+
+class StageProgress(TrainerCallback):
+    """A progress bar that counts steps over all stages and shows the newest validation score."""
+
+    def __init__(self, trainer: "StagedTrainer") -> None:
+        self.trainer = trainer
+        accumulation = trainer.args.gradient_accumulation_steps
+        self.steps_per_epoch = -(-len(trainer.get_train_dataloader()) // accumulation)
+        self.before = 0  # steps of the stages that are over
+
+    def __enter__(self) -> "StageProgress":
+        self.trainer.add_callback(self)
+        hidden = self.trainer.args.disable_tqdm or not self.trainer.is_world_process_zero()
+        total = self.steps_per_epoch * sum(stage.epochs for stage in self.trainer.stages)
+        self.bar = tqdm(total=total, unit="step", disable=hidden, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+        self.trainer.remove_callback(self)
+
+    def end_stage(self) -> None:
+        """Move on to where the next stage begins, also if this one ended early."""
+        stages = self.trainer.stages[: len(self.trainer.results)]
+        self.before = self.steps_per_epoch * sum(stage.epochs for stage in stages)
+        self._move_to(self.before)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move on by one step."""
+        self._move_to(self.before + state.global_step)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show the score that decides which epoch is best."""
+        name = f"eval_{(args.metric_for_best_model or 'loss').removeprefix('eval_')}"
+        score = kwargs["metrics"].get(name)
+        self.bar.set_postfix_str(f"{name.removeprefix('eval_')} {score:.3f}")
+
+    def _move_to(self, step: int) -> None:
+        number = len(self.trainer.results)
+        if number < len(self.trainer.stages):
+            self.bar.set_description(self.trainer.stages[number].name, refresh=False)
+        self.bar.update(step - self.bar.n)

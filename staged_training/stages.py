@@ -1,0 +1,100 @@
+"""Stages: what is trained, for how long and how fast; and the order that keeps a base intact."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from staged_training.errors import InputError
+from staged_training.layer_groups import select_parameters
+
+_NAME = re.compile(r"[\w-]+( [\w-]+)*")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a transfer: a selection of layers that is trained while all others are frozen.
+
+    Attributes:
+        name: What the stage is called in logs, reports and folders; a plain word or two.
+        train: Selector of the layers to train, as for `select_parameters`.
+        epochs: Epochs at the most.
+        learning_rate: Peak rate of the top layers that are trained.
+        layer_decay: Each layer group below has this times the rate of the one above.
+        patience: Epochs without a better validation score after which the stage ends; `None` for
+            never.
+
+    Raises:
+        InputError: A value is out of range.
+
+    Example:
+        >>> stages = [
+        ...     Stage("head", train="head", epochs=5, learning_rate=1e-3),
+        ...     Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4),
+        ... ]
+    """
+
+    name: str
+    train: str
+    epochs: int
+    learning_rate: float
+    layer_decay: float = 1.0
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        requirements = {
+            "name must be words of letters, digits, '-' and '_'": _NAME.fullmatch(self.name),
+            "epochs must be at least 1": self.epochs >= 1,
+            "learning_rate must be a positive number": 0 < self.learning_rate < math.inf,
+            "layer_decay must lie in (0, 1]": 0 < self.layer_decay <= 1,
+            "patience must be at least 1, or None": self.patience is None or self.patience >= 1,
+        }
+        for requirement, holds in requirements.items():
+            if not holds:
+                value = getattr(self, requirement.split()[0])
+                raise InputError(f"Stage {self.name!r}: {requirement}, but it is {value!r}.")
+
+
+def check_stages(
+    model: nn.Module,
+    stages: Sequence[Stage],
+    pretrained: str = "backbone",
+    *,
+    allow_joint_training: bool = False,
+) -> None:
+    """Refuse stages that train pretrained layers before the new ones were tuned on them frozen.
+
+    New layers start out random. The gradients that they send down at first are noise, and they
+    would undo in a few steps what the pretrained layers know.
+
+    Args:
+        model: The model that the stages will train.
+        stages: The stages, in order.
+        pretrained: Selector of the layers that carry pretrained weights; all others are new.
+        allow_joint_training: Accept pretrained layers that train together with new ones.
+
+    Raises:
+        InputError: There are no stages, two have the same name, a selector matches nothing, or
+            pretrained layers would be trained before all new ones had a stage of their own.
+    """
+    if not stages:
+        raise InputError("The list of stages is empty: give at least one Stage.")
+    names = [stage.name for stage in stages]
+    if len(set(names)) < len(names):
+        raise InputError(f"Two stages have the same name: {names}. Rename one.")
+    base = set(select_parameters(model, pretrained))
+    new = {name for name, _ in model.named_parameters()} - base
+    for stage in stages:
+        trained = set(select_parameters(model, stage.train))
+        if trained & base and new and not allow_joint_training:
+            example = next(name for name in trained if name in base)
+            raise InputError(
+                f"Stage {stage.name!r} trains pretrained layers (such as {example}) before the new "
+                f"layers were tuned on them frozen. New layers start out random, and their first "
+                f"gradients would wreck the pretrained ones. Put a stage before it that trains all "
+                f"new layers and nothing else, such as Stage('head', train='head', ...), or pass "
+                f"allow_joint_training=True to do it all the same."
+            )
+        new -= trained

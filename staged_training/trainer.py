@@ -1,0 +1,271 @@
+"""`StagedTrainer`: a `transformers.Trainer` that runs a list of stages, one after the other."""
+
+import copy
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
+
+from staged_training.errors import InputError
+from staged_training.files import written_whole
+from staged_training.freezing import train_only
+from staged_training.layer_groups import layer_groups
+from staged_training.layerwise_rates import group_by_layer, layerwise_rates
+from staged_training.progress import StageProgress
+from staged_training.stages import Stage, check_stages
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage.
+
+    Attributes:
+        name: The name of the stage.
+        epochs: Epochs that ran.
+        best_epoch: The epoch whose weights were kept, counted from 1.
+        best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
+        trainable_parameters: How many numbers were trained.
+        trained: The layer groups that were trained, at least in part.
+        frozen: The layer groups that were not.
+        seconds: How long it took; of a resumed stage, since it was resumed.
+    """
+
+    name: str
+    epochs: int
+    best_epoch: int
+    best_score: float | None
+    trainable_parameters: int
+    trained: list[str]
+    frozen: list[str]
+    seconds: float
+
+
+class StagedTrainer(Trainer):
+    """Trains a model in stages; in each, only the layers that the stage selects.
+
+    Each stage has a fresh optimizer and schedule and starts from the best epoch of the one before
+    it (by `metric_for_best_model` on the evaluation data; from the last epoch without such data).
+    There is one progress bar and one log over all stages: the entries of `state.log_history` carry
+    the name of their stage, and `epoch` and `step` run on.
+
+    After each epoch a checkpoint is written to `args.output_dir`/stages, so that a run that was
+    killed goes on with `train(resume_from_checkpoint=True)` and ends with the weights that it would
+    have ended with.
+
+    Args:
+        model: A model with a head on a base, as `layer_groups` finds them.
+        args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
+            and save come from the stages; all else holds in every stage.
+        stages: The stages, in order.
+        pretrained: Selector of the layers that carry pretrained weights.
+        allow_joint_training: Let pretrained layers train together with new ones that were not
+            tuned before. See `check_stages` for why not to.
+        **kwargs: All that `transformers.Trainer` takes besides.
+
+    Raises:
+        InputError: The stages cannot be used with this model; see `check_stages`.
+
+    Example:
+        >>> trainer = StagedTrainer(
+        ...     model,
+        ...     TrainingArguments("out", metric_for_best_model="accuracy"),
+        ...     stages=[
+        ...         Stage("head", train="head", epochs=5, learning_rate=1e-3),
+        ...         Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4),
+        ...     ],
+        ...     train_dataset=train, eval_dataset=validation, compute_metrics=accuracy,
+        ... )
+        >>> trainer.train()
+    """
+
+    model: torch.nn.Module
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        args: TrainingArguments,
+        stages: Sequence[Stage],
+        *,
+        pretrained: str = "backbone",
+        allow_joint_training: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        check_stages(model, stages, pretrained, allow_joint_training=allow_joint_training)
+        self.stages = list(stages)
+        self.results: list[StageResult] = []
+        self._stage = self.stages[0]
+        evaluates = kwargs.get("eval_dataset") is not None
+        super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
+        self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
+        self._folder = Path(self.args.output_dir or ".") / "stages"
+
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> TrainOutput:
+        """Run the stages.
+
+        Args:
+            resume_from_checkpoint: Go on where an earlier run with the same output folder stopped.
+            trial: As for `Trainer.train`.
+            ignore_keys_for_eval: As for `Trainer.train`.
+
+        Returns:
+            The steps of all stages, and the training loss and metrics of the last.
+
+        Raises:
+            InputError: The output folder holds a run that was cut off, and it is not to be resumed.
+        """
+        if not resume_from_checkpoint:
+            self._start_afresh()
+        output_dir = self.args.output_dir
+        self.results = []
+        log: list[dict[str, Any]] = []
+        with StageProgress(self) as progress:
+            for stage in self.stages:
+                steps, epochs = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0)
+                result, stage_log = self._finish_stage(stage, trial, ignore_keys_for_eval)
+                self.results.append(result)
+                for entry in stage_log:
+                    entry |= {"step": entry["step"] + steps, "epoch": entry["epoch"] + epochs}
+                    log.append({"stage": stage.name, **entry})
+                progress.end_stage()
+        self.args.output_dir = output_dir
+        self.state.log_history = log
+        return TrainOutput(log[-1]["step"], log[-1]["train_loss"], log[-1])
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer of the stage at hand, with a rate for each layer group."""
+        optimizer = super().create_optimizer(model)
+        if self._stage.layer_decay != 1:
+            rates = layerwise_rates(self.model, self.args.learning_rate, self._stage.layer_decay)
+            group_by_layer(optimizer, self.model, rates)
+        return optimizer
+
+    def _start_afresh(self) -> None:
+        """Remove what an earlier, complete run left; refuse to remove what can be resumed."""
+        if self._folder.exists():
+            if not self._finished_folder(self.stages[-1]).exists():
+                raise InputError(
+                    f"{self._folder} holds a run that was cut off. Go on with it by "
+                    "train(resume_from_checkpoint=True), or delete that folder."
+                )
+            if self.is_world_process_zero():
+                shutil.rmtree(self._folder)
+        self.accelerator.wait_for_everyone()
+
+    def _finished_folder(self, stage: Stage) -> Path:
+        return self._folder / stage.name.replace(" ", "-") / "finished"
+
+    def _finish_stage(
+        self, stage: Stage, *train_arguments: Any
+    ) -> tuple[StageResult, list[dict[str, Any]]]:
+        """Bring the model to the end of a stage, by training or from disk; its result and log."""
+        finished = self._finished_folder(stage)
+        if not finished.exists():
+            result = self._run_stage(stage, finished.parent, *train_arguments)
+            if self.is_world_process_zero():
+                with written_whole(finished) as folder:
+                    folder.mkdir()
+                    save_model(self.model, str(folder / "model.safetensors"))
+                    record = {"result": asdict(result), "log": self.state.log_history}
+                    (folder / "stage.json").write_text(json.dumps(record))
+                for checkpoint in finished.parent.glob("checkpoint-*"):
+                    shutil.rmtree(checkpoint)
+            self.accelerator.wait_for_everyone()
+            return result, self.state.log_history
+        load_model(self.model, finished / "model.safetensors", device=str(self.args.device))
+        record = json.loads((finished / "stage.json").read_text())
+        return StageResult(**record["result"]), record["log"]
+
+    def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
+        """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
+        start = time.perf_counter()
+        checkpoint = _newest_whole_checkpoint(folder)
+        self._stage = stage
+        self.args.output_dir = str(folder)
+        self.args.learning_rate = stage.learning_rate
+        self.args.num_train_epochs = _epochs_to_run(stage, checkpoint)
+        # The same randomness in a stage, whether or not the stages before it ran in this process.
+        set_seed(self.args.seed + self.stages.index(stage))
+        train_only(self.model, stage.train)
+        self.optimizer = self.lr_scheduler = None
+        self.model_wrapped = self.model  # what is distributed are the parameters now trained
+        if stage.patience and self.args.load_best_model_at_end:
+            self.add_callback(EarlyStoppingCallback(stage.patience))
+        super().train(str(checkpoint) if checkpoint else None, *train_arguments)
+        self.remove_callback(EarlyStoppingCallback)
+
+        groups = layer_groups(self.model)
+        trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
+        epochs = round(self.state.epoch or 0)
+        steps_per_epoch = self.state.global_step // epochs
+        best_step = self.state.best_global_step or self.state.global_step
+        return StageResult(
+            name=stage.name,
+            epochs=epochs,
+            best_epoch=best_step // steps_per_epoch,
+            best_score=self.state.best_metric,
+            trainable_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            trained=trained,
+            frozen=[group.name for group in groups if group.name not in trained],
+            seconds=time.perf_counter() - start,
+        )
+
+
+def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:
+    """The arguments with what stages need: a log, an evaluation and a checkpoint per epoch."""
+    args = copy.copy(args)
+    args.logging_strategy = IntervalStrategy.EPOCH
+    args.save_strategy = SaveStrategy.EPOCH
+    args.save_total_limit = 1  # beside the best
+    args.restore_callback_states_from_checkpoint = True  # how much patience is left
+    if evaluates:
+        args.eval_strategy = IntervalStrategy.EPOCH
+        args.load_best_model_at_end = True
+        args.metric_for_best_model = args.metric_for_best_model or "loss"
+        if args.greater_is_better is None:
+            args.greater_is_better = not args.metric_for_best_model.endswith("loss")
+    return args
+
+
+def _newest_whole_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was written to its end: `Trainer` writes its state file last."""
+    checkpoints = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1])
+    )
+    for checkpoint in reversed(checkpoints):
+        try:
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
+        except (OSError, json.JSONDecodeError):
+            continue
+        return checkpoint
+    return None
+
+
+def _epochs_to_run(stage: Stage, checkpoint: Path | None) -> int:
+    """The epochs of a stage, or those it had if it was cut off just after its patience ran out."""
+    if checkpoint:
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        control = state.stateful_callbacks["TrainerControl"]
+        if control["args"]["should_training_stop"]:
+            return round(state.epoch or 0)
+    return stage.epochs

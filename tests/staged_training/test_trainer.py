@@ -1,0 +1,199 @@
+"""`StagedTrainer`: stages in order, the best epoch of each, and runs that survive a kill."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer, TrainerCallback
+
+from staged_training import InputError, Stage, StagedTrainer
+from tests.staged_training.conftest import ConvNet, collate
+
+STAGES = [
+    Stage("head", train="head", epochs=3, learning_rate=0.05),
+    Stage("top blocks", train="blocks.1, head", epochs=2, learning_rate=0.01, layer_decay=0.5),
+]
+
+
+def accuracy(prediction):
+    return {
+        "accuracy": float((np.argmax(prediction.predictions, -1) == prediction.label_ids).mean())
+    }
+
+
+def staged(model, args, data, stages=STAGES, **options):
+    return StagedTrainer(model, args, stages, train_dataset=data, data_collator=collate, **options)
+
+
+def new_model():
+    torch.manual_seed(0)
+    return ConvNet()
+
+
+def test_each_stage_changes_its_layers_and_no_others(arguments, images):
+    before, after = new_model().state_dict(), new_model()
+    trainer = staged(after, arguments(), images)
+    trainer.train()
+    changed = {name for name, t in after.state_dict().items() if not torch.equal(t, before[name])}
+    assert {name.rsplit(".", 1)[0] for name in changed} == {"blocks.1.0", "blocks.1.1", "head"}
+    assert [result.trained for result in trainer.results] == [["head"], ["blocks.1", "head"]]
+    assert trainer.results[0].frozen == ["stem", "norm", "blocks.0", "blocks.1"]
+    assert trainer.results[0].trainable_parameters == 18
+
+
+def test_the_log_runs_on_over_the_stages(arguments, images):
+    trainer = staged(new_model(), arguments(), images, eval_dataset=images)
+    trainer.train()
+    losses = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert [(e["stage"], e["epoch"], e["step"]) for e in losses] == [
+        ("head", 1, 3),
+        ("head", 2, 6),
+        ("head", 3, 9),
+        ("top blocks", 4, 12),
+        ("top blocks", 5, 15),
+    ]
+
+
+def test_each_stage_ends_with_its_best_epoch(arguments, images):
+    args = arguments(metric_for_best_model="accuracy")
+    trainer = staged(new_model(), args, images, eval_dataset=images, compute_metrics=accuracy)
+    trainer.train()
+    for result in trainer.results:
+        scores = [
+            entry["eval_accuracy"]
+            for entry in trainer.state.log_history
+            if entry["stage"] == result.name and "eval_accuracy" in entry
+        ]
+        assert result.best_score == max(scores)
+        assert result.best_epoch == 1 + scores.index(max(scores))
+    assert trainer.evaluate()["eval_accuracy"] == trainer.results[-1].best_score
+
+
+def test_a_stage_ends_when_its_patience_does(arguments, images):
+    stages = [
+        Stage("head", train="head", epochs=50, learning_rate=1e-9, patience=2),
+        Stage("top", train="all", epochs=1, learning_rate=1e-3),
+    ]
+    args = arguments(metric_for_best_model="accuracy")
+    trainer = staged(
+        new_model(), args, images, stages, eval_dataset=images, compute_metrics=accuracy
+    )
+    trainer.train()
+    assert [(r.epochs, r.best_epoch) for r in trainer.results] == [(3, 1), (1, 1)]
+
+
+def test_rates_fall_from_layer_to_layer(arguments, images):
+    class Rates(TrainerCallback):
+        def on_train_begin(self, args, state, control, optimizer, **kwargs):
+            self.last = {g.get("layer_group"): g["lr"] for g in optimizer.param_groups}
+
+    rates = Rates()
+    staged(new_model(), arguments(), images, callbacks=[rates]).train()
+    assert rates.last == pytest.approx({"blocks.1": 0.005, "head": 0.01})
+
+
+def test_one_stage_on_the_head_is_what_the_plain_trainer_does(arguments, images):
+    """Staging adds nothing of its own: with all layers trained the weights are Trainer's."""
+    staged_model, plain_model = new_model(), new_model()
+    stage = Stage("all", train="all", epochs=2, learning_rate=0.05)
+    staged(staged_model, arguments(), images, [stage], allow_joint_training=True).train()
+    Trainer(plain_model, arguments(), train_dataset=images, data_collator=collate).train()
+    for name, tensor in plain_model.state_dict().items():
+        assert torch.equal(tensor, staged_model.state_dict()[name]), name
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL inside one process; the recipe's test sends the real one."""
+
+
+class KillAfter(TrainerCallback):
+    def __init__(self, steps):
+        self.left = steps
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 10, 13])
+def test_a_run_that_was_cut_off_resumes_bit_identical(arguments, images, steps):
+    def run(model, *callbacks, resume=False):
+        args = arguments(metric_for_best_model="accuracy")
+        options = {"eval_dataset": images, "compute_metrics": accuracy}
+        trainer = staged(model, args, images, callbacks=list(callbacks), **options)
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = run(new_model())
+    with pytest.raises(Killed):
+        run(new_model(), KillAfter(steps))
+    counter = KillAfter(1000)
+    resumed = run(new_model(), counter, resume=True)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+    assert 1000 - counter.left <= 15 - steps + 3  # at most one epoch of 3 steps is done twice
+    assert [r.best_epoch for r in whole.results] == [r.best_epoch for r in resumed.results]
+    epochs = [[e["epoch"] for e in t.state.log_history] for t in (whole, resumed)]
+    assert epochs[0] == epochs[1]
+
+
+def test_a_checkpoint_that_was_half_written_is_passed_over(arguments, images, tmp_path):
+    whole = staged(new_model(), arguments(), images)
+    whole.train()
+    with pytest.raises(Killed):
+        staged(new_model(), arguments(), images, callbacks=[KillAfter(7)]).train()
+    half = tmp_path / "out" / "stages" / "head" / "checkpoint-9"
+    half.mkdir()
+    (half / "trainer_state.json").write_text('{"epoch": 3.0, "glob')
+    resumed = staged(new_model(), arguments(), images)
+    resumed.train(resume_from_checkpoint=True)
+    assert torch.equal(whole.model.head.weight, resumed.model.head.weight)
+
+
+def test_a_stage_whose_patience_ran_out_before_the_kill_is_not_prolonged(arguments, images):
+    stages = [Stage("head", train="head", epochs=9, learning_rate=1e-9, patience=1)]
+    args = {"metric_for_best_model": "accuracy"}
+    options = {"eval_dataset": images, "compute_metrics": accuracy}
+
+    class KillAtTheEnd(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            raise Killed
+
+    with pytest.raises(Killed):
+        staged(
+            new_model(), arguments(**args), images, stages, callbacks=[KillAtTheEnd()], **options
+        ).train()
+    trainer = staged(new_model(), arguments(**args), images, stages, **options)
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.results[0].epochs == 2
+
+
+def test_a_run_that_was_cut_off_is_not_overwritten(arguments, images):
+    with pytest.raises(Killed):
+        staged(new_model(), arguments(), images, callbacks=[KillAfter(4)]).train()
+    with pytest.raises(InputError, match="holds a run that was cut off"):
+        staged(new_model(), arguments(), images).train()
+
+
+def test_what_is_kept_of_a_stage_is_its_weights_and_its_log(arguments, images, tmp_path):
+    trainer = staged(new_model(), arguments(), images)
+    trainer.train()
+    stages = tmp_path / "out" / "stages"
+    files = sorted(str(f.relative_to(stages)) for f in stages.rglob("*") if f.is_file())
+    assert files == [
+        f"{stage}/finished/{file}"
+        for stage in ("head", "top-blocks")
+        for file in ("model.safetensors", "stage.json")
+    ]
+    last = load_file(stages / "top-blocks" / "finished" / "model.safetensors")
+    assert torch.equal(last["head.weight"], trainer.model.head.weight)
+    assert json.loads((stages / "head/finished/stage.json").read_text())["result"]["epochs"] == 3
+
+
+def test_an_order_of_stages_that_would_wreck_the_base_is_refused(arguments, images, tmp_path):
+    with pytest.raises(InputError, match="trains pretrained layers"):
+        staged(new_model(), arguments(), images, STAGES[1:])
+    assert not (tmp_path / "out").exists()
