@@ -1,0 +1,58 @@
+"""Configuration of the recurrent models."""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+@strict
+class RecurrentConfig(PreTrainedConfig):
+    """Configuration of `RecurrentModel` and of what is built on it.
+
+    Attributes:
+        vocab_size: Rows of the embedding, one for each word of the task vocabulary.
+        embedding_size: Width of the embedding; that of the word vectors it is aligned to.
+        hidden_size: Width of each recurrent layer, in each direction.
+        num_hidden_layers: How many recurrent layers are stacked.
+        cell: `gru` (Cho et al. 2014) or `lstm` (Hochreiter and Schmidhuber 1997).
+        bidirectional: Whether each layer also reads from the end (Schuster and Paliwal 1997).
+        pooling: What is taken over the real tokens and concatenated to the features of the text, of
+            `mean`, `max` and `last` (the state after the last token; of the backward direction,
+            after the first). All three are the concat pooling of ULMFiT (Howard and Ruder 2018).
+        embedding_dropout: Share of the embedding that is dropped in training.
+        hidden_dropout: Share of each recurrent layer's input that is dropped, but for the first.
+        classifier_dropout: Share of the features that is dropped before the head.
+        pad_token_id: Row of the embedding that is zero and stays so.
+    """
+
+    model_type = "recurrent"
+
+    vocab_size: int = 20_000
+    embedding_size: int = 50
+    hidden_size: int = 64
+    num_hidden_layers: int = 1
+    cell: Literal["gru", "lstm"] = "gru"
+    bidirectional: bool = True
+    pooling: list[str] | tuple[str, ...] = ("mean", "max", "last")
+    embedding_dropout: float = 0.2
+    hidden_dropout: float = 0.2
+    classifier_dropout: float = 0.3
+    pad_token_id: int | None = 0
+
+    def __post_init__(self, **kwargs: object) -> None:
+        self.pooling = list(self.pooling)
+        super().__post_init__(**kwargs)
+
+    def validate_pooling(self) -> None:
+        """Refuse a kind of pooling that does not exist."""
+        known = ("mean", "max", "last")
+        if not self.pooling or any(kind not in known for kind in self.pooling):
+            raise ValueError(
+                f"pooling is {self.pooling}; choose one or more of {', '.join(known)}."
+            )
+
+    @property
+    def feature_size(self) -> int:
+        """Width of the pooled features, which the head reads."""
+        return self.hidden_size * (2 if self.bidirectional else 1) * len(self.pooling)

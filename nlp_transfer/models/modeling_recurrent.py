@@ -1,0 +1,161 @@
+"""Recurrent models on a word embedding, as `transformers` models."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
+
+from .configuration_recurrent import RecurrentConfig
+
+
+class RecurrentPreTrainedModel(PreTrainedModel):
+    """What the recurrent models share: configuration, prefix and initial weights."""
+
+    config_class = RecurrentConfig
+    base_model_prefix = "recurrent"
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """PyTorch's own ranges for recurrent and linear layers; those of BERT are too narrow."""
+        if isinstance(module, nn.GRU | nn.LSTM | nn.Linear):
+            fan = module.in_features if isinstance(module, nn.Linear) else module.hidden_size
+            for parameter in module.parameters():
+                init.uniform_(parameter, -(fan**-0.5), fan**-0.5)
+        else:
+            super()._init_weights(module)
+
+
+class RecurrentModel(RecurrentPreTrainedModel):
+    """Embedding, recurrent layers, and pooling over the real tokens of each text."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        self.embedding: nn.Module = nn.Embedding(
+            config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id
+        )
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        cell = nn.LSTM if config.cell == "lstm" else nn.GRU
+        width = config.hidden_size * (2 if config.bidirectional else 1)
+        self.layers = nn.ModuleList(
+            cell(
+                config.embedding_size if depth == 0 else width,
+                config.hidden_size,
+                batch_first=True,
+                bidirectional=config.bidirectional,
+            )
+            for depth in range(config.num_hidden_layers)
+        )
+        self.hidden_dropout = nn.Dropout(config.hidden_dropout)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embedding."""
+        return self.embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the word embedding."""
+        self.embedding = value
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> BaseModelOutputWithPooling:
+        """Read texts.
+
+        Args:
+            input_ids: Word numbers, `int64 [batch, tokens]`, padded on the right.
+            attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`; by default all that
+                is not `pad_token_id` is real.
+
+        Returns:
+            `last_hidden_state`, `[batch, tokens, width]`, zero at padding, and `pooler_output`, the
+            features of each text, `[batch, config.feature_size]`: the bottleneck.
+        """
+        if attention_mask is None:
+            attention_mask = input_ids != self.config.pad_token_id
+        first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0
+        mask = attention_mask.bool() | first  # a text without words counts as one padding token
+        lengths = mask.sum(1).cpu()
+        states = self.embedding_dropout(self.embedding(input_ids))
+        for depth, layer in enumerate(self.layers):
+            if depth:
+                states = self.hidden_dropout(states)
+            packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
+            packed, last = layer(packed)
+            states, _ = pad_packed_sequence(
+                packed, batch_first=True, total_length=input_ids.shape[1]
+            )
+        last = last[0] if self.config.cell == "lstm" else last
+        pooled = self._pool(states, mask.unsqueeze(-1), last.transpose(0, 1).flatten(1))
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+
+    def _pool(self, states: torch.Tensor, mask: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Features of each text, `[batch, feature_size]`, from the states of its real tokens."""
+        kinds = {
+            "mean": lambda: states.sum(1) / mask.sum(1),  # the states of padding are zero
+            "max": lambda: states.masked_fill(~mask, -torch.inf).amax(1),
+            "last": lambda: last,
+        }
+        return torch.cat([kinds[kind]() for kind in self.config.pooling], dim=-1)
+
+
+class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
+    """A recurrent base with a linear head on its pooled features."""
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        self.recurrent = RecurrentModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.feature_size, cast(int, config.num_labels))
+        self.post_init()
+
+    def load_embedding(self, matrix: torch.Tensor) -> None:
+        """Set the word embedding to E_T, word vectors aligned to the task vocabulary.
+
+        Args:
+            matrix: `float32 [vocab_size, embedding_size]`, one row per word of the vocabulary.
+
+        Raises:
+            ValueError: The matrix has another shape.
+        """
+        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
+        if matrix.shape != weight.shape:
+            raise ValueError(
+                f"The word vectors are {tuple(matrix.shape)} and the embedding is "
+                f"{tuple(weight.shape)}: align the vectors to the tokenizer of this model."
+            )
+        with torch.no_grad():
+            weight.copy_(matrix)
+
+    def new_head(self, labels: Sequence[str]) -> None:
+        """Put a new, random head for other labels on the base."""
+        self.config.id2label = dict(enumerate(labels))
+        self.config.label2id = {label: index for index, label in enumerate(labels)}
+        device, dtype = self.classifier.weight.device, self.classifier.weight.dtype
+        self.classifier = nn.Linear(
+            self.config.feature_size, len(labels), device=device, dtype=dtype
+        )
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+    ) -> SequenceClassifierOutput:
+        """Classify texts.
+
+        Args:
+            input_ids: Word numbers, `int64 [batch, tokens]`, padded on the right.
+            attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`.
+            labels: Numbers of the true labels, `int64 [batch]`.
+
+        Returns:
+            `logits`, `[batch, num_labels]`, and with labels `loss`, their mean cross-entropy.
+        """
+        features = self.recurrent(input_ids, attention_mask).pooler_output
+        logits = self.classifier(self.dropout(features))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)

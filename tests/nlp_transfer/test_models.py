@@ -1,0 +1,93 @@
+"""Recurrent models: like any other model of `transformers`, and blind to padding."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, set_seed
+
+from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from staged_training import layer_groups
+
+IDS = torch.tensor([[5, 3, 9, 2, 7], [4, 8, 0, 0, 0], [6, 6, 2, 0, 0]])
+
+
+def model(**options):
+    set_seed(0)
+    config = RecurrentConfig(vocab_size=12, embedding_size=6, hidden_size=4, **options)
+    return RecurrentForSequenceClassification(config).eval()
+
+
+every_shape = pytest.mark.parametrize(
+    "options",
+    [
+        {"cell": "gru"},
+        {"cell": "lstm"},
+        {"cell": "lstm", "num_hidden_layers": 2},
+        {"cell": "gru", "bidirectional": False, "pooling": ["last"]},
+        {"cell": "gru", "pooling": ["mean", "max"]},
+    ],
+)
+
+
+@every_shape
+def test_padding_does_not_change_the_logits(options):
+    padded = model(**options)(IDS, (IDS != 0).long()).logits
+    for row, logits in zip(IDS, padded, strict=True):
+        alone = model(**options)(row[row != 0].unsqueeze(0)).logits[0]
+        torch.testing.assert_close(logits, alone, rtol=1e-5, atol=1e-6)
+
+
+@every_shape
+def test_a_saved_model_loads_through_the_auto_classes(options, tmp_path):
+    saved = model(**options)
+    saved.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert type(loaded) is RecurrentForSequenceClassification
+    assert torch.equal(loaded(IDS).logits, saved(IDS).logits)
+    base = AutoModel.from_pretrained(tmp_path)
+    assert torch.equal(base(IDS).pooler_output, saved.recurrent(IDS).pooler_output)
+    assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.config.to_dict()
+
+
+def test_pooled_features_are_the_mean_max_and_last_state_of_real_tokens():
+    output = model().recurrent(IDS)
+    states = output.last_hidden_state[1, :2]
+    mean, largest, last = output.pooler_output[1].chunk(3)
+    torch.testing.assert_close(mean, states.mean(0))
+    torch.testing.assert_close(largest, states.amax(0))
+    torch.testing.assert_close(last, torch.cat([states[-1, :4], states[0, 4:]]))
+
+
+def test_a_text_without_words_gets_finite_logits():
+    assert model()(torch.zeros(1, 3, dtype=torch.long)).logits.isfinite().all()
+
+
+def test_its_layers_are_groups_from_the_embedding_up():
+    groups = layer_groups(model(num_hidden_layers=2))
+    assert [group.name for group in groups] == ["embedding", "layers.0", "layers.1", "head"]
+    assert set(groups[0].modules) == {"recurrent.embedding", "recurrent.embedding_dropout"}
+
+
+def test_the_embedding_is_set_to_aligned_vectors():
+    classifier, matrix = model(), torch.randn(12, 6)
+    classifier.load_embedding(matrix)
+    assert torch.equal(classifier.get_input_embeddings().weight, matrix)
+    with pytest.raises(ValueError, match=r"vectors are \(12, 5\) and the embedding is \(12, 6\)"):
+        classifier.load_embedding(torch.randn(12, 5))
+
+
+def test_a_new_head_keeps_the_base_and_takes_new_labels(tmp_path):
+    classifier = model()
+    before = classifier.recurrent(IDS).pooler_output
+    classifier.new_head(["non-urgent", "urgent", "spam"])
+    assert torch.equal(classifier.recurrent(IDS).pooler_output, before)
+    assert classifier(IDS).logits.shape == (3, 3)
+    classifier.save_pretrained(tmp_path)
+    loaded = RecurrentForSequenceClassification.from_pretrained(tmp_path)
+    assert loaded.config.id2label == {0: "non-urgent", 1: "urgent", 2: "spam"}
+
+
+def test_an_unknown_cell_or_pooling_is_refused():
+    with pytest.raises(Exception, match="cell"):
+        RecurrentConfig(cell="rnn")
+    with pytest.raises(Exception, match="choose one or more of mean, max, last"):
+        RecurrentConfig(pooling=["median"])
