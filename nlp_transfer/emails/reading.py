@@ -1,0 +1,268 @@
+"""Mail and tables of texts to a `datasets.Dataset`."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nlp_transfer.emails import tables
+from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
+from nlp_transfer.emails.message import BrokenMessageError, parse_message
+from staged_training.errors import InputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+class Email(NamedTuple):
+    """One message: where it was found and what it says."""
+
+    input: str
+    subject: str
+    body: str
+
+
+class Skipped(NamedTuple):
+    """One message that could not be read, and why."""
+
+    input: str
+    reason: str
+
+
+class Reading(NamedTuple):
+    """What was read, and which messages had to be left out."""
+
+    dataset: "Dataset"
+    skipped: list[Skipped]
+
+
+def iter_emails(
+    source: str | PathLike[str], keep_quotes: bool = False
+) -> Iterator[Email | Skipped]:
+    """Yield the messages of `source` one by one; only one is held in memory.
+
+    Args:
+        source: a `.eml` file, an mbox, a Maildir, or a folder with `.eml` files at any depth.
+        keep_quotes: keep quoted replies and signatures in the bodies.
+
+    Raises:
+        InputError: `source` is missing, empty or no mail.
+    """
+    path = _existing(source)
+    if not is_mail(path):
+        raise _unknown(path)
+    for name, data in raw_messages(path):
+        if len(data) > MAX_BYTES:
+            yield Skipped(name, f"is larger than {MAX_BYTES // 2**20} MB")
+            continue
+        try:
+            yield Email(name, *parse_message(data, keep_quotes))
+        except BrokenMessageError as error:
+            yield Skipped(name, str(error))
+
+
+def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Reading:
+    """Return the messages of `source` as columns `input`, `subject`, `body`.
+
+    Args:
+        source: as for `iter_emails`, or a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`) with
+            columns `subject` and `body`, whose other columns are kept and whose cells are taken
+            as they are.
+        keep_quotes: keep quoted replies and signatures in the bodies.
+
+    Raises:
+        InputError: as `iter_emails`; a table that cannot be read or lacks a column; no message
+            that could be read.
+    """
+    path = _existing(source)
+    if _is_table(path):
+        table = tables.read_table(path, as_text=("subject", "body"))
+        texts = {name: tables.text_column(table, path, name) for name in ("subject", "body")}
+        filled = {name: [cell or "" for cell in cells] for name, cells in texts.items()}
+        return Reading(_dataset({"input": _row_names(path, table.num_rows), **filled}, table), [])
+    emails, skipped = _read_all(path, keep_quotes)
+    columns = {name: [getattr(email, name) for email in emails] for name in Email._fields}
+    return Reading(_dataset(columns), skipped)
+
+
+def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None = None) -> Reading:
+    """Return what is to be classified as columns `input` and `text`, in the order of `source`.
+
+    `input` names each text: `mail.eml`, `inbox.mbox#3` (the third message), `table.csv#12` (the
+    twelfth row below the header; blank lines do not count). `text` of a mail is its subject, a
+    line break and its body, without quoted replies and signature. All other columns of a table
+    are kept, save those named `input` or `text`.
+
+    Args:
+        source: as for `read_emails`.
+        text_columns: the columns of a table to be joined with a line break; by default `text`,
+            or else `subject` and `body`.
+
+    Raises:
+        InputError: as `read_emails`; a row without text.
+    """
+    path = _existing(source)
+    if _is_table(path):
+        return Reading(_texts_of_table(path, text_columns, label_column=None), [])
+    emails, skipped = _read_all(path, keep_quotes=False)
+    return Reading(_dataset(_mail_columns(emails)), skipped)
+
+
+def read_labelled_texts(
+    source: str | PathLike[str],
+    text_columns: Sequence[str] | None = None,
+    label_column: str = "label",
+) -> Reading:
+    """Return what is to be learnt from as columns `input`, `text` and `label`, checked.
+
+    Like `read_texts`, with `label` as text, whatever the column's type. A folder is read as
+    `FOLDER/<label>/*.eml`.
+
+    Args:
+        source: a table with a column of labels, or a folder with one sub-folder per label.
+        text_columns: as for `read_texts`.
+        label_column: the column of a table that holds the labels.
+
+    Raises:
+        InputError: as `read_texts`; a row without label, fewer than two labels, or a label that
+            occurs only once.
+    """
+    path = _existing(source)
+    if _is_table(path):
+        reading = Reading(_texts_of_table(path, text_columns, label_column), [])
+    elif path.is_dir() and not is_maildir(path):
+        emails, skipped = _read_all(path, keep_quotes=False)
+        labels = [_folder_label(path, email.input) for email in emails]
+        reading = Reading(_dataset({**_mail_columns(emails), "label": labels}), skipped)
+    else:
+        raise InputError(
+            f"{path}: holds no labels. Give a table with a column '{label_column}', or a folder "
+            "with one sub-folder of .eml files per label."
+        )
+    _check_labels(path, reading.dataset["input"], reading.dataset["label"])
+    return reading
+
+
+def _existing(source: str | PathLike[str]) -> Path:
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder. Check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty.")
+    return path
+
+
+def _is_table(path: Path) -> bool:
+    if path.suffix.lower() in tables.SUFFIXES and path.is_file():
+        return True
+    if not is_mail(path):
+        raise _unknown(path)
+    return False
+
+
+def _unknown(path: Path) -> InputError:
+    return InputError(
+        f"{path}: not a kind of file that can be read here. Give mail (.eml, .mbox, a Maildir or "
+        f"a folder of .eml files) or a table ({', '.join(tables.SUFFIXES)})."
+    )
+
+
+def _read_all(path: Path, keep_quotes: bool) -> tuple[list[Email], list[Skipped]]:
+    emails: list[Email] = []
+    skipped: list[Skipped] = []
+    for item in iter_emails(path, keep_quotes):
+        if isinstance(item, Email):
+            emails.append(item)
+        else:
+            skipped.append(item)
+    if skipped:
+        first = "; ".join(f"{item.input} {item.reason}" for item in skipped[:5])
+        more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
+        summary = f"{len(skipped)} of {len(emails) + len(skipped)} messages skipped: {first}{more}"
+        if not emails:
+            raise InputError(f"{path}: no message could be read. {summary}.")
+        logger.warning("%s: %s", path, summary)
+    return emails, skipped
+
+
+def _mail_columns(emails: list[Email]) -> dict[str, list[str]]:
+    return {
+        "input": [email.input for email in emails],
+        "text": [f"{email.subject}\n{email.body}".strip() for email in emails],
+    }
+
+
+def _folder_label(folder: Path, name: str) -> str:
+    label, _, file = name.partition("/")
+    if not file:
+        raise InputError(
+            f"{folder}: {name} lies in no sub-folder. Move each message into the sub-folder named "
+            "after its label."
+        )
+    return label
+
+
+def _texts_of_table(
+    path: Path, text_columns: Sequence[str] | None, label_column: str | None
+) -> "Dataset":
+    as_text = [*(text_columns or ("text", "subject", "body")), *filter(None, [label_column])]
+    table = tables.read_table(path, as_text)
+    if text_columns is None:
+        mail = {"subject", "body"} <= set(table.column_names)
+        text_columns = (
+            ("subject", "body") if mail and "text" not in table.column_names else ("text",)
+        )
+    cells = [tables.text_column(table, path, column) for column in text_columns]
+    columns = {
+        "input": _row_names(path, table.num_rows),
+        "text": ["\n".join(filter(None, row)) for row in zip(*cells, strict=True)],
+    }
+    _check_filled(path, columns["text"], f"text in {' and '.join(text_columns)}")
+    if label_column is not None:
+        labels = [cell or "" for cell in tables.text_column(table, path, label_column)]
+        _check_filled(path, labels, f"label in '{label_column}'")
+        columns["label"] = labels
+    return _dataset(columns, table)
+
+
+def _row_names(path: Path, rows: int) -> list[str]:
+    return [f"{path.name}#{row}" for row in range(1, rows + 1)]
+
+
+def _check_filled(path: Path, cells: list[str], what: str) -> None:
+    empty = [row for row, cell in enumerate(cells, start=1) if not cell.strip()]
+    if empty:
+        more = f", nor have {len(empty) - 1} more rows" if len(empty) > 1 else ""
+        raise InputError(f"{path}: row {empty[0]} has no {what}{more}. Fill or delete it.")
+
+
+def _check_labels(path: Path, inputs: Sequence[str], labels: Sequence[str]) -> None:
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise InputError(
+            f"{path}: every text has the label '{labels[0]}'. Give examples of at least two labels."
+        )
+    for place, label in zip(inputs, labels, strict=True):
+        if counts[label] == 1:
+            raise InputError(
+                f"{path}: the label '{label}' occurs only once ({place}). Correct it if it is a "
+                "misspelling, else give more examples of it."
+            )
+
+
+def _dataset(columns: dict[str, list[str]], table: "tables.pa.Table | None" = None) -> "Dataset":
+    """Return `columns` followed by those of `table` that have other names."""
+    import datasets  # takes a second
+
+    result = tables.pa.table(
+        {name: tables.pa.array(cells, "string") for name, cells in columns.items()}
+    )
+    if table is not None:
+        for name in table.column_names:
+            if name not in columns:
+                result = result.append_column(table.field(name), table[name])
+    return datasets.Dataset(result)

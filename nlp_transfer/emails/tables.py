@@ -1,0 +1,110 @@
+"""Tables of texts (CSV, TSV, JSON Lines, Parquet) as Arrow tables, each mistake by file and row."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from staged_training.errors import InputError
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+# One block holds any row that is worth reading; Arrow refuses a row longer than a block.
+_BLOCK_BYTES = 64 * 2**20
+
+
+def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
+    """Return the rows of `source`, at least one.
+
+    Args:
+        source: a file with one of `SUFFIXES`.
+        as_text: columns that are texts whatever they look like (a CSV tells no types: the
+            others become numbers, dates or truth values where all their cells look like them).
+
+    Raises:
+        InputError: the file cannot be read; the message names the line.
+    """
+    suffix = source.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            table = parquet.ParquetFile(source).read()
+        elif suffix == ".jsonl":
+            table = _read_json_lines(source)
+        else:
+            table = _read_delimited(source, "," if suffix == ".csv" else "\t", as_text)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
+            "Repair the file or export it anew."
+        ) from error
+    if len(set(table.column_names)) < table.num_columns:
+        raise InputError(f"{source}: two columns have the same name: {table.column_names}.")
+    if table.num_rows == 0:
+        raise InputError(f"{source}: has no rows.")
+    return table
+
+
+def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
+    """Return the cells of `column` as texts (numbers and truth values written out).
+
+    Raises:
+        InputError: no such column, or one whose cells are lists or records.
+    """
+    if column not in table.column_names:
+        raise InputError(
+            f"{source}: has no column '{column}'. Its columns are: {', '.join(table.column_names)}."
+        )
+    try:
+        return table[column].cast(pa.string()).to_pylist()
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{source}: column '{column}' holds {table[column].type}, not text."
+        ) from error
+
+
+def _read_delimited(source: Path, delimiter: str, as_text: Sequence[str]) -> pa.Table:
+    for _ in _lines(source):  # Arrow would not say which line is no UTF-8
+        pass
+    return csv.read_csv(
+        source,
+        # One thread, since only then do the errors name the row (the header is row 1).
+        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
+    )
+
+
+def _read_json_lines(source: Path) -> pa.Table:
+    rows = []
+    for number, line in _lines(source):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{source}: line {number} is not JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{source}: line {number} is not a JSON object. "
+                'Write each row as {"text": "...", "label": "..."}.'
+            )
+        rows.append(row)
+    columns = dict.fromkeys(key for row in rows for key in row)
+    try:
+        return pa.table({column: [row.get(column) for row in rows] for column in columns})
+    except UnicodeError as error:
+        raise InputError(f"{source}: a text holds half a surrogate pair ({error}).") from error
+
+
+def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    with source.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{source}: line {number} is not UTF-8 (byte {error.start + 1} of the line). "
+                    "Save the file as UTF-8."
+                ) from error
