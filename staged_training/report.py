@@ -1,0 +1,157 @@
+"""Reports: `report.md` with plots for people, `results.json` for programs."""
+
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from staged_training.trainer import StageResult
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
+
+
+@dataclass
+class Row:
+    """One model in the table of a report.
+
+    Attributes:
+        name: What the model is.
+        metrics: Its test metrics; the mean over `repeats`, if there are any.
+        std: The standard deviations of `metrics` over the folds; empty for a single fold.
+        seconds: Mean wall time of one training run.
+        trainable_parameters: Numbers that its last stage trained.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    std: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    trainable_parameters: int = 0
+
+
+def mean_row(name: str, runs_by_fold: Sequence[Sequence[Row]]) -> Row:
+    """The mean over folds of the means over seeds, and its standard deviation over folds.
+
+    Args:
+        name: The name of the row.
+        runs_by_fold: For each fold, a row for each seed.
+    """
+    runs = [run for fold in runs_by_fold for run in fold]
+    metrics, std = {}, {}
+    for metric in runs[0].metrics:
+        folds = [np.mean([run.metrics[metric] for run in fold]) for fold in runs_by_fold]
+        metrics[metric] = float(np.mean(folds))
+        if len(folds) > 1:
+            std[metric] = float(np.std(folds, ddof=1))
+    seconds = float(np.mean([run.seconds for run in runs]))
+    return Row(name, metrics, std, seconds, runs[-1].trainable_parameters)
+
+
+def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
+    """Write `results.json`: the rows, and the versions of what produced them."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    results = {
+        "recipe": recipe,
+        "seed": seed,
+        "rows": [asdict(row) for row in rows],
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table whose columns are also aligned for those who read the source."""
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "| " + " | ".join("-" * width for width in widths) + " |"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """The rows as a Markdown table.
+
+    Args:
+        rows: One for each model.
+        titles: What to call each metric that is shown, in order.
+    """
+    return markdown_table(
+        ["model", *titles.values(), "seconds", "trained parameters"],
+        [
+            [
+                row.name,
+                *(_with_std(row, metric) for metric in titles),
+                f"{row.seconds:.1f}",
+                f"{row.trainable_parameters:,}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _with_std(row: Row, metric: str) -> str:
+    spread = f" ± {row.std[metric]:.3f}" if metric in row.std else ""
+    return f"{row.metrics[metric]:.3f}{spread}"
+
+
+def stage_table(stages: Sequence[StageResult]) -> str:
+    """What each stage trained and left frozen, as a Markdown table."""
+    return markdown_table(
+        ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
+        [
+            [
+                stage.name,
+                ", ".join(stage.trained),
+                ", ".join(stage.frozen) or "nothing",
+                f"{stage.trainable_parameters:,}",
+                stage.epochs,
+                stage.best_epoch,
+                "" if stage.best_score is None else f"{stage.best_score:.3f}",
+                f"{stage.seconds:.1f}",
+            ]
+            for stage in stages
+        ],
+    )
+
+
+class Report:
+    """A Markdown page with pictures beside it, built section by section.
+
+    Args:
+        folder: Where `report.md` and its pictures go; it must exist.
+        title: The heading of the page.
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder = folder
+        self._parts = [f"# {title}"]
+        self._can_draw = importlib.util.find_spec("matplotlib") is not None
+
+    def section(self, heading: str, *paragraphs: str) -> None:
+        """Add a section of Markdown."""
+        self._parts += [f"## {heading}", *paragraphs]
+
+    def picture(self, name: str, description: str, draw: Callable[[Path], None]) -> None:
+        """Add a picture that `draw` writes to the path it is given; needs the extra `plots`."""
+        if self._can_draw:
+            draw(self.folder / f"{name}.png")
+            self._parts.append(f"![{description}]({name}.png)")
+        else:
+            self._parts.append(
+                f"*Not drawn: {description}. Install the plots with "
+                "`pip install 'nlp-transfer[plots]'`.*"
+            )
+
+    def write(self) -> Path:
+        """Write the page and return its path."""
+        path = self.folder / "report.md"
+        path.write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
+        return path

@@ -1,0 +1,85 @@
+"""Rare classes: weights in the loss, scores, and the shift that makes the decision."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from staged_training.class_balance import (
+    best_bias,
+    class_weights,
+    scores_on,
+    softmax,
+    weighted_loss,
+)
+
+LABELS = np.array([0] * 9 + [1])
+
+
+def test_balanced_weights_give_every_class_the_same_say():
+    weights = class_weights(LABELS, 2)
+    assert weights[0] * 9 == pytest.approx(weights[1] * 1)
+    assert weights[LABELS].mean() == pytest.approx(1)
+
+
+def test_power_zero_weights_nothing_and_a_half_lies_between():
+    assert class_weights(LABELS, 2, power=0) == pytest.approx([1, 1])
+    none, half, full = (class_weights(LABELS, 2, power=p)[1] for p in (0, 0.5, 1))
+    assert none < half < full
+
+
+def test_a_class_without_examples_has_no_weight():
+    assert class_weights(LABELS, 3)[2] == 0
+
+
+def test_the_weighted_loss_does_not_depend_on_how_examples_fall_into_batches():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(10, 2), torch.tensor(LABELS)
+    loss = weighted_loss(class_weights(LABELS, 2))
+    whole = loss({"logits": logits}, labels)
+    halves = [loss({"logits": logits[part]}, labels[part]) for part in (slice(5), slice(5, None))]
+    torch.testing.assert_close(whole, sum(halves) / 2)
+    torch.testing.assert_close(whole, loss({"logits": logits}, labels, num_items_in_batch=10))
+
+
+def test_scores_of_a_perfect_and_of_a_blind_model():
+    perfect = np.eye(2)[LABELS]
+    assert scores_on(LABELS, perfect, positive=1) == {
+        "average_precision": 1,
+        "macro_f1": 1,
+        "accuracy": 1,
+    }
+    blind = np.tile([0.9, 0.1], (10, 1))
+    scores = scores_on(LABELS, blind, positive=1)
+    assert scores["average_precision"] == pytest.approx(0.1)
+    assert scores["accuracy"] == 0.9
+    assert scores["macro_f1"] == pytest.approx(f1_score(LABELS, [0] * 10, average="macro"))
+
+
+logits_and_labels = st.lists(
+    st.tuples(st.tuples(*[st.floats(-5, 5, width=16)] * 3), st.integers(0, 2)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(logits_and_labels, st.integers(0, 2))
+def test_no_shift_decides_better_than_the_best_bias(examples, positive):
+    logits = np.array([example for example, _ in examples], dtype=float)
+    labels = np.array([label for _, label in examples])
+
+    def macro_f1(shift):
+        moved = logits.copy()
+        moved[:, positive] += shift
+        return f1_score(labels, moved.argmax(1), average="macro", zero_division=0)
+
+    best = macro_f1(best_bias(labels, logits, positive))
+    assert best >= max(macro_f1(shift) for shift in np.linspace(-11, 11, 23)) - 1e-9
+
+
+def test_the_best_bias_lies_in_the_middle_of_the_gap():
+    logits = np.array([[0, -4], [0, -3], [0, -1], [0, 2]])
+    assert best_bias([0, 0, 1, 1], logits, positive=1) == 2
+    assert softmax(logits + np.array([0, 2])).argmax(1).tolist() == [0, 0, 1, 1]
