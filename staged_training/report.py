@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from staged_training.trainer import StageResult
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
@@ -21,8 +19,8 @@ class Row:
 
     Attributes:
         name: What the model is.
-        metrics: Its test metrics; the mean over `repeats`, if there are any.
-        std: The standard deviations of `metrics` over the folds; empty for a single fold.
+        metrics: Its metrics; of several folds and seeds, their means.
+        std: The standard deviations of the metrics over folds; empty for a single fold.
         seconds: Mean wall time of one training run.
         trainable_parameters: Numbers that its last stage trained.
     """
@@ -32,24 +30,6 @@ class Row:
     std: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     trainable_parameters: int = 0
-
-
-def mean_row(name: str, runs_by_fold: Sequence[Sequence[Row]]) -> Row:
-    """The mean over folds of the means over seeds, and its standard deviation over folds.
-
-    Args:
-        name: The name of the row.
-        runs_by_fold: For each fold, a row for each seed.
-    """
-    runs = [run for fold in runs_by_fold for run in fold]
-    metrics, std = {}, {}
-    for metric in runs[0].metrics:
-        folds = [np.mean([run.metrics[metric] for run in fold]) for fold in runs_by_fold]
-        metrics[metric] = float(np.mean(folds))
-        if len(folds) > 1:
-            std[metric] = float(np.std(folds, ddof=1))
-    seconds = float(np.mean([run.seconds for run in runs]))
-    return Row(name, metrics, std, seconds, runs[-1].trainable_parameters)
 
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:

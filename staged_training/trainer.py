@@ -152,6 +152,14 @@ class StagedTrainer(Trainer):
         self.state.log_history = log
         return TrainOutput(log[-1]["step"], log[-1]["train_loss"], log[-1])
 
+    def load_stage(self, name: str) -> None:
+        """Set the model to what it was at the end of a stage that is finished."""
+        (stage,) = (stage for stage in self.stages if stage.name == name)
+        self._load_weights(self._finished_folder(stage))
+
+    def _load_weights(self, finished: Path) -> None:
+        load_model(self.model, finished / "model.safetensors", device=str(self.args.device))
+
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the stage at hand, with a rate for each layer group."""
         optimizer = super().create_optimizer(model)
@@ -192,7 +200,7 @@ class StagedTrainer(Trainer):
                     shutil.rmtree(checkpoint)
             self.accelerator.wait_for_everyone()
             return result, self.state.log_history
-        load_model(self.model, finished / "model.safetensors", device=str(self.args.device))
+        self._load_weights(finished)
         record = json.loads((finished / "stage.json").read_text())
         return StageResult(**record["result"]), record["log"]
 

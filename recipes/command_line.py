@@ -1,0 +1,106 @@
+"""The `nlp-transfer` command: arguments in, one call each."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+RECIPES = {"email-urgency": "recipes.email_urgency"}
+
+_USAGE = """\
+usage: nlp-transfer COMMAND ...
+
+Transfer learning on small labelled sets: from a pretrained base to a tuned model, in stages.
+
+commands:
+  run RECIPE             train a model by a recipe, on the data that comes with it or on yours
+  predict DIR INPUT ...  classify mail or tables of texts with a model that was trained here
+  coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
+
+recipes:
+  email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+
+`nlp-transfer COMMAND --help` says what each takes. To begin: nlp-transfer run email-urgency
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 2 for input that cannot be used."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {"run": _run, "predict": _predict, "coverage": _coverage}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if arguments[0] not in commands:
+        print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
+        return 2
+    from staged_training.errors import InputError
+
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        commands[arguments[0]](arguments[1:])
+    except InputError as error:
+        print(f"nlp-transfer: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer run",
+        description="Train a model by a recipe.",
+        epilog="`nlp-transfer run RECIPE --help` lists the flags of a recipe.",
+    )
+    parser.add_argument("recipe", choices=RECIPES)
+    recipe = parser.parse_args(arguments[:1]).recipe
+    importlib.import_module(RECIPES[recipe]).main(arguments[1:])
+
+
+def _predict(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer predict",
+        description="Classify texts with a trained model, the most urgent first.",
+    )
+    parser.add_argument("model", type=Path, help="folder of the model, or its name on the Hub")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, .jsonl, .parquet), or - "
+        "for one text per line on standard input",
+    )
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
+    )
+    options = parser.parse_args(arguments)
+    from recipes.prediction import predict
+
+    predict(str(options.model), options.inputs, options.text_columns, as_json=options.json)
+
+
+def _coverage(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer coverage",
+        description="How much of your texts a set of word vectors knows, and what it misses most.",
+    )
+    parser.add_argument("data", help="mail or a table of texts")
+    parser.add_argument("vectors", help="glove-6b-50d, or a file of word vectors")
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    options = parser.parse_args(arguments)
+    from nlp_transfer import align, build_vocabulary, open_vectors
+    from nlp_transfer.emails import read_texts
+
+    vectors = open_vectors(options.vectors)
+    texts = read_texts(options.data, options.text_columns).dataset["text"]
+    print(align(build_vocabulary(texts, min_frequency=1), vectors).coverage)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

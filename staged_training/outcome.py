@@ -1,0 +1,114 @@
+"""What a trained classifier scored on one split, and the means over splits."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from staged_training.class_balance import best_bias, scores_on, softmax
+from staged_training.report import Row
+from staged_training.trainer import StagedTrainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one model scored on one split, in values that JSON can hold.
+
+    Attributes:
+        model: What the model is.
+        metrics: Its scores on the test part, see `scores_on`.
+        validation_score: Its average precision on the validation part.
+        probabilities: Of each class for each test example, `[examples][classes]`.
+        shift: What was added to the logit of the positive class, see `best_bias`.
+        seconds: Wall time of its training.
+        trainable_parameters: Numbers that its last stage trained.
+        stages: The `StageResult` of each of its stages, as dictionaries.
+        log: The log of its training.
+    """
+
+    model: str
+    metrics: dict[str, float]
+    validation_score: float
+    probabilities: list[list[float]]
+    shift: float
+    seconds: float
+    trainable_parameters: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def outcome(
+    model: str,
+    labels: tuple[ArrayLike, ArrayLike],
+    logits: tuple[ArrayLike, ArrayLike],
+    positive: int,
+    seconds: float,
+    trainer: StagedTrainer | None = None,
+) -> Outcome:
+    """Score a model whose decision is put where it is best on validation.
+
+    Args:
+        model: What the model is.
+        labels: Label numbers of the validation and of the test part.
+        logits: `[examples, classes]` for each of these parts.
+        positive: Number of the class that matters.
+        seconds: Wall time of the training.
+        trainer: What trained it, if it was trained in stages.
+    """
+    shift = best_bias(labels[0], logits[0], positive)
+    moved = np.array(logits[1], dtype=np.float64)
+    moved[:, positive] += shift
+    probabilities = softmax(moved)
+    validation = scores_on(labels[0], softmax(logits[0]), positive)
+    results = trainer.results if trainer else []
+    return Outcome(
+        model=model,
+        metrics=scores_on(labels[1], probabilities, positive),
+        validation_score=validation["average_precision"],
+        probabilities=probabilities.tolist(),
+        shift=shift,
+        seconds=seconds,
+        trainable_parameters=results[-1].trainable_parameters if results else 0,
+        stages=[asdict(result) for result in results],
+        log=trainer.state.log_history if trainer else [],
+    )
+
+
+def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
+    """A row for each model: the mean over folds of its means over seeds.
+
+    Args:
+        outcomes_of_folds: For each fold, the outcomes of all models, of every seed.
+
+    Returns:
+        Rows in the order in which the models appear, each with its test metrics and, as
+        `validation_average_precision`, the score that choices may be based on. The standard
+        deviation is that over folds.
+    """
+    scores: dict[str, list[dict[str, float]]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    parameters: dict[str, int] = {}
+    for fold in outcomes_of_folds:
+        of_fold: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for item in fold:
+            validation = {"validation_average_precision": item.validation_score}
+            of_fold[item.model].append(item.metrics | validation)
+            seconds[item.model].append(item.seconds)
+            parameters[item.model] = item.trainable_parameters
+        for model, runs in of_fold.items():
+            scores[model].append({m: float(np.mean([r[m] for r in runs])) for m in runs[0]})
+    return [
+        Row(
+            name=model,
+            metrics={m: float(np.mean([fold[m] for fold in folds])) for m in folds[0]},
+            std={m: float(np.std([fold[m] for fold in folds], ddof=1)) for m in folds[0]}
+            if len(folds) > 1
+            else {},
+            seconds=float(np.mean(seconds[model])),
+            trainable_parameters=parameters[model],
+        )
+        for model, folds in scores.items()
+    ]
