@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 from transformers import HfArgumentParser
@@ -32,7 +32,10 @@ def parse_arguments(
         SystemExit: A flag is unknown, or the help was asked for.
     """
     parser = HfArgumentParser(
-        kind, prog=command, description=description, usage=f"{command} [CONFIG.yaml] [--flag ...]"
+        cast(Any, kind),
+        prog=command,
+        description=description,
+        usage=f"{command} [CONFIG.yaml] [--flag ...]",
     )
     flags = list(argv)
     if flags and flags[0].endswith((".yaml", ".yml")):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tqdm.auto import tqdm
 from transformers import Pipeline, pipeline
 
-import nlp_transfer.models  # noqa: F401  (makes its models known to the pipeline)
+
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
 

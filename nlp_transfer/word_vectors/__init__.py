@@ -8,7 +8,8 @@ from nlp_transfer.word_vectors.base import WordVectors
 from nlp_transfer.word_vectors.binary import BinaryVectors
 from nlp_transfer.word_vectors.gensim_native import PICKLE_MAGIC, gensim_vectors
 from nlp_transfer.word_vectors.sources import Source
-from nlp_transfer.word_vectors.text import BLOCK_BYTES, TextVectors, count_numbers
+from nlp_transfer.word_vectors.text import TextVectors
+from nlp_transfer.word_vectors.text_lines import BLOCK_BYTES, count_numbers
 from nlp_transfer.word_vectors.writing import save_vectors
 from staged_training.errors import InputError
 

@@ -43,6 +43,7 @@ class ArrayVectors(WordVectors):
             yield word.as_py(), vector
 
     def lookup(self, words: Collection[str]) -> tuple[list[str], Matrix]:
+        """See `WordVectors.lookup`."""
         # A lone surrogate cannot stand in Arrow's UTF-8, nor in any file of words.
         valid = [word for word in words if word.isascii() or _is_utf8(word)]
         wanted = pyarrow.array(valid, self._words.type)

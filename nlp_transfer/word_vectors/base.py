@@ -1,4 +1,4 @@
-"""What every source of word vectors offers: a name, a width, iteration and a look-up in one pass."""
+"""What every source of word vectors offers: a name, a width, iteration, a look-up in one pass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence

@@ -37,8 +37,9 @@ class BinaryVectors(WordVectors):
             yield word.decode("utf-8", "replace"), row
 
     def lookup(self, words: Collection[str]) -> tuple[list[str], Matrix]:
+        """See `WordVectors.lookup`."""
         wanted = Wanted(words, self.dim)
-        places = []
+        places: list[str] = []
         for number, (word, numbers) in enumerate(self._records(), start=1):
             if wanted.take(word):
                 wanted.rows[len(places)] = np.frombuffer(numbers, "<f4")

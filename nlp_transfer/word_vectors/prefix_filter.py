@@ -31,7 +31,7 @@ class PrefixFilter:
         self._seen = np.zeros(2**bits, np.bool_)
         self._seen[self._places(keys)] = True
 
-    def matches(self, block: bytes, starts: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def __call__(self, block: NDArray[np.uint8], starts: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return whether each line that starts at one of `starts` may begin with a wanted word."""
         # The last line may be too short for eight bytes to be read from its start.
         inner = starts <= len(block) - _WIDTH

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nlp_transfer.word_vectors.text import count_numbers
+from nlp_transfer.word_vectors.text_lines import count_numbers
 from staged_training.errors import InputError
 from staged_training.files import written_whole
 
@@ -48,9 +48,8 @@ def save_vectors(
                 if format == "word2vec-binary":
                     file.write(word.encode() + b" " + row.astype("<f4").tobytes() + b"\n")
                 else:
-                    # Nine digits give back every float32.
-                    numbers = " ".join(f"{number:.9g}" for number in row.tolist())
-                    file.write(f"{word} {numbers}\n".encode())
+                    # NumPy writes the shortest digits that give back a float32.
+                    file.write(f"{word} {' '.join(row.astype(str))}\n".encode())
 
 
 def _check_word(word: str, format: Format) -> None:

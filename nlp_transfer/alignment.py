@@ -1,0 +1,154 @@
+"""Alignment of word vectors to a task vocabulary: E_T, one row per word of the task."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from nlp_transfer.word_vectors.base import Matrix, WordVectors
+from staged_training.errors import InputError
+
+RULES = ("exact", "case", "punctuation", "parts")
+"""How a word of the task may find its vector, in the order in which this is tried."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a vocabulary word vectors know.
+
+    Attributes:
+        types: Share of the words, special tokens aside.
+        tokens: Share of the running words of the texts that the vocabulary was built from, the
+            words that it dropped included; equal to `types` for a tokenizer without counts.
+        by_rule: Number of words that each of `RULES` matched.
+        missing: Words without a vector, the most frequent first.
+    """
+
+    types: float
+    tokens: float
+    by_rule: dict[str, int]
+    missing: list[str]
+
+    def __str__(self) -> str:
+        rules = ", ".join(f"{rule} {count:,}" for rule, count in self.by_rule.items() if count)
+        lines = [
+            f"{self.types:.1%} of the words and {self.tokens:.1%} of the running text have a "
+            f"vector ({rules or 'no match'})."
+        ]
+        if self.missing:
+            most = ", ".join(self.missing[:20])
+            lines.append(f"Without one: {len(self.missing):,} words. The most frequent: {most}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class AlignedEmbedding:
+    """Word vectors in the order of a task vocabulary.
+
+    Attributes:
+        matrix: E_T, `float32 [len(tokenizer), dim]`.
+        coverage: Which of its rows come from the vectors.
+    """
+
+    matrix: Matrix
+    coverage: Coverage
+
+
+def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEmbedding:
+    """Look the words of a tokenizer up in word vectors, in one pass over these.
+
+    A word takes the vector of itself, else of another case of it (lower, Capitalised, UPPER), else
+    of what is left without punctuation around it, else the mean of those of its parts (runs of
+    letters or of digits), if all have one. The row of the padding token is zero. Rows without a
+    vector are drawn from a normal distribution with the mean and variance, in each dimension, of
+    those with one; they come from NumPy's global generator, which `transformers.set_seed` seeds.
+
+    Args:
+        tokenizer: The task vocabulary.
+        vectors: From `open_vectors`.
+
+    Returns:
+        E_T and its coverage. Memory grows with the vocabulary, not with the vectors.
+
+    Raises:
+        InputError: The vectors are damaged, or know no word of the vocabulary.
+    """
+    words = cast(list[str], tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
+    special = set(tokenizer.all_special_tokens)
+    task_words = [(number, word) for number, word in enumerate(words) if word not in special]
+    spellings = {spelling for _, word in task_words for spelling in _all_spellings(word)}
+    found, rows = vectors.lookup(spellings)
+    row_of = {word: row for row, word in enumerate(found)}
+
+    matrix = np.zeros((len(words), vectors.dim), np.float32)
+    by_rule = dict.fromkeys(RULES, 0)
+    matched = np.zeros(len(words), bool)
+    for number, word in task_words:
+        for rule, group in _spellings(word):
+            if all(spelling in row_of for spelling in group):
+                matrix[number] = rows[[row_of[spelling] for spelling in group]].mean(axis=0)
+                by_rule[rule] += 1
+                matched[number] = True
+                break
+    coverage = _coverage(tokenizer, task_words, matched, by_rule)
+    if not matched.any():
+        raise InputError(
+            f"{vectors.name} knows none of the {len(task_words):,} words of the task (coverage "
+            f"0.0%). The task has: {', '.join(coverage.missing[:10])}. Use vectors of the language "
+            "and the spelling of your texts."
+        )
+    known = matrix[matched].astype(np.float64)
+    unmatched = ~matched
+    if tokenizer.pad_token_id is not None:
+        unmatched[tokenizer.pad_token_id] = False
+    shape = (int(unmatched.sum()), vectors.dim)
+    matrix[unmatched] = np.random.normal(known.mean(axis=0), known.std(axis=0), shape)
+    return AlignedEmbedding(matrix, coverage)
+
+
+def _spellings(word: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each rule with the spellings that must all have a vector, the best first."""
+    yield "exact", [word]
+    for spelling in _cases(word):
+        yield "case", [spelling]
+    stripped = re.sub(r"^[\W_]+|[\W_]+$", "", word)
+    if stripped and stripped != word:
+        for spelling in (stripped, *_cases(stripped)):
+            yield "punctuation", [spelling]
+    parts = re.findall(r"[^\W\d_]+|\d+", word)
+    if len(parts) > 1:
+        yield "parts", parts
+        yield "parts", [part.lower() for part in parts]
+
+
+def _cases(word: str) -> Iterable[str]:
+    return (case for case in (word.lower(), word.capitalize(), word.upper()) if case != word)
+
+
+def _all_spellings(word: str) -> Iterator[str]:
+    for _, group in _spellings(word):
+        yield from group
+
+
+def _coverage(
+    tokenizer: PreTrainedTokenizerFast,
+    task_words: list[tuple[int, str]],
+    matched: np.ndarray,
+    by_rule: dict[str, int],
+) -> Coverage:
+    counts = tokenizer.init_kwargs.get("token_counts")
+    by_number = counts or [1] * len(matched)  # words that were added later have no count
+    weight = {number: by_number[number] for number, _ in task_words if number < len(by_number)}
+    dropped = by_number[tokenizer.unk_token_id] if counts and tokenizer.unk_token else 0
+    missing = [(number, word) for number, word in task_words if not matched[number]]
+    missing.sort(key=lambda item: -weight.get(item[0], 0))
+    known = sum(count for number, count in weight.items() if matched[number])
+    return Coverage(
+        types=1 - len(missing) / max(1, len(task_words)),
+        tokens=known / max(1, sum(weight.values()) + dropped),
+        by_rule=by_rule,
+        missing=[word for _, word in missing],
+    )

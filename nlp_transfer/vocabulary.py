@@ -1,0 +1,98 @@
+"""The task vocabulary: a tokenizer whose words are those of the texts at hand."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from staged_training.errors import InputError
+
+_UNLIMITED = 2**31
+_MODELS: dict[str, tuple[Any, Any]] = {
+    "wordlevel": (models.WordLevel, trainers.WordLevelTrainer),
+    "wordpiece": (models.WordPiece, trainers.WordPieceTrainer),
+}
+
+# Numbers, times and dates stay whole, clitics come off (do|n't, we|'ll), as in GloVe's own tokens.
+_TOKEN = Regex(
+    r"\d+(?:[.,:/]\d+)*"
+    r"|[^\W\d_]+(?=n't\b)|n't\b|'(?:s|m|re|ve|ll|d)\b"
+    r"|\w+|\.\.\.|--|[^\w\s]"
+)
+
+
+def build_vocabulary(
+    texts: Iterable[str],
+    *,
+    min_frequency: int = 2,
+    max_size: int | None = None,
+    lowercase: bool = True,
+    model: Literal["wordlevel", "wordpiece"] = "wordlevel",
+    max_length: int = 512,
+) -> PreTrainedTokenizerFast:
+    """Build a tokenizer from texts; they are read once and need not fit into memory.
+
+    Args:
+        texts: The texts of the task, training part only.
+        min_frequency: Words (or pieces) that are rarer become `[UNK]`.
+        max_size: Words at the most, the most frequent ones; `None` for no limit.
+        lowercase: Whether `Today` and `today` are one word.
+        model: `wordlevel`, or `wordpiece` (Schuster and Nakajima 2012), which splits what is rare
+            into pieces that begin with `##`; it needs a `max_size`.
+        max_length: Tokens after which `truncation=True` cuts a text.
+
+    Returns:
+        A tokenizer with `[PAD]` as 0 and `[UNK]` as 1. Its `init_kwargs["token_counts"]` hold how
+        often each token occurs in `texts`, by token number; they are saved with it.
+
+    Raises:
+        InputError: There is no word in `texts`, or none as frequent as `min_frequency`.
+        ValueError: `wordpiece` without `max_size`.
+    """
+    if model == "wordpiece" and max_size is None:
+        raise ValueError("model='wordpiece' needs max_size, the number of pieces to learn.")
+    special = ["[PAD]", "[UNK]"]
+    kind, trainer_of = _MODELS[model]
+    tokenizer = Tokenizer(kind(unk_token="[UNK]"))
+    trainer = trainer_of(
+        special_tokens=special,
+        vocab_size=_UNLIMITED if max_size is None else max_size + len(special),
+        min_frequency=min_frequency,
+        show_progress=False,
+    )
+    steps = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
+    tokenizer.normalizer = normalizers.Sequence(
+        [*steps, normalizers.Lowercase()] if lowercase else steps
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(_TOKEN, behavior="removed", invert=True)
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() == len(special):
+        raise InputError(
+            f"No word occurs {min_frequency} times or more in the texts. Give more texts, or a "
+            "lower min_frequency."
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        padding_side="right",
+        truncation_side="right",
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        token_counts=_token_counts(tokenizer, trainer),
+    )
+
+
+def _token_counts(tokenizer: Tokenizer, trainer: trainers.Trainer) -> list[int]:
+    """How often each token, by its number, occurs in the texts of training."""
+    state = json.loads(trainer.__getstate__())
+    (state,) = state.values()
+    words = state["words"] if "words" in state else state["bpe_trainer"]["words"]
+    counts: Counter[int] = Counter()
+    for word, count in words.items():
+        for token in tokenizer.model.tokenize(word):
+            counts[token.id] += count
+    return [counts[number] for number in range(tokenizer.get_vocab_size())]

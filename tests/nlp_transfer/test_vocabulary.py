@@ -1,0 +1,74 @@
+import pytest
+from transformers import AutoTokenizer
+
+from nlp_transfer import build_vocabulary
+from staged_training import InputError
+
+TEXTS = [
+    "Please call me by 5:30 pm, it's urgent!",
+    "We can't wait... please answer today.",
+    "Don\u2019t call today",
+]
+
+
+def test_words_are_cut_as_in_glove():
+    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
+    assert tokenizer.tokenize("Don\u2019t call by 5:30, it's urgent...") == (
+        ["do", "n't", "call", "by", "5:30", ",", "it", "'s", "urgent", "..."]
+    )
+    assert tokenizer.tokenize("can't") == ["ca", "n't"]
+
+
+def test_padding_is_zero_and_unknown_words_are_one():
+    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
+    batch = tokenizer(["please call nobody", "call"], padding=True)
+    assert batch["input_ids"][0][2] == tokenizer.unk_token_id == 1
+    assert batch["input_ids"][1][1:] == [0, 0]
+    assert batch["attention_mask"] == [[1, 1, 1], [1, 0, 0]]
+    assert set(batch) == {"input_ids", "attention_mask"}
+
+
+def test_rare_words_and_words_beyond_the_size_are_dropped_but_counted():
+    tokenizer = build_vocabulary(TEXTS, min_frequency=2)
+    words = set(tokenizer.get_vocab()) - {"[PAD]", "[UNK]"}
+    assert words == {"please", "call", "today", "n't"}
+    counts = tokenizer.init_kwargs["token_counts"]
+    assert counts[tokenizer.convert_tokens_to_ids("please")] == 2
+    assert counts[1] == sum(len(tokenizer.tokenize(text)) for text in TEXTS) - 8
+    assert len(build_vocabulary(TEXTS, min_frequency=1, max_size=3)) == 5
+
+
+def test_case_is_kept_on_demand():
+    tokenizer = build_vocabulary(TEXTS, min_frequency=1, lowercase=False)
+    assert tokenizer.tokenize("Please please") == ["Please", "please"]
+
+
+def test_word_pieces_spell_what_was_never_seen():
+    tokenizer = build_vocabulary(TEXTS * 5, min_frequency=1, max_size=60, model="wordpiece")
+    pieces = tokenizer.tokenize("calls")
+    assert pieces[0].startswith("c") and all(piece.startswith("##") for piece in pieces[1:])
+    assert "[UNK]" not in pieces
+    assert sum(tokenizer.init_kwargs["token_counts"]) == sum(
+        len(tokenizer.tokenize(text)) for text in TEXTS * 5
+    )
+
+
+def test_it_is_saved_and_loaded_with_its_counts(tmp_path):
+    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
+    assert loaded.init_kwargs["token_counts"] == tokenizer.init_kwargs["token_counts"]
+    assert loaded.model_max_length == tokenizer.model_max_length
+
+
+def test_texts_may_be_a_stream():
+    streamed = build_vocabulary((text for text in TEXTS), min_frequency=1)
+    assert streamed.get_vocab() == build_vocabulary(TEXTS, min_frequency=1).get_vocab()
+
+
+def test_texts_without_frequent_words_are_refused():
+    with pytest.raises(InputError, match="No word occurs 9 times or more"):
+        build_vocabulary(TEXTS, min_frequency=9)
+    with pytest.raises(ValueError, match="needs max_size"):
+        build_vocabulary(TEXTS, model="wordpiece")

@@ -1,0 +1,193 @@
+import gzip
+import pickle
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import KeyedVectors
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlp_transfer.word_vectors import open_vectors, save_vectors, text_lines
+from staged_training import InputError
+from tests.nlp_transfer.vector_files import WORDS, WRITERS, vector_sets, write_glove
+
+
+@pytest.mark.parametrize("format", WRITERS)
+@settings(max_examples=25, deadline=None)
+@given(vector_set=vector_sets())
+def test_reading_gives_back_what_was_written(format, vector_set):
+    words, rows = vector_set
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = open_vectors(WRITERS[format](Path(folder), words, rows))
+        read = list(vectors)
+    assert [word for word, _ in read] == words
+    assert np.array_equal(np.stack([row for _, row in read]), rows)
+    assert vectors.dim == rows.shape[1]
+
+
+@pytest.mark.parametrize("format", WRITERS)
+@settings(max_examples=25, deadline=None)
+@given(vector_set=vector_sets(), others=st.lists(WORDS), data=st.data())
+def test_looking_up_equals_a_dictionary(format, vector_set, others, data):
+    words, rows = vector_set
+    asked = {*data.draw(st.lists(st.sampled_from(words))), *others}
+    with tempfile.TemporaryDirectory() as folder:
+        path = WRITERS[format](Path(folder), words, rows)
+        found, found_rows = open_vectors(path).lookup(asked)
+    expected = {word: row for word, row in zip(words, rows, strict=True) if word in asked}
+    assert len(found) == len(expected)
+    assert set(found) == set(expected)
+    for word, row in zip(found, found_rows, strict=True):
+        assert np.array_equal(row, expected[word])
+
+
+@pytest.mark.parametrize("block_bytes", [64, 80, 1000])
+def test_where_blocks_end_does_not_matter(tmp_path, monkeypatch, block_bytes):
+    rng = np.random.default_rng(0)
+    words = [f"word{i * 7919}" for i in range(200)]
+    rows = rng.normal(size=(200, 3)).astype(np.float32)
+    save_vectors(tmp_path / "v.txt", words, rows)
+    monkeypatch.setattr(text_lines, "BLOCK_BYTES", block_bytes)
+    found, found_rows = open_vectors(tmp_path / "v.txt").lookup(words)
+    assert found == words
+    assert np.array_equal(found_rows, rows)
+
+
+def test_gensim_reads_the_same_from_each_format(tmp_path):
+    words = ["urgent", "Köln", "e-mail"]
+    rows = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    for format, options in {
+        "glove": {"no_header": True},
+        "word2vec": {},
+        "word2vec-binary": {"binary": True},
+    }.items():
+        save_vectors(tmp_path / format, words, rows, format)
+        read = KeyedVectors.load_word2vec_format(tmp_path / format, **options)
+        assert read.index_to_key == words
+        assert np.array_equal(read.vectors, rows)
+
+
+def test_gensim_writes_what_is_read(tmp_path):
+    vectors = KeyedVectors(4)
+    rows = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    vectors.add_vectors(["urgent", "Köln", "e-mail"], rows)
+    vectors.save_word2vec_format(tmp_path / "v.txt")
+    vectors.save_word2vec_format(tmp_path / "v.bin", binary=True)
+    vectors.save(str(tmp_path / "large.kv"), sep_limit=0)  # as gensim saves large arrays
+    assert (tmp_path / "large.kv.vectors.npy").exists()
+    for name in ("v.txt", "v.bin", "large.kv"):
+        found, found_rows = open_vectors(tmp_path / name).lookup(["Köln", "nowhere"])
+        assert found == ["Köln"]
+        assert found_rows[0] == pytest.approx(rows[1], rel=1e-6)
+
+
+def test_words_with_spaces_are_read_as_in_glove_840b(tmp_path):
+    lines = ["the 1 2 3", ". . . 4 5 6", "at name@domain.com 7 8 9", "trailing 1 2 3 "]
+    vectors = open_vectors(write_glove(tmp_path / "v.txt", lines))
+    assert [word for word, _ in vectors] == ["the", ". . .", "at name@domain.com", "trailing"]
+    found, rows = vectors.lookup([". . .", "at name@domain.com"])
+    assert found == [". . .", "at name@domain.com"]
+    assert rows.tolist() == [[4, 5, 6], [7, 8, 9]]
+
+
+def test_of_a_word_that_stands_twice_the_first_counts(tmp_path):
+    path = write_glove(tmp_path / "v.txt", ["a 1 2", "b 3 4", "a 5 6"])
+    found, rows = open_vectors(path).lookup(["a"])
+    assert (found, rows.tolist()) == (["a"], [[1, 2]])
+
+
+def test_bytes_that_are_not_utf8_match_nothing_and_stop_nothing(tmp_path):
+    (tmp_path / "v.txt").write_bytes(b"caf\xe9 1 2\nok 3 4\n")
+    vectors = open_vectors(tmp_path / "v.txt")
+    assert [word for word, _ in vectors] == ["caf\ufffd", "ok"]
+    assert vectors.lookup(["caf\ufffd", "café", "ok"])[0] == ["ok"]
+
+
+def test_a_zip_with_several_members_is_read_by_the_name_of_one(tmp_path):
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.writestr("glove.2d.txt", "a 1 2\n")
+        archive.writestr("glove.3d.txt", "a 1 2 3\n")
+    assert open_vectors(tmp_path / "v.zip" / "glove.3d.txt").dim == 3
+    with pytest.raises(InputError, match=r"v\.zip/MEMBER; the archive holds: glove\.2d\.txt, gl"):
+        open_vectors(tmp_path / "v.zip")
+    with pytest.raises(InputError, match=r"no member other\.txt"):
+        open_vectors(tmp_path / "v.zip" / "other.txt")
+
+
+def test_packaged_glove_knows_its_words():
+    vectors = open_vectors("glove-6b-50d")
+    found, rows = vectors.lookup(["deadline", "the", "no-such-word"])
+    assert found == ["deadline", "the"]
+    assert vectors.dim == 50
+    assert rows[1][:3] == pytest.approx([0.418, 0.24968, -0.41242])
+
+
+DAMAGED = {
+    "too few numbers": (["a 1 2 3", "b 1 2"], r"v\.txt, line 2: found 2 numbers, expected 3"),
+    "cut off in a number": (["a 1 2 3", "b 1 2 3", "c 1"], r"line 3: found 1 numbers, expected 3"),
+    "two widths": (["a 1 2 3", "b 1 2 3 4"], r"line 2: found 4 numbers, expected 3.*several width"),
+    "NaN": (["a 1 2", "b nan 2"], r"line 2: the vector holds NaN or infinity"),
+    "infinity": (["a 1 2", "b inf 2"], r"line 2: the vector holds NaN or infinity"),
+    "a word among numbers": (["a 1 2", "b x 2"], r"line 2: found 'x' among the numbers"),
+    "an empty line": (["a 1 2", "", "b 1 2"], r"line 2: found 0 numbers, expected 2"),
+    "header too large": (["3 2", "a 1 2", "b 1 2"], r"the header says 3 vectors .* holds 2"),
+    "header too small": (["1 2", "a 1 2", "b 1 2"], r"the header says 1 vectors .* holds 2"),
+    "header of another width": (["2 3", "a 1 2", "b 1 2"], r"line 2: found 2 numbers, expected 3"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_text_is_refused_by_file_and_line(tmp_path, damage):
+    lines, message = DAMAGED[damage]
+    vectors = open_vectors(write_glove(tmp_path / "v.txt", lines))
+    with pytest.raises(InputError, match=message):
+        vectors.lookup(["a", "b"])
+    with pytest.raises(InputError, match=message):
+        list(vectors)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"v\.txt: is empty"),
+        (b"Dear all,\nthis is no vector\n", r"v\.txt, line 1: found no numbers after the word"),
+        (gzip.compress(b"a 1 2\n" * 999)[:-20], r"v\.txt: cannot be unpacked.*incomplete"),
+        (b"2 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0", r"says 2 vectors of 2 .* holds 1"),
+        (b"1 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0", r"more bytes follow them"),
+        (b"1 2\na " + np.float32([1, np.nan]).tobytes(), r"vector 1: the vector holds NaN"),
+        (pickle.dumps({"no": "vectors"}), r"not the KeyedVectors of gensim 4"),
+        (pickle.dumps(Path("x")), r"not the KeyedVectors of gensim 4 \(it holds pathlib"),
+    ],
+)
+def test_other_damaged_files_are_refused(tmp_path, content, message):
+    (tmp_path / "v.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        open_vectors(tmp_path / "v.txt").lookup(["a", "b"])
+
+
+def test_unknown_names_and_paths_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"The names are glove-6b-50d"):
+        open_vectors("glove-7b")
+    with pytest.raises(InputError, match=r"missing\.txt: no such file"):
+        open_vectors(tmp_path / "missing.txt")
+    with pytest.raises(InputError, match=r"is a folder"):
+        open_vectors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "format", "message"),
+    [
+        (["windows 95"], [[1.0, 2.0]], "glove", "'windows 95' cannot be written"),
+        (["new york"], [[1.0, 2.0]], "word2vec", "'new york' cannot be written"),
+        ([""], [[1.0, 2.0]], "glove", "'' cannot be written"),
+        (["a"], [[1.0, np.inf]], "glove", "'a' holds NaN or infinity"),
+        (["a", "b"], [[1.0, 2.0]], "glove", "2 words do not fit"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, words, rows, format, message):
+    with pytest.raises(InputError, match=message):
+        save_vectors(tmp_path / "v.txt", words, rows, format)
+    assert not list(tmp_path.iterdir())
