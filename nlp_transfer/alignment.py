@@ -109,6 +109,17 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
     return AlignedEmbedding(matrix, coverage)
 
 
+def random_like(matrix: Matrix, pad_token_id: int = 0) -> Matrix:
+    """A random embedding of the shape, mean and variance of E_T: the control of a transfer.
+
+    It comes from NumPy's global generator, which `transformers.set_seed` seeds.
+    """
+    rows = np.delete(matrix, pad_token_id, axis=0)
+    drawn = np.random.normal(rows.mean(axis=0), rows.std(axis=0), matrix.shape)
+    drawn[pad_token_id] = 0
+    return drawn.astype(np.float32)
+
+
 def _spellings(word: str) -> Iterator[tuple[str, list[str]]]:
     """Yield each rule with the spellings that must all have a vector, the best first."""
     yield "exact", [word]

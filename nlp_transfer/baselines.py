@@ -1,5 +1,6 @@
 """What a transfer has to beat: the majority class, and logistic regression on TF-IDF."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,35 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from nlp_transfer.text_task import LabelledTexts
+from staged_training.outcome import Outcome, outcome
+
+
+def baseline_outcomes(
+    train: LabelledTexts,
+    validation: LabelledTexts,
+    test: LabelledTexts,
+    names: Sequence[str],
+    positive: int,
+) -> list[Outcome]:
+    """Score the majority class, and logistic regression on TF-IDF, on one split."""
+    start = time.perf_counter()
+    logits = [majority_logits(train.labels, len(names), len(p.labels)) for p in (validation, test)]
+    labels = (validation.labels, test.labels)
+    majority = outcome("majority class", labels, logits, positive, seconds=0.0)
+    model = tfidf_logistic_regression(train, validation, positive)
+    logits = [model.predict_log_proba(part.texts) for part in (validation, test)]
+    seconds = time.perf_counter() - start
+    regression = outcome(
+        "TF-IDF + logistic regression",
+        labels,
+        logits,
+        positive,
+        seconds=seconds,
+        trainable_parameters=model[-1].coef_.size + model[-1].intercept_.size,
+    )
+    return [majority, regression]
+
 
 def majority_logits(labels: Sequence[int], num_labels: int, examples: int) -> NDArray[np.float64]:
     """Logits `[examples, num_labels]` that know only how frequent each training label is."""
@@ -17,34 +47,28 @@ def majority_logits(labels: Sequence[int], num_labels: int, examples: int) -> ND
 
 
 def tfidf_logistic_regression(
-    texts: Sequence[str],
-    labels: Sequence[int],
-    validation_texts: Sequence[str],
-    validation_labels: Sequence[int],
-    positive: int,
+    train: LabelledTexts, validation: LabelledTexts, positive: int
 ) -> Pipeline:
     """Logistic regression on TF-IDF of words and pairs of words, classes weighted equally.
 
     Args:
-        texts: Training texts.
-        labels: Their label numbers.
-        validation_texts: Texts on which the strength of the regularisation is chosen.
-        validation_labels: Their label numbers.
-        positive: Number of the label whose average precision decides.
+        train: What to fit it to.
+        validation: What the strength of the regularisation is chosen on, by average precision.
+        positive: Number of the label that matters.
 
     Returns:
         A fitted scikit-learn pipeline; `predict_log_proba` gives its logits.
     """
-    is_positive = np.asarray(validation_labels) == positive
+    is_positive = np.asarray(validation.labels) == positive
 
     def fitted(strength: float) -> Pipeline:
         return make_pipeline(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
             LogisticRegression(C=strength, class_weight="balanced", max_iter=1000),
-        ).fit(texts, labels)
+        ).fit(train.texts, train.labels)
 
     def score(model: Pipeline) -> float:
-        scores = model.predict_proba(validation_texts)[:, positive]
+        scores = model.predict_proba(validation.texts)[:, positive]
         return float(average_precision_score(is_positive, scores))
 
     return max((fitted(strength) for strength in (0.1, 1.0, 10.0, 100.0)), key=score)

@@ -1,34 +1,43 @@
-"""A recurrent classifier of texts, trained in stages on word vectors."""
+"""A recurrent classifier of texts on word vectors, trained in stages."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
-from staged_training import Stage, StagedTrainer
+from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.text_task import LabelledTexts
+from nlp_transfer.word_vectors.base import Matrix
+from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.class_balance import class_weights, metrics_on, weighted_loss
+from staged_training.files import written_whole
+from staged_training.outcome import Outcome, outcome
 
-if TYPE_CHECKING:
-    from datasets import Dataset
 
+def recurrent_classifier(
+    matrix: Matrix, names: Sequence[str], seed: int
+) -> RecurrentForSequenceClassification:
+    """A recurrent classifier on word vectors, with new recurrent layers and a new head.
 
-@dataclass(frozen=True)
-class LabelledTexts:
-    """Texts and the numbers of their labels: one part of a labelled set."""
-
-    texts: list[str]
-    labels: list[int]
-
-    def tokenized(self, tokenizer: PreTrainedTokenizerBase) -> "Dataset":
-        """The texts as rows of `input_ids`, `attention_mask` and `labels`."""
-        from datasets import Dataset
-
-        columns = dict(tokenizer(self.texts, truncation=True))
-        return Dataset.from_dict(columns | {"labels": self.labels})
+    Args:
+        matrix: E_T, see `align`.
+        names: The names of the labels.
+        seed: Of the random weights.
+    """
+    set_seed(seed)
+    config = RecurrentConfig(vocab_size=matrix.shape[0], embedding_size=matrix.shape[1])
+    model = RecurrentForSequenceClassification(config)
+    model.load_embedding(torch.from_numpy(matrix))
+    model.new_head(names)
+    return model
 
 
 def staged_text_trainer(
@@ -37,14 +46,11 @@ def staged_text_trainer(
     stages: Sequence[Stage],
     train: LabelledTexts,
     validation: LabelledTexts | None,
-    *,
     positive: int,
     pretrained: str,
     output_dir: Path,
     seed: int,
-    batch_size: int = 32,
-    weight_decay: float = 0.01,
-    balance: float = 0.5,
+    balance: float = 0.0,
 ) -> StagedTrainer:
     """A `StagedTrainer` for texts of which some classes are rare.
 
@@ -59,16 +65,14 @@ def staged_text_trainer(
         pretrained: Selector of the layers that carry pretrained weights.
         output_dir: Where checkpoints go.
         seed: Of all that is random in training.
-        batch_size: Texts in a step.
-        weight_decay: Of the optimizer.
         balance: Power of the class weights in the loss, see `class_weights`.
     """
     arguments = TrainingArguments(
         str(output_dir),
         seed=seed,
-        per_device_train_batch_size=batch_size,
+        per_device_train_batch_size=32,
         per_device_eval_batch_size=256,
-        weight_decay=weight_decay,
+        weight_decay=0.01,
         metric_for_best_model="average_precision",
         report_to="none",
     )
@@ -86,10 +90,68 @@ def staged_text_trainer(
     )
 
 
-def shift_decision(model: PreTrainedModel, positive: int, shift: float) -> None:
-    """Add `shift` to the logit of a class, for good: to the bias of the head.
+def stage_outcomes(
+    trainer: StagedTrainer,
+    rows: Sequence[str],
+    validation: LabelledTexts,
+    test: LabelledTexts,
+    positive: int,
+    folder: Path,
+    before: Sequence[StageResult] = (),
+) -> list[Outcome]:
+    """Score a model after each of its stages, and save it as it was then.
 
-    Then the largest logit decides as `best_bias` found best, for every user of the model.
+    Args:
+        trainer: What trained it.
+        rows: What to call the model after each stage.
+        validation: What puts its decision where it is best, see `best_bias`.
+        test: What it is scored on.
+        positive: Number of the label that matters.
+        folder: Where to save the models, each in a folder named after its row.
+        before: What became of stages on another task, which count towards its time.
     """
+    outcomes = []
+    log = trainer.state.log_history
+    for number, (stage, row) in enumerate(zip(trainer.stages, rows, strict=True), start=1):
+        trainer.load_stage(stage.name)
+        results = [*before, *trainer.results[:number]]
+        names = [result.name for result in results]
+        item = outcome(
+            row,
+            (validation.labels, test.labels),
+            (_logits(trainer, validation), _logits(trainer, test)),
+            positive,
+            seconds=sum(result.seconds for result in results),
+            trainable_parameters=results[-1].trainable_parameters,
+            stages=[asdict(result) for result in results],
+            log=[entry for entry in log if entry["stage"] in names],
+        )
+        save_classifier(trainer, positive, item.shift, folder / row)
+        outcomes.append(item)
+    return outcomes
+
+
+def save_classifier(trainer: StagedTrainer, positive: int, shift: float, folder: Path) -> None:
+    """Save a trained classifier with its tokenizer, so that its largest score decides.
+
+    Args:
+        trainer: What trained it.
+        positive: Number of the label that matters; `config.positive_label` will tell its name.
+        shift: What makes the decision best, see `best_bias`; it goes into the bias of the head, so
+            that every user of the model decides so.
+        folder: Where to save it.
+    """
+    model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
     with torch.no_grad():
         cast(nn.Linear, model.classifier).bias[positive] += shift
+    model.config.positive_label = cast(dict[int, str], model.config.id2label)[positive]
+    with written_whole(folder) as temporary:
+        model.save_pretrained(temporary)
+        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(temporary)
+        trainer.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+
+
+def _logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
+    tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
+    predictions = trainer.predict(texts.tokenized(tokenizer)).predictions
+    return cast(NDArray[np.float32], predictions)

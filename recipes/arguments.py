@@ -1,6 +1,7 @@
 """Arguments of a recipe: the fields of a dataclass, from flags, from a YAML file, or both."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,13 +18,13 @@ Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
 
 def parse_arguments(
-    kind: type[Arguments], argv: Sequence[str], command: str, description: str
+    kind: type[Arguments], argv: Sequence[str] | None, command: str, description: str
 ) -> Arguments:
     """Read arguments from flags, after the values of a YAML file if the first argument is one.
 
     Args:
         kind: A dataclass; each field is a flag, whose help is its metadata.
-        argv: What followed the command.
+        argv: What followed the command; `None` for that of this process.
         command: The command, for the help.
         description: What it does, for the help.
 
@@ -37,7 +38,7 @@ def parse_arguments(
         description=description,
         usage=f"{command} [CONFIG.yaml] [--flag ...]",
     )
-    flags = list(argv)
+    flags = list(sys.argv[1:] if argv is None else argv)
     if flags and flags[0].endswith((".yaml", ".yml")):
         parser.set_defaults(**_read_yaml(Path(flags.pop(0)), kind))
     (arguments,) = parser.parse_args_into_dataclasses(flags)

@@ -14,28 +14,46 @@ What it prints: the table of models, the stages of the one that validation chose
 and where the model and the report are. It stops before any work where the input cannot be used.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from statistics import mean, median
+from typing import Any, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerFast, set_seed
+from transformers import set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.baselines import majority_logits, tfidf_logistic_regression
-from nlp_transfer.classification import LabelledTexts, shift_decision, staged_text_trainer
-from nlp_transfer.emails import read_labelled_texts
-from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.alignment import random_like
+from nlp_transfer.baselines import baseline_outcomes
+from nlp_transfer.classification import (
+    recurrent_classifier,
+    save_classifier,
+    stage_outcomes,
+    staged_text_trainer,
+)
+from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, read_proxy, read_task
+from nlp_transfer.word_vectors import WordVectors
 from recipes.arguments import parse_arguments
-from staged_training import InputError, Stage, StagedTrainer
-from staged_training.outcome import Outcome, mean_rows, outcome
+from recipes.email_urgency_report import Findings, print_findings, write_findings
+from staged_training import InputError, Stage, StagedTrainer, StageResult
+from staged_training.hub import check_push, push
+from staged_training.outcome import Outcome, mean_rows
 from staged_training.run_folder import RunFolder
-from staged_training.splits import fold_split
 
 DATA = Path(__file__).parent / "data" / "email_urgency"
+
+# Epochs and rates are those with the best validation scores, as means over the five folds.
+EMBEDDING_STAGES = [
+    Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
+    Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
+]
+PROXY_STAGES = [Stage("proxy task", train="backbone[1:], head", epochs=6, learning_rate=5e-3)]
+BASE_STAGES = [
+    Stage("frozen base", train="head", epochs=5, learning_rate=5e-3),
+    Stage("fine-tuned", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
+]
 
 
 @dataclass
@@ -46,8 +64,8 @@ class Arguments:
         default=str(DATA / "messages.parquet"),
         metadata={
             "help": "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet), or a folder with one "
-            "sub-folder of .eml files per label. Without a column `fold`, texts are dealt into five "
-            "folds that keep near-duplicates together."
+            "sub-folder of .eml files per label. Without a column `fold` they are dealt into five "
+            "folds, near-duplicates in the same one."
         },
     )
     text_columns: list[str] | None = field(
@@ -64,15 +82,13 @@ class Arguments:
     proxy: str | None = field(
         default=None,
         metadata={
-            "help": "Texts labelled for a related task, to train on first. By default those that "
-            "come with the shipped data."
+            "help": "Texts labelled for a related task, to train on first; `none` for none. By "
+            "default those that come with the shipped data."
         },
     )
     proxy_label_column: str = field(
         default="asks_for_action",
-        metadata={
-            "help": "Column of the labels of that task. Training texts that have it are used too."
-        },
+        metadata={"help": "Column of the labels of that task; used of --data too, if it is there."},
     )
     folds: str = field(
         default="0",
@@ -102,36 +118,241 @@ class Arguments:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One split of the labelled texts, and what the proxy task may learn from beside it."""
+class Way:
+    """A way to a model.
 
-    train: LabelledTexts
-    validation: LabelledTexts
-    test: LabelledTexts
-    proxy: LabelledTexts | None
+    Attributes:
+        kind: `control` with a random embedding, `vectors`, or `proxy` with a proxy task first.
+        name: What it begins with.
+        proxy_stages: What is trained on the proxy task first, if anything.
+        stages: What is trained then; after each stage the model is a row of the table.
+    """
+
+    kind: Literal["control", "vectors", "proxy"]
+    name: str
+    proxy_stages: list[Stage]
+    stages: list[Stage]
+
+    def rows(self) -> list[str]:
+        """The names of its rows."""
+        return [f"{self.name}, {stage.name}" for stage in self.stages]
+
+    def with_epochs(self, epochs: Mapping[str, int]) -> "Way":
+        """The same with other epochs, without the stages that are not named."""
+        return replace(
+            self,
+            proxy_stages=_with_epochs(self.proxy_stages, epochs),
+            stages=_with_epochs(self.stages, epochs),
+        )
+
+
+def _with_epochs(stages: Sequence[Stage], epochs: Mapping[str, int]) -> list[Stage]:
+    return [replace(s, epochs=epochs[s.name]) for s in stages if s.name in epochs]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The labelled texts, checked, with the names of their labels."""
+    """What was read and checked before any work began."""
 
-    name: str
-    dataset: Dataset
-    labels: list[str]
-    positive: int
-    folds: NDArray[np.int64]
-    proxy: Dataset | None
-    proxy_label_column: str
+    task: TextTask
+    proxy: ProxyTask | None
+    vectors: WordVectors
+    ways: list[Way]
 
-    def part(self, fold: int) -> Part:
-        """The split that tests on a fold, validates on the next and trains on the others."""
-        split = fold_split(self.folds, fold)
-        train, validation, test = (self._texts(rows) for rows in split)
-        return Part(train, validation, test, self._proxy_texts(split.train))
 
-    def everything(self) -> LabelledTexts:
-        return self._texts(range(len(self.dataset)))
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe.
 
-    def _texts(self, rows: Iterable[int]) -> LabelledTexts:
-        part = self.dataset.select(rows)
-        return LabelledTexts(part["text"][:], [self.labels.index(name) for name in part["label"]])
+    Raises:
+        InputError: An argument or the data cannot be used; nothing has been written then.
+    """
+    arguments = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
+    run = RunFolder(Path(arguments.output_dir), _identity(arguments), resume=arguments.resume)
+    problem = read_problem(arguments)
+    task, folds, seeds = problem.task, *folds_and_seeds(arguments, problem.task)
+    if arguments.push_to_hub:
+        check_push(arguments.push_to_hub)
+    vocabulary = build_vocabulary(task.all.texts, min_frequency=1)
+    coverage = align(vocabulary, problem.vectors).coverage
+    print(f"{problem.vectors.title}: {coverage}\n")
+
+    run.open()
+    outcomes = []
+    for fold in folds:
+        of_fold = baseline_outcomes(*task.parts(fold), task.names, task.positive)
+        for seed in seeds:
+            for way in problem.ways:
+                print(f"Fold {fold}, seed {seed}: {way.name}", flush=True)
+                work = partial(evaluate, problem, way, fold, seed)
+                done = run.once(f"fold-{fold}/seed-{seed}/{way.name}", work)
+                of_fold += [Outcome(**item) for item in done]
+        outcomes.append(of_fold)
+
+    rows = mean_rows(outcomes)
+    way_of = {row: way for way in problem.ways for row in way.rows()}
+    trained = [row for row in rows if row.name in way_of]
+    chosen = max(trained, key=lambda row: row.metrics["validation_average_precision"]).name
+    way = way_of[chosen]
+    of_chosen = [item for of_fold in outcomes for item in of_fold if item.model == chosen]
+    if arguments.refit:
+        print(f"On all {len(task.all.texts):,} texts: {chosen}", flush=True)
+        run.once("refit", partial(refit, problem, way, of_chosen, seeds[0]))
+        run.keep(run.runs / "refit" / "model")
+    else:
+        first = run.runs / f"fold-{folds[0]}" / f"seed-{seeds[0]}" / way.name
+        run.keep(first / "models" / chosen)
+    findings = Findings(
+        task=task,
+        proxy=problem.proxy,
+        coverage=coverage,
+        rows=rows,
+        rows_of={way.kind: way.rows() for way in problem.ways},
+        chosen=of_chosen[0],
+        folds=folds,
+        seeds=seeds,
+        refit=arguments.refit,
+        quick=arguments.quick,
+        shipped=arguments.data == Arguments.data,
+    )
+    write_findings(run, findings, _identity(arguments))
+    run.close()
+    print_findings(run, findings)
+    if arguments.push_to_hub:
+        print(f"Uploaded to {push(run.path, arguments.push_to_hub)}")
+
+
+def read_problem(arguments: Arguments) -> Problem:
+    """Read and check what the recipe works on."""
+    task = read_task(
+        arguments.data, arguments.text_columns, arguments.label_column, arguments.positive_label
+    )
+    shipped = arguments.data == Arguments.data
+    source = arguments.proxy or (str(DATA / "proxy.parquet") if shipped else "none")
+    proxy = None
+    if source != "none":
+        proxy = read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
+    vectors = open_vectors(arguments.vectors)
+    ways = [
+        Way("control", "random embedding", [], EMBEDDING_STAGES),
+        Way("vectors", vectors.title, [], EMBEDDING_STAGES),
+    ]
+    if proxy:
+        ways.append(Way("proxy", f"{vectors.title} + proxy task", PROXY_STAGES, BASE_STAGES))
+    if arguments.quick:
+        ways = [w.with_epochs({s.name: 1 for s in w.proxy_stages + w.stages}) for w in ways]
+    return Problem(task, proxy, vectors, ways)
+
+
+def folds_and_seeds(arguments: Arguments, task: TextTask) -> tuple[list[int], list[int]]:
+    """The folds to test on and the seeds to train with."""
+    if arguments.seeds < 1:
+        raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
+    seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
+    if arguments.folds == "all":
+        return task.fold_numbers, seeds
+    if arguments.folds not in map(str, task.fold_numbers):
+        raise InputError(
+            f"--folds is {arguments.folds!r}; give `all`, or one of the folds "
+            f"{', '.join(map(str, task.fold_numbers))}."
+        )
+    return [int(arguments.folds)], seeds
+
+
+def evaluate(
+    problem: Problem, way: Way, fold: int, seed: int, folder: Path
+) -> list[dict[str, Any]]:
+    """Train on one fold's training part; what came of each stage, as dictionaries."""
+    train, validation, test = problem.task.parts(fold)
+    rows = problem.task.split(fold).train
+    trainer, before = fit(problem, way, train, validation, rows, seed, folder)
+    outcomes = stage_outcomes(
+        trainer, way.rows(), validation, test, problem.task.positive, folder / "models", before
+    )
+    return [asdict(item) for item in outcomes]
+
+
+def refit(
+    problem: Problem, way: Way, outcomes: Sequence[Outcome], seed: int, folder: Path
+) -> dict[str, int]:
+    """Train on all labelled texts, each stage for as many epochs as were best on validation."""
+    best: dict[str, list[int]] = defaultdict(list)
+    for stage in (stage for item in outcomes for stage in item.stages):
+        best[stage["name"]].append(stage["best_epoch"])
+    epochs = {name: round(median(found)) for name, found in best.items()}
+    way = way.with_epochs(epochs)
+    texts = problem.task.all
+    trainer, _ = fit(problem, way, texts, None, range(len(texts.texts)), seed, folder)
+    shift = mean(item.shift for item in outcomes)
+    save_classifier(trainer, problem.task.positive, shift, folder / "model")
+    return epochs
+
+
+def fit(
+    problem: Problem,
+    way: Way,
+    train: LabelledTexts,
+    validation: LabelledTexts | None,
+    rows: Iterable[int],
+    seed: int,
+    folder: Path,
+) -> tuple[StagedTrainer, list[StageResult]]:
+    """Train a model, from where an earlier try was cut off.
+
+    Args:
+        problem: The problem.
+        way: The way to the model.
+        train: What to train on.
+        validation: What to choose the best epochs by; `None` to run every stage to its end.
+        rows: The rows of the task whose proxy labels may be learnt from.
+        seed: Of all that is random.
+        folder: For checkpoints.
+
+    Returns:
+        The trainer of the last stages, and what became of the stages of the proxy task.
+    """
+    task, proxy = problem.task, problem.proxy
+    tokenizer = build_vocabulary(train.texts + (proxy.own.texts if proxy else []), min_frequency=1)
+    set_seed(seed)
+    matrix = align(tokenizer, problem.vectors).matrix
+    model = recurrent_classifier(
+        random_like(matrix) if way.kind == "control" else matrix, task.names, seed
+    )
+    before: list[StageResult] = []
+    pretrained = "backbone[0]"
+    if proxy and way.proxy_stages:
+        model.new_head(proxy.names)
+        texts = proxy.beside(rows)
+        learnt, held_out = texts.without(0.1, seed) if validation else (texts, None)
+        trainer = staged_text_trainer(
+            model,
+            tokenizer,
+            way.proxy_stages,
+            learnt,
+            held_out,
+            0,
+            pretrained,
+            folder / "proxy",
+            seed,
+        )
+        trainer.train(resume_from_checkpoint=True)
+        before, pretrained = trainer.results, "backbone"
+        set_seed(seed)  # of the new head, also if the proxy task was over before
+        model.new_head(task.names)
+    trainer = staged_text_trainer(
+        model, tokenizer, way.stages, train, validation, task.positive, pretrained, folder, seed
+    )
+    trainer.train(resume_from_checkpoint=True)
+    return trainer, before
+
+
+def _identity(arguments: Arguments) -> dict[str, Any]:
+    """The arguments that make a run what it is; one can be resumed only with the same."""
+    return {
+        name: value
+        for name, value in asdict(arguments).items()
+        if name not in ("output_dir", "resume", "push_to_hub")
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from tqdm.auto import tqdm
 from transformers import Pipeline, pipeline
 
-
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from staged_training.class_balance import best_bias, scores_on, softmax
 from staged_training.report import Row
-from staged_training.trainer import StagedTrainer
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,10 @@ class Outcome:
 
 def outcome(
     model: str,
-    labels: tuple[ArrayLike, ArrayLike],
-    logits: tuple[ArrayLike, ArrayLike],
+    labels: Sequence[ArrayLike],
+    logits: Sequence[ArrayLike],
     positive: int,
-    seconds: float,
-    trainer: StagedTrainer | None = None,
+    **about_training: Any,
 ) -> Outcome:
     """Score a model whose decision is put where it is best on validation.
 
@@ -55,25 +53,20 @@ def outcome(
         labels: Label numbers of the validation and of the test part.
         logits: `[examples, classes]` for each of these parts.
         positive: Number of the class that matters.
-        seconds: Wall time of the training.
-        trainer: What trained it, if it was trained in stages.
+        **about_training: The fields of `Outcome` from `seconds` on.
     """
     shift = best_bias(labels[0], logits[0], positive)
     moved = np.array(logits[1], dtype=np.float64)
     moved[:, positive] += shift
     probabilities = softmax(moved)
     validation = scores_on(labels[0], softmax(logits[0]), positive)
-    results = trainer.results if trainer else []
     return Outcome(
         model=model,
         metrics=scores_on(labels[1], probabilities, positive),
         validation_score=validation["average_precision"],
         probabilities=probabilities.tolist(),
         shift=shift,
-        seconds=seconds,
-        trainable_parameters=results[-1].trainable_parameters if results else 0,
-        stages=[asdict(result) for result in results],
-        log=trainer.state.log_history if trainer else [],
+        **about_training,
     )
 
 

@@ -1,12 +1,14 @@
 """Reports: `report.md` with plots for people, `results.json` for programs."""
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from staged_training.trainer import StageResult
 
@@ -113,16 +115,24 @@ class Report:
     def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder
         self._parts = [f"# {title}"]
-        self._can_draw = importlib.util.find_spec("matplotlib") is not None
 
     def section(self, heading: str, *paragraphs: str) -> None:
         """Add a section of Markdown."""
         self._parts += [f"## {heading}", *paragraphs]
 
-    def picture(self, name: str, description: str, draw: Callable[[Path], None]) -> None:
-        """Add a picture that `draw` writes to the path it is given; needs the extra `plots`."""
-        if self._can_draw:
-            draw(self.folder / f"{name}.png")
+    def picture(self, name: str, description: str, plot: str, *args: Any, **kwargs: Any) -> None:
+        """Add a picture, which needs the extra `plots`.
+
+        Args:
+            name: The name of its file, without ending.
+            description: What is to be seen.
+            plot: The function of `staged_training.plots` that draws it.
+            *args: What it takes behind the path.
+            **kwargs: What it takes by name.
+        """
+        if importlib.util.find_spec("matplotlib"):
+            plots = importlib.import_module("staged_training.plots")
+            getattr(plots, plot)(self.folder / f"{name}.png", *args, **kwargs)
             self._parts.append(f"![{description}]({name}.png)")
         else:
             self._parts.append(

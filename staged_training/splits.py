@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,44 +59,41 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.6) -> Indic
     return group[row_of_text].astype(np.int64)
 
 
-def stratified_split(
-    labels: Sequence[str] | Sequence[int],
-    groups: Sequence[int] | Indices,
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
-    seed: int = 42,
-) -> Split:
-    """Return three parts with nearly the same shares of each label; no group is torn.
+def stratified_folds(
+    labels: Sequence[str] | Sequence[int], groups: Sequence[int] | Indices, n: int = 5
+) -> Indices:
+    """Deal rows into folds with nearly the same shares of each label; no group is torn.
 
     Args:
         labels: the label of each row.
         groups: the group of each row, as from `near_duplicate_groups`.
-        fractions: shares of train, validation and test; positive, with sum 1.
-        seed: the same seed gives the same parts.
+        n: how many folds. With five, `fold_split` trains on 60 %, validates on 20 % and tests on
+            20 % of the rows.
+
+    Returns:
+        The fold of each row, 0 to n - 1. The same rows give the same folds.
 
     Raises:
-        InputError: `fractions` are no shares, or a label cannot be in every part, as it has fewer
-            than three groups.
+        InputError: a label cannot be in every fold, as it has fewer than n groups.
     """
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise InputError(f"Fractions must be positive and add up to 1, not {fractions}.")
     names, label_ids = np.unique(np.asarray(labels), return_inverse=True)
     _, group_ids = np.unique(np.asarray(groups), return_inverse=True)
     # One row per group: how many of its members have each label.
     counts = np.zeros((group_ids.max(initial=-1) + 1, len(names)))
     np.add.at(counts, (group_ids, label_ids), 1)
-    _check_enough_groups(names, counts)
-
-    part_of = _fill_parts(counts, np.asarray(fractions), np.random.default_rng(seed))
+    fold_of = _fill_folds(counts, n)
     for label, name in enumerate(names):
-        if len(np.unique(part_of[counts[:, label] > 0])) < 3:
+        folds = len(np.unique(fold_of[counts[:, label] > 0]))
+        if folds < n:
             raise InputError(
-                f"Label '{name}' cannot be put into every part without tearing near-duplicates "
-                "apart. Give more examples of it or try another seed."
+                f"Label '{name}' reaches {folds} of {n} folds: it has "
+                f"{int(counts[:, label].sum())} examples, and near-duplicates stay together. Give "
+                "more examples of it that differ."
             )
-    return Split(*(np.flatnonzero(part_of[group_ids] == part) for part in range(3)))
+    return fold_of[group_ids]
 
 
-def fold_split(folds: Sequence[int], test_fold: int) -> Split:
+def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
     """Return the parts of one round of cross-validation over given folds.
 
     Test on fold f, validate on the next one (after the last, the first), train on the rest.
@@ -165,32 +162,17 @@ def _joined(group: Indices, pairs: Indices, words: sparse.csr_array, threshold: 
     return connected_components(graph, directed=False)[1][group]
 
 
-def _check_enough_groups(names: npt.NDArray[Any], counts: npt.NDArray[np.float64]) -> None:
-    for name, groups in zip(names, (counts > 0).sum(axis=0), strict=True):
-        if groups < 3:
-            raise InputError(
-                f"Label '{name}' has examples in {groups} group(s) of near-duplicates; train, "
-                "validation and test need one each. Give more examples that differ."
-            )
+def _fill_folds(counts: npt.NDArray[np.float64], n: int) -> Indices:
+    """Return a fold for each group: large groups first, each to the fold that lacks it most.
 
-
-def _fill_parts(
-    counts: npt.NDArray[np.float64], fractions: npt.NDArray[np.float64], rng: np.random.Generator
-) -> Indices:
-    """Return a part for each group: large groups first, each to the part that lacks it most.
-
-    What a part lacks of a label is measured as a share of what it should have, so that a part
-    without the label comes first. (scikit-learn's StratifiedGroupKFold makes equal parts only, and
-    may leave a rare label out of some.)
+    What a fold has of a label is measured as a share of all examples of it, so that a fold without
+    a rare label comes first. (scikit-learn's StratifiedGroupKFold may leave it out of some.)
     """
-    wanted = np.outer(fractions, counts.sum(axis=0))
-    lacking = wanted.copy()
-    # A rare label weighs as much as a frequent one; of equal parts, the larger is filled first.
-    weights = counts / counts.sum(axis=0)
-    part_of = np.empty(len(counts), np.int64)
-    order = rng.permutation(len(counts))
-    for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
-        need = (lacking / wanted) @ weights[group]
-        part_of[group] = np.lexsort((fractions, need))[-1]
-        lacking[part_of[group]] -= counts[group]
-    return part_of
+    total = counts.sum(axis=0)
+    has = np.zeros((n, len(total)))
+    fold_of = np.empty(len(counts), np.int64)
+    for group in np.lexsort((-counts.sum(axis=1), -(counts / total).max(axis=1))):
+        fold = ((has / total) @ (counts[group] / total)).argmin()
+        fold_of[group] = fold
+        has[fold] += counts[group]
+    return fold_of

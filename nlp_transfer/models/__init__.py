@@ -8,5 +8,9 @@ from .modeling_recurrent import RecurrentForSequenceClassification, RecurrentMod
 AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig)
 AutoModel.register(RecurrentConfig, RecurrentModel)
 AutoModelForSequenceClassification.register(RecurrentConfig, RecurrentForSequenceClassification)
+# What is saved carries this code, for those who load it without the package.
+RecurrentConfig.register_for_auto_class()
+RecurrentModel.register_for_auto_class("AutoModel")
+RecurrentForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
 
 __all__ = ["RecurrentConfig", "RecurrentForSequenceClassification", "RecurrentModel"]

@@ -20,6 +20,8 @@ class RecurrentConfig(PreTrainedConfig):
         pooling: What is taken over the real tokens and concatenated to the features of the text, of
             `mean`, `max` and `last` (the state after the last token; of the backward direction,
             after the first). All three are the concat pooling of ULMFiT (Howard and Ruder 2018).
+        embedding_pooling: What is taken over the embedding of the real tokens, past the recurrent
+            layers, and concatenated too, of `mean` and `max`; may be empty.
         embedding_dropout: Share of the embedding that is dropped in training.
         hidden_dropout: Share of each recurrent layer's input that is dropped, but for the first.
         classifier_dropout: Share of the features that is dropped before the head.
@@ -34,7 +36,8 @@ class RecurrentConfig(PreTrainedConfig):
     num_hidden_layers: int = 1
     cell: Literal["gru", "lstm"] = "gru"
     bidirectional: bool = True
-    pooling: list[str] | tuple[str, ...] = ("mean", "max", "last")
+    pooling: list[str] | tuple[str, ...] = ("max",)
+    embedding_pooling: list[str] | tuple[str, ...] = ("mean", "max")
     embedding_dropout: float = 0.2
     hidden_dropout: float = 0.2
     classifier_dropout: float = 0.3
@@ -42,17 +45,21 @@ class RecurrentConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: object) -> None:
         self.pooling = list(self.pooling)
+        self.embedding_pooling = list(self.embedding_pooling)
         super().__post_init__(**kwargs)
 
     def validate_pooling(self) -> None:
         """Refuse a kind of pooling that does not exist."""
-        known = ("mean", "max", "last")
-        if not self.pooling or any(kind not in known for kind in self.pooling):
-            raise ValueError(
-                f"pooling is {self.pooling}; choose one or more of {', '.join(known)}."
-            )
+        kinds = {"pooling": ("mean", "max", "last"), "embedding_pooling": ("mean", "max")}
+        for name, known in kinds.items():
+            chosen = getattr(self, name)
+            if any(kind not in known for kind in chosen):
+                raise ValueError(f"{name} is {chosen}; choose of {', '.join(known)}.")
+        if not self.pooling:
+            raise ValueError("pooling is empty; choose one or more of mean, max, last.")
 
     @property
     def feature_size(self) -> int:
         """Width of the pooled features, which the head reads."""
-        return self.hidden_size * (2 if self.bidirectional else 1) * len(self.pooling)
+        states = self.hidden_size * (2 if self.bidirectional else 1) * len(self.pooling)
+        return states + self.embedding_size * len(self.embedding_pooling)

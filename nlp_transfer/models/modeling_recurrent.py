@@ -30,7 +30,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
-    """Embedding, recurrent layers, and pooling over the real tokens of each text."""
+    """Embedding, recurrent layers, and pooling of both over the real tokens of each text."""
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
@@ -79,7 +79,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0
         mask = attention_mask.bool() | first  # a text without words counts as one padding token
         lengths = mask.sum(1).cpu()
-        states = self.embedding_dropout(self.embedding(input_ids))
+        embedded = states = self.embedding_dropout(self.embedding(input_ids))
         for depth, layer in enumerate(self.layers):
             if depth:
                 states = self.hidden_dropout(states)
@@ -88,18 +88,22 @@ class RecurrentModel(RecurrentPreTrainedModel):
             states, _ = pad_packed_sequence(
                 packed, batch_first=True, total_length=input_ids.shape[1]
             )
-        last = last[0] if self.config.cell == "lstm" else last
-        pooled = self._pool(states, mask.unsqueeze(-1), last.transpose(0, 1).flatten(1))
-        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+        last = (last[0] if self.config.cell == "lstm" else last).transpose(0, 1).flatten(1)
+        features = [
+            last if kind == "last" else _pool(kind, states, mask) for kind in self.config.pooling
+        ]
+        features += [_pool(kind, embedded, mask) for kind in self.config.embedding_pooling]
+        return BaseModelOutputWithPooling(
+            last_hidden_state=states, pooler_output=torch.cat(features, dim=-1)
+        )
 
-    def _pool(self, states: torch.Tensor, mask: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        """Features of each text, `[batch, feature_size]`, from the states of its real tokens."""
-        kinds = {
-            "mean": lambda: states.sum(1) / mask.sum(1),  # the states of padding are zero
-            "max": lambda: states.masked_fill(~mask, -torch.inf).amax(1),
-            "last": lambda: last,
-        }
-        return torch.cat([kinds[kind]() for kind in self.config.pooling], dim=-1)
+
+def _pool(kind: str, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean or the maximum, `[batch, width]`, of the states of real tokens."""
+    real = mask.unsqueeze(-1)
+    if kind == "mean":
+        return (states * real).sum(1) / real.sum(1)
+    return states.masked_fill(~real, -torch.inf).amax(1)
 
 
 class RecurrentForSequenceClassification(RecurrentPreTrainedModel):

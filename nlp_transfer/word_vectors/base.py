@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,11 @@ class WordVectors(ABC):
 
     name: str
     dim: int
+
+    @property
+    def title(self) -> str:
+        """The name without folders, for tables."""
+        return Path(self.name).name
 
     @abstractmethod
     def __iter__(self) -> Iterator[tuple[str, Matrix]]:

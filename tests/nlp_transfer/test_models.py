@@ -24,6 +24,7 @@ every_shape = pytest.mark.parametrize(
         {"cell": "lstm", "num_hidden_layers": 2},
         {"cell": "gru", "bidirectional": False, "pooling": ["last"]},
         {"cell": "gru", "pooling": ["mean", "max"]},
+        {"cell": "gru", "embedding_pooling": []},
     ],
 )
 
@@ -48,13 +49,19 @@ def test_a_saved_model_loads_through_the_auto_classes(options, tmp_path):
     assert AutoConfig.from_pretrained(tmp_path).to_dict() == loaded.config.to_dict()
 
 
-def test_pooled_features_are_the_mean_max_and_last_state_of_real_tokens():
-    output = model().recurrent(IDS)
+def test_features_are_pooled_from_real_tokens_only():
+    classifier = model(pooling=["mean", "max", "last"])
+    output = classifier.recurrent(IDS)
     states = output.last_hidden_state[1, :2]
-    mean, largest, last = output.pooler_output[1].chunk(3)
-    torch.testing.assert_close(mean, states.mean(0))
-    torch.testing.assert_close(largest, states.amax(0))
-    torch.testing.assert_close(last, torch.cat([states[-1, :4], states[0, 4:]]))
+    words = classifier.get_input_embeddings()(IDS[1, :2])
+    expected = [
+        states.mean(0),
+        states.amax(0),
+        torch.cat([states[-1, :4], states[0, 4:]]),
+        words.mean(0),
+        words.amax(0),
+    ]
+    torch.testing.assert_close(output.pooler_output[1], torch.cat(expected))
 
 
 def test_a_text_without_words_gets_finite_logits():
@@ -89,5 +96,9 @@ def test_a_new_head_keeps_the_base_and_takes_new_labels(tmp_path):
 def test_an_unknown_cell_or_pooling_is_refused():
     with pytest.raises(Exception, match="cell"):
         RecurrentConfig(cell="rnn")
-    with pytest.raises(Exception, match="choose one or more of mean, max, last"):
+    with pytest.raises(Exception, match="choose of mean, max, last"):
         RecurrentConfig(pooling=["median"])
+    with pytest.raises(Exception, match="pooling is empty"):
+        RecurrentConfig(pooling=[])
+    with pytest.raises(Exception, match=r"embedding_pooling is \['last'\]; choose of mean, max"):
+        RecurrentConfig(embedding_pooling=["last"])

@@ -1,0 +1,228 @@
+"""A text classification task: labelled texts, checked, dealt into folds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from transformers import PreTrainedTokenizerBase
+
+from nlp_transfer.emails import read_labelled_texts
+from staged_training.class_balance import positive_label
+from staged_training.errors import InputError
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_split,
+    near_duplicate_groups,
+    stratified_folds,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts and the numbers of their labels."""
+
+    texts: list[str]
+    labels: list[int]
+
+    def __add__(self, other: "LabelledTexts") -> "LabelledTexts":
+        return LabelledTexts(self.texts + other.texts, self.labels + other.labels)
+
+    def select(self, rows: Iterable[int]) -> "LabelledTexts":
+        """The texts of some rows."""
+        rows = list(rows)
+        return LabelledTexts([self.texts[i] for i in rows], [self.labels[i] for i in rows])
+
+    def without(self, share: float, seed: int) -> tuple["LabelledTexts", "LabelledTexts"]:
+        """All but a random share of each label, and that share."""
+        kept, out = train_test_split(
+            np.arange(len(self.labels)), test_size=share, stratify=self.labels, random_state=seed
+        )
+        return self.select(np.sort(kept)), self.select(np.sort(out))
+
+    def tokenized(self, tokenizer: PreTrainedTokenizerBase) -> "Dataset":
+        """The texts as rows of `input_ids`, `attention_mask` and `labels`."""
+        from datasets import Dataset  # takes a second
+
+        columns = dict(tokenizer(self.texts, truncation=True))
+        return Dataset.from_dict(columns | {"labels": self.labels})
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """What a text classifier learns from and is measured on.
+
+    Attributes:
+        source: The file or folder of the texts.
+        inputs: The name of each text, such as `messages.parquet#3`.
+        all: The texts and their label numbers.
+        names: The names of the labels, in the order of their numbers.
+        positive: Number of the label that matters.
+        folds: The fold of each text.
+        own_folds: Whether the folds came with the texts; else they were dealt here.
+        columns: The names of the further columns of the texts.
+    """
+
+    source: Path
+    inputs: list[str]
+    all: LabelledTexts
+    names: list[str]
+    positive: int
+    folds: Indices
+    own_folds: bool
+    columns: list[str]
+
+    def split(self, fold: int) -> Split:
+        """The rows to train on, to validate on and to test on, where a fold is the test part."""
+        return fold_split(self.folds, fold)
+
+    def parts(self, fold: int) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
+        """What to train on, to validate on and to test on, see `split`."""
+        train, validation, test = (self.all.select(rows) for rows in self.split(fold))
+        return train, validation, test
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The numbers of the folds."""
+        return sorted(set(self.folds.tolist()))
+
+
+def read_task(
+    source: str | Path,
+    text_columns: Sequence[str] | None = None,
+    label_column: str = "label",
+    positive: str | None = None,
+) -> TextTask:
+    """Read labelled texts, see `read_labelled_texts`.
+
+    A column `fold` says which fold each text belongs to. Without it the texts are dealt into five
+    folds with equal shares of each label, near-duplicates in the same one.
+
+    Args:
+        source: A table with labels, or a folder with one sub-folder of mails per label.
+        text_columns: Columns of a table to read as text.
+        label_column: Column of a table that holds the labels.
+        positive: The label that matters; by default the rarest.
+
+    Raises:
+        InputError: The texts cannot be read or learnt from, there is no such label, or the folds
+            cannot be used.
+    """
+    path = Path(source)
+    dataset = read_labelled_texts(path, text_columns, label_column).dataset
+    texts, labels = list(dataset["text"]), list(dataset["label"])
+    names = sorted(set(labels))
+    if positive is not None and positive not in names:
+        raise InputError(
+            f"{path}: no text has the label {positive!r}, which --positive-label asks for. The "
+            f"labels are: {', '.join(names)}."
+        )
+    number = positive_label(labels, names, positive)
+    own_folds = "fold" in dataset.column_names
+    if own_folds:
+        folds = _read_folds(path, dataset["fold"])
+    else:
+        folds = stratified_folds(labels, near_duplicate_groups(texts))
+    for fold in sorted(set(folds.tolist())):
+        _check_both_kinds(path, fold, np.asarray(labels)[folds == fold], names[number])
+    return TextTask(
+        source=path,
+        inputs=list(dataset["input"]),
+        all=LabelledTexts(texts, [names.index(label) for label in labels]),
+        names=names,
+        positive=number,
+        folds=folds,
+        own_folds=own_folds,
+        columns=dataset.column_names,
+    )
+
+
+def _read_folds(path: Path, cells: Sequence[object]) -> Indices:
+    try:
+        folds = np.array([int(str(cell)) for cell in cells], np.int64)
+        fold_split(folds, 0)
+    except ValueError as error:
+        problem = error if isinstance(error, InputError) else "a cell is not a whole number."
+        raise InputError(
+            f"{path}: the column 'fold' cannot be used: {problem} Correct it, or leave it out to "
+            "have folds dealt."
+        ) from error
+    return folds
+
+
+def _check_both_kinds(path: Path, fold: int, labels: np.ndarray, positive: str) -> None:
+    share = (labels == positive).mean()
+    if share in (0, 1):
+        found = "no text" if share == 0 else "nothing but texts"
+        raise InputError(
+            f"{path}: fold {fold} has {found} of the label {positive!r}, so that nothing can be "
+            "measured on it. Deal the texts anew, or leave the column 'fold' out."
+        )
+
+
+@dataclass(frozen=True)
+class ProxyTask:
+    """A related task: texts of its own, and its labels of the texts of the task proper.
+
+    Attributes:
+        source: The file or folder of its own texts.
+        names: The names of its labels, in the order of their numbers.
+        own: Texts that the task proper does not have.
+        shared: The texts of the task proper with the labels of this task; `None` without such.
+    """
+
+    source: Path
+    names: list[str]
+    own: LabelledTexts
+    shared: LabelledTexts | None
+
+    def beside(self, rows: Iterable[int]) -> LabelledTexts:
+        """What may be learnt from where only these rows of the task proper may be seen."""
+        return self.own + self.shared.select(rows) if self.shared else self.own
+
+
+def read_proxy(
+    source: str | Path, task: TextTask, text_columns: Sequence[str] | None, label_column: str
+) -> ProxyTask:
+    """Read the texts of a related task, see `ProxyTask`.
+
+    Args:
+        source: Labelled texts, as for `read_task`.
+        task: The task proper; where its table has `label_column` too, those labels are used.
+        text_columns: Columns of a table to read as text.
+        label_column: Column of the labels of the related task.
+
+    Raises:
+        InputError: The texts cannot be read, or are those of the task proper without a share that
+            may be learnt from.
+    """
+    own = read_labelled_texts(source, text_columns, label_column).dataset
+    known = set(task.all.texts)  # whose proxy labels must not be seen while their fold is tested
+    rows = [row for row, text in enumerate(own["text"]) if text not in known]
+    texts = [own["text"][row] for row in rows]
+    labels = [own["label"][row] for row in rows]
+    shared_labels: list[str] = []
+    if label_column in task.columns:
+        columns = None if task.source.is_dir() else text_columns
+        shared_labels = list(
+            read_labelled_texts(task.source, columns, label_column).dataset["label"]
+        )
+    names = sorted({*labels, *shared_labels})
+    if len(set(labels)) < 2 and not shared_labels:
+        raise InputError(
+            f"{source}: besides the texts of {task.source} it has no texts of two labels. Give "
+            f"other texts, or add the column {label_column!r} to {task.source}."
+        )
+    shared = LabelledTexts(task.all.texts, [names.index(label) for label in shared_labels])
+    return ProxyTask(
+        source=Path(source),
+        names=names,
+        own=LabelledTexts(texts, [names.index(label) for label in labels]),
+        shared=shared if shared_labels else None,
+    )

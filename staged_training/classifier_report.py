@@ -1,0 +1,79 @@
+"""The part of a report that is about one trained classifier: its stages, curves and errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from staged_training.outcome import Outcome
+from staged_training.report import Report, markdown_table, stage_table
+from staged_training.trainer import StageResult
+
+_FROZEN = (
+    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
+    "BatchNorm statistics and other buffers as they were, dropout off. Each stage starts from the "
+    "epoch of the one before that scored best on validation."
+)
+
+
+def add_classifier_sections(
+    report: Report,
+    outcome: Outcome,
+    labels: ArrayLike,
+    names: Sequence[str],
+    positive: int,
+    examples: Sequence[str],
+) -> None:
+    """Add how a classifier was trained and what it gets right and wrong on the test part.
+
+    Args:
+        report: The report.
+        outcome: What came of the training.
+        labels: True label numbers of the test part, `[examples]`.
+        names: The names of the labels.
+        positive: Number of the label that matters.
+        examples: What to call each example of the test part, in Markdown.
+    """
+    labels = np.asarray(labels)
+    probabilities = np.asarray(outcome.probabilities)
+    predicted = probabilities.argmax(axis=1)
+    stages = [StageResult(**stage) for stage in outcome.stages]
+    report.section("How it was trained", f"Model: {outcome.model}.", stage_table(stages), _FROZEN)
+    report.picture(
+        "curves",
+        "losses and validation score, epoch by epoch; a line marks where a stage ends",
+        "plot_curves",
+        outcome.log,
+        {"average_precision": "AP"},
+    )
+    report.section("What it gets right and wrong on the test part")
+    report.picture(
+        "confusion", "true and predicted labels", "plot_confusion", labels, predicted, names
+    )
+    report.picture(
+        "reliability",
+        f"how often a score of {names[positive]} is right; beside each point, of how many examples",
+        "plot_reliability",
+        labels == positive,
+        probabilities[:, positive],
+        names[positive],
+    )
+    report.section("Most confident errors", _errors(labels, probabilities, names, examples))
+
+
+def _errors(
+    labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str], examples: Sequence[str]
+) -> str:
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    if not len(wrong):
+        return "There are none."
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:10]
+    return markdown_table(
+        ["score", "predicted", "true", "example"],
+        [
+            [f"{confidence[i]:.2f}", names[predicted[i]], names[labels[i]], examples[i]]
+            for i in worst
+        ],
+    )

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from staged_training import InputError
+from staged_training.splits import fold_split, near_duplicate_groups, stratified_folds
+
+WORDS = st.sampled_from(
+    ["please", "call", "me", "back", "today", "or", "answer", "by", "mail", "no", "hurry"]
+)
+TEXTS = st.lists(st.lists(WORDS, max_size=6).map(" ".join), max_size=25)
+
+
+def jaccard(a, b):
+    a, b = set(a.split()), set(b.split())
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts=TEXTS, threshold=st.sampled_from([0.3, 0.5, 0.6, 0.75, 1.0]))
+def test_groups_are_the_connected_near_duplicates(texts, threshold):
+    groups = near_duplicate_groups(texts, threshold)
+    expected = list(range(len(texts)))  # joined pair by pair
+    for i, a in enumerate(texts):
+        for j, b in enumerate(texts[:i]):
+            if jaccard(a, b) >= threshold:
+                expected = [expected[j] if g == expected[i] else g for g in expected]
+    same = np.equal.outer(expected, expected) if texts else np.ones((0, 0), bool)
+    assert np.array_equal(np.equal.outer(groups, groups), same)
+
+
+def test_case_and_punctuation_do_not_make_a_difference():
+    assert near_duplicate_groups(["Call me, NOW!", "call me now", "write me"]).tolist() == [0, 0, 1]
+
+
+def test_folds_keep_groups_together_and_labels_spread():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 400, 1000)
+    labels = np.where(rng.random(1000) < 0.05, "urgent", "other")
+    folds = stratified_folds(labels.tolist(), groups)
+    for group in range(400):
+        assert len(set(folds[groups == group])) <= 1
+    counts = np.array(
+        [[np.sum((folds == f) & (labels == x)) for f in range(5)] for x in set(labels)]
+    )
+    assert (counts.max(axis=1) - counts.min(axis=1) <= 4).all()
+    assert np.array_equal(folds, stratified_folds(labels.tolist(), groups))
+
+
+def test_a_label_with_too_few_different_examples_is_refused():
+    labels = ["a"] * 20 + ["b"] * 6
+    groups = [*range(20), 20, 20, 20, 21, 21, 22]
+    with pytest.raises(InputError, match="'b' reaches 3 of 5 folds: it has 6 examples, and near"):
+        stratified_folds(labels, groups)
+
+
+def test_a_fold_is_tested_the_next_validates_and_the_others_train():
+    folds = [0, 1, 2, 3, 4, 0, 4]
+    train, validation, test = fold_split(folds, 4)
+    assert (train.tolist(), validation.tolist(), test.tolist()) == ([1, 2, 3], [0, 5], [4, 6])
+
+
+@pytest.mark.parametrize(
+    ("folds", "test_fold", "message"),
+    [
+        ([0, 1, 1], 0, "at least three; found"),
+        ([1, 2, 3], 1, "must be numbered 0, 1, 2"),
+        ([0, 1, 2], 3, "There is no fold 3; the folds are 0 to 2"),
+    ],
+)
+def test_folds_that_cannot_be_used_are_refused(folds, test_fold, message):
+    with pytest.raises(InputError, match=message):
+        fold_split(folds, test_fold)
