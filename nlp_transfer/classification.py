@@ -74,6 +74,7 @@ def staged_text_trainer(
         per_device_eval_batch_size=256,
         weight_decay=0.01,
         metric_for_best_model="average_precision",
+        dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
         report_to="none",
     )
     weights = class_weights(train.labels, len(model.config.id2label or {}), balance)

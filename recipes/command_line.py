@@ -36,9 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in commands:
         print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
         return 2
+    from transformers.utils.logging import disable_progress_bar
+
     from staged_training.errors import InputError
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    disable_progress_bar()  # those of loading and saving, which take no time here
     try:
         commands[arguments[0]](arguments[1:])
     except InputError as error:
