@@ -1,5 +1,6 @@
 """Arguments of a recipe: the fields of a dataclass, from flags, from a YAML file, or both."""
 
+import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Keeps the lines of the description, and adds the defaults to the flags."""
 
 
 def parse_arguments(
@@ -37,6 +42,7 @@ def parse_arguments(
         prog=command,
         description=description,
         usage=f"{command} [CONFIG.yaml] [--flag ...]",
+        formatter_class=_HelpFormatter,
     )
     flags = list(sys.argv[1:] if argv is None else argv)
     if flags and flags[0].endswith((".yaml", ".yml")):

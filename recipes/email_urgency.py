@@ -60,12 +60,12 @@ BASE_STAGES = [
 class Arguments:
     """What can be asked of the recipe; each field is a flag."""
 
-    data: str = field(
-        default=str(DATA / "messages.parquet"),
+    data: str | None = field(
+        default=None,
         metadata={
             "help": "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet), or a folder with one "
             "sub-folder of .eml files per label. Without a column `fold` they are dealt into five "
-            "folds, near-duplicates in the same one."
+            "folds, near-duplicates in the same one. By default the 2,000 texts that come with it."
         },
     )
     text_columns: list[str] | None = field(
@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds=seeds,
         refit=arguments.refit,
         quick=arguments.quick,
-        shipped=arguments.data == Arguments.data,
+        shipped=arguments.data is None,
     )
     write_findings(run, findings, _identity(arguments))
     run.close()
@@ -224,10 +224,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def read_problem(arguments: Arguments) -> Problem:
     """Read and check what the recipe works on."""
     task = read_task(
-        arguments.data, arguments.text_columns, arguments.label_column, arguments.positive_label
+        arguments.data or DATA / "messages.parquet",
+        arguments.text_columns,
+        arguments.label_column,
+        arguments.positive_label,
     )
-    shipped = arguments.data == Arguments.data
-    source = arguments.proxy or (str(DATA / "proxy.parquet") if shipped else "none")
+    shipped = "none" if arguments.data else DATA / "proxy.parquet"
+    source = arguments.proxy or shipped
     proxy = None
     if source != "none":
         proxy = read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)

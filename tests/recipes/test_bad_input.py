@@ -1,0 +1,125 @@
+"""Input that cannot be used is refused before any long work, and nothing is written."""
+
+import gzip
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from recipes.command_line import main
+
+BROKEN_MAIL = b"Subject: x\nContent-Transfer-Encoding: base64\n\nQUJDR\n"
+GOOD = "text,label\n" + "".join(
+    f"number {i} word{i} other{i * 7},{'urgent' if i % 4 == 0 else 'fine'}\n" for i in range(60)
+)
+
+
+def csv(content):
+    return lambda folder: {"--data": save(folder / "mail.csv", content)}
+
+
+def vectors(content, name="v.txt"):
+    def make(folder):
+        data = save(folder / "mail.csv", GOOD)
+        return {"--data": data, "--vectors": save(folder / name, content)}
+
+    return make
+
+
+def save(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def only_broken_mail(folder):
+    for label in ("urgent", "fine"):
+        (folder / label).mkdir()
+        save(folder / label / "1.eml", BROKEN_MAIL)
+    return {"--data": str(folder)}
+
+
+def full_folder(folder):
+    (folder / "out").mkdir()
+    save(folder / "out" / "thesis.tex", "years of work")
+    return csv(GOOD)(folder)
+
+
+GLOVE = "number 1 2 3\nword1 4 5 6\n"
+COMPRESSED = gzip.compress(GLOVE.encode() * 500)
+
+BAD_INPUT = {
+    "empty file": (csv(""), r"mail\.csv: the file is empty"),
+    "missing column": (csv("body,label\na,b\n"), "no column 'text'. Its columns are: body, label"),
+    "one class only": (csv("text,label\na,x\nb,x\n"), "every text has the label 'x'"),
+    "a label seen once": (csv("text,label\na,x\nb,x\nc,y\n"), "label 'y' occurs only once"),
+    "a label in few folds": (csv(GOOD + "a,z\nb,z\n"), "Label 'z' reaches 2 of 5 folds"),
+    "text all white space": (csv("text,label\na,x\n ,y\n"), "row 2 has no text"),
+    "not UTF-8": (csv(b"text,label\n\xe9,x\n"), "line 2 is not UTF-8"),
+    "no readable message": (only_broken_mail, "no message could be read"),
+    "a line too short": (
+        vectors(GLOVE + "x 1 2\n"),
+        r"v\.txt, line 3: found 2 numbers, expected 3",
+    ),
+    "two dimensions": (vectors(GLOVE + "x 1 2 3 4\n"), "found 4 numbers, expected 3"),
+    "NaN": (vectors("number nan 2 3\n"), "line 1: the vector holds NaN"),
+    "truncated gzip": (vectors(COMPRESSED[:-9], "v.txt.gz"), "cannot be unpacked"),
+    "a header that lies": (vectors("9 3\n" + GLOVE), "says 9 vectors and the file holds 2"),
+    "no overlap": (vectors("zug 1 2\nhaus 2 3\n"), r"knows none of the .* words.*coverage 0\.0%"),
+    "no such vectors": (
+        lambda folder: csv(GOOD)(folder) | {"--vectors": "glove-99b"},
+        "The names are glove-6b-50d",
+    ),
+    "another output folder": (full_folder, r"holds something else \(thesis\.tex\)"),
+    "no such label": (
+        lambda folder: csv(GOOD)(folder) | {"--positive-label": "spam"},
+        "The labels are: fine, urgent",
+    ),
+    "no seeds": (lambda folder: csv(GOOD)(folder) | {"--seeds": "0"}, "--seeds is 0"),
+    "a name the Hub refuses": (
+        lambda folder: csv(GOOD)(folder) | {"--push-to-hub": "a b c"},
+        "is not a name for the Hub",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_it_is_refused_and_nothing_is_written(case, tmp_path, capsys):
+    make, message = BAD_INPUT[case]
+    flags = {"--output-dir": str(tmp_path / "out"), **make(tmp_path)}
+    before = sorted(tmp_path.rglob("*"))
+    status = main(["run", "email-urgency", *(item for pair in flags.items() for item in pair)])
+    assert status == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_broken_messages_among_good_ones_are_skipped_and_told(small_data, tmp_path, caplog):
+    table = pd.read_parquet(small_data / "messages.parquet")
+    for row in table.itertuples():
+        (tmp_path / "mail" / row.label).mkdir(parents=True, exist_ok=True)
+        save(tmp_path / "mail" / row.label / f"{row.id}.eml", f"Subject: Hi\n\n{row.text}\n")
+    save(tmp_path / "mail" / "urgent" / "broken.eml", BROKEN_MAIL)
+    flags = ["--data", str(tmp_path / "mail"), "--output-dir", str(tmp_path / "out"), "--quick"]
+    assert main(["run", "email-urgency", *flags]) == 0
+    assert f"1 of {len(table) + 1} messages skipped: urgent/broken.eml" in caplog.text
+    assert "dealt here" in (tmp_path / "out" / "report" / "report.md").read_text()
+
+
+def test_other_labels_and_columns_work_too(small_data, tmp_path):
+    texts = pd.read_parquet(small_data / "messages.parquet")["text"]
+    names = ["spam", "work", "private"]
+    table = pd.DataFrame(
+        {
+            "subject": texts.str[:20],
+            "body": texts.str[20:],
+            "kind": [names[i % 3] for i in range(len(texts))],
+        }
+    )
+    table.to_json(tmp_path / "mail.jsonl", orient="records", lines=True)
+    flags = ["--data", str(tmp_path / "mail.jsonl"), "--label-column", "kind", "--quick"]
+    flags += ["--positive-label", "work", "--output-dir", str(tmp_path / "out")]
+    assert main(["run", "email-urgency", *flags]) == 0
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["positive_label"] == "work"
+    assert set(config["label2id"]) == set(names)

@@ -1,0 +1,200 @@
+"""The email-urgency recipe on a slice, from data to predictions, and killed on the way."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+from transformers import pipeline
+
+from nlp_transfer.models import RecurrentForSequenceClassification
+from recipes.command_line import main
+
+KILLED_AT = """
+import os, signal, sys
+from transformers import Trainer
+
+kill_at, steps, step = int(sys.argv[1]), 0, Trainer.training_step
+
+def counted(*args, **kwargs):
+    global steps
+    steps += 1
+    if steps == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*args, **kwargs)
+
+Trainer.training_step = counted
+from recipes.email_urgency import main
+main(sys.argv[2:])
+print("steps:", steps)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """The output folder of a quick run on two seeds with a proxy task."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    status = main(
+        [
+            *("run", "email-urgency", "--quick", "--seeds", "2", "--refit"),
+            *("--data", str(small_data / "messages.parquet")),
+            *("--proxy", str(small_data / "proxy.parquet")),
+            *("--output-dir", str(folder)),
+        ]
+    )
+    assert status == 0
+    return folder
+
+
+def test_results_hold_every_model(trained):
+    results = json.loads((trained / "report" / "results.json").read_text())
+    assert [row["name"] for row in results["rows"]] == [
+        "majority class",
+        "TF-IDF + logistic regression",
+        "random embedding, frozen embedding",
+        "random embedding, fine-tuned",
+        "glove-6b-50d, frozen embedding",
+        "glove-6b-50d, fine-tuned",
+        "glove-6b-50d + proxy task, frozen base",
+        "glove-6b-50d + proxy task, fine-tuned",
+    ]
+    for row in results["rows"]:
+        assert 0 < row["metrics"]["average_precision"] <= 1
+        assert 0 < row["metrics"]["macro_f1"] <= 1
+    assert results["recipe"] == "email-urgency"
+
+
+def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained):
+    assert {path.name for path in trained.iterdir()} == {
+        "README.md",
+        "config.json",
+        "configuration_recurrent.py",
+        "model.safetensors",
+        "modeling_recurrent.py",
+        "report",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "trainer_state.json",
+    }
+    report = (trained / "report" / "report.md").read_text()
+    assert "Quick run" in report
+    assert "The proxy task" in report
+    for name in ("models", "curves", "confusion", "reliability"):
+        assert (trained / "report" / f"{name}.png").exists()
+    card = ModelCard.load(trained / "README.md")
+    assert card.data.pipeline_tag == "text-classification"
+    assert {result.metric_type for result in card.data.eval_results} == (
+        {"average_precision", "macro_f1"}
+    )
+
+
+def test_the_model_runs_in_a_pipeline(trained):
+    classifier = pipeline("text-classification", model=str(trained))
+    assert type(classifier.model) is RecurrentForSequenceClassification
+    (result,) = classifier("Please call me today, it is urgent!")
+    assert result["label"] in ("urgent", "non-urgent")
+
+
+def test_predictions_are_a_table_by_urgency_or_json_in_order(trained, tmp_path, capsys):
+    texts = ["Lovely photo of the lake.", "Please call me asap, today!", "See you next year."]
+    pd.DataFrame({"text": texts}).to_csv(tmp_path / "mail.csv", index=False)
+    assert main(["predict", str(trained), str(tmp_path / "mail.csv"), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["input"] for row in rows] == ["mail.csv#1", "mail.csv#2", "mail.csv#3"]
+    for row in rows:
+        assert set(row["scores"]) == {"urgent", "non-urgent"}
+        assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-3)
+        assert row["label"] == max(row["scores"], key=row["scores"].get)
+    assert main(["predict", str(trained), str(tmp_path / "mail.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    by_score = sorted(rows, key=lambda row: -row["scores"]["urgent"])
+    assert [line.split()[2] for line in lines] == [row["input"] for row in by_score]
+
+
+def test_lines_of_standard_input_are_classified(trained, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("call me now\n\nno hurry at all\n"))
+    assert main(["predict", str(trained), "-", "--json"]) == 0
+    names = [json.loads(line)["input"] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["-#1", "-#3"]
+
+
+def test_predicting_with_no_model_is_refused(tmp_path, capsys):
+    (tmp_path / "mail.csv").write_text("text\nhello\n")
+    assert main(["predict", str(tmp_path), str(tmp_path / "mail.csv")]) == 2
+    assert "no model could be loaded from there" in capsys.readouterr().err
+
+
+def test_coverage_is_told_before_any_training(small_data, capsys):
+    assert main(["coverage", str(small_data / "messages.parquet"), "glove-6b-50d"]) == 0
+    assert "of the running text have a vector" in capsys.readouterr().out
+
+
+def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path):
+    """Three steps to an epoch, 17 epochs to a way: the second way is killed in both its stages."""
+
+    def run(folder, kill_at=0, *flags):
+        command = [sys.executable, "-c", KILLED_AT, str(kill_at)]
+        command += ["--data", str(small_data / "messages.parquet"), *flags]
+        command += ["--output-dir", str(tmp_path / folder)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    def steps(finished):
+        return int(finished.stdout.rpartition("steps:")[2])
+
+    whole = run("whole")
+    assert whole.returncode == 0, whole.stderr
+    assert steps(whole) == 2 * 17 * 3
+
+    in_stage_1 = 17 * 3 + 5 * 3 + 2
+    in_stage_2 = 12 * 3 + 2 * 3 + 2  # of the way; five epochs of it are done by then
+    assert run("killed", in_stage_1).returncode == -signal.SIGKILL
+    refused = run("killed", 0)
+    assert "Add --resume to go on" in refused.stderr
+    assert run("killed", in_stage_2 - 5 * 3, "--resume").returncode == -signal.SIGKILL
+    last = run("killed", 0, "--resume")
+    assert last.returncode == 0, last.stderr
+    assert steps(last) <= 17 * 3 - in_stage_2 + 3
+
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+    rows = [
+        json.loads((tmp_path / name / "report" / "results.json").read_text())["rows"]
+        for name in ("whole", "killed")
+    ]
+    assert [row["metrics"] for row in rows[0]] == [row["metrics"] for row in rows[1]]
+
+
+def test_a_finished_run_is_not_overwritten(trained, small_data, capsys):
+    before = (trained / "model.safetensors").read_bytes()
+    data = str(small_data / "messages.parquet")
+    assert main(["run", "email-urgency", "--data", data, "--output-dir", str(trained)]) == 2
+    assert "holds a finished run" in capsys.readouterr().err
+    assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_flags_and_configurations_can_be_mixed(small_data, tmp_path, capsys):
+    config = tmp_path / "urgency.yaml"
+    config.write_text(f"data: {small_data / 'messages.parquet'}\nfolds: '7'\n")
+    assert main(["run", "email-urgency", str(config), "--output-dir", str(tmp_path / "out")]) == 2
+    assert "--folds is '7'; give `all`, or one of the folds 0, 1, 2" in capsys.readouterr().err
+    config.write_text("dato: x\n")
+    assert main(["run", "email-urgency", str(config)]) == 2
+    assert "['dato'] is not an argument of this recipe" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys):
+    assert main([]) == 0
+    assert "To begin: nlp-transfer run email-urgency" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["run", "email-urgency", "--help"])
+    out = capsys.readouterr().out
+    assert "--vectors" in out and "  2. trains a recurrent net" in out
+    assert main(["fly"]) == 2
