@@ -89,7 +89,8 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
     for number, word in task_words:
         for rule, group in _spellings(word):
             if all(spelling in row_of for spelling in group):
-                matrix[number] = rows[[row_of[spelling] for spelling in group]].mean(axis=0)
+                places = [row_of[spelling] for spelling in group]
+                matrix[number] = rows[places[0]] if len(places) == 1 else rows[places].mean(axis=0)
                 by_rule[rule] += 1
                 matched[number] = True
                 break
@@ -125,6 +126,8 @@ def _spellings(word: str) -> Iterator[tuple[str, list[str]]]:
     yield "exact", [word]
     for spelling in _cases(word):
         yield "case", [spelling]
+    if word.isalpha():
+        return
     stripped = re.sub(r"^[\W_]+|[\W_]+$", "", word)
     if stripped and stripped != word:
         for spelling in (stripped, *_cases(stripped)):
@@ -135,13 +138,14 @@ def _spellings(word: str) -> Iterator[tuple[str, list[str]]]:
         yield "parts", [part.lower() for part in parts]
 
 
-def _cases(word: str) -> Iterable[str]:
-    return (case for case in (word.lower(), word.capitalize(), word.upper()) if case != word)
+def _cases(word: str) -> list[str]:
+    return [case for case in (word.lower(), word.capitalize(), word.upper()) if case != word]
 
 
-def _all_spellings(word: str) -> Iterator[str]:
-    for _, group in _spellings(word):
-        yield from group
+def _all_spellings(word: str) -> Iterable[str]:
+    if word.isalpha():
+        return (word, *_cases(word))
+    return (spelling for _, group in _spellings(word) for spelling in group)
 
 
 def _coverage(

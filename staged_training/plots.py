@@ -38,7 +38,7 @@ def plot_curves(path: Path, log: Sequence[Mapping[str, Any]], metrics: Mapping[s
         for end in ends:
             axes.axvline(end, color="0.6", linewidth=1)
         for start, stage in zip(starts, dict.fromkeys(e["stage"] for e in log), strict=True):
-            axes.annotate(
+            name = axes.annotate(
                 stage,
                 (start, 1),
                 xytext=(4, -10),
@@ -47,7 +47,8 @@ def plot_curves(path: Path, log: Sequence[Mapping[str, Any]], metrics: Mapping[s
                 fontsize=8,
                 color="0.4",
             )
-        axes.set(xlabel="epoch", ylim=(0, None))
+            name.set_in_layout(False)  # it lies inside the axes
+        axes.set(xlabel="epoch", xlim=(0, None), ylim=(0, None))
         axes.legend(fontsize=8)
 
 
