@@ -8,7 +8,8 @@ STAMP := $(VENV)/.installed
 .PHONY: run test slow-test lint install clean
 
 run: $(STAMP)
-	$(BIN)/nlp-transfer run email-urgency --output-dir outputs/email-urgency --overwrite
+	rm -rf outputs/email-urgency
+	$(BIN)/nlp-transfer run email-urgency --output-dir outputs/email-urgency
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup

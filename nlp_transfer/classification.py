@@ -17,7 +17,7 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassificat
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
-from staged_training.class_balance import class_weights, metrics_on, weighted_loss
+from staged_training.class_balance import metrics_on
 from staged_training.files import written_whole
 from staged_training.outcome import Outcome, outcome
 
@@ -47,12 +47,10 @@ def staged_text_trainer(
     train: LabelledTexts,
     validation: LabelledTexts | None,
     positive: int,
-    pretrained: str,
     output_dir: Path,
     seed: int,
-    balance: float = 0.0,
 ) -> StagedTrainer:
-    """A `StagedTrainer` for texts of which some classes are rare.
+    """A `StagedTrainer` for a classifier of texts on word vectors.
 
     Args:
         model: A sequence classifier.
@@ -62,10 +60,8 @@ def staged_text_trainer(
         validation: What decides which epoch of a stage is best, by average precision. Without it
             every stage runs to its end.
         positive: Number of the class that matters.
-        pretrained: Selector of the layers that carry pretrained weights.
         output_dir: Where checkpoints go.
         seed: Of all that is random in training.
-        balance: Power of the class weights in the loss, see `class_weights`.
     """
     arguments = TrainingArguments(
         str(output_dir),
@@ -73,20 +69,19 @@ def staged_text_trainer(
         per_device_train_batch_size=32,
         per_device_eval_batch_size=256,
         weight_decay=0.01,
+        train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model="average_precision",
         dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
         report_to="none",
     )
-    weights = class_weights(train.labels, len(model.config.id2label or {}), balance)
     return StagedTrainer(
         model,
         arguments,
         stages,
-        pretrained=pretrained,
+        pretrained="backbone[0]",  # the embedding
         processing_class=tokenizer,
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=validation.tokenized(tokenizer) if validation else None,
-        compute_loss_func=weighted_loss(weights),
         compute_metrics=metrics_on(positive),
     )
 

@@ -5,7 +5,6 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 RECIPES = {"email-urgency": "recipes.email_urgency"}
 
@@ -66,7 +65,7 @@ def _predict(arguments: list[str]) -> None:
         "nlp-transfer predict",
         description="Classify texts with a trained model, the most urgent first.",
     )
-    parser.add_argument("model", type=Path, help="folder of the model, or its name on the Hub")
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -83,7 +82,7 @@ def _predict(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from recipes.prediction import predict
 
-    predict(str(options.model), options.inputs, options.text_columns, as_json=options.json)
+    predict(options.model, options.inputs, options.text_columns, as_json=options.json)
 
 
 def _coverage(arguments: list[str]) -> None:

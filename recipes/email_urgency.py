@@ -4,8 +4,9 @@ What it does, on each fold and for each seed:
   1. builds the task vocabulary from the training texts and aligns it to word vectors (E_T);
   2. trains a recurrent net and its head on the frozen embedding, then fine-tunes the embedding too
      at a smaller rate; the epoch that is best on validation is kept in each stage;
-  3. trains the same net on a related task first, where there is one (the proxy task), removes its
-     head, tunes the urgency head on the frozen base, and only then fine-tunes the base;
+  3. where there is a related task (the proxy task), trains such a net on it first in the same two
+     stages, keeps of it the embedding, and goes on from there with new layers as in 2; to keep its
+     recurrent layers too made urgency worse on validation;
   4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
      random embedding, which shows what the word vectors gave.
 
@@ -45,14 +46,13 @@ from staged_training.run_folder import RunFolder
 DATA = Path(__file__).parent / "data" / "email_urgency"
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
-EMBEDDING_STAGES = [
+STAGES = [
     Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
     Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
 ]
-PROXY_STAGES = [Stage("proxy task", train="backbone[1:], head", epochs=6, learning_rate=5e-3)]
-BASE_STAGES = [
-    Stage("frozen base", train="head", epochs=5, learning_rate=5e-3),
-    Stage("fine-tuned", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
+PROXY_STAGES = [
+    Stage("proxy task", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
+    Stage("proxy embedding", train="backbone, head", epochs=3, learning_rate=2e-3),
 ]
 
 
@@ -236,11 +236,11 @@ def read_problem(arguments: Arguments) -> Problem:
         proxy = read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
     vectors = open_vectors(arguments.vectors)
     ways = [
-        Way("control", "random embedding", [], EMBEDDING_STAGES),
-        Way("vectors", vectors.title, [], EMBEDDING_STAGES),
+        Way("control", "random embedding", [], STAGES),
+        Way("vectors", vectors.title, [], STAGES),
     ]
     if proxy:
-        ways.append(Way("proxy", f"{vectors.title} + proxy task", PROXY_STAGES, BASE_STAGES))
+        ways.append(Way("proxy", f"{vectors.title} + proxy task", PROXY_STAGES, STAGES))
     if arguments.quick:
         ways = [w.with_epochs({s.name: 1 for s in w.proxy_stages + w.stages}) for w in ways]
     return Problem(task, proxy, vectors, ways)
@@ -317,32 +317,22 @@ def fit(
     tokenizer = build_vocabulary(train.texts + (proxy.own.texts if proxy else []), min_frequency=1)
     set_seed(seed)
     matrix = align(tokenizer, problem.vectors).matrix
-    model = recurrent_classifier(
-        random_like(matrix) if way.kind == "control" else matrix, task.names, seed
-    )
+    if way.kind == "control":
+        matrix = random_like(matrix)
     before: list[StageResult] = []
-    pretrained = "backbone[0]"
     if proxy and way.proxy_stages:
-        model.new_head(proxy.names)
+        model = recurrent_classifier(matrix, proxy.names, seed)
         texts = proxy.beside(rows)
         learnt, held_out = texts.without(0.1, seed) if validation else (texts, None)
         trainer = staged_text_trainer(
-            model,
-            tokenizer,
-            way.proxy_stages,
-            learnt,
-            held_out,
-            0,
-            pretrained,
-            folder / "proxy",
-            seed,
+            model, tokenizer, way.proxy_stages, learnt, held_out, 0, folder / "proxy", seed
         )
         trainer.train(resume_from_checkpoint=True)
-        before, pretrained = trainer.results, "backbone"
-        set_seed(seed)  # of the new head, also if the proxy task was over before
-        model.new_head(task.names)
+        before = trainer.results
+        matrix = model.embedding_matrix()
+    model = recurrent_classifier(matrix, task.names, seed)
     trainer = staged_text_trainer(
-        model, tokenizer, way.stages, train, validation, task.positive, pretrained, folder, seed
+        model, tokenizer, way.stages, train, validation, task.positive, folder, seed
     )
     trainer.train(resume_from_checkpoint=True)
     return trainer, before

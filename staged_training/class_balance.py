@@ -1,46 +1,11 @@
-"""Rare classes: how they are weighted in the loss and scored on their own terms."""
+"""Rare classes: how they are scored on their own terms, and where a decision is best."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, f1_score
-
-
-def class_weights(labels: ArrayLike, num_labels: int, power: float = 1.0) -> NDArray[np.float32]:
-    """Weights of the classes in the loss, larger for rarer ones.
-
-    Args:
-        labels: Label numbers, `[examples]`.
-        num_labels: How many classes there are.
-        power: 1 gives every class the same say, 0 every example; 0.5 lies between.
-
-    Returns:
-        `float32 [num_labels]`, scaled so that the mean weight of an example is 1.
-    """
-    counts = np.bincount(np.asarray(labels), minlength=num_labels)
-    weights = np.where(counts, 1 / np.maximum(counts, 1), 0.0) ** power
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
-
-
-def weighted_loss(weights: NDArray[np.float32]) -> Callable[..., torch.Tensor]:
-    """Cross-entropy with class weights, for `compute_loss_func` of a `Trainer`.
-
-    The mean is taken over examples, not over weights, so that a batch without the rare class
-    counts no more than another.
-    """
-
-    def loss(
-        outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-    ) -> torch.Tensor:
-        logits = outputs["logits"]
-        weight = torch.as_tensor(weights, dtype=logits.dtype, device=logits.device)
-        total = torch.nn.functional.cross_entropy(logits, labels, weight=weight, reduction="sum")
-        return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
-
-    return loss
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PreTrainedModel
@@ -133,6 +135,11 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
             )
         with torch.no_grad():
             weight.copy_(matrix)
+
+    def embedding_matrix(self) -> NDArray[np.float32]:
+        """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
+        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
+        return weight.detach().numpy(force=True).copy()
 
     def new_head(self, labels: Sequence[str]) -> None:
         """Put a new, random head for other labels on the base."""

@@ -78,6 +78,7 @@ def test_the_embedding_is_set_to_aligned_vectors():
     classifier, matrix = model(), torch.randn(12, 6)
     classifier.load_embedding(matrix)
     assert torch.equal(classifier.get_input_embeddings().weight, matrix)
+    assert torch.equal(torch.from_numpy(classifier.embedding_matrix()), matrix)
     with pytest.raises(ValueError, match=r"vectors are \(12, 5\) and the embedding is \(12, 6\)"):
         classifier.load_embedding(torch.randn(12, 5))
 

@@ -61,7 +61,7 @@ def test_results_hold_every_model(trained):
         "random embedding, fine-tuned",
         "glove-6b-50d, frozen embedding",
         "glove-6b-50d, fine-tuned",
-        "glove-6b-50d + proxy task, frozen base",
+        "glove-6b-50d + proxy task, frozen embedding",
         "glove-6b-50d + proxy task, fine-tuned",
     ]
     for row in results["rows"]:

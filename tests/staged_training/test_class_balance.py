@@ -1,47 +1,14 @@
-"""Rare classes: weights in the loss, scores, and the shift that makes the decision."""
+"""Rare classes: their scores, and the shift that makes the decision."""
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from staged_training.class_balance import (
-    best_bias,
-    class_weights,
-    scores_on,
-    softmax,
-    weighted_loss,
-)
+from staged_training.class_balance import best_bias, scores_on, softmax
 
 LABELS = np.array([0] * 9 + [1])
-
-
-def test_balanced_weights_give_every_class_the_same_say():
-    weights = class_weights(LABELS, 2)
-    assert weights[0] * 9 == pytest.approx(weights[1] * 1)
-    assert weights[LABELS].mean() == pytest.approx(1)
-
-
-def test_power_zero_weights_nothing_and_a_half_lies_between():
-    assert class_weights(LABELS, 2, power=0) == pytest.approx([1, 1])
-    none, half, full = (class_weights(LABELS, 2, power=p)[1] for p in (0, 0.5, 1))
-    assert none < half < full
-
-
-def test_a_class_without_examples_has_no_weight():
-    assert class_weights(LABELS, 3)[2] == 0
-
-
-def test_the_weighted_loss_does_not_depend_on_how_examples_fall_into_batches():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(10, 2), torch.tensor(LABELS)
-    loss = weighted_loss(class_weights(LABELS, 2))
-    whole = loss({"logits": logits}, labels)
-    halves = [loss({"logits": logits[part]}, labels[part]) for part in (slice(5), slice(5, None))]
-    torch.testing.assert_close(whole, sum(halves) / 2)
-    torch.testing.assert_close(whole, loss({"logits": logits}, labels, num_items_in_batch=10))
 
 
 def test_scores_of_a_perfect_and_of_a_blind_model():
