@@ -14,7 +14,8 @@ class RecurrentConfig(PreTrainedConfig):
         vocab_size: Rows of the embedding, one for each word of the task vocabulary.
         embedding_size: Width of the embedding; that of the word vectors it is aligned to.
         hidden_size: Width of each recurrent layer, in each direction.
-        num_hidden_layers: How many recurrent layers are stacked.
+        num_hidden_layers: How many recurrent layers are stacked. Each but the first reads the
+            embedding too, beside the states of the layer below (Ding et al. 2018).
         cell: `gru` (Cho et al. 2014) or `lstm` (Hochreiter and Schmidhuber 1997).
         bidirectional: Whether each layer also reads from the end (Schuster and Paliwal 1997).
         pooling: What is taken over the real tokens and concatenated to the features of the text, of
@@ -22,8 +23,8 @@ class RecurrentConfig(PreTrainedConfig):
             after the first). All three are the concat pooling of ULMFiT (Howard and Ruder 2018).
         embedding_pooling: What is taken over the embedding of the real tokens, past the recurrent
             layers, and concatenated too, of `mean` and `max`; may be empty.
-        embedding_dropout: Share of the embedding that is dropped in training.
-        hidden_dropout: Share of each recurrent layer's input that is dropped, but for the first.
+        embedding_dropout: Share of the embedding that is dropped before the layers read it.
+        hidden_dropout: Share of a layer's states that is dropped before the next one reads them.
         classifier_dropout: Share of the features that is dropped before the head.
         pad_token_id: Row of the embedding that is zero and stays so.
     """
@@ -33,7 +34,7 @@ class RecurrentConfig(PreTrainedConfig):
     vocab_size: int = 20_000
     embedding_size: int = 50
     hidden_size: int = 64
-    num_hidden_layers: int = 1
+    num_hidden_layers: int = 2
     cell: Literal["gru", "lstm"] = "gru"
     bidirectional: bool = True
     pooling: list[str] | tuple[str, ...] = ("max",)

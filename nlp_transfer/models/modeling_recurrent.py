@@ -39,18 +39,20 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.embedding: nn.Module = nn.Embedding(
             config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id
         )
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU
         width = config.hidden_size * (2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
             cell(
-                config.embedding_size if depth == 0 else width,
+                config.embedding_size + (width if depth else 0),
                 config.hidden_size,
                 batch_first=True,
                 bidirectional=config.bidirectional,
             )
             for depth in range(config.num_hidden_layers)
         )
+        # Both belong to the layers that read what they leave over, not to the embedding: they are on
+        # while these train on an embedding that is frozen.
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()
 
@@ -84,7 +86,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         embedded = states = self.embedding_dropout(self.embedding(input_ids))
         for depth, layer in enumerate(self.layers):
             if depth:
-                states = self.hidden_dropout(states)
+                states = torch.cat([embedded, self.hidden_dropout(states)], dim=-1)
             packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
             packed, last = layer(packed)
             states, _ = pad_packed_sequence(
