@@ -9,8 +9,8 @@ from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask
 from recipes.prediction import classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import Task, write_card
-from staged_training.outcome import Outcome
-from staged_training.report import Report, Row, results_table, stage_table, write_results
+from staged_training.outcome import Outcome, Row
+from staged_training.report import Report, results_table, stage_table, write_results
 from staged_training.run_folder import RunFolder
 from staged_training.trainer import StageResult
 

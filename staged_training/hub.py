@@ -9,7 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from staged_training.errors import InputError
-from staged_training.report import Row
+from staged_training.outcome import Row
 
 
 @dataclass(frozen=True)

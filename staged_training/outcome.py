@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from staged_training.class_balance import best_bias, scores_on, softmax
-from staged_training.report import Row
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,25 @@ def outcome(
         shift=shift,
         **about_training,
     )
+
+
+@dataclass
+class Row:
+    """One model in the table of a report.
+
+    Attributes:
+        name: What the model is.
+        metrics: Its metrics; of several folds and seeds, their means.
+        std: The standard deviations of the metrics over folds; empty for a single fold.
+        seconds: Mean wall time of one training run.
+        trainable_parameters: Numbers that its last stage trained.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    std: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    trainable_parameters: int = 0
 
 
 def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:

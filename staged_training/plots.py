@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from staged_training.report import Row
+from staged_training.outcome import Row
 
 
 @contextmanager

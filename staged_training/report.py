@@ -6,32 +6,14 @@ import importlib.util
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from staged_training.outcome import Row
 from staged_training.trainer import StageResult
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
-
-
-@dataclass
-class Row:
-    """One model in the table of a report.
-
-    Attributes:
-        name: What the model is.
-        metrics: Its metrics; of several folds and seeds, their means.
-        std: The standard deviations of the metrics over folds; empty for a single fold.
-        seconds: Mean wall time of one training run.
-        trainable_parameters: Numbers that its last stage trained.
-    """
-
-    name: str
-    metrics: dict[str, float]
-    std: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    trainable_parameters: int = 0
 
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:

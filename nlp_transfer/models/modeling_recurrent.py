@@ -50,8 +50,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
             for depth in range(config.num_hidden_layers)
         )
-        # Both belong to the layers that read what they leave over, not to the embedding: they are on
-        # while these train on an embedding that is frozen.
+        # Both stand behind the layers, and so belong to them and not to the embedding: they are on
+        # while the layers train on an embedding that is frozen.
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.hidden_dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()

@@ -5,7 +5,7 @@ from huggingface_hub import ModelCard
 
 from staged_training import InputError, hub
 from staged_training.hub import Task, check_push, write_card
-from staged_training.report import Row
+from staged_training.outcome import Row
 
 TASK = Task("text-classification", "Email urgency", "messages", {"average_precision": "AP"})
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from staged_training.classifier_report import add_classifier_sections
-from staged_training.outcome import Outcome
-from staged_training.report import Report, Row, markdown_table, results_table, write_results
+from staged_training.outcome import Outcome, Row
+from staged_training.report import Report, markdown_table, results_table, write_results
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.95, 0.05]]
