@@ -106,6 +106,8 @@ def stage_outcomes(
         folder: Where to save the models, each in a folder named after its row.
         before: What became of stages on another task, which count towards its time.
     """
+    # Grouped by length, predictions would come in another order than the texts.
+    trainer.args.train_sampling_strategy = "random"
     outcomes = []
     log = trainer.state.log_history
     for number, (stage, row) in enumerate(zip(trainer.stages, rows, strict=True), start=1):

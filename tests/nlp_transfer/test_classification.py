@@ -1,0 +1,94 @@
+"""A recurrent classifier in stages: what is scored is what was trained, text by text."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import pipeline
+
+from nlp_transfer import align, build_vocabulary, open_vectors
+from nlp_transfer.classification import (
+    recurrent_classifier,
+    stage_outcomes,
+    staged_text_trainer,
+)
+from nlp_transfer.text_task import read_task
+from staged_training import InputError, Stage
+
+STAGES = [
+    Stage("frozen embedding", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
+    Stage("fine-tuned", train="backbone, head", epochs=1, learning_rate=5e-4),
+]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Texts of very different lengths that tell their labels."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("task") / "texts.parquet"
+    labels = ["urgent", "other", "other"] * 60
+    texts = [
+        " ".join([*rng.choice(["we", "meet", "here"], 1 + i % 40), word])
+        for i, word in enumerate({"urgent": "today", "other": "someday"}[name] for name in labels)
+    ]
+    folds = [i // 60 for i in range(180)]
+    pd.DataFrame({"text": texts, "label": labels, "fold": folds}).to_parquet(path)
+    return read_task(path)
+
+
+@pytest.fixture(scope="module")
+def trained(task, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    train, validation, test = task.parts(0)
+    tokenizer = build_vocabulary(train.texts, min_frequency=1)
+    matrix = align(tokenizer, open_vectors("glove-6b-50d")).matrix
+    model = recurrent_classifier(matrix, task.names, seed=0)
+    trainer = staged_text_trainer(
+        model, tokenizer, STAGES, train, validation, task.positive, folder / "run", seed=0
+    )
+    trainer.train()
+    rows = ["net, frozen", "net, tuned"]
+    outcomes = stage_outcomes(trainer, rows, validation, test, task.positive, folder)
+    return folder, matrix, trainer, outcomes
+
+
+def test_each_stage_scores_on_validation_what_chose_its_epoch(trained):
+    _, _, trainer, outcomes = trained
+    for item, result in zip(outcomes, trainer.results, strict=True):
+        assert item.validation_score == pytest.approx(result.best_score, abs=1e-6)
+    assert [len(item.stages) for item in outcomes] == [1, 2]
+    assert {entry["stage"] for entry in outcomes[0].log} == {"frozen embedding"}
+    assert outcomes[1].seconds > outcomes[0].seconds
+
+
+def test_the_saved_model_gives_each_text_its_own_score(trained, task):
+    folder, _, _, outcomes = trained
+    test = task.parts(0)[2]
+    for item in outcomes:
+        classify = pipeline("text-classification", model=str(folder / item.model), top_k=None)
+        assert classify.model.config.positive_label == "urgent"
+        for text, row in list(zip(test.texts, item.probabilities, strict=True))[::7]:
+            scores = {score["label"]: score["score"] for score in classify(text)[0]}
+            assert scores["urgent"] == pytest.approx(row[task.positive], abs=1e-4)
+
+
+def test_the_frozen_embedding_is_e_t_and_the_tuned_one_is_not(trained):
+    folder, matrix, _, _ = trained
+    embedding = {
+        name: pipeline("text-classification", model=str(folder / name)).model.embedding_matrix()
+        for name in ("net, frozen", "net, tuned")
+    }
+    assert np.array_equal(embedding["net, frozen"], matrix)
+    assert not np.array_equal(embedding["net, tuned"], matrix)
+    assert not embedding["net, tuned"][0].any()  # padding
+
+
+def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):
+    train, validation, _ = task.parts(0)
+    tokenizer = build_vocabulary(train.texts, min_frequency=1)
+    model = recurrent_classifier(torch.randn(len(tokenizer), 8).numpy(), task.names, seed=0)
+    with pytest.raises(InputError, match=r"trains pretrained layers .* before the new layers"):
+        staged_text_trainer(
+            model, tokenizer, STAGES[1:], train, validation, task.positive, tmp_path / "run", seed=0
+        )
+    assert not (tmp_path / "run").exists()
