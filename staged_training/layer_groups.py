@@ -1,6 +1,7 @@
 """The layers of a model as groups, from the input (general) to the head (specific)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -33,8 +34,9 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
 
     The base is what `base_model_prefix` of a `transformers` model names; everything beside it is
     the head. The head of any other module is its last child with parameters. The base is split
-    where it stacks layers (a `ModuleList`, or a `Sequential` of several), one group each. A layer
-    without parameters, such as dropout, belongs to the group before it.
+    where it stacks layers (a `ModuleList`, or a `Sequential` of several), one group each.
+    Normalisation and layers without parameters, such as dropout, belong to the group before them.
+    The head of a timm model, which lies within its base, is the classifier that timm names.
 
     Raises:
         InputError: The model has no head, or nothing but a head.
@@ -43,7 +45,7 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     backbone, head = _split_at_head(model, base)
     groups: list[LayerGroup] = []
     for path in backbone:
-        if groups and not any(True for _ in model.get_submodule(path).parameters()):
+        if groups and not _begins_a_group(model.get_submodule(path)):
             _extend(groups[-1], model, path)
         else:
             groups.append(LayerGroup(path.removeprefix(f"{base}.")))
@@ -119,21 +121,41 @@ def _split_at_head(model: nn.Module, base: str) -> tuple[list[str], list[str]]:
     """Paths of the backbone's layers and of the head's, each in the order of the model."""
     children = dict(model.named_children())
     if base:
-        return _layer_paths(base, children.pop(base)), list(children)
+        head = _timm_classifier(children[base], base)
+        backbone = _layer_paths(base, children.pop(base), without=head)
+        return backbone, [*head, *children]
     names = list(children)
     with_parameters = [name for name in names if any(True for _ in children[name].parameters())]
     cut = names.index(with_parameters[-1]) if with_parameters else len(names)
     return [path for n in names[:cut] for path in _layer_paths(n, children[n])], names[cut:]
 
 
-def _layer_paths(path: str, module: nn.Module) -> list[str]:
+def _timm_classifier(base: nn.Module, path: str) -> list[str]:
+    """The path of the classifier within a timm model, in a list; an empty list for any other."""
+    get_classifier = getattr(base, "get_classifier", None)
+    if not callable(get_classifier):
+        return []
+    classifier = get_classifier()
+    found = [name for name, module in base.named_modules(prefix=path) if module is classifier]
+    return [name for name in found if any(True for _ in classifier.parameters())]
+
+
+def _layer_paths(path: str, module: nn.Module, without: Sequence[str] = ()) -> list[str]:
     """The paths of the layers that make up a module: down to its stacks, not into their layers."""
-    if not any(_is_stack(part) for part in module.modules()):
+    if path in without:
+        return []
+    holds_head = any(name.startswith(f"{path}.") for name in without)
+    if not holds_head and not any(_is_stack(part) for part in module.modules()):
         return [path]
     children = [(f"{path}.{name}", child) for name, child in module.named_children()]
     if _is_stack(module):
         return [name for name, _ in children]
-    return [layer for name, child in children for layer in _layer_paths(name, child)]
+    return [layer for name, child in children for layer in _layer_paths(name, child, without)]
+
+
+def _begins_a_group(module: nn.Module) -> bool:
+    has_parameters = any(True for _ in module.parameters())
+    return has_parameters and "norm" not in type(module).__name__.lower()
 
 
 def _is_stack(module: nn.Module) -> bool:

@@ -153,9 +153,9 @@ def test_gradual_unfreezing_adds_a_group_per_epoch_at_its_own_rate(convnet, argu
         ["head"],
         ["blocks.1", "head"],
         ["blocks.0", "blocks.1", "head"],
-        ["norm", "blocks.0", "blocks.1", "head"],
+        ["stem", "blocks.0", "blocks.1", "head"],
     ]
-    rates = {"stem": 0.005, "norm": 0.01, "blocks.0": 0.02, "blocks.1": 0.04, "head": 0.08}
+    rates = {"stem": 0.01, "blocks.0": 0.02, "blocks.1": 0.04, "head": 0.08}
     assert watch.rates[0] == pytest.approx(rates)
     assert watch.rates[2] == pytest.approx({name: rate / 2 for name, rate in rates.items()})
 

@@ -2,6 +2,7 @@
 
 import pytest
 from torch import nn
+from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
 from staged_training import InputError, layer_groups
 from staged_training.layer_groups import select_parameters
@@ -32,10 +33,31 @@ def test_an_image_model_is_split_into_stem_stages_and_head(resnet):
     ]
 
 
-def test_layers_without_parameters_belong_to_the_group_before_them(convnet):
+def test_normalisation_and_layers_without_parameters_belong_to_the_group_before_them(convnet):
     groups = {group.name: group for group in layer_groups(convnet)}
-    assert list(groups) == ["stem", "norm", "blocks.0", "blocks.1", "head"]
+    assert list(groups) == ["stem", "blocks.0", "blocks.1", "head"]
+    assert "norm" in groups["stem"].modules
     assert "dropout" in groups["blocks.1"].modules
+
+
+@pytest.mark.parametrize(
+    ("architecture", "first", "last"),
+    [
+        ("tf_efficientnet_lite0", "conv_stem", "conv_head"),
+        ("resnet18", "conv1", "layer4.1"),
+        ("vit_tiny_patch16_224", "patch_embed", "blocks.11"),
+        ("convnext_atto", "stem.0", "stages.3"),  # its classifier lies deep in a head module
+    ],
+)
+def test_the_head_of_a_timm_model_is_the_classifier_within_its_base(architecture, first, last):
+    config = TimmWrapperConfig(architecture=architecture, num_labels=2)
+    model = TimmWrapperForImageClassification(config)
+    groups = layer_groups(model)
+    assert (groups[0].name, groups[-2].name) == (first, last)
+    classifier = model.timm_model.get_classifier()
+    assert set(map(id, groups[-1].parameters.values())) == set(map(id, classifier.parameters()))
+    grouped = [name for group in groups for name in group.parameters]
+    assert sorted(grouped) == sorted(name for name, _ in model.named_parameters())
 
 
 @pytest.mark.parametrize("model", ["bert", "resnet", "convnet"])
