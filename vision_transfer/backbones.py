@@ -120,13 +120,14 @@ def new_head(model: PreTrainedModel, labels: Sequence[str]) -> None:
         labels: The names of the labels.
     """
     head = layer_groups(model)[-1]
-    name, last = [item for item in head.modules.items() if isinstance(item[1], nn.Linear)][-1]
+    linear = {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
+    name, last = linear.popitem()
     replacement = nn.Linear(last.in_features, len(labels)).to(last.weight)
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, replacement)
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
-    model.num_labels = len(labels)
+    cast(Any, model).num_labels = len(labels)
 
 
 def bottleneck(model: PreTrainedModel) -> Bottleneck:
@@ -186,15 +187,17 @@ def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
             "interpolation": config["interpolation"],
             "channel_order": "RGB",
         }
-    size = dict(processor.crop_size if getattr(processor, "do_center_crop", 0) else processor.size)
+    of_images = cast(Any, processor)  # its settings are not declared in the class
+    cropped = getattr(processor, "do_center_crop", False)
+    size = dict(of_images.crop_size if cropped else of_images.size)
     side = size.get("shortest_edge")
     rescaled = getattr(processor, "do_rescale", True)
     normalized = getattr(processor, "do_normalize", True)
     resample = getattr(processor, "resample", None)
     return {
         "size": (size.get("height", side), size.get("width", side)),
-        "mean": tuple(processor.image_mean) if normalized else (0.0, 0.0, 0.0),
-        "std": tuple(processor.image_std) if normalized else (1.0, 1.0, 1.0),
+        "mean": tuple(of_images.image_mean) if normalized else (0.0, 0.0, 0.0),
+        "std": tuple(of_images.image_std) if normalized else (1.0, 1.0, 1.0),
         "interpolation": _INTERPOLATIONS.get(int(resample)) if resample is not None else None,
         "channel_order": "BGR" if getattr(processor, "do_flip_channel_order", False) else "RGB",
         **({} if rescaled else {"scale": "0 to 255"}),
@@ -253,11 +256,9 @@ def _load_packaged(weights: PackagedWeights) -> tuple[PreTrainedModel, BaseImage
             f"{path}: is not the file of {weights.distribution} that is known here (its SHA-256 "
             "differs). Install the package again."
         )
-    settings = timm.get_pretrained_cfg(weights.architecture).to_dict()
-    classes = settings.pop("num_classes")
-    config = TimmWrapperConfig(
-        architecture=weights.architecture, num_labels=classes, pretrained_cfg=settings
-    )
+    settings = cast(Any, timm.get_pretrained_cfg(weights.architecture)).to_dict()
+    options = {"num_labels": settings.pop("num_classes"), "pretrained_cfg": settings}
+    config = TimmWrapperConfig(architecture=weights.architecture, **options)
     model = TimmWrapperForImageClassification(config)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     own = model.timm_model.state_dict()
