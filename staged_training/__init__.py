@@ -1,6 +1,7 @@
 """Stages over a model whose layers are ordered from general to specific."""
 
 from staged_training.errors import InputError
+from staged_training.feature_reuse import on_features
 from staged_training.freezing import (
     GradualUnfreezingCallback,
     LayerFreezingCallback,
@@ -21,5 +22,6 @@ __all__ = [
     "StagedTrainer",
     "freeze",
     "layer_groups",
+    "on_features",
     "unfreeze",
 ]

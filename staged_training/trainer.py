@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from staged_training.errors import InputError
+from staged_training.feature_reuse import on_features
 from staged_training.files import written_whole
 from staged_training.freezing import train_only
 from staged_training.layer_groups import layer_groups
@@ -76,6 +78,8 @@ class StagedTrainer(Trainer):
         pretrained: Selector of the layers that carry pretrained weights.
         allow_joint_training: Let pretrained layers train together with new ones that were not
             tuned before. See `check_stages` for why not to.
+        reuse_features: In stages that train the head alone, run the base over the data once and the
+            head on its features, see `on_features`; a path is a folder to keep the features in.
         **kwargs: All that `transformers.Trainer` takes besides.
 
     Raises:
@@ -104,12 +108,14 @@ class StagedTrainer(Trainer):
         *,
         pretrained: str = "backbone",
         allow_joint_training: bool = False,
+        reuse_features: bool | Path = False,
         **kwargs: Any,
     ) -> None:
         check_stages(model, stages, pretrained, allow_joint_training=allow_joint_training)
         self.stages = list(stages)
         self.results: list[StageResult] = []
         self._stage = self.stages[0]
+        self._reuse_features = reuse_features
         evaluates = kwargs.get("eval_dataset") is not None
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
@@ -219,7 +225,8 @@ class StagedTrainer(Trainer):
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
         if stage.patience and self.args.load_best_model_at_end:
             self.add_callback(EarlyStoppingCallback(stage.patience))
-        super().train(str(checkpoint) if checkpoint else None, *train_arguments)
+        with self._on_features():
+            super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         self.remove_callback(EarlyStoppingCallback)
 
         groups = layer_groups(self.model)
@@ -237,6 +244,15 @@ class StagedTrainer(Trainer):
             frozen=[group.name for group in groups if group.name not in trained],
             seconds=time.perf_counter() - start,
         )
+
+    def _on_features(self) -> AbstractContextManager[None]:
+        """Where the head is trained alone and features are to be reused: let it train on them."""
+        base = layer_groups(self.model)[:-1]
+        trains_base = any(p.requires_grad for group in base for p in group.parameters.values())
+        if trains_base or not self._reuse_features:
+            return nullcontext()
+        cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
+        return on_features(self, cache)
 
 
 def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:

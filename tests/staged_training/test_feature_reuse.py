@@ -1,0 +1,176 @@
+"""A head trained on stored features is the head that would have been trained on the whole model."""
+
+import logging
+
+import pytest
+import torch
+from datasets import Dataset
+from torch.utils.data import TensorDataset
+from transformers import Trainer, set_seed
+
+from staged_training import InputError, Stage, StagedTrainer, freeze, on_features
+from staged_training.feature_reuse import (
+    FeatureHead,
+    base_features,
+    compute_features,
+    features_key,
+)
+from tests.staged_training.conftest import ConvNet, collate
+
+BATCHES = {
+    "bert": {"input_ids": torch.arange(24).view(4, 6), "labels": torch.tensor([0, 1, 0, 1])},
+    "resnet": {"pixel_values": torch.randn(4, 3, 32, 32), "labels": torch.tensor([0, 1, 0, 1])},
+    "convnet": {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.tensor([0, 1, 0, 1])},
+}
+
+
+def accuracy(prediction):
+    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
+
+
+def trainer_of(kind, args, images, *stages, **options):
+    set_seed(0)
+    model = ConvNet()
+    common = {"train_dataset": images, "data_collator": collate, "eval_dataset": images}
+    common |= {"compute_metrics": accuracy, **options}
+    return kind(model, args, *stages, **common)
+
+
+def count_passes(model):
+    """How many examples the first layer of a model has seen, in a list that grows."""
+    seen = []
+    model.stem.register_forward_hook(lambda _, inputs, output: seen.append(len(output)))
+    return seen
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_logits_and_loss_from_features_are_those_of_the_model(name, request):
+    model, batch = request.getfixturevalue(name).eval(), BATCHES[name]
+    head = FeatureHead(model, batch)
+    with torch.no_grad():
+        whole = model(**batch)
+        alone = head(base_features(model, batch), batch["labels"])
+    torch.testing.assert_close(alone["logits"], whole["logits"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone["loss"], whole["loss"], rtol=0, atol=1e-5)
+
+
+def test_the_plain_trainer_ends_with_the_same_head_and_metrics(arguments, images):
+    def run(reuse):
+        args = arguments(num_train_epochs=5, eval_strategy="epoch")
+        trainer = trainer_of(Trainer, args, images)
+        freeze(trainer.model, "backbone")
+        before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+        seen = count_passes(trainer.model)
+        if reuse:
+            with on_features(trainer):
+                trainer.train()
+        else:
+            trainer.train()
+        for name, tensor in trainer.model.state_dict().items():
+            assert torch.equal(tensor, before[name]) != name.startswith("head."), name
+        scores = [e["eval_loss"] for e in trainer.state.log_history if "eval_loss" in e]
+        return trainer.model.head.weight, scores, sum(seen)
+
+    (whole, whole_scores, whole_seen), (reused, scores, seen) = run(False), run(True)
+    torch.testing.assert_close(reused, whole, rtol=0, atol=1e-5)
+    assert scores == pytest.approx(whole_scores, abs=1e-5)
+    assert whole_seen == 2 * 5 * len(images)
+    assert seen <= 2 * len(images) + 3 * 2  # once each, and two examples to try the head on
+
+
+def test_staged_training_ends_with_the_same_model(arguments, images):
+    stages = [
+        Stage("head", train="head", epochs=3, learning_rate=0.05),
+        Stage("top", train="blocks.1, head", epochs=2, learning_rate=0.01),
+    ]
+
+    def run(reuse):
+        args = arguments(metric_for_best_model="accuracy")
+        trainer = trainer_of(StagedTrainer, args, images, stages, reuse_features=reuse)
+        trainer.train()
+        return trainer
+
+    whole, reused = run(False), run(True)
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(reused.model.state_dict()[name], tensor, rtol=0, atol=1e-4)
+    assert [r.best_score for r in whole.results] == [r.best_score for r in reused.results]
+    assert [r.trained for r in whole.results] == [r.trained for r in reused.results]
+
+
+def test_augmentation_turns_reuse_off_and_is_told(arguments, images, caplog):
+    def augmented(examples):
+        batch = collate(examples)
+        return batch | {"pixel_values": batch["pixel_values"] + torch.randn(1)}
+
+    trainer = trainer_of(Trainer, arguments(), images, data_collator=augmented)
+    freeze(trainer.model, "backbone")
+    seen = count_passes(trainer.model)
+    with caplog.at_level(logging.WARNING), on_features(trainer):
+        trainer.train()
+    assert "the features of the base are not reused" in caplog.text
+    assert sum(seen) == 2 * len(images)
+
+
+def test_a_base_that_is_trained_has_no_features_to_reuse(arguments, images):
+    trainer = trainer_of(Trainer, arguments(), images)
+    freeze(trainer.model, "stem")
+    with pytest.raises(InputError, match=r"but blocks\.0 is trained"), on_features(trainer):
+        trainer.train()
+
+
+def test_a_head_that_takes_more_than_features_is_refused(convnet):
+    class TwoHanded(ConvNet):
+        def forward(self, pixel_values, labels=None):
+            output = super().forward(pixel_values, labels)
+            return output | {"logits": output["logits"] + pixel_values.mean()}
+
+    with pytest.raises(InputError, match="does not compute the model's logits"):
+        FeatureHead(TwoHanded(), BATCHES["convnet"])
+
+
+def test_the_name_of_features_changes_with_a_weight_or_the_data_but_not_with_the_head(convnet):
+    key = features_key(convnet, "data", "224 pixels")
+    assert key == features_key(convnet, "data", "224 pixels")
+    assert key != features_key(convnet, "data", "192 pixels")
+    assert key != features_key(convnet, "other data", "224 pixels")
+    with torch.no_grad():
+        convnet.head.weight[0, 0] += 1
+        assert key == features_key(convnet, "data", "224 pixels")
+        convnet.norm.running_mean[0] += 1e-3
+        changed = features_key(convnet, "data", "224 pixels")
+        assert key != changed
+        convnet.blocks[1][0].weight[0, 0, 0, 0] += 1e-3
+        assert changed != features_key(convnet, "data", "224 pixels")
+
+
+def test_features_are_kept_for_other_runs_on_the_same_base_and_data(arguments, images, tmp_path):
+    def run(pixels):
+        data = Dataset.from_dict(
+            {"pixel_values": pixels.tolist(), "labels": images.tensors[1].tolist()}
+        ).with_format("torch")
+        options = {"train_dataset": data, "eval_dataset": None, "data_collator": None}
+        trainer = trainer_of(Trainer, arguments(), images, **options)
+        freeze(trainer.model, "backbone")
+        seen = count_passes(trainer.model)
+        with on_features(trainer, tmp_path / "features"):
+            trainer.train()
+        return sum(seen)
+
+    pixels = images.tensors[0]
+    assert run(pixels) >= len(images)
+    assert run(pixels) <= 6
+    changed = pixels.clone()
+    changed[7, 0, 0, 0] += 0.1
+    assert run(changed) >= len(images)
+    assert len(list((tmp_path / "features").glob("*.safetensors"))) == 2
+
+
+def test_features_are_in_the_order_of_the_data_and_free_of_dropout(convnet):
+    pixels = torch.randn(10, 3, 16, 16)
+    data = TensorDataset(pixels, torch.arange(10))
+    features = compute_features(convnet.train(), data, collate)
+    assert convnet.training
+    assert features.columns["labels"].tolist() == list(range(10))
+    with torch.no_grad():
+        expected = convnet.eval().features(pixels)
+    torch.testing.assert_close(features.columns["features"], expected)
