@@ -16,6 +16,7 @@ from staged_training.splits import (
     Indices,
     Split,
     fold_split,
+    given_folds,
     near_duplicate_groups,
     stratified_folds,
 )
@@ -126,7 +127,7 @@ def read_task(
     number = positive_label(labels, names, positive)
     own_folds = "fold" in dataset.column_names
     if own_folds:
-        folds = _read_folds(path, dataset["fold"])
+        folds = given_folds(path, dataset["fold"])
     else:
         folds = stratified_folds(labels, near_duplicate_groups(texts))
     for fold in sorted(set(folds.tolist())):
@@ -141,19 +142,6 @@ def read_task(
         own_folds=own_folds,
         columns=dataset.column_names,
     )
-
-
-def _read_folds(path: Path, cells: Sequence[object]) -> Indices:
-    try:
-        folds = np.array([int(str(cell)) for cell in cells], np.int64)
-        fold_split(folds, 0)
-    except ValueError as error:
-        problem = error if isinstance(error, InputError) else "a cell is not a whole number."
-        raise InputError(
-            f"{path}: the column 'fold' cannot be used: {problem} Correct it, or leave it out to "
-            "have folds dealt."
-        ) from error
-    return folds
 
 
 def _check_both_kinds(path: Path, fold: int, labels: np.ndarray, positive: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -91,6 +92,28 @@ def stratified_folds(
                 "more examples of it that differ."
             )
     return fold_of[group_ids]
+
+
+def given_folds(source: Path, cells: Sequence[object]) -> Indices:
+    """Return the folds that came with the rows of a file, checked.
+
+    Args:
+        source: the file, for messages.
+        cells: the column `fold` of its rows.
+
+    Raises:
+        InputError: a cell is no whole number, or the folds are not numbered 0, 1, 2 and so on.
+    """
+    try:
+        folds = np.array([int(str(cell)) for cell in cells], np.int64)
+        fold_split(folds, 0)
+    except ValueError as error:
+        problem = error if isinstance(error, InputError) else "a cell is not a whole number."
+        raise InputError(
+            f"{source}: the column 'fold' cannot be used: {problem} Correct it, or leave it out to "
+            "have folds dealt."
+        ) from error
+    return folds
 
 
 def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:

@@ -1,0 +1,113 @@
+"""Labelled images in folders and tables; the broken ones are named and left out."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from transformers import ViTImageProcessor
+
+from staged_training import InputError
+from vision_transfer.image_task import read_image_task
+
+SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
+
+
+def picture(path, number, size=24):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Ten pictures each in the sub-folders `cat` and `dog`."""
+    for number in range(20):
+        picture(tmp_path / "pets" / ("cat" if number % 2 else "dog") / f"{number}.png", number)
+    return tmp_path / "pets"
+
+
+def test_the_shipped_pets_have_their_labels_and_folds():
+    task = read_image_task(SHIPPED, "species")
+    assert (len(task.paths), task.names, task.skipped) == (370, ["cat", "dog"], [])
+    assert [int((task.folds == fold).sum()) for fold in task.fold_numbers] == [74] * 5
+    assert task.own_folds
+    assert len(read_image_task(SHIPPED, "breed").names) == 37
+
+
+def test_folders_tables_and_metadata_hold_the_same_images(folders):
+    task = read_image_task(folders)
+    assert task.names == ["cat", "dog"] and len(task.paths) == 20
+    assert not task.own_folds
+    assert set(task.folds.tolist()) == set(range(5))
+    rows = {
+        "file_name": [str(path.relative_to(folders)) for path in task.paths],
+        "label": [task.names[label] for label in task.labels],
+    }
+    table = pd.DataFrame(rows)
+    table.to_csv(folders / "pets.csv", index=False)
+    table.to_parquet(folders / "pets.parquet")
+    table.to_json(folders / "pets.jsonl", orient="records", lines=True)
+    for name in ("pets.csv", "pets.parquet", "pets.jsonl"):
+        read = read_image_task(folders / name)
+        assert (read.paths, read.labels) == (task.paths, task.labels)
+    table.rename(columns={"label": "animal"}).to_csv(folders / "metadata.csv", index=False)
+    assert read_image_task(folders, "animal").labels == task.labels
+
+
+def test_copies_of_an_image_fall_into_the_same_fold(folders):
+    (folders / "cat" / "copy.png").write_bytes((folders / "cat" / "1.png").read_bytes())
+    task = read_image_task(folders)
+    fold = {path.name: fold for path, fold in zip(task.paths, task.folds.tolist(), strict=True)}
+    assert fold["copy.png"] == fold["1.png"]
+
+
+def test_broken_images_are_left_out_and_named(folders):
+    whole = (folders / "cat" / "1.png").read_bytes()
+    (folders / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
+    (folders / "dog" / "0.png").write_text("no picture")
+    task = read_image_task(folders)
+    assert len(task.paths) == 18
+    assert [(item.path.name, item.reason.split(" (")[0]) for item in task.skipped] == [
+        ("1.png", "is damaged or truncated"),
+        ("0.png", "is no image"),
+    ]
+
+
+def test_a_dataset_gives_what_the_model_sees_and_tells_when_a_file_changes(folders):
+    task = read_image_task(folders)
+    processor = ViTImageProcessor(size={"height": 8, "width": 8})
+    dataset = task.dataset(range(4), processor)
+    assert dataset[3]["pixel_values"].shape == (3, 8, 8)
+    assert int(dataset[3]["labels"]) == task.labels[3]
+    before = dataset._fingerprint
+    assert before == task.dataset(range(4), processor)._fingerprint
+    other = ViTImageProcessor(size={"height": 9, "width": 9})
+    assert before != task.dataset(range(4), other)._fingerprint
+    assert before != task.dataset([0, 1, 3, 2], processor)._fingerprint
+    picture(task.paths[2], number=99, size=25)
+    assert before != dataset._fingerprint
+
+
+def test_what_cannot_be_learnt_from_is_refused(folders, tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        read_image_task(tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no image in it"):
+        read_image_task(tmp_path / "empty")
+    (tmp_path / "t.csv").write_text("path,label\na.png,x\n")
+    with pytest.raises(InputError, match=r"no column 'file_name'. Its columns are: path, label"):
+        read_image_task(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("file_name,label\na.png,x\nb.png,\n")
+    with pytest.raises(InputError, match="row 2 has no file name or no label"):
+        read_image_task(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("file_name,label\na.png,x\nb.png,y\n")
+    with pytest.raises(InputError, match=r"no image could be decoded; a\.png does not exist"):
+        read_image_task(tmp_path / "t.csv")
+    picture(folders / "cow" / "1.png", 77)
+    with pytest.raises(InputError, match=r"'cow' occurs only once \(1\.png\)"):
+        read_image_task(folders)
+    picture(folders / "loose.png", 78)
+    with pytest.raises(InputError, match=r"loose\.png lies in no sub-folder"):
+        read_image_task(folders)

@@ -1,0 +1,222 @@
+"""An image classification task: labelled images, checked, dealt into folds."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
+
+from staged_training.errors import InputError
+from staged_training.splits import Indices, Split, fold_split, given_folds, stratified_folds
+from vision_transfer.images import SUFFIXES, BrokenImageError, load_rgb
+
+_TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+
+
+class Skipped(NamedTuple):
+    """An image that could not be decoded, and why."""
+
+    path: Path
+    reason: str
+
+
+class ImageDataset(Dataset):
+    """Images as a processor prepares them, with their labels; decoded when asked for.
+
+    Args:
+        paths: The files.
+        labels: Their label numbers.
+        processor: What prepares them.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], labels: Sequence[int], processor: BaseImageProcessor
+    ) -> None:
+        self.paths, self.labels, self.processor = list(paths), list(labels), processor
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pixels = self.processor(load_rgb(self.paths[index]), return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels[0], "labels": torch.tensor(self.labels[index])}
+
+    @property
+    def _fingerprint(self) -> str:
+        """Changes with any file, the order of files and the processor; see `features_key`."""
+        digest = hashlib.sha256(repr(self.processor).encode())
+        for path in self.paths:
+            state = path.stat()
+            digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\0".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """What an image classifier learns from and is measured on.
+
+    Attributes:
+        source: The folder or table of the images.
+        paths: The files.
+        labels: Their label numbers.
+        names: The names of the labels, in the order of their numbers.
+        folds: The fold of each image.
+        own_folds: Whether the folds came with the images; else they were dealt here.
+        skipped: Images that could not be decoded.
+    """
+
+    source: Path
+    paths: list[Path]
+    labels: list[int]
+    names: list[str]
+    folds: Indices
+    own_folds: bool
+    skipped: list[Skipped]
+
+    def split(self, fold: int) -> Split:
+        """The rows to train on, to validate on and to test on, where a fold is the test part."""
+        return fold_split(self.folds, fold)
+
+    def dataset(self, rows: Iterable[int], processor: BaseImageProcessor) -> ImageDataset:
+        """Some of the images."""
+        rows = list(rows)
+        return ImageDataset(
+            [self.paths[row] for row in rows], [self.labels[row] for row in rows], processor
+        )
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The numbers of the folds."""
+        return sorted(set(self.folds.tolist()))
+
+
+def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
+    """Read labelled images; those that cannot be decoded are left out and told.
+
+    A column `fold` says which fold each image belongs to. Without it the images are dealt into five
+    folds with equal shares of each label, copies of a file in the same one.
+
+    Args:
+        source: A folder with `metadata.jsonl` or `metadata.csv` (a column `file_name`, and one of
+            labels), or with one sub-folder per label; or such a table itself (.csv, .jsonl,
+            .parquet).
+        label_column: The column of the labels.
+
+    Raises:
+        InputError: There are no such images, fewer than two labels, a label seen once, or folds
+            that cannot be used.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder. Check the path.")
+    table = _read_rows(path, label_column)
+    folder = path if path.is_dir() else path.parent
+    files = [folder / name for name in table["file_name"]]
+    skipped = _undecodable(files)
+    broken = {item.path for item in skipped}
+    kept = [row for row, file in enumerate(files) if file not in broken]
+    if not kept:
+        first = skipped[0]
+        raise InputError(f"{path}: no image could be decoded; {first.path.name} {first.reason}.")
+    table = table.iloc[kept]
+    paths = [files[row] for row in kept]
+    labels = [str(label) for label in table["label"]]
+    _check_labels(path, paths, labels)
+    names = sorted(set(labels))
+    own_folds = "fold" in table
+    if own_folds:
+        folds = given_folds(path, table["fold"].tolist())
+    else:
+        copies = {content: n for n, content in enumerate(dict.fromkeys(map(_content, paths)))}
+        folds = stratified_folds(labels, [copies[_content(file)] for file in paths])
+    numbers = [names.index(label) for label in labels]
+    return ImageTask(path, paths, numbers, names, folds, own_folds, skipped)
+
+
+def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
+    """The columns `file_name`, `label` and, where there is one, `fold`."""
+    if path.is_dir():
+        tables = [path / f"metadata{suffix}" for suffix in (".jsonl", ".csv", ".parquet")]
+        found = next((table for table in tables if table.exists()), None)
+        if found is None:
+            return _rows_of_folders(path)
+        path = found
+    try:
+        if path.suffix == ".jsonl":
+            table = pd.read_json(path, lines=True, dtype=False)
+        elif path.suffix in _TABLES:
+            table = _TABLES[path.suffix](path)
+        else:
+            raise InputError(
+                f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
+                "table (.csv, .jsonl, .parquet) with a column 'file_name'."
+            )
+    except (ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as a table: {error}") from error
+    for column in ("file_name", label_column):
+        if column not in table:
+            raise InputError(
+                f"{path}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
+            )
+    empty = table["file_name"].isna() | table[label_column].isna()
+    if empty.any():
+        row = int(empty.to_numpy().argmax()) + 1
+        raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
+    columns = {"file_name": table["file_name"], "label": table[label_column]}
+    return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
+
+
+def _rows_of_folders(folder: Path) -> pd.DataFrame:
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    names = [file.relative_to(folder) for file in files]
+    loose = next((name for name in names if len(name.parts) == 1), None)
+    if not names or loose:
+        problem = f"{loose} lies in no sub-folder" if loose else "no image in it"
+        raise InputError(
+            f"{folder}: {problem}. Give a folder with one sub-folder of images per label, or with "
+            "a metadata.jsonl that has columns 'file_name' and 'label'."
+        )
+    return pd.DataFrame({"file_name": names, "label": [name.parts[0] for name in names]})
+
+
+def _undecodable(files: Sequence[Path]) -> list[Skipped]:
+    def check(file: Path) -> str:
+        try:
+            load_rgb(file, small=True)
+        except BrokenImageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor() as pool:  # decoders work without the interpreter's lock
+        reasons = pool.map(check, files)
+        bar = tqdm(reasons, "images", total=len(files), delay=2, dynamic_ncols=True)
+        return [Skipped(file, why) for file, why in zip(files, bar, strict=True) if why]
+
+
+def _check_labels(source: Path, paths: Sequence[Path], labels: Sequence[str]) -> None:
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise InputError(
+            f"{source}: every image has the label '{labels[0]}'. Give examples of at least two "
+            "labels."
+        )
+    for file, label in zip(paths, labels, strict=True):
+        if counts[label] == 1:
+            raise InputError(
+                f"{source}: the label '{label}' occurs only once ({file.name}). Correct it if it "
+                "is a misspelling, else give more examples of it."
+            )
+
+
+def _content(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
