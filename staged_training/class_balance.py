@@ -16,27 +16,28 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def scores_on(
-    labels: ArrayLike, probabilities: NDArray[np.float64], positive: int
+    labels: ArrayLike, probabilities: NDArray[np.float64], positive: int | None
 ) -> dict[str, float]:
-    """How well probabilities fit the labels of a class that is rare.
+    """How well probabilities fit the labels, also of a class that is rare.
 
     Args:
         labels: True label numbers, `[examples]`.
         probabilities: `[examples, classes]`; the largest of a row is the prediction.
-        positive: Number of the class that matters.
+        positive: Number of the class that matters; `None` if all matter alike.
 
     Returns:
-        `average_precision` of the positive class, which no threshold enters, `macro_f1` over all
-        classes, and `accuracy`.
+        `average_precision` of the positive class, which no threshold enters, if there is one;
+        `macro_f1` over all classes, and `accuracy`.
     """
     labels, predicted = np.asarray(labels), probabilities.argmax(-1)
-    return {
-        "average_precision": float(
-            average_precision_score(labels == positive, probabilities[:, positive])
-        ),
+    scores = {
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "accuracy": float((labels == predicted).mean()),
     }
+    if positive is None:
+        return scores
+    precision = average_precision_score(labels == positive, probabilities[:, positive])
+    return {"average_precision": float(precision), **scores}
 
 
 def metrics_on(positive: int) -> Callable[[Any], dict[str, float]]:

@@ -21,8 +21,9 @@ def add_classifier_sections(
     outcome: Outcome,
     labels: ArrayLike,
     names: Sequence[str],
-    positive: int,
+    positive: int | None,
     examples: Sequence[str],
+    metric: tuple[str, str] = ("average_precision", "AP"),
 ) -> None:
     """Add how a classifier was trained and what it gets right and wrong on the test part.
 
@@ -31,32 +32,38 @@ def add_classifier_sections(
         outcome: What came of the training.
         labels: True label numbers of the test part, `[examples]`.
         names: The names of the labels.
-        positive: Number of the label that matters.
+        positive: Number of the label that matters; `None` if all matter alike.
         examples: What to call each example of the test part, in Markdown.
+        metric: The score that was followed on validation, and its title.
     """
     labels = np.asarray(labels)
     probabilities = np.asarray(outcome.probabilities)
     predicted = probabilities.argmax(axis=1)
     stages = [StageResult(**stage) for stage in outcome.stages]
     report.section("How it was trained", f"Model: {outcome.model}.", stage_table(stages), _FROZEN)
-    report.picture(
-        "curves",
-        "losses and validation score, epoch by epoch; a line marks where a stage ends",
-        "plot_curves",
-        outcome.log,
-        {"average_precision": "AP"},
-    )
+    if outcome.log:
+        report.picture(
+            "curves",
+            "losses and validation score, epoch by epoch; a line marks where a stage ends",
+            "plot_curves",
+            outcome.log,
+            dict([metric]),
+        )
     report.section("What it gets right and wrong on the test part")
     report.picture(
         "confusion", "true and predicted labels", "plot_confusion", labels, predicted, names
     )
+    if positive is None:
+        right, scores, scored = labels == predicted, probabilities.max(axis=1), "the prediction"
+    else:
+        right, scores, scored = labels == positive, probabilities[:, positive], names[positive]
     report.picture(
         "reliability",
-        f"how often a score of {names[positive]} is right; beside each point, of how many examples",
+        f"how often a score of {scored} is right; beside each point, of how many examples",
         "plot_reliability",
-        labels == positive,
-        probabilities[:, positive],
-        names[positive],
+        right,
+        scores,
+        scored,
     )
     report.section("Most confident errors", _errors(labels, probabilities, names, examples))
 

@@ -18,9 +18,9 @@ class Outcome:
     Attributes:
         model: What the model is.
         metrics: Its scores on the test part, see `scores_on`.
-        validation_score: Its average precision on the validation part.
+        validation: Its scores on the validation part.
         probabilities: Of each class for each test example, `[examples][classes]`.
-        shift: What was added to the logit of the positive class, see `best_bias`.
+        shift: What was added to the logit of the class that matters, see `best_bias`.
         seconds: Wall time of its training.
         trainable_parameters: Numbers that its last stage trained.
         stages: The `StageResult` of each of its stages, as dictionaries.
@@ -29,7 +29,7 @@ class Outcome:
 
     model: str
     metrics: dict[str, float]
-    validation_score: float
+    validation: dict[str, float]
     probabilities: list[list[float]]
     shift: float
     seconds: float
@@ -42,28 +42,32 @@ def outcome(
     model: str,
     labels: Sequence[ArrayLike],
     logits: Sequence[ArrayLike],
-    positive: int,
+    positive: int | None,
     **about_training: Any,
 ) -> Outcome:
-    """Score a model whose decision is put where it is best on validation.
+    """Score a model; where one class matters, with its decision where validation is best.
 
     Args:
         model: What the model is.
         labels: Label numbers of the validation and of the test part.
         logits: `[examples, classes]` for each of these parts.
-        positive: Number of the class that matters.
+        positive: Number of the class that matters; `None` if all matter alike.
         **about_training: The fields of `Outcome` from `seconds` on.
     """
-    shift = best_bias(labels[0], logits[0], positive)
-    moved = np.array(logits[1], dtype=np.float64)
-    moved[:, positive] += shift
-    probabilities = softmax(moved)
-    validation = scores_on(labels[0], softmax(logits[0]), positive)
+    shift = 0.0 if positive is None else best_bias(labels[0], logits[0], positive)
+    moved = [np.array(part, dtype=np.float64) for part in logits]
+    for part in moved:
+        part[:, positive or 0] += shift
+    probabilities = [softmax(part) for part in moved]
+    validation, test = (
+        scores_on(true, scored, positive)
+        for true, scored in zip(labels, probabilities, strict=True)
+    )
     return Outcome(
         model=model,
-        metrics=scores_on(labels[1], probabilities, positive),
-        validation_score=validation["average_precision"],
-        probabilities=probabilities.tolist(),
+        metrics=test,
+        validation=validation,
+        probabilities=probabilities[1].tolist(),
         shift=shift,
         **about_training,
     )
@@ -95,8 +99,8 @@ def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
         outcomes_of_folds: For each fold, the outcomes of all models, of every seed.
 
     Returns:
-        Rows in the order in which the models appear, each with its test metrics and, as
-        `validation_average_precision`, the score that choices may be based on. The standard
+        Rows in the order in which the models appear, each with its test metrics and, under names
+        that begin with `validation_`, the scores that choices may be based on. The standard
         deviation is that over folds.
     """
     scores: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -105,7 +109,7 @@ def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
     for fold in outcomes_of_folds:
         of_fold: dict[str, list[dict[str, float]]] = defaultdict(list)
         for item in fold:
-            validation = {"validation_average_precision": item.validation_score}
+            validation = {f"validation_{name}": score for name, score in item.validation.items()}
             of_fold[item.model].append(item.metrics | validation)
             seconds[item.model].append(item.seconds)
             parameters[item.model] = item.trainable_parameters

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from staged_training.outcome import Row
 
+_MANY_LABELS = 12
+
 
 @contextmanager
 def _axes(path: Path, width: float, height: float = 3.6) -> Iterator[Axes]:
@@ -78,14 +80,19 @@ def plot_confusion(
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, (np.asarray(labels), np.asarray(predicted)), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _axes(path, width=1.6 + len(names)) as axes:
+    side = min(1.6 + len(names), 9.0)
+    with _axes(path, width=side, height=max(3.6, 0.9 * side)) as axes:
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
-            color = "white" if share[row, column] > 0.6 else "black"
-            axes.text(column, row, f"{count}", ha="center", va="center", color=color)
+            if count or len(names) <= _MANY_LABELS:
+                color = "white" if share[row, column] > 0.6 else "black"
+                axes.text(column, row, f"{count}", ha="center", va="center", color=color)
         axes.set(xlabel="predicted", ylabel="true")
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
+        if len(names) > _MANY_LABELS:
+            axes.tick_params(labelsize=7)
+            axes.tick_params(axis="x", labelrotation=90)
 
 
 def plot_reliability(path: Path, labels: ArrayLike, scores: NDArray[np.float64], name: str) -> None:

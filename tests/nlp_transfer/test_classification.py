@@ -55,7 +55,7 @@ def trained(task, tmp_path_factory):
 def test_each_stage_scores_on_validation_what_chose_its_epoch(trained):
     _, _, trainer, outcomes = trained
     for item, result in zip(outcomes, trainer.results, strict=True):
-        assert item.validation_score == pytest.approx(result.best_score, abs=1e-6)
+        assert item.validation["average_precision"] == pytest.approx(result.best_score, abs=1e-6)
     assert [len(item.stages) for item in outcomes] == [1, 2]
     assert {entry["stage"] for entry in outcomes[0].log} == {"frozen embedding"}
     assert outcomes[1].seconds > outcomes[0].seconds

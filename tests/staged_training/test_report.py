@@ -26,7 +26,7 @@ LOG = [
     {"stage": "head", "epoch": 1.0, "loss": 0.7, "eval_loss": 0.8, "eval_average_precision": 0.5},
     {"stage": "top", "epoch": 2.0, "loss": 0.5, "eval_loss": 0.7, "eval_average_precision": 0.4},
 ]
-OUTCOME = Outcome("net", {}, 0.5, PROBABILITIES, 0.0, 1.5, 10, [STAGE], LOG)
+OUTCOME = Outcome("net", {}, {}, PROBABILITIES, 0.0, 1.5, 10, [STAGE], LOG)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
 
 
 def test_without_errors_the_report_says_so(report):
-    right = Outcome("net", {}, 0.5, np.eye(2)[LABELS].tolist(), 0.0, 1.5, 10, [STAGE], LOG)
+    right = Outcome("net", {}, {}, np.eye(2)[LABELS].tolist(), 0.0, 1.5, 10, [STAGE], LOG)
     add_classifier_sections(report, right, LABELS, ["cat", "dog"], 1, list("abcd"))
     assert "There are none." in report.write().read_text()
 
