@@ -1,15 +1,19 @@
-# `make run` trains the email-urgency model on the shipped data; `make test` runs the fast suite.
-# Both set up .venv first, whatever is missing.
+# `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
+# `make test` runs the fast suite. All set up .venv first, whatever is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test slow-test lint install clean
+.PHONY: run run-pets test slow-test lint install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
 	$(BIN)/nlp-transfer run email-urgency --output-dir outputs/email-urgency
+
+run-pets: $(STAMP)
+	rm -rf outputs/pet-classifier
+	$(BIN)/nlp-transfer run pet-classifier --output-dir outputs/pet-classifier
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadgroup

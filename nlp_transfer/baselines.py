@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from nlp_transfer.text_task import LabelledTexts
+from staged_training.class_balance import majority_logits
 from staged_training.outcome import Outcome, outcome
 
 
@@ -38,12 +38,6 @@ def baseline_outcomes(
         trainable_parameters=model[-1].coef_.size + model[-1].intercept_.size,
     )
     return [majority, regression]
-
-
-def majority_logits(labels: Sequence[int], num_labels: int, examples: int) -> NDArray[np.float64]:
-    """Logits `[examples, num_labels]` that know only how frequent each training label is."""
-    counts = np.bincount(labels, minlength=num_labels)
-    return np.tile(np.log(counts / counts.sum()), (examples, 1))
 
 
 def tfidf_logistic_regression(

@@ -6,7 +6,10 @@ import logging
 import sys
 from collections.abc import Sequence
 
-RECIPES = {"email-urgency": "recipes.email_urgency"}
+RECIPES = {
+    "email-urgency": "recipes.email_urgency",
+    "pet-classifier": "recipes.pet_classifier",
+}
 
 _USAGE = """\
 usage: nlp-transfer COMMAND ...
@@ -15,11 +18,12 @@ Transfer learning on small labelled sets: from a pretrained base to a tuned mode
 
 commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
-  predict DIR INPUT ...  classify mail or tables of texts with a model that was trained here
+  predict DIR INPUT ...  classify mail, tables of texts or images with a model that was trained here
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
 
 recipes:
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+  pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
 
 `nlp-transfer COMMAND --help` says what each takes. To begin: nlp-transfer run email-urgency
 """
@@ -63,15 +67,16 @@ def _run(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
-        description="Classify texts with a trained model, the most urgent first.",
+        description="Classify texts or images with a trained model, the highest score first.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, .jsonl, .parquet), or - "
-        "for one text per line on standard input",
+        help="for a model of texts: mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, "
+        ".jsonl, .parquet), or - for one text per line on standard input; for a model of images: "
+        "images and folders of them",
     )
     parser.add_argument(
         "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"

@@ -42,6 +42,7 @@ from staged_training import InputError, Stage, StagedTrainer, StageResult
 from staged_training.hub import check_push, push
 from staged_training.outcome import Outcome, mean_rows
 from staged_training.run_folder import RunFolder
+from staged_training.splits import chosen_folds
 
 DATA = Path(__file__).parent / "data" / "email_urgency"
 
@@ -167,9 +168,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
+    if arguments.seeds < 1:
+        raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
     run = RunFolder(Path(arguments.output_dir), _identity(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
-    task, folds, seeds = problem.task, *folds_and_seeds(arguments, problem.task)
+    task = problem.task
+    folds = chosen_folds(arguments.folds, task.folds)
+    seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
     if arguments.push_to_hub:
         check_push(arguments.push_to_hub)
     vocabulary = build_vocabulary(task.all.texts, min_frequency=1)
@@ -244,21 +249,6 @@ def read_problem(arguments: Arguments) -> Problem:
     if arguments.quick:
         ways = [w.with_epochs({s.name: 1 for s in w.proxy_stages + w.stages}) for w in ways]
     return Problem(task, proxy, vectors, ways)
-
-
-def folds_and_seeds(arguments: Arguments, task: TextTask) -> tuple[list[int], list[int]]:
-    """The folds to test on and the seeds to train with."""
-    if arguments.seeds < 1:
-        raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
-    seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
-    if arguments.folds == "all":
-        return task.fold_numbers, seeds
-    if arguments.folds not in map(str, task.fold_numbers):
-        raise InputError(
-            f"--folds is {arguments.folds!r}; give `all`, or one of the folds "
-            f"{', '.join(map(str, task.fold_numbers))}."
-        )
-    return [int(arguments.folds)], seeds
 
 
 def evaluate(

@@ -6,7 +6,7 @@ from typing import Any
 
 from nlp_transfer.alignment import Coverage
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask
-from recipes.prediction import classify, open_classifier, prediction_table
+from recipes.prediction import Input, classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import Task, write_card
 from staged_training.outcome import Outcome, Row
@@ -195,10 +195,13 @@ def _worked_predictions(run: RunFolder, findings: Findings) -> str:
     test, task = findings.test, findings.task
     positive = [row for row, label in enumerate(test.labels) if label == task.positive][:2]
     others = [row for row, label in enumerate(test.labels) if label != task.positive][:3]
-    texts = [(task.names[test.labels[row]], test.texts[row]) for row in positive + others]
+    inputs = [
+        Input(f"({task.names[test.labels[row]]})", test.texts[row], test.texts[row])
+        for row in positive + others
+    ]
     name = task.names[task.positive]
     rows = [
-        (scores[name], max(scores, key=scores.__getitem__), f"({true})", text)
-        for true, text, scores in classify(open_classifier(str(run.path)), texts)
+        (scores[name], max(scores, key=scores.__getitem__), item.name, item.shown)
+        for item, scores in classify(open_classifier(str(run.path)), inputs)
     ]
     return prediction_table(sorted(rows, key=lambda row: -row[0]))

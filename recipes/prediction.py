@@ -1,52 +1,74 @@
-"""Predictions of a trained text classifier, as a table for people or JSON for programs."""
+"""Predictions of a trained classifier, as a table for people or JSON for programs."""
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
-from transformers import Pipeline, pipeline
+from transformers import AutoConfig, Pipeline, pipeline
 
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
 
 
+class Input(NamedTuple):
+    """Something to classify.
+
+    Attributes:
+        name: What it is called.
+        content: A text, or the file of an image.
+        shown: What people see of it in a table.
+    """
+
+    name: str
+    content: Any
+    shown: str = ""
+
+
 def predict(
-    model: str, inputs: Sequence[str], text_columns: Sequence[str] | None, *, as_json: bool
+    model: str, sources: Sequence[str], text_columns: Sequence[str] | None, *, as_json: bool
 ) -> None:
-    """Classify texts and print a table sorted by urgency, or one JSON object per input.
+    """Classify texts or images; print a table, the best first, or one JSON object per input.
 
     Args:
-        model: Folder or Hub name of the model.
-        inputs: Files to read, as for `read_texts`, or `-` for lines of standard input.
+        model: Folder or Hub name of the model, which tells what it classifies.
+        sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
+            input; for an image model images and folders of them.
         text_columns: Columns of a table to read as text.
         as_json: Print JSON, in the order of the inputs.
 
     Raises:
         InputError: An input cannot be read, or there is no model.
     """
-    named_texts = [pair for source in inputs for pair in _named_texts(source, text_columns)]
     classifier = open_classifier(model)
+    if classifier.task == "image-classification":
+        inputs = [item for source in sources for item in _images(Path(source))]
+    else:
+        inputs = [item for source in sources for item in _texts(source, text_columns)]
     positive = getattr(classifier.model.config, "positive_label", "")
     rows = []
-    for name, text, scores in classify(classifier, named_texts):
+    for item, scores in classify(classifier, inputs):
         label = max(scores, key=scores.__getitem__)
         if as_json:
-            print(json.dumps({"input": name, "label": label, "scores": scores}))
+            print(json.dumps({"input": item.name, "label": label, "scores": scores}))
         else:
-            rows.append((scores.get(positive, scores[label]), label, name, text))
+            rows.append((scores.get(positive, scores[label]), label, item.name, item.shown))
     if not as_json:
         print(prediction_table(sorted(rows, key=lambda row: -row[0])))
 
 
 def open_classifier(model: str) -> Pipeline:
-    """The `text-classification` pipeline of a model.
+    """The pipeline of a classifier of texts or of images.
 
     Raises:
         InputError: There is no model that can be loaded.
     """
     try:
-        return pipeline("text-classification", model=model, top_k=None)
+        (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
+        task = "image-classification" if "ImageClass" in kind else "text-classification"
+        return pipeline(task, model=model, top_k=None)  # type: ignore[call-overload]
     except (OSError, ValueError) as error:
         raise InputError(
             f"{model}: no model could be loaded from there ({str(error).splitlines()[0]}). Give "
@@ -55,29 +77,62 @@ def open_classifier(model: str) -> Pipeline:
 
 
 def classify(
-    classifier: Pipeline, named_texts: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Yield name, text and scores by label of each text, in order."""
-    texts = (text for _, text in named_texts)
-    results = classifier(texts, batch_size=32, truncation=True)
-    bar = tqdm(results, total=len(named_texts), unit="text", delay=2, dynamic_ncols=True)
-    for (name, text), labels in zip(named_texts, bar, strict=True):
-        yield name, text, {item["label"]: round(item["score"], 4) for item in labels}
+    classifier: Pipeline, inputs: Sequence[Input]
+) -> Iterator[tuple[Input, dict[str, float]]]:
+    """Yield each input with its scores by label, in order."""
+    of_images = {"top_k": classifier.model.config.num_labels}
+    is_image = classifier.task == "image-classification"
+    options: dict[str, Any] = of_images if is_image else {"truncation": True}
+    contents = (_decoded(item.content) if is_image else item.content for item in inputs)
+    results = classifier(contents, batch_size=32, **options)
+    bar = tqdm(results, total=len(inputs), unit="input", delay=2, dynamic_ncols=True)
+    for item, labels in zip(inputs, bar, strict=True):
+        yield item, {label["label"]: round(label["score"], 4) for label in labels}
 
 
 def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 100) -> str:
-    """Score, label, name and beginning of each text, one line each."""
+    """Score, label, name and beginning of each input, one line each."""
     columns = [(f"{score:.2f}", label, name) for score, label, name, _ in rows]
     widths = [max(len(cells[i]) for cells in columns) for i in range(3)] if columns else []
     lines = []
-    for cells, (_, _, _, text) in zip(columns, rows, strict=True):
+    for cells, (_, _, _, shown) in zip(columns, rows, strict=True):
         fixed = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
-        lines.append(f"{fixed}  {' '.join(text.split())}"[:width])
+        lines.append(f"{fixed}  {' '.join(shown.split())}"[:width].rstrip())
     return "\n".join(lines)
 
 
-def _named_texts(source: str, text_columns: Sequence[str] | None) -> list[tuple[str, str]]:
+def _texts(source: str, text_columns: Sequence[str] | None) -> list[Input]:
     if source != "-":
         dataset = read_texts(source, text_columns).dataset
-        return list(zip(dataset["input"], dataset["text"], strict=True))
-    return [(f"-#{n}", line) for n, line in enumerate(sys.stdin, start=1) if line.strip()]
+        return [Input(*row, row[1]) for row in zip(dataset["input"], dataset["text"], strict=True)]
+    lines = ((n, line) for n, line in enumerate(sys.stdin, start=1) if line.strip())
+    return [Input(f"-#{n}", line, line) for n, line in lines]
+
+
+def _decoded(file: Path) -> Any:
+    from vision_transfer.images import load_rgb  # needs the extra `vision`
+
+    return load_rgb(file)
+
+
+def _images(source: Path) -> list[Input]:
+    """The images of a file or a folder; those that cannot be decoded are told and left out."""
+    from vision_transfer.images import SUFFIXES, BrokenImageError, load_rgb
+
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder. Check the path.")
+    files = [source]
+    if source.is_dir():
+        files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
+    inputs = []
+    for file in files:
+        try:
+            load_rgb(file, small=True)
+            inputs.append(Input(str(file), file))
+        except BrokenImageError as error:
+            print(f"Left out: {file} {error}.", file=sys.stderr)
+    if not inputs:
+        raise InputError(
+            f"{source}: no image that can be decoded. Give photos or a folder of them."
+        )
+    return inputs

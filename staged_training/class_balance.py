@@ -15,6 +15,12 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
+def majority_logits(labels: ArrayLike, num_labels: int, examples: int) -> NDArray[np.float64]:
+    """Logits `[examples, num_labels]` that know only how frequent each training label is."""
+    counts = np.bincount(np.asarray(labels), minlength=num_labels)
+    return np.tile(np.log(counts / counts.sum()), (examples, 1))
+
+
 def scores_on(
     labels: ArrayLike, probabilities: NDArray[np.float64], positive: int | None
 ) -> dict[str, float]:
@@ -40,7 +46,7 @@ def scores_on(
     return {"average_precision": float(precision), **scores}
 
 
-def metrics_on(positive: int) -> Callable[[Any], dict[str, float]]:
+def metrics_on(positive: int | None) -> Callable[[Any], dict[str, float]]:
     """`scores_on` in the form that a `Trainer` takes as `compute_metrics`."""
     return lambda prediction: scores_on(
         prediction.label_ids, softmax(prediction.predictions), positive

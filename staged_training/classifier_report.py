@@ -40,7 +40,8 @@ def add_classifier_sections(
     probabilities = np.asarray(outcome.probabilities)
     predicted = probabilities.argmax(axis=1)
     stages = [StageResult(**stage) for stage in outcome.stages]
-    report.section("How it was trained", f"Model: {outcome.model}.", stage_table(stages), _FROZEN)
+    if stages:
+        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), _FROZEN)
     if outcome.log:
         report.picture(
             "curves",

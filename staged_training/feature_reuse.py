@@ -211,7 +211,8 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
 
 def _cache_file(trainer: Trainer, dataset: Dataset, cache: Path | None) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
-    fingerprint = getattr(dataset, "_fingerprint", None)
+    # `datasets.Dataset` keeps its own under a private name.
+    fingerprint = getattr(dataset, "fingerprint", getattr(dataset, "_fingerprint", None))
     if cache is None or fingerprint is None:
         return None
     processing = getattr(trainer.processing_class, "to_json_string", str)()

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from torch import nn
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -101,9 +100,9 @@ def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> Logistic
 def _loss(
     model: LogisticRegression, features: np.ndarray, labels: np.ndarray, num_labels: int
 ) -> float:
-    probabilities = np.full((len(labels), num_labels), 1e-12)
-    probabilities[:, model.classes_] = model.predict_proba(features)
-    return float(log_loss(labels, probabilities, labels=np.arange(num_labels)))
+    probabilities = np.full((len(labels), num_labels), 1e-12)  # of labels that were not seen
+    probabilities[:, model.classes_] = np.maximum(model.predict_proba(features), 1e-12)
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
 
 def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:

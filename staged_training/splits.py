@@ -146,6 +146,27 @@ def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
     )
 
 
+def chosen_folds(chosen: str, folds: Indices) -> list[int]:
+    """Return the numbers of the folds to test on.
+
+    Args:
+        chosen: `all`, or one number, as the flag `--folds` of a recipe takes it.
+        folds: the fold of each row.
+
+    Raises:
+        InputError: there is no such fold.
+    """
+    numbers = sorted(set(folds.tolist()))
+    if chosen == "all":
+        return numbers
+    if chosen not in map(str, numbers):
+        raise InputError(
+            f"--folds is {chosen!r}; give `all`, or one of the folds "
+            f"{', '.join(map(str, numbers))}."
+        )
+    return [int(chosen)]
+
+
 def _distinct_word_sets(texts: Sequence[str]) -> tuple[sparse.csr_array, Indices]:
     """Return one 0/1 row per distinct set, columns from rare to frequent, and each text's row."""
     rows: dict[frozenset[str], int] = {}

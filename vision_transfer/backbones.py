@@ -23,6 +23,7 @@ from transformers import (
 
 from staged_training import layer_groups
 from staged_training.errors import InputError
+from staged_training.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,11 @@ def load_backbone(
     return model, processor
 
 
+def head_layer(model: PreTrainedModel) -> nn.Linear:
+    """The linear layer that ends the head of an image classifier."""
+    return list(_linear_layers(model).values())[-1]
+
+
 def new_head(model: PreTrainedModel, labels: Sequence[str]) -> None:
     """Replace the head of an image classifier by a new, random one for other labels.
 
@@ -119,15 +125,27 @@ def new_head(model: PreTrainedModel, labels: Sequence[str]) -> None:
         model: An image classifier of `transformers`, a timm wrapper included.
         labels: The names of the labels.
     """
-    head = layer_groups(model)[-1]
-    linear = {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
-    name, last = linear.popitem()
+    name, last = _linear_layers(model).popitem()
     replacement = nn.Linear(last.in_features, len(labels)).to(last.weight)
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, replacement)
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
     cast(Any, model).num_labels = len(labels)
+
+
+def _linear_layers(model: PreTrainedModel) -> dict[str, nn.Linear]:
+    """The linear layers of the head, by their paths in the model."""
+    head = layer_groups(model)[-1]
+    return {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
+
+
+def save_classifier(model: PreTrainedModel, processor: BaseImageProcessor, folder: Path) -> None:
+    """Save an image classifier with its preprocessing, whole or not at all."""
+    with written_whole(folder) as temporary:
+        model.save_pretrained(temporary)
+        if not isinstance(processor, TimmWrapperImageProcessor):  # the model's config carries that
+            processor.save_pretrained(temporary)
 
 
 def bottleneck(model: PreTrainedModel) -> Bottleneck:

@@ -50,7 +50,7 @@ class ImageDataset(Dataset):
         return {"pixel_values": pixels[0], "labels": torch.tensor(self.labels[index])}
 
     @property
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
         """Changes with any file, the order of files and the processor; see `features_key`."""
         digest = hashlib.sha256(repr(self.processor).encode())
         for path in self.paths:

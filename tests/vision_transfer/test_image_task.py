@@ -81,13 +81,13 @@ def test_a_dataset_gives_what_the_model_sees_and_tells_when_a_file_changes(folde
     dataset = task.dataset(range(4), processor)
     assert dataset[3]["pixel_values"].shape == (3, 8, 8)
     assert int(dataset[3]["labels"]) == task.labels[3]
-    before = dataset._fingerprint
-    assert before == task.dataset(range(4), processor)._fingerprint
+    before = dataset.fingerprint
+    assert before == task.dataset(range(4), processor).fingerprint
     other = ViTImageProcessor(size={"height": 9, "width": 9})
-    assert before != task.dataset(range(4), other)._fingerprint
-    assert before != task.dataset([0, 1, 3, 2], processor)._fingerprint
+    assert before != task.dataset(range(4), other).fingerprint
+    assert before != task.dataset([0, 1, 3, 2], processor).fingerprint
     picture(task.paths[2], number=99, size=25)
-    assert before != dataset._fingerprint
+    assert before != dataset.fingerprint
 
 
 def test_what_cannot_be_learnt_from_is_refused(folders, tmp_path):

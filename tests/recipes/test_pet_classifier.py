@@ -1,0 +1,108 @@
+"""The pet-classifier recipe on a slice, from photos to predictions."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+from transformers import pipeline
+
+from recipes.command_line import main
+from vision_transfer.backbones import load_backbone
+
+SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Six cats and six dogs in each of three folds, and a file that is no photo."""
+    folder = tmp_path_factory.mktemp("pets")
+    table = pd.read_json(SHIPPED / "metadata.jsonl", lines=True)
+    kept = table[table["fold"] < 3].groupby(["fold", "species"]).head(6)
+    (folder / "images").mkdir()
+    for name in kept["file_name"]:
+        (folder / name).symlink_to(SHIPPED / name)
+    broken = {"file_name": "images/broken.jpg", "species": "dog", "fold": 0}
+    (folder / broken["file_name"]).write_text("no photo")
+    rows = pd.concat([kept, pd.DataFrame([broken])])
+    rows.to_json(folder / "metadata.jsonl", orient="records", lines=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """The output folder of a quick run with fine-tuning on one fold."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    flags = ["--data", str(photos), "--label-column", "species", "--folds", "1", "--quick"]
+    flags += ["--fine-tune", "--output-dir", str(folder)]
+    assert main(["run", "pet-classifier", *flags]) == 0
+    return folder
+
+
+def test_results_hold_every_model(trained):
+    results = json.loads((trained / "report" / "results.json").read_text())
+    metrics = {row["name"]: row["metrics"] for row in results["rows"]}
+    assert list(metrics) == [
+        "majority class",
+        "linear probe on the bottleneck",
+        "fine-tuned top layers",
+    ]
+    assert metrics["majority class"]["accuracy"] == 0.5
+    assert metrics["linear probe on the bottleneck"]["accuracy"] > 0.8
+
+
+def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained):
+    assert {path.name for path in trained.iterdir()} == (
+        {"README.md", "config.json", "model.safetensors", "report"}
+    )
+    report = (trained / "report" / "report.md").read_text()
+    assert "broken.jpg is no image" in report
+    assert "1 images could not be decoded" in report
+    assert "timm_model.global_pool.flatten` gives 1,280 numbers" in report
+    assert ModelCard.load(trained / "README.md").data.pipeline_tag == "image-classification"
+
+
+def test_the_base_of_a_linear_probe_is_the_pretrained_one_to_the_bit(photos, tmp_path):
+    flags = ["--data", str(photos), "--label-column", "species", "--refit"]
+    assert main(["run", "pet-classifier", *flags, "--output-dir", str(tmp_path / "out")]) == 0
+    saved, _ = load_backbone(tmp_path / "out", ["a", "b"])
+    pretrained, _ = load_backbone("efficientnet-lite0", ["a", "b"])
+    for name, tensor in pretrained.state_dict().items():
+        if "classifier" not in name:
+            assert torch.equal(tensor, saved.state_dict()[name]), name
+    (result,) = pipeline("image-classification", model=str(tmp_path / "out"), top_k=1)(
+        Image.open(SHIPPED / "images" / "Persian_128.jpg")
+    )
+    assert result["label"] == "cat"
+
+
+def test_photos_are_classified_and_broken_ones_told(trained, photos, capsys):
+    persian = str(SHIPPED / "images" / "Persian_128.jpg")
+    assert main(["predict", str(trained), persian, str(photos), "--json"]) == 0
+    output = capsys.readouterr()
+    rows = [json.loads(line) for line in output.out.splitlines()]
+    assert rows[0]["input"] == persian
+    assert len(rows) == 1 + 36
+    assert set(rows[0]["scores"]) == {"cat", "dog"}
+    assert "broken.jpg is no image" in output.err
+    assert main(["predict", str(trained), persian]) == 0
+    assert persian in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--label-column", "animal"], "has no column 'animal'"),
+        (["--data", "/no/such/folder"], "no such file or folder"),
+        (["--backbone", "no/such-model"], "no image model could be loaded from there"),
+        (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(flags, message, tmp_path, capsys):
+    output = ["--output-dir", str(tmp_path / "out")]
+    assert main(["run", "pet-classifier", *flags, *output]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
