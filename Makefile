@@ -15,8 +15,9 @@ run-pets: $(STAMP)
 	rm -rf outputs/pet-classifier
 	$(BIN)/nlp-transfer run pet-classifier --output-dir outputs/pet-classifier
 
+# A thread for each worker: with more they wait for each other.
 test: $(STAMP)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 slow-test: $(STAMP)
 	$(BIN)/pytest -m slow

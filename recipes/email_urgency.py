@@ -195,8 +195,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     rows = mean_rows(outcomes)
     way_of = {row: way for way in problem.ways for row in way.rows()}
-    trained = [row for row in rows if row.name in way_of]
-    chosen = max(trained, key=lambda row: row.metrics["validation_average_precision"]).name
+    candidates = [r for r in rows if r.name in way_of and way_of[r.name].kind != "control"]
+    chosen = max(candidates, key=lambda row: row.metrics["validation_average_precision"]).name
     way = way_of[chosen]
     of_chosen = [item for of_fold in outcomes for item in of_fold if item.model == chosen]
     if arguments.refit:

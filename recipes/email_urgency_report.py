@@ -106,6 +106,12 @@ class Findings:
                 f"The proxy task {_verdict(proxy, vectors)}: {_scores(proxy)} after it, "
                 f"{_scores(vectors)} without it."
             )
+        if len(self.folds) == 1:
+            count = self.test.labels.count(self.task.positive)
+            lines.append(
+                f"One fold, with {count} texts of the label {self.task.names[self.task.positive]}, "
+                "decides little: `--folds all --seeds 3` tells."
+            )
         return " ".join(lines)
 
     def _best(self, kind: str) -> Row:

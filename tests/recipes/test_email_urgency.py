@@ -85,6 +85,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
     report = (trained / "report" / "report.md").read_text()
     assert "Quick run" in report
     assert "The proxy task" in report
+    assert "Validation chose **glove-6b-50d" in report  # and never the control
     for name in ("models", "curves", "confusion", "reliability"):
         assert (trained / "report" / f"{name}.png").exists()
     card = ModelCard.load(trained / "README.md")
