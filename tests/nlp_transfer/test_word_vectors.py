@@ -149,20 +149,36 @@ def test_damaged_text_is_refused_by_file_and_line(tmp_path, damage):
         list(vectors)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"v\.txt: is empty"),
-        (b"Dear all,\nthis is no vector\n", r"v\.txt, line 1: found no numbers after the word"),
-        (gzip.compress(b"a 1 2\n" * 999)[:-20], r"v\.txt: cannot be unpacked.*incomplete"),
-        (b"2 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0", r"says 2 vectors of 2 .* holds 1"),
-        (b"1 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0", r"more bytes follow them"),
-        (b"1 2\na " + np.float32([1, np.nan]).tobytes(), r"vector 1: the vector holds NaN"),
-        (pickle.dumps({"no": "vectors"}), r"not the KeyedVectors of gensim 4"),
-        (pickle.dumps(Path("x")), r"not the KeyedVectors of gensim 4 \(it holds pathlib"),
-    ],
-)
-def test_other_damaged_files_are_refused(tmp_path, content, message):
+OTHER_DAMAGE = {
+    "empty": (b"", r"v\.txt: is empty"),
+    "a letter": (
+        b"Dear all,\nno vector here\n",
+        r"v\.txt, line 1: found no numbers after the word",
+    ),
+    "cut gzip": (gzip.compress(b"a 1 2\n" * 999)[:-20], r"v\.txt: cannot be unpacked.*incomplete"),
+    "cut binary": (
+        b"2 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0",
+        r"says 2 vectors of 2 .* holds 1",
+    ),
+    "long binary": (
+        b"1 2\na " + np.float32([1, 2]).tobytes() + b"b \0\0",
+        r"more bytes follow them",
+    ),
+    "binary NaN": (
+        b"1 2\na " + np.float32([1, np.nan]).tobytes(),
+        r"vector 1: the vector holds NaN",
+    ),
+    "another pickle": (pickle.dumps({"no": "vectors"}), r"not the KeyedVectors of gensim 4"),
+    "a pickle with code": (
+        pickle.dumps(Path("x")),
+        r"not the KeyedVectors of gensim 4 \(it holds pathlib",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", OTHER_DAMAGE)
+def test_other_damaged_files_are_refused(tmp_path, damage):
+    content, message = OTHER_DAMAGE[damage]
     (tmp_path / "v.txt").write_bytes(content)
     with pytest.raises(InputError, match=message):
         open_vectors(tmp_path / "v.txt").lookup(["a", "b"])
