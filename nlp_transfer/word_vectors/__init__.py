@@ -42,7 +42,7 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
     source = Source(path)
     with source.open() as stream:
         first = stream.readline(BLOCK_BYTES)
-        second = stream.readline(BLOCK_BYTES)
+        beginning = stream.read(BLOCK_BYTES)
     if not first.strip():
         raise InputError(f"{source}: is empty, expected word vectors. Copy or download it again.")
     if first.startswith(PICKLE_MAGIC):
@@ -50,9 +50,7 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
     if header := re.fullmatch(rb"(\d+) (\d+)\s*", first):
         count, dim = map(int, header.groups())
         if count and dim:
-            text = count_numbers(second) >= len(second.split()) - 1 > 0
-            kind = TextVectors if text and _is_text(second) else BinaryVectors
-            return kind(source, dim, count)
+            return (TextVectors if _is_text(beginning, dim) else BinaryVectors)(source, dim, count)
     dim = count_numbers(first)
     if not dim:
         raise InputError(
@@ -62,9 +60,14 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
     return TextVectors(source, dim)
 
 
-def _is_text(line: bytes) -> bool:
-    """Whether a line may be one of a text: binary numbers are full of control characters."""
-    return not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
+def _is_text(beginning: bytes, dim: int) -> bool:
+    """Whether what follows a header is text: binary numbers are full of control characters.
+
+    A word of a text may hold such a character too, but then its lines still hold numbers.
+    """
+    lines = [line for line in beginning.split(b"\n", 2)[:2] if line]
+    of_numbers = bool(lines) and all(count_numbers(line) >= dim for line in lines)
+    return of_numbers or not re.search(rb"[\x00-\x08\x0e-\x1f]", beginning)
 
 
 __all__ = ["WordVectors", "open_vectors", "save_vectors"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nlp_transfer.word_vectors import open_vectors, save_vectors, text_lines
@@ -18,6 +18,7 @@ from tests.nlp_transfer.vector_files import WORDS, WRITERS, vector_sets, write_g
 @pytest.mark.parametrize("format", WRITERS)
 @settings(max_examples=25, deadline=None)
 @given(vector_set=vector_sets())
+@example(vector_set=(["0"], np.float32([[4.3639823e16, 0]])))  # in bytes, a line "0 0" of text
 def test_reading_gives_back_what_was_written(format, vector_set):
     words, rows = vector_set
     with tempfile.TemporaryDirectory() as folder:
