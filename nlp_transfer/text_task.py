@@ -15,6 +15,7 @@ from staged_training.errors import InputError
 from staged_training.splits import (
     Indices,
     Split,
+    fold_numbers,
     fold_split,
     given_folds,
     near_duplicate_groups,
@@ -91,7 +92,7 @@ class TextTask:
     @property
     def fold_numbers(self) -> list[int]:
         """The numbers of the folds."""
-        return sorted(set(self.folds.tolist()))
+        return fold_numbers(self.folds)
 
 
 def read_task(
@@ -130,7 +131,7 @@ def read_task(
         folds = given_folds(path, dataset["fold"])
     else:
         folds = stratified_folds(labels, near_duplicate_groups(texts))
-    for fold in sorted(set(folds.tolist())):
+    for fold in fold_numbers(folds):
         _check_both_kinds(path, fold, np.asarray(labels)[folds == fold], names[number])
     return TextTask(
         source=path,

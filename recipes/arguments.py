@@ -51,6 +51,15 @@ def parse_arguments(
     return arguments
 
 
+def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
+    """The arguments that make a run what it is; one can be resumed only with the same."""
+    return {
+        name: value
+        for name, value in dataclasses.asdict(arguments).items()
+        if name not in ("output_dir", "resume", "push_to_hub")
+    }
+
+
 def _read_yaml(path: Path, kind: type) -> dict[str, object]:
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")

@@ -36,7 +36,7 @@ from nlp_transfer.classification import (
 )
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, read_proxy, read_task
 from nlp_transfer.word_vectors import WordVectors
-from recipes.arguments import parse_arguments
+from recipes.arguments import parse_arguments, what_was_asked
 from recipes.email_urgency_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer, StageResult
 from staged_training.hub import check_push, push
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
     if arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
-    run = RunFolder(Path(arguments.output_dir), _identity(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         quick=arguments.quick,
         shipped=arguments.data is None,
     )
-    write_findings(run, findings, _identity(arguments))
+    write_findings(run, findings, what_was_asked(arguments))
     run.close()
     print_findings(run, findings)
     if arguments.push_to_hub:
@@ -326,15 +326,6 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=True)
     return trainer, before
-
-
-def _identity(arguments: Arguments) -> dict[str, Any]:
-    """The arguments that make a run what it is; one can be resumed only with the same."""
-    return {
-        name: value
-        for name, value in asdict(arguments).items()
-        if name not in ("output_dir", "resume", "push_to_hub")
-    }
 
 
 if __name__ == "__main__":

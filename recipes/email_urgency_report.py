@@ -10,7 +10,7 @@ from recipes.prediction import Input, classify, open_classifier, prediction_tabl
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import Task, write_card
 from staged_training.outcome import Outcome, Row
-from staged_training.report import Report, results_table, stage_table, write_results
+from staged_training.report import Report, results_table, stage_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 from staged_training.trainer import StageResult
 
@@ -79,17 +79,12 @@ class Findings:
         task, numbers = self.task, self.task.fold_numbers
         positive = task.all.labels.count(task.positive)
         dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
-        tested = (
-            f"all {len(numbers)} folds, mean ± standard deviation over the folds"
-            if len(self.folds) > 1
-            else f"fold {self.folds[0]} only (`--folds all` runs all)"
-        )
         quick = " **Quick run: one epoch per stage; do not judge by it.**" if self.quick else ""
         return (
             f"{len(task.all.texts):,} texts from `{task.source.name}`, {positive:,} of them "
-            f"{task.names[task.positive]}, in {len(numbers)} folds{dealt}. Tested on {tested}; "
-            f"{len(self.seeds)} seed(s). For test fold f, fold f + 1 validates and the others "
-            f"train.{quick}"
+            f"{task.names[task.positive]}, in {len(numbers)} folds{dealt}. Tested on "
+            f"{tested_on(self.folds, numbers)}; {len(self.seeds)} seed(s). For test fold f, "
+            f"fold f + 1 validates and the others train.{quick}"
         )
 
     def choice(self) -> str:

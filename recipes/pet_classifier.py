@@ -32,7 +32,7 @@ from transformers import (
     default_data_collator,
 )
 
-from recipes.arguments import parse_arguments
+from recipes.arguments import parse_arguments, what_was_asked
 from recipes.pet_classifier_report import Findings, print_findings, write_findings
 from staged_training import Stage, StagedTrainer
 from staged_training.class_balance import majority_logits, metrics_on
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "nlp-transfer run pet-classifier", __doc__)
-    run = RunFolder(Path(arguments.output_dir), _identity(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folds=folds,
         refit=arguments.refit,
     )
-    write_findings(run, findings, _identity(arguments))
+    write_findings(run, findings, what_was_asked(arguments))
     run.close()
     print_findings(run, findings)
     if arguments.push_to_hub:
@@ -255,15 +255,6 @@ def save_probe(problem: Problem, probe: Probe, folder: Path) -> None:
     """Save the model with the linear probe as its head."""
     probe.put_into(head_layer(problem.model))
     save_classifier(problem.model, problem.processor, folder / "model")
-
-
-def _identity(arguments: Arguments) -> dict[str, Any]:
-    """The arguments that make a run what it is; one can be resumed only with the same."""
-    return {
-        name: value
-        for name, value in asdict(arguments).items()
-        if name not in ("output_dir", "resume", "push_to_hub")
-    }
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import Task, write_card
 from staged_training.linear_probe import Trial
 from staged_training.outcome import Outcome, Row
-from staged_training.report import Report, markdown_table, results_table, write_results
+from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import Bottleneck
 from vision_transfer.image_task import ImageTask
@@ -50,15 +50,11 @@ class Findings:
         """On what the models were measured."""
         task, numbers = self.task, self.task.fold_numbers
         dealt = "" if task.own_folds else ", dealt here with copies of a file in the same one"
-        tested = (
-            f"all {len(numbers)} folds, mean ± standard deviation over the folds"
-            if len(self.folds) > 1
-            else f"fold {self.folds[0]} only (`--folds all` runs all)"
-        )
         left_out = f" {len(task.skipped)} images could not be decoded." if task.skipped else ""
         return (
             f"{len(task.paths):,} images from `{task.source.name}`, {len(task.names)} labels, in "
-            f"{len(numbers)} folds{dealt}. Tested on {tested}. For test fold f, fold f + 1 "
+            f"{len(numbers)} folds{dealt}. Tested on "
+            f"{tested_on(self.folds, numbers)}. For test fold f, fold f + 1 "
             f"validates and the others train.{left_out}"
         )
 

@@ -28,6 +28,13 @@ def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> 
     (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
+def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
+    """Which of the folds, of these numbers, the models of a table were tested on."""
+    if len(folds) > 1:
+        return f"all {len(numbers)} folds, mean ± standard deviation over the folds"
+    return f"fold {folds[0]} only (`--folds all` runs all)"
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table whose columns are also aligned for those who read the source."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [header, *rows]]

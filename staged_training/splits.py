@@ -146,6 +146,11 @@ def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
     )
 
 
+def fold_numbers(folds: Indices) -> list[int]:
+    """Return the numbers of the folds, ascending."""
+    return sorted(set(folds.tolist()))
+
+
 def chosen_folds(chosen: str, folds: Indices) -> list[int]:
     """Return the numbers of the folds to test on.
 
@@ -156,7 +161,7 @@ def chosen_folds(chosen: str, folds: Indices) -> list[int]:
     Raises:
         InputError: there is no such fold.
     """
-    numbers = sorted(set(folds.tolist()))
+    numbers = fold_numbers(folds)
     if chosen == "all":
         return numbers
     if chosen not in map(str, numbers):

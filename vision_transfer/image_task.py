@@ -1,10 +1,10 @@
 """An image classification task: labelled images, checked, dealt into folds."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +15,22 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError
-from staged_training.splits import Indices, Split, fold_split, given_folds, stratified_folds
+from staged_training.labels import check_labels
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_numbers,
+    fold_split,
+    given_folds,
+    stratified_folds,
+)
 from vision_transfer.images import SUFFIXES, BrokenImageError, load_rgb
 
-_TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+_TABLES = {
+    ".csv": pd.read_csv,
+    ".jsonl": partial(pd.read_json, lines=True, dtype=False),
+    ".parquet": pd.read_parquet,
+}
 
 
 class Skipped(NamedTuple):
@@ -95,7 +107,7 @@ class ImageTask:
     @property
     def fold_numbers(self) -> list[int]:
         """The numbers of the folds."""
-        return sorted(set(self.folds.tolist()))
+        return fold_numbers(self.folds)
 
 
 def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
@@ -129,14 +141,15 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     table = table.iloc[kept]
     paths = [files[row] for row in kept]
     labels = [str(label) for label in table["label"]]
-    _check_labels(path, paths, labels)
+    check_labels(path, [file.name for file in paths], labels, "image")
     names = sorted(set(labels))
     own_folds = "fold" in table
     if own_folds:
         folds = given_folds(path, table["fold"].tolist())
     else:
-        copies = {content: n for n, content in enumerate(dict.fromkeys(map(_content, paths)))}
-        folds = stratified_folds(labels, [copies[_content(file)] for file in paths])
+        contents = [_content(file) for file in paths]
+        number = {content: n for n, content in enumerate(dict.fromkeys(contents))}
+        folds = stratified_folds(labels, [number[content] for content in contents])
     numbers = [names.index(label) for label in labels]
     return ImageTask(path, paths, numbers, names, folds, own_folds, skipped)
 
@@ -149,19 +162,14 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
         if found is None:
             return _rows_of_folders(path)
         path = found
+    if path.suffix not in _TABLES:
+        raise InputError(
+            f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
+            "table (.csv, .jsonl, .parquet) with a column 'file_name'."
+        )
     try:
-        if path.suffix == ".jsonl":
-            table = pd.read_json(path, lines=True, dtype=False)
-        elif path.suffix in _TABLES:
-            table = _TABLES[path.suffix](path)
-        else:
-            raise InputError(
-                f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
-                "table (.csv, .jsonl, .parquet) with a column 'file_name'."
-            )
+        table = _TABLES[path.suffix](path)
     except (ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
     for column in ("file_name", label_column):
         if column not in table:
@@ -201,21 +209,6 @@ def _undecodable(files: Sequence[Path]) -> list[Skipped]:
         reasons = pool.map(check, files)
         bar = tqdm(reasons, "images", total=len(files), delay=2, dynamic_ncols=True)
         return [Skipped(file, why) for file, why in zip(files, bar, strict=True) if why]
-
-
-def _check_labels(source: Path, paths: Sequence[Path], labels: Sequence[str]) -> None:
-    counts = Counter(labels)
-    if len(counts) < 2:
-        raise InputError(
-            f"{source}: every image has the label '{labels[0]}'. Give examples of at least two "
-            "labels."
-        )
-    for file, label in zip(paths, labels, strict=True):
-        if counts[label] == 1:
-            raise InputError(
-                f"{source}: the label '{label}' occurs only once ({file.name}). Correct it if it "
-                "is a misspelling, else give more examples of it."
-            )
 
 
 def _content(file: Path) -> bytes:

@@ -1,7 +1,6 @@
 """Mail and tables of texts to a `datasets.Dataset`."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from nlp_transfer.emails import tables
 from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
 from staged_training.errors import InputError
+from staged_training.labels import check_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -143,7 +143,7 @@ def read_labelled_texts(
             f"{path}: holds no labels. Give a table with a column '{label_column}', or a folder "
             "with one sub-folder of .eml files per label."
         )
-    _check_labels(path, reading.dataset["input"], reading.dataset["label"])
+    check_labels(path, reading.dataset["input"], reading.dataset["label"], "text")
     return reading
 
 
@@ -238,20 +238,6 @@ def _check_filled(path: Path, cells: list[str], what: str) -> None:
     if empty:
         more = f", nor have {len(empty) - 1} more rows" if len(empty) > 1 else ""
         raise InputError(f"{path}: row {empty[0]} has no {what}{more}. Fill or delete it.")
-
-
-def _check_labels(path: Path, inputs: Sequence[str], labels: Sequence[str]) -> None:
-    counts = Counter(labels)
-    if len(counts) < 2:
-        raise InputError(
-            f"{path}: every text has the label '{labels[0]}'. Give examples of at least two labels."
-        )
-    for place, label in zip(inputs, labels, strict=True):
-        if counts[label] == 1:
-            raise InputError(
-                f"{path}: the label '{label}' occurs only once ({place}). Correct it if it is a "
-                "misspelling, else give more examples of it."
-            )
 
 
 def _dataset(columns: dict[str, list[str]], table: "tables.pa.Table | None" = None) -> "Dataset":
