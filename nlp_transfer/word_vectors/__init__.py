@@ -66,8 +66,10 @@ def _is_text(beginning: bytes, dim: int) -> bool:
     A word of a text may hold such a character too, but then its lines still hold numbers.
     """
     lines = [line for line in beginning.split(b"\n", 2)[:2] if line]
-    of_numbers = bool(lines) and all(count_numbers(line) >= dim for line in lines)
-    return of_numbers or not re.search(rb"[\x00-\x08\x0e-\x1f]", beginning)
+    if lines and all(count_numbers(line) >= dim for line in lines):
+        return True
+    of_numbers = bool(lines) and count_numbers(lines[0]) >= len(lines[0].split()) - 1 > 0
+    return of_numbers and not re.search(rb"[\x00-\x08\x0e-\x1f]", beginning)
 
 
 __all__ = ["WordVectors", "open_vectors", "save_vectors"]

@@ -19,6 +19,7 @@ from tests.nlp_transfer.vector_files import WORDS, WRITERS, vector_sets, write_g
 @settings(max_examples=25, deadline=None)
 @given(vector_set=vector_sets())
 @example(vector_set=(["0"], np.float32([[4.3639823e16, 0]])))  # in bytes, a line "0 0" of text
+@example(vector_set=(["0"], np.float32([[510025, 510025]])))  # in bytes, no control character
 def test_reading_gives_back_what_was_written(format, vector_set):
     words, rows = vector_set
     with tempfile.TemporaryDirectory() as folder:
