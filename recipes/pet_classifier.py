@@ -229,6 +229,7 @@ def fine_tune(
         arguments,
         problem.stages,
         pretrained="all",  # the head is the linear probe's
+        reuse_features=True,
         train_dataset=train,
         eval_dataset=validation,
         data_collator=default_data_collator,

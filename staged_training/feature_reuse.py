@@ -1,18 +1,19 @@
-"""Features of a frozen base, computed once: the head trains on them as it would on the whole model.
+"""Features of frozen layers, computed once: the layers above train on them as on the whole model.
 
-While everything below the head is frozen and the inputs are the same in every epoch, the base gives
-the same features in every epoch. To compute them once saves all but the first of these passes
-(feature extraction, as in Donahue et al. 2014, "DeCAF").
+While everything below some layer is frozen and the inputs are the same in every epoch, that layer
+is given the same features in every epoch. To compute them once saves all but the first of these
+passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 """
 
 import copy
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import torch
 from accelerate.utils import find_executable_batch_size
 from safetensors.torch import load_file, save_file
@@ -35,23 +36,24 @@ _EXAMPLES_COMPARED = 8
 
 
 class FeatureHead(nn.Module):
-    """The head of a model as a model of its own, on the features of its base.
+    """The upper layers of a model as a model of its own, on the features of the layers below.
 
-    It shares the layers of the head with the model: to train the one is to train the other.
+    It shares these layers with the model: to train the one is to train the other.
 
     Args:
         model: A classifier, as `layer_groups` splits it.
-        batch: Inputs of the model, to find out in what order its head runs, and that logits and
+        batch: Inputs of the model, to find out in what order its layers run, and that logits and
             loss from features are those of the model.
+        first: Index of the lowest layer group that is part of it; by default the head.
 
     Raises:
-        InputError: The head cannot be told from the base by running it: it takes more than
-            features, or what it computes from them is not what the model computes.
+        InputError: The upper layers cannot be told from those below by running them: they take more
+            than features, or what they compute from these is not what the model computes.
     """
 
-    def __init__(self, model: nn.Module, batch: Batch) -> None:
+    def __init__(self, model: nn.Module, batch: Batch, first: int = -1) -> None:
         super().__init__()
-        modules = layer_groups(model)[-1].modules
+        modules = _modules_from(model, first)
         tops = [name for name in modules if name.rpartition(".")[0] not in modules]
         ran: list[str] = []
         self._loss = _loss_of(model)
@@ -60,25 +62,29 @@ class FeatureHead(nn.Module):
             expected = model(**batch)
         self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
         with _evaluating(model):
-            found = self(base_features(model, batch), batch.get("labels"))
-        if not all(_close(found[name], expected[name]) for name in found):
+            try:
+                found = self(base_features(model, batch, first), batch.get("labels"))
+                same = all(_close(found[name], expected[name]) for name in found)
+            except (TypeError, RuntimeError):  # a layer got other inputs than in the model
+                same = False
+        if not same:
             raise InputError(
-                f"The head of {type(model).__name__} ({', '.join(tops)}) does not compute the "
-                "model's logits and loss from the features of its base alone. Train it without "
-                "reusing features."
+                f"The upper layers of {type(model).__name__} ({', '.join(tops)}) do not compute "
+                "the model's logits and loss from the features of the layers below alone. Train "
+                "it without reusing features."
             )
 
     def forward(self, features: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
         """Classify features.
 
         Args:
-            features: What the base gives to the head, `[batch, ...]`.
+            features: What the lowest of the layers is given, `[batch, ...]`.
             labels: True labels, `[batch]`.
 
         Returns:
             `logits`, `[batch, labels]`, and with labels `loss`.
         """
-        logits = features
+        logits = _channels_last(features)
         for layer in self.layers:
             logits = layer(logits)
         loss = {} if labels is None else {"loss": self._loss(logits, labels)}
@@ -102,9 +108,8 @@ class FeatureDataset(Dataset):
         return {name: values[index] for name, values in self.columns.items()}
 
 
-def base_features(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """What the base of a model gives to its head, `[batch, ...]`, without gradients."""
-    head = layer_groups(model)[-1].modules
+def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
+    """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
     found: list[torch.Tensor] = []
 
     def keep(name: str, inputs: tuple[Any, ...]) -> None:
@@ -112,7 +117,7 @@ def base_features(model: nn.Module, batch: Batch) -> torch.Tensor:
         raise _HeadReachedError
 
     inputs = {name: _channels_last(t) for name, t in _on_device_of(model, batch).items()}
-    with torch.no_grad(), _hooked(model, list(head), keep):
+    with torch.no_grad(), _hooked(model, list(_modules_from(model, first)), keep):
         try:
             model(**inputs)
         except _HeadReachedError:
@@ -121,9 +126,13 @@ def base_features(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 def compute_features(
-    model: nn.Module, dataset: Dataset, collate: Collate, cache: Path | None = None
+    model: nn.Module,
+    dataset: Dataset,
+    collate: Collate,
+    cache: Path | None = None,
+    first: int = -1,
 ) -> FeatureDataset:
-    """Run the base of a model over a data set once, in evaluation mode.
+    """Run the lower layers of a model over a data set once, in evaluation mode.
 
     On an accelerator the largest batch that memory allows is found by trying; on a processor small
     batches are fastest, since what passes between layers then stays in its cache.
@@ -133,6 +142,7 @@ def compute_features(
         dataset: The examples, the same whenever they are asked for.
         collate: What makes a batch of examples.
         cache: A file, named after `features_key`, to read the features from or to keep them in.
+        first: Index of the layer group whose inputs are the features; by default the head.
     """
     if cache and cache.exists():
         return FeatureDataset(load_file(cache))
@@ -144,7 +154,7 @@ def compute_features(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(dataset, batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            features = base_features(model, batch)
+            features = base_features(model, batch, first)
             columns.setdefault("features", []).append(features.cpu())
             if "labels" in batch:
                 columns.setdefault("labels", []).append(batch["labels"])
@@ -160,17 +170,20 @@ def compute_features(
 
 @contextmanager
 def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
-    """Let a `Trainer` train and evaluate the head of its model on stored features meanwhile.
+    """Let a `Trainer` train and evaluate the upper layers of its model on stored features.
 
-    The weights that it trains are those of the model. With inputs that differ from time to time, as
-    augmentation makes them, it trains the whole model as ever, and says so.
+    The features are what the lowest layer group that is not frozen is given: the bottleneck, where
+    the head is trained alone. The weights that it trains are those of the model. It trains the
+    whole model as ever, and says so, where inputs differ from time to time, as augmentation makes
+    them, where the upper layers cannot be run alone (see `FeatureHead`), and where the features
+    would not fit into memory.
 
     Args:
-        trainer: Its model's base must be frozen.
+        trainer: The lower layers of its model, at least one group, must be frozen.
         cache: Folder to keep the features in, for other runs on the same base and data.
 
     Raises:
-        InputError: The base is not frozen, or the head cannot be run alone; see `FeatureHead`.
+        InputError: The lowest layers are not frozen.
 
     Example:
         >>> freeze(model, "backbone")
@@ -178,30 +191,32 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         ...     trainer.train()
     """
     model = cast(nn.Module, trainer.model)
-    for group in layer_groups(model)[:-1]:
-        if any(parameter.requires_grad for parameter in group.parameters.values()):
-            raise InputError(
-                f"Features can be reused where the whole base is frozen, but {group.name} is "
-                "trained. Freeze it first: freeze(model, 'backbone')."
-            )
+    first = first_trained(model)
+    if not first:
+        raise InputError(
+            "Features can be reused where the lower layers are frozen, but "
+            f"{layer_groups(model)[0].name} is trained. Freeze it first: freeze(model, 'backbone')."
+        )
     parts = ("train_dataset", "eval_dataset")
     data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
     collate = cast(Collate, trainer.data_collator)
-    if not all(is_deterministic(dataset, collate) for dataset in data.values()):
-        logger.warning(
-            "The inputs differ from time to time, so the features of the base are not reused: "
-            "every epoch runs the whole model."
-        )
+    sample = next(iter(data.values()))
+    try:
+        _check_storable(model, first, data.values(), collate)
+        head = FeatureHead(model, collate([sample[i] for i in range(min(len(sample), 2))]), first)
+    except InputError as error:
+        logger.warning("The frozen layers run in every epoch, not once: %s", error)
         yield
         return
-    first = next(iter(data.values()))
-    head = FeatureHead(model, collate([first[i] for i in range(min(len(first), 2))]))
     replaced: dict[str, Any] = {
-        part: compute_features(model, dataset, collate, _cache_file(trainer, dataset, cache))
+        part: compute_features(
+            model, dataset, collate, _cache_file(trainer, dataset, cache, first), first
+        )
         for part, dataset in data.items()
     }
     replaced |= {"model": head, "model_wrapped": head, "data_collator": default_data_collator}
     replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
+    replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
     replaced["args"].train_sampling_strategy = "random"  # features have no lengths to group by
     before = {name: getattr(trainer, name) for name in replaced}
     try:
@@ -213,29 +228,55 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             setattr(trainer, name, value)
 
 
-def _cache_file(trainer: Trainer, dataset: Dataset, cache: Path | None) -> Path | None:
+def first_trained(model: nn.Module) -> int:
+    """The index of the lowest layer group of which anything is trained.
+
+    Raises:
+        InputError: All is frozen.
+    """
+    for index, group in enumerate(layer_groups(model)):
+        if any(parameter.requires_grad for parameter in group.parameters.values()):
+            return index
+    raise InputError(f"Every layer of {type(model).__name__} is frozen: nothing can be trained.")
+
+
+def _check_storable(
+    model: nn.Module, first: int, data: Collection[Dataset], collate: Collate
+) -> None:
+    """Refuse features that are not the same in every epoch, or too many to be held in memory."""
+    if not all(is_deterministic(dataset, collate) for dataset in data):
+        raise InputError("The inputs differ from time to time.")
+    with _evaluating(model):
+        example = base_features(model, collate([next(iter(data))[0]]), first)
+    size = example.nbytes * sum(len(cast(Sized, dataset)) for dataset in data)
+    if size > psutil.virtual_memory().available / 2:
+        raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory.")
+
+
+def _cache_file(trainer: Trainer, dataset: Dataset, cache: Path | None, first: int) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
     # `datasets.Dataset` keeps its own under a private name.
     fingerprint = getattr(dataset, "fingerprint", getattr(dataset, "_fingerprint", None))
     if cache is None or fingerprint is None:
         return None
     processing = getattr(trainer.processing_class, "to_json_string", str)()
-    key = features_key(cast(nn.Module, trainer.model), fingerprint, processing)
+    key = features_key(cast(nn.Module, trainer.model), fingerprint, processing, first=first)
     return cache / f"{key}.safetensors"
 
 
-def features_key(model: nn.Module, *data: str) -> str:
-    """A name for the features of some data: it changes with any weight of the base or of `data`.
+def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
+    """A name for the features of some data: it changes with any weight they depend on and the data.
 
     Args:
-        model: The model; its head does not count.
+        model: The model; its layers from `first` on do not count.
         data: What tells the examples and their preprocessing, such as the fingerprint of a data set
             and the settings of a processor.
+        first: Index of the layer group whose inputs are the features; by default the head.
     """
     digest = hashlib.sha256("\0".join(data).encode())
-    head = layer_groups(model)[-1].modules
+    upper = _modules_from(model, first)
     for name, tensor in model.state_dict().items():
-        if name.rpartition(".")[0] not in head:
+        if name.rpartition(".")[0] not in upper:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
@@ -243,13 +284,18 @@ def features_key(model: nn.Module, *data: str) -> str:
 
 def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
     """Whether the first examples come out the same twice, as they do without augmentation."""
-    sample = Subset(dataset, range(min(_EXAMPLES_COMPARED, len(dataset))))  # type: ignore[arg-type]
+    sample = Subset(dataset, range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset)))))
     first, second = (collate([sample[i] for i in range(len(sample))]) for _ in range(2))
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
 class _HeadReachedError(Exception):
     """Ends a forward pass where the head would begin."""
+
+
+def _modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
+    """The modules of a layer group and of all above it, by their names in the model."""
+    return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
 
 
 def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:

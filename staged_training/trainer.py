@@ -24,7 +24,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
 from staged_training.errors import InputError
-from staged_training.feature_reuse import on_features
+from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
 from staged_training.freezing import train_only
 from staged_training.layer_groups import layer_groups
@@ -78,8 +78,9 @@ class StagedTrainer(Trainer):
         pretrained: Selector of the layers that carry pretrained weights.
         allow_joint_training: Let pretrained layers train together with new ones that were not
             tuned before. See `check_stages` for why not to.
-        reuse_features: In stages that train the head alone, run the base over the data once and the
-            head on its features, see `on_features`; a path is a folder to keep the features in.
+        reuse_features: Run the layers below the lowest one that a stage trains over the data once,
+            and those above on their features, see `on_features`; a path is a folder to keep the
+            features of the bottleneck in.
         **kwargs: All that `transformers.Trainer` takes besides.
 
     Raises:
@@ -120,6 +121,7 @@ class StagedTrainer(Trainer):
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
         self._folder = Path(self.args.output_dir or ".") / "stages"
+        self._whole = self.model  # also while a part of it trains on features
 
     def train(
         self,
@@ -170,8 +172,8 @@ class StagedTrainer(Trainer):
         """The optimizer of the stage at hand, with a rate for each layer group."""
         optimizer = super().create_optimizer(model)
         if self._stage.layer_decay != 1:
-            rates = layerwise_rates(self.model, self.args.learning_rate, self._stage.layer_decay)
-            group_by_layer(optimizer, self.model, rates)
+            rates = layerwise_rates(self._whole, self.args.learning_rate, self._stage.layer_decay)
+            group_by_layer(optimizer, self._whole, rates)
         return optimizer
 
     def _start_afresh(self) -> None:
@@ -246,13 +248,16 @@ class StagedTrainer(Trainer):
         )
 
     def _on_features(self) -> AbstractContextManager[None]:
-        """Where the head is trained alone and features are to be reused: let it train on them."""
-        base = layer_groups(self.model)[:-1]
-        trains_base = any(p.requires_grad for group in base for p in group.parameters.values())
-        if trains_base or not self._reuse_features:
+        """Where features are to be reused and lower layers are frozen: let the upper train on them.
+
+        Only the features of the bottleneck are worth keeping on disk.
+        """
+        first = first_trained(self.model)
+        if not first or not self._reuse_features:
             return nullcontext()
+        trains_head_alone = first == len(layer_groups(self.model)) - 1
         cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
-        return on_features(self, cache)
+        return on_features(self, cache if trains_head_alone else None)
 
 
 def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:

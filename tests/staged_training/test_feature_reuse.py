@@ -1,7 +1,9 @@
 """A head trained on stored features is the head that would have been trained on the whole model."""
 
+import copy
 import logging
 
+import psutil
 import pytest
 import torch
 from datasets import Dataset
@@ -34,6 +36,13 @@ def trainer_of(kind, args, images, *stages, **options):
     common = {"train_dataset": images, "data_collator": collate, "eval_dataset": images}
     common |= {"compute_metrics": accuracy, **options}
     return kind(model, args, *stages, **common)
+
+
+@pytest.fixture
+def resnet_and_photos(resnet, images):
+    """A model whose layers follow each other, and images that it can learn."""
+    pixels = torch.nn.functional.interpolate(images.tensors[0], size=32)
+    return resnet, TensorDataset(pixels, images.tensors[1])
 
 
 def count_passes(model):
@@ -109,15 +118,77 @@ def test_augmentation_turns_reuse_off_and_is_told(arguments, images, caplog):
     seen = count_passes(trainer.model)
     with caplog.at_level(logging.WARNING), on_features(trainer):
         trainer.train()
-    assert "the features of the base are not reused" in caplog.text
+    assert "The inputs differ from time to time" in caplog.text
     assert sum(seen) == 2 * len(images)
 
 
 def test_a_base_that_is_trained_has_no_features_to_reuse(arguments, images):
     trainer = trainer_of(Trainer, arguments(), images)
-    freeze(trainer.model, "stem")
-    with pytest.raises(InputError, match=r"but blocks\.0 is trained"), on_features(trainer):
+    freeze(trainer.model, "blocks.0")
+    with pytest.raises(InputError, match="but stem is trained"), on_features(trainer):
         trainer.train()
+
+
+def test_layers_that_cannot_run_alone_train_within_the_model_and_this_is_told(
+    arguments, images, caplog
+):
+    trainer = trainer_of(Trainer, arguments(), images)
+    freeze(trainer.model, "stem, blocks.0")  # means over pixels are taken between block and head
+    seen = count_passes(trainer.model)
+    with caplog.at_level(logging.WARNING), on_features(trainer):
+        trainer.train()
+    assert "(blocks.1, dropout, head) do not compute the model's logits" in caplog.text
+    assert sum(seen) >= 2 * len(images)
+
+
+def test_features_beyond_memory_are_not_stored(arguments, images, caplog, monkeypatch):
+    memory = psutil.virtual_memory()._replace(available=10_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    trainer = trainer_of(Trainer, arguments(), images)
+    freeze(trainer.model, "backbone")
+    with caplog.at_level(logging.WARNING), on_features(trainer):
+        trainer.train()
+    assert "GB of memory" not in caplog.text  # 48 vectors of 8 numbers are 1,536 bytes
+    memory = memory._replace(available=2_000)
+    with caplog.at_level(logging.WARNING), on_features(trainer):
+        trainer.train()
+    assert "GB of memory" in caplog.text
+
+
+@pytest.mark.parametrize("trained", ["backbone[-1:], head", "backbone[-2:], head"])
+def test_top_layers_trained_on_features_are_those_trained_within_the_model(
+    trained, arguments, resnet_and_photos
+):
+    model, photos = resnet_and_photos
+    stages = [
+        Stage("head", train="head", epochs=1, learning_rate=0.05),
+        Stage("top", train=trained, epochs=3, learning_rate=0.01, layer_decay=0.5),
+    ]
+
+    def run(reuse):
+        own = copy.deepcopy(model)
+        seen = []
+        own.resnet.embedder.register_forward_hook(lambda _, i, output: seen.append(len(output)))
+        args = arguments(metric_for_best_model="accuracy")
+        options = {"train_dataset": photos, "eval_dataset": photos, "data_collator": collate}
+        trainer = StagedTrainer(
+            own, args, stages, compute_metrics=accuracy, reuse_features=reuse, **options
+        )
+        trainer.train()
+        return trainer, sum(seen)
+
+    (whole, whole_seen), (reused, seen) = run(False), run(True)
+    assert whole_seen == (1 + 3) * 2 * len(photos)
+    assert seen <= 2 * (2 * len(photos) + 5)  # once in each stage, and a few to try
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(reused.model.state_dict()[name], tensor, rtol=0, atol=1e-4)
+    changed = [
+        name
+        for name, tensor in model.state_dict().items()
+        if not torch.equal(tensor, reused.model.state_dict()[name])
+    ]
+    assert any("running_mean" in name for name in changed)  # of the layers that were trained
+    assert not any("embedder" in name or "stages.0" in name for name in changed)
 
 
 def test_a_head_that_takes_more_than_features_is_refused(convnet):
@@ -126,7 +197,7 @@ def test_a_head_that_takes_more_than_features_is_refused(convnet):
             output = super().forward(pixel_values, labels)
             return output | {"logits": output["logits"] + pixel_values.mean()}
 
-    with pytest.raises(InputError, match="does not compute the model's logits"):
+    with pytest.raises(InputError, match="do not compute the model's logits"):
         FeatureHead(TwoHanded(), BATCHES["convnet"])
 
 
