@@ -1,8 +1,10 @@
 """Predictions of a trained classifier, as a table for people or JSON for programs."""
 
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +67,8 @@ def open_classifier(model: str) -> Pipeline:
     Raises:
         InputError: There is no model that can be loaded.
     """
+    if find_spec("timm"):  # the extra `vision`
+        importlib.import_module("vision_transfer")  # makes its models known
     try:
         (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
         task = "image-classification" if "ImageClass" in kind else "text-classification"

@@ -1,1 +1,8 @@
-"""Images: backbones, heads and pretext tasks for staged transfer learning."""
+"""Images: backbones, heads and pretext tasks for staged transfer learning.
+
+Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
+"""
+
+from vision_transfer import classification
+
+__all__ = ["classification"]

@@ -24,6 +24,7 @@ from transformers import (
 from staged_training import layer_groups
 from staged_training.errors import InputError
 from staged_training.files import written_whole
+from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Bottleneck:
 
 
 def load_backbone(
-    name_or_path: str | Path, labels: Sequence[str], seed: int = 0
+    name_or_path: str | Path, labels: Sequence[str], seed: int = 0, hidden: Sequence[int] = ()
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a pretrained image model and put a new head for other labels on it.
 
@@ -88,6 +89,7 @@ def load_backbone(
             (`timm/...` or any image classifier of `transformers`).
         labels: The names of the labels.
         seed: Of the random weights of the new head.
+        hidden: Widths of hidden layers of the new head; by default it is linear.
 
     Returns:
         The model, and the processor with the preprocessing of its pretraining. Both are saved and
@@ -109,8 +111,7 @@ def load_backbone(
                 f"{', '.join(PACKAGED)}."
             ) from error
     set_seed(seed)
-    new_head(model, labels)
-    return model, processor
+    return new_head(model, labels, hidden), processor
 
 
 def head_layer(model: PreTrainedModel) -> nn.Linear:
@@ -118,20 +119,58 @@ def head_layer(model: PreTrainedModel) -> nn.Linear:
     return list(_linear_layers(model).values())[-1]
 
 
-def new_head(model: PreTrainedModel, labels: Sequence[str]) -> None:
-    """Replace the head of an image classifier by a new, random one for other labels.
+def remove_head(model: PreTrainedModel) -> int:
+    """Take the last layer off the head of an image classifier, whose logits are features then.
 
     Args:
         model: An image classifier of `transformers`, a timm wrapper included.
-        labels: The names of the labels.
+
+    Returns:
+        How many numbers the features of an image are.
     """
-    name, last = _linear_layers(model).popitem()
-    replacement = nn.Linear(last.in_features, len(labels)).to(last.weight)
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, replacement)
+    path, last = _linear_layers(model).popitem()
+    _set_module(model, path, nn.Identity())
+    return last.in_features
+
+
+def new_head(
+    model: PreTrainedModel, labels: Sequence[str], hidden: Sequence[int] = ()
+) -> PreTrainedModel:
+    """Put a new, random head for other labels on the bottleneck of an image classifier.
+
+    Args:
+        model: An image classifier of `transformers`, a timm wrapper included. It is changed.
+        labels: The names of the labels.
+        hidden: Widths of the hidden layers of the head; by default it is linear.
+
+    Returns:
+        The classifier: `model` itself, or with hidden layers an `MlpHeadForImageClassification`.
+    """
+    if isinstance(model, MlpHeadForImageClassification):
+        replaced, width, model = model.config.replaced, model.config.width, model.base
+        last = nn.Linear(width, len(labels)).to(next(model.parameters()))
+        _set_module(model, replaced, last)
+    path, last = _linear_layers(model).popitem()
+    if hidden:
+        settings = model.config.to_dict()
+        # From these the processor of a timm model is made.
+        of_timm = {k: settings[k] for k in ("architecture", "pretrained_cfg") if k in settings}
+        config = MlpHeadConfig(
+            settings, replaced=path, width=last.in_features, hidden=hidden, **of_timm
+        )
+        config.num_labels = len(labels)
+        model = MlpHeadForImageClassification(config, model)
+    else:
+        _set_module(model, path, nn.Linear(last.in_features, len(labels)).to(last.weight))
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
     cast(Any, model).num_labels = len(labels)
+    return model
+
+
+def _set_module(model: PreTrainedModel, path: str, module: nn.Module) -> None:
+    parent, _, child = path.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
 
 
 def _linear_layers(model: PreTrainedModel) -> dict[str, nn.Linear]:
@@ -181,7 +220,7 @@ def bottleneck(model: PreTrainedModel) -> Bottleneck:
 
 def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
     """Channels, height and width of the images that a model was trained on."""
-    config = model.config
+    config = model.base.config if isinstance(model, MlpHeadForImageClassification) else model.config
     if size := (getattr(config, "pretrained_cfg", None) or {}).get("input_size"):
         return cast(tuple[int, int, int], tuple(size))
     side = getattr(config, "image_size", 224)

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from staged_training import InputError, layer_groups
+from staged_training.feature_reuse import base_features
 from vision_transfer import backbones
 from vision_transfer.backbones import (
     Bottleneck,
@@ -28,6 +29,8 @@ from vision_transfer.backbones import (
     load_backbone,
     new_head,
     preprocessing,
+    remove_head,
+    save_classifier,
 )
 
 BEAGLE = Path(__file__).parents[1] / "data" / "beagle.jpg"
@@ -110,6 +113,44 @@ def test_models_of_transformers_have_bottlenecks_and_take_new_heads():
     assert bottleneck(resnet) == Bottleneck("resnet.pooler", 12)
     new_head(resnet, ["a", "b", "c"])
     assert resnet(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 3)
+
+
+@pytest.mark.parametrize("kind", ["timm", "vit"])
+def test_a_head_with_hidden_layers_survives_saving_with_its_processor(kind, tmp_path):
+    if kind == "timm":
+        model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"], hidden=[32, 16])
+    else:
+        small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        vit = ViTForImageClassification(ViTConfig(intermediate_size=16, **small))
+        model, processor = new_head(vit, ["cat", "dog"], [32, 16]), ViTImageProcessor()
+    width = bottleneck(model).width
+    head = layer_groups(model)[-1]
+    shapes = [tuple(p.shape) for p in head.parameters.values() if p.ndim == 2]
+    assert shapes == [(32, width), (16, 32), (2, 16)]
+    save_classifier(model, processor, tmp_path / "model")
+    image = Image.open(BEAGLE)
+    with torch.no_grad():
+        scores = model.eval()(**processor(image, return_tensors="pt")).logits.softmax(-1)[0]
+    for result in pipeline("image-classification", model=str(tmp_path / "model"))(image):
+        expected = scores[model.config.label2id[result["label"]]]
+        assert result["score"] == pytest.approx(float(expected), abs=1e-5)
+    check_preprocessing(AutoImageProcessor.from_pretrained(tmp_path / "model"), processor)
+    again, _ = load_backbone(tmp_path / "model", ["a", "b", "c"])
+    assert type(again) is not type(model)
+    assert bottleneck(again).width == width
+    assert [tuple(p.shape) for p in layer_groups(again)[-1].parameters.values()] == [
+        (3, width),
+        (3,),
+    ]
+
+
+def test_without_its_head_a_model_gives_the_features_of_its_bottleneck(pretrained):
+    model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"])
+    pixels = processor(Image.open(BEAGLE))
+    expected = base_features(model.eval(), pixels)
+    assert remove_head(model) == 1280
+    with torch.no_grad():
+        torch.testing.assert_close(model(**pixels).logits, expected, rtol=0, atol=1e-5)
 
 
 def timm_processor(**changes):
