@@ -272,6 +272,7 @@ def refit(
     for stage in (stage for item in outcomes for stage in item.stages):
         best[stage["name"]].append(stage["best_epoch"])
     epochs = {name: round(median(found)) for name, found in best.items()}
+    epochs = {name: number for name, number in epochs.items() if number}  # the others do not pay
     way = way.with_epochs(epochs)
     texts = problem.task.all
     trainer, _ = fit(problem, way, texts, None, range(len(texts.texts)), seed, folder)

@@ -92,7 +92,10 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         "L2 penalty. The most accurate is taken, and of equals the one with the smaller loss.",
         markdown_table(
             ["strength", "accuracy", "loss"],
-            [[f"{t.strength:g}", f"{t.accuracy:.3f}", f"{t.loss:.3f}"] for t in findings.grid],
+            [
+                [f"{t.settings['strength']:g}", f"{t.accuracy:.3f}", f"{t.loss:.3f}"]
+                for t in findings.grid
+            ],
         ),
     )
     add_classifier_sections(

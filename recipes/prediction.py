@@ -121,7 +121,7 @@ def _decoded(file: Path) -> Any:
 
 def _images(source: Path) -> list[Input]:
     """The images of a file or a folder; those that cannot be decoded are told and left out."""
-    from vision_transfer.images import SUFFIXES, BrokenImageError, load_rgb
+    from vision_transfer.images import SUFFIXES, BrokenImageError, check_image
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path.")
@@ -131,7 +131,7 @@ def _images(source: Path) -> list[Input]:
     inputs = []
     for file in files:
         try:
-            load_rgb(file, small=True)
+            check_image(file)
             inputs.append(Input(str(file), file))
         except BrokenImageError as error:
             print(f"Left out: {file} {error}.", file=sys.stderr)

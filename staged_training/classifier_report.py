@@ -11,8 +11,9 @@ from staged_training.trainer import StageResult
 
 _FROZEN = (
     "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
-    "BatchNorm statistics and other buffers as they were, dropout off. Each stage starts from the "
-    "epoch of the one before that scored best on validation."
+    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
+    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
+    "no epoch scored better."
 )
 
 

@@ -49,6 +49,17 @@ def train_only(model: nn.Module, selector: str) -> None:
     unfreeze(model, selector)
 
 
+def freeze_statistics(model: nn.Module) -> None:
+    """Let every BatchNorm layer compute as in evaluation, also where its parameters are trained.
+
+    Fine-tuning on few examples is better with the statistics of pretraining. `train_only`, `freeze`
+    and `unfreeze` undo it for the layers that are trained then.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            _keep_in_evaluation(module)
+
+
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that stay in evaluation mode, by their names in the model."""
     frozen: dict[str, nn.Module] = {}
@@ -74,10 +85,14 @@ def _set_trained(model: nn.Module, selector: str, *, trained: bool) -> None:
     frozen = frozen_modules(model)
     for name, module in model.named_modules():
         if name in frozen:
-            vars(module)["train"] = MethodType(_stay_in_evaluation, module)
-            module.eval()
+            _keep_in_evaluation(module)
         elif vars(module).pop("train", None) is not None:
             module.training = model.training
+
+
+def _keep_in_evaluation(module: nn.Module) -> None:
+    vars(module)["train"] = MethodType(_stay_in_evaluation, module)
+    module.eval()
 
 
 def _stay_in_evaluation(module: nn.Module, mode: bool = True) -> nn.Module:

@@ -14,23 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+from staged_training.head_search import Trial, score_trial
+
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """Inverse strengths of the L2 penalty that are tried."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One strength of the grid.
-
-    Attributes:
-        strength: Inverse strength of the L2 penalty, `C` of scikit-learn.
-        accuracy: Share of the validation examples that are classified right.
-        loss: Mean cross-entropy on them, which decides among equals.
-    """
-
-    strength: float
-    accuracy: float
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -74,18 +61,16 @@ def linear_probe(
         num_labels: How many labels there are; those not seen in training are never predicted.
         strengths: Inverse strengths of the L2 penalty to try.
     """
-    features, labels = np.asarray(validation[0]), np.asarray(validation[1])
-    best: tuple[tuple[float, float], LogisticRegression] | None = None
-    grid = []
+    grid: list[Trial] = []
+    best: Probe | None = None
     for strength in strengths:
-        model = _fitted(*train, strength)
-        accuracy = float(model.score(features, labels))
-        loss = _loss(model, features, labels, num_labels)
-        grid.append(Trial(strength, accuracy, loss))
-        if best is None or (accuracy, -loss) > best[0]:
-            best = ((accuracy, -loss), model)
+        probe = _probe(_fitted(*train, strength), num_labels, grid)
+        trial = score_trial({"strength": strength}, validation[1], probe.logits(validation[0]))
+        if not grid or trial.rank > max(other.rank for other in grid):
+            best = probe
+        grid.append(trial)
     assert best is not None
-    return _probe(best[1], num_labels, grid)
+    return best
 
 
 def refit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, chosen: Probe) -> Probe:
@@ -95,14 +80,6 @@ def refit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, chosen: 
 
 def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
-
-
-def _loss(
-    model: LogisticRegression, features: np.ndarray, labels: np.ndarray, num_labels: int
-) -> float:
-    probabilities = np.full((len(labels), num_labels), 1e-12)  # of labels that were not seen
-    probabilities[:, model.classes_] = np.maximum(model.predict_proba(features), 1e-12)
-    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
 
 def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:

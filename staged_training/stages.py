@@ -25,6 +25,8 @@ class Stage:
         layer_decay: Each layer group below has this times the rate of the one above.
         patience: Epochs without a better validation score after which the stage ends; `None` for
             never.
+        keep_statistics: Let the BatchNorm layers that are trained compute with the statistics of
+            pretraining, as in evaluation: a few hundred examples in small batches give worse ones.
 
     Raises:
         InputError: A value is out of range.
@@ -42,6 +44,7 @@ class Stage:
     learning_rate: float
     layer_decay: float = 1.0
     patience: int | None = None
+    keep_statistics: bool = False
 
     def __post_init__(self) -> None:
         requirements = {

@@ -26,8 +26,8 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutp
 from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
-from staged_training.freezing import train_only
-from staged_training.layer_groups import layer_groups
+from staged_training.freezing import freeze_statistics, train_only
+from staged_training.layer_groups import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
 from staged_training.progress import StageProgress
 from staged_training.stages import Stage, check_stages
@@ -40,7 +40,8 @@ class StageResult:
     Attributes:
         name: The name of the stage.
         epochs: Epochs that ran.
-        best_epoch: The epoch whose weights were kept, counted from 1.
+        best_epoch: The epoch whose weights were kept, counted from 1; 0 where fine-tuning did not
+            score better than its start, whose weights were kept then.
         best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
         trainable_parameters: How many numbers were trained.
         trained: The layer groups that were trained, at least in part.
@@ -61,8 +62,10 @@ class StageResult:
 class StagedTrainer(Trainer):
     """Trains a model in stages; in each, only the layers that the stage selects.
 
-    Each stage has a fresh optimizer and schedule and starts from the best epoch of the one before
-    it (by `metric_for_best_model` on the evaluation data; from the last epoch without such data).
+    Each stage has a fresh optimizer and schedule and ends with the weights of its best epoch, by
+    `metric_for_best_model` on the evaluation data. A stage that only tunes what was trained before
+    ends with the weights it started from if no epoch is better: fine-tuning makes no model worse.
+    Without such data a stage ends with its last epoch.
     There is one progress bar and one log over all stages: the entries of `state.log_history` carry
     the name of their stage, and `epoch` and `step` run on.
 
@@ -116,6 +119,7 @@ class StagedTrainer(Trainer):
         self.stages = list(stages)
         self.results: list[StageResult] = []
         self._stage = self.stages[0]
+        self._pretrained = pretrained
         self._reuse_features = reuse_features
         evaluates = kwargs.get("eval_dataset") is not None
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
@@ -220,32 +224,55 @@ class StagedTrainer(Trainer):
         self.args.output_dir = str(folder)
         self.args.learning_rate = stage.learning_rate
         self.args.num_train_epochs = _epochs_to_run(stage, checkpoint)
-        # The same randomness in a stage, whether or not the stages before it ran in this process.
-        set_seed(self.args.seed + self.stages.index(stage))
         train_only(self.model, stage.train)
+        if stage.keep_statistics:
+            freeze_statistics(self.model)
         self.optimizer = self.lr_scheduler = None
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
-        if stage.patience and self.args.load_best_model_at_end:
-            self.add_callback(EarlyStoppingCallback(stage.patience))
+        evaluates = self.args.load_best_model_at_end
+        start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
         with self._on_features():
+            if evaluates and self._tunes_only(stage):
+                start_score = self._best_score(self.evaluate())
+            if stage.patience and evaluates:
+                self.add_callback(EarlyStoppingCallback(stage.patience))
+            # The same randomness in a stage, whether or not those before it ran in this process.
+            set_seed(self.args.seed + self.stages.index(stage))
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         self.remove_callback(EarlyStoppingCallback)
+        best_step = self.state.best_global_step or self.state.global_step
+        best_score = self.state.best_metric
+        if start_score is not None and best_score is not None:
+            sign = 1 if self.args.greater_is_better else -1
+            if sign * best_score <= sign * start_score:
+                self.model.load_state_dict(start_weights)
+                best_step, best_score = 0, start_score
 
         groups = layer_groups(self.model)
         trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
         epochs = round(self.state.epoch or 0)
         steps_per_epoch = self.state.global_step // epochs
-        best_step = self.state.best_global_step or self.state.global_step
         return StageResult(
             name=stage.name,
             epochs=epochs,
             best_epoch=best_step // steps_per_epoch,
-            best_score=self.state.best_metric,
+            best_score=best_score,
             trainable_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             trained=trained,
             frozen=[group.name for group in groups if group.name not in trained],
             seconds=time.perf_counter() - start,
         )
+
+    def _tunes_only(self, stage: Stage) -> bool:
+        """Whether all that a stage trains is pretrained, or was trained in a stage before it."""
+        before = self.stages[: self.stages.index(stage)]
+        selectors = [self._pretrained, *(other.train for other in before)]
+        trained = {name for s in selectors for name in select_parameters(self._whole, s)}
+        return trained >= set(select_parameters(self._whole, stage.train))
+
+    def _best_score(self, metrics: dict[str, float]) -> float:
+        """The score by which epochs are compared."""
+        return metrics[f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"]
 
     def _on_features(self) -> AbstractContextManager[None]:
         """Where features are to be reused and lower layers are frozen: let the upper train on them.

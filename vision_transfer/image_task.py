@@ -1,9 +1,11 @@
 """An image classification task: labelled images, checked, dealt into folds."""
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +26,21 @@ from staged_training.splits import (
     given_folds,
     stratified_folds,
 )
-from vision_transfer.images import SUFFIXES, BrokenImageError, load_rgb
+from vision_transfer.hub_images import hub_images
+from vision_transfer.images import (
+    SUFFIXES,
+    BrokenImageError,
+    check_image,
+    load_rgb,
+    random_view,
+)
 
 _TABLES = {
     ".csv": pd.read_csv,
     ".jsonl": partial(pd.read_json, lines=True, dtype=False),
     ".parquet": pd.read_parquet,
 }
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Skipped(NamedTuple):
@@ -47,24 +57,36 @@ class ImageDataset(Dataset):
         paths: The files.
         labels: Their label numbers.
         processor: What prepares them.
+        views: Augmented views of each image, the same ones whenever they are asked for. They follow
+            behind the images: view v of image i is number `v * len(paths) + i`, where view 0 is the
+            image itself.
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Sequence[int], processor: BaseImageProcessor
+        self,
+        paths: Sequence[Path],
+        labels: Sequence[int],
+        processor: BaseImageProcessor,
+        views: int = 0,
     ) -> None:
         self.paths, self.labels, self.processor = list(paths), list(labels), processor
+        self.views = views
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.paths) * (1 + self.views)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pixels = self.processor(load_rgb(self.paths[index]), return_tensors="pt")["pixel_values"]
-        return {"pixel_values": pixels[0], "labels": torch.tensor(self.labels[index])}
+        view, row = divmod(index, len(self.paths))
+        image = load_rgb(self.paths[row])
+        if view:
+            image = random_view(image, index)
+        pixels = self.processor(image, return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixels[0], "labels": torch.tensor(self.labels[row])}
 
     @property
     def fingerprint(self) -> str:
         """Changes with any file, the order of files and the processor; see `features_key`."""
-        digest = hashlib.sha256(repr(self.processor).encode())
+        digest = hashlib.sha256(f"{self.processor!r} {self.views}".encode())
         for path in self.paths:
             state = path.stat()
             digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\0".encode())
@@ -83,6 +105,7 @@ class ImageTask:
         folds: The fold of each image.
         own_folds: Whether the folds came with the images; else they were dealt here.
         skipped: Images that could not be decoded.
+        unusual: How many images were unusual in which way, see `check_image`.
     """
 
     source: Path
@@ -92,17 +115,19 @@ class ImageTask:
     folds: Indices
     own_folds: bool
     skipped: list[Skipped]
+    unusual: dict[str, int]
 
     def split(self, fold: int) -> Split:
         """The rows to train on, to validate on and to test on, where a fold is the test part."""
         return fold_split(self.folds, fold)
 
-    def dataset(self, rows: Iterable[int], processor: BaseImageProcessor) -> ImageDataset:
-        """Some of the images."""
+    def dataset(
+        self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
+    ) -> ImageDataset:
+        """Some of the images, each also in a number of augmented views."""
         rows = list(rows)
-        return ImageDataset(
-            [self.paths[row] for row in rows], [self.labels[row] for row in rows], processor
-        )
+        paths, labels = [self.paths[row] for row in rows], [self.labels[row] for row in rows]
+        return ImageDataset(paths, labels, processor, views)
 
     @property
     def fold_numbers(self) -> list[int]:
@@ -119,7 +144,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     Args:
         source: A folder with `metadata.jsonl` or `metadata.csv` (a column `file_name`, and one of
             labels), or with one sub-folder per label; or such a table itself (.csv, .jsonl,
-            .parquet).
+            .parquet); or a data set with a column of images, by its name on the Hub or its folder.
         label_column: The column of the labels.
 
     Raises:
@@ -127,12 +152,15 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
             that cannot be used.
     """
     path = Path(source)
-    if not path.exists():
+    if not path.exists() and not _HUB_NAME.fullmatch(str(source)):
         raise InputError(f"{path}: no such file or folder. Check the path.")
+    if not path.exists() or _is_dataset(path):
+        images = read_image_task(hub_images(source, label_column), label_column)
+        return replace(images, source=path)
     table = _read_rows(path, label_column)
     folder = path if path.is_dir() else path.parent
     files = [folder / name for name in table["file_name"]]
-    skipped = _undecodable(files)
+    skipped, unusual = _checked(files)
     broken = {item.path for item in skipped}
     kept = [row for row, file in enumerate(files) if file not in broken]
     if not kept:
@@ -151,7 +179,18 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
         number = {content: n for n, content in enumerate(dict.fromkeys(contents))}
         folds = stratified_folds(labels, [number[content] for content in contents])
     numbers = [names.index(label) for label in labels]
-    return ImageTask(path, paths, numbers, names, folds, own_folds, skipped)
+    return ImageTask(path, paths, numbers, names, folds, own_folds, skipped, unusual)
+
+
+def _is_dataset(path: Path) -> bool:
+    """Whether a folder holds a data set in the files of `datasets`, images and all."""
+    if not path.is_dir() or _image_files(path):
+        return False
+    return any(not file.stem.startswith("metadata") for file in path.rglob("*.parquet"))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
 def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
@@ -185,8 +224,7 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
 
 
 def _rows_of_folders(folder: Path) -> pd.DataFrame:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    names = [file.relative_to(folder) for file in files]
+    names = [file.relative_to(folder) for file in _image_files(folder)]
     loose = next((name for name in names if len(name.parts) == 1), None)
     if not names or loose:
         problem = f"{loose} lies in no sub-folder" if loose else "no image in it"
@@ -197,18 +235,20 @@ def _rows_of_folders(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"file_name": names, "label": [name.parts[0] for name in names]})
 
 
-def _undecodable(files: Sequence[Path]) -> list[Skipped]:
-    def check(file: Path) -> str:
+def _checked(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:
+    """The images that cannot be decoded, and how many of the others are unusual in which way."""
+
+    def check(file: Path) -> list[str] | Skipped:
         try:
-            load_rgb(file, small=True)
+            return check_image(file)
         except BrokenImageError as error:
-            return str(error)
-        return ""
+            return Skipped(file, str(error))
 
     with ThreadPoolExecutor() as pool:  # decoders work without the interpreter's lock
-        reasons = pool.map(check, files)
-        bar = tqdm(reasons, "images", total=len(files), delay=2, dynamic_ncols=True)
-        return [Skipped(file, why) for file, why in zip(files, bar, strict=True) if why]
+        results = pool.map(check, files)
+        found = list(tqdm(results, "images", total=len(files), delay=2, dynamic_ncols=True))
+    unusual = Counter(way for ways in found if isinstance(ways, list) for way in ways)
+    return [item for item in found if isinstance(item, Skipped)], dict(unusual.most_common())
 
 
 def _content(file: Path) -> bytes:

@@ -1,10 +1,14 @@
 """Image files as people have them: upright 8-bit RGB, or refused by name."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import torch
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms import RandomResizedCrop
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -12,11 +16,14 @@ MAX_PIXELS = 100_000_000
 """The largest image that is decoded: 300 MB as RGB. A small file can claim to be far larger."""
 
 
+_ORIENTATION = ExifTags.Base.Orientation
+
+
 class BrokenImageError(ValueError):
     """An image that cannot be decoded; says why."""
 
 
-def load_rgb(path: Path, *, small: bool = False) -> Image.Image:
+def load_rgb(path: Path) -> Image.Image:
     """Decode an image as a person would see it.
 
     It is turned upright as its EXIF data say; grayscale, palette, CMYK and 16-bit images become
@@ -24,11 +31,58 @@ def load_rgb(path: Path, *, small: bool = False) -> Image.Image:
 
     Args:
         path: A file with one of `SUFFIXES`.
-        small: Decode a JPEG at an eighth of its size: enough to see whether it is whole, and fast.
 
     Raises:
         BrokenImageError: It is no image, is truncated, or is larger than `MAX_PIXELS`.
     """
+    with _opened(path) as image:
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+def check_image(path: Path) -> list[str]:
+    """Find out whether `load_rgb` can decode an image, and what it has to change to do so.
+
+    A JPEG is decoded at an eighth of its size: enough to see whether it is whole, and fast.
+
+    Returns:
+        What is unusual about it, of `grayscale`, `palette`, `CMYK`, `16-bit`, `transparent`,
+        `turned by its EXIF data` and `animated`.
+
+    Raises:
+        BrokenImageError: As `load_rgb`.
+    """
+    with _opened(path) as image:
+        unusual = {
+            "grayscale": image.mode in ("1", "L", "LA"),
+            "palette": image.mode == "P",
+            "CMYK": image.mode == "CMYK",
+            "16-bit": image.mode.startswith("I") or image.mode == "F",
+            "transparent": image.has_transparency_data,
+            "turned by its EXIF data": image.getexif().get(_ORIENTATION, 1) != 1,
+            "animated": getattr(image, "n_frames", 1) > 1,
+        }
+        image.draft("RGB", (image.width // 8, image.height // 8))
+        _rgb(image)
+    return [name for name, is_so in unusual.items() if is_so]
+
+
+def random_view(image: Image.Image, seed: int) -> Image.Image:
+    """A view of an image as augmentation makes them: half of it or more, maybe mirrored.
+
+    The crop is that of Inception (Szegedy et al. 2015), whose smaller ones are left out: they show
+    no more than a detail.
+    """
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        top, left, height, width = RandomResizedCrop.get_params(image, [0.5, 1.0], [3 / 4, 4 / 3])
+        mirrored = bool(torch.rand(1) < 0.5)
+    view = image.crop((left, top, left + width, top + height))
+    return ImageOps.mirror(view) if mirrored else view
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image that is not too large to decode; tells what goes wrong while it is used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
@@ -38,9 +92,7 @@ def load_rgb(path: Path, *, small: bool = False) -> Image.Image:
                         f"is {image.width:,} x {image.height:,} pixels large, more than "
                         f"{MAX_PIXELS:,} in all"
                     )
-                if small:
-                    image.draft("RGB", (image.width // 8, image.height // 8))
-                return _rgb(ImageOps.exif_transpose(image))
+                yield image
     except FileNotFoundError as error:
         raise BrokenImageError("does not exist") from error
     except UnidentifiedImageError as error:

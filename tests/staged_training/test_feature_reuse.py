@@ -169,7 +169,7 @@ def test_top_layers_trained_on_features_are_those_trained_within_the_model(
         own = copy.deepcopy(model)
         seen = []
         own.resnet.embedder.register_forward_hook(lambda _, i, output: seen.append(len(output)))
-        args = arguments(metric_for_best_model="accuracy")
+        args = arguments(metric_for_best_model="loss")
         options = {"train_dataset": photos, "eval_dataset": photos, "data_collator": collate}
         trainer = StagedTrainer(
             own, args, stages, compute_metrics=accuracy, reuse_features=reuse, **options
@@ -178,7 +178,8 @@ def test_top_layers_trained_on_features_are_those_trained_within_the_model(
         return trainer, sum(seen)
 
     (whole, whole_seen), (reused, seen) = run(False), run(True)
-    assert whole_seen == (1 + 3) * 2 * len(photos)
+    assert whole.results[1].best_epoch == reused.results[1].best_epoch > 0
+    assert whole_seen == (1 + 3) * 2 * len(photos) + len(photos)  # scored before it is tuned
     assert seen <= 2 * (2 * len(photos) + 5)  # once in each stage, and a few to try
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(reused.model.state_dict()[name], tensor, rtol=0, atol=1e-4)

@@ -29,7 +29,7 @@ def test_the_strength_is_the_best_on_validation():
     train, validation = blobs([0, 1, 2] * 4, 1), blobs([0, 1, 2] * 60, 2)
     probe = linear_probe(train, validation, 3)
     best = max(probe.grid, key=lambda trial: (trial.accuracy, -trial.loss))
-    assert probe.strength == best.strength
+    assert {"strength": probe.strength} == best.settings
     assert len({trial.loss for trial in probe.grid}) == len(probe.grid)
 
 

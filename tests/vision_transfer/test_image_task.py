@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from transformers import ViTImageProcessor
 
@@ -88,6 +90,52 @@ def test_a_dataset_gives_what_the_model_sees_and_tells_when_a_file_changes(folde
     assert before != task.dataset([0, 1, 3, 2], processor).fingerprint
     picture(task.paths[2], number=99, size=25)
     assert before != dataset.fingerprint
+
+
+def test_views_follow_behind_the_images(folders):
+    task = read_image_task(folders)
+    processor = ViTImageProcessor(size={"height": 24, "width": 24})
+    plain, viewed = (task.dataset(range(4), processor, views) for views in (0, 2))
+    assert (len(plain), len(viewed)) == (4, 12)
+    assert plain.fingerprint != viewed.fingerprint
+    for row in range(4):
+        image, *views = (viewed[row + 4 * view] for view in range(3))
+        assert torch.equal(image["pixel_values"], plain[row]["pixel_values"])
+        assert all(int(view["labels"]) == task.labels[row] for view in views)
+        assert not torch.equal(views[0]["pixel_values"], views[1]["pixel_values"])
+        assert torch.equal(views[0]["pixel_values"], viewed[row + 4]["pixel_values"])
+
+
+def test_unusual_images_are_counted(folders):
+    Image.open(folders / "cat" / "1.png").convert("L").save(folders / "cat" / "1.png")
+    Image.open(folders / "dog" / "2.png").convert("CMYK").save(folders / "dog" / "2.jpg")
+    assert read_image_task(folders).unusual == {"grayscale": 1, "CMYK": 1}
+
+
+def test_a_data_set_with_images_is_read_like_a_folder(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    task = read_image_task(folders)
+    features = datasets.Features(
+        {"photo": datasets.Image(), "animal": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = {"photo": [str(path) for path in task.paths], "animal": task.labels}
+    for split in ("train", "test"):
+        dataset = datasets.Dataset.from_dict(rows, features)
+        part = dataset.filter(lambda row, split=split: (row["animal"] == 0) == (split == "test"))
+        part.to_parquet(tmp_path / "set" / f"{split}-00000.parquet")
+    read = read_image_task(tmp_path / "set", "animal")
+    assert read.source == tmp_path / "set"
+    assert sorted(path.read_bytes() for path in read.paths) == (
+        sorted(path.read_bytes() for path in task.paths)
+    )
+    labels = {
+        path.read_bytes(): task.names[label]
+        for path, label in zip(task.paths, task.labels, strict=True)
+    }
+    for path, label in zip(read.paths, read.labels, strict=True):
+        assert labels[path.read_bytes()] == read.names[label]
+    with pytest.raises(InputError, match="no column 'label'"):
+        read_image_task(tmp_path / "set")
 
 
 def test_what_cannot_be_learnt_from_is_refused(folders, tmp_path):

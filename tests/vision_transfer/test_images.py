@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vision_transfer import images
-from vision_transfer.images import BrokenImageError, load_rgb
+from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
 
 BEAGLE = Path(__file__).parents[1] / "data" / "beagle.jpg"
 
@@ -74,9 +74,9 @@ def test_damaged_images_are_refused_with_the_reason(tmp_path):
         "text.jpg": "is no image",
         "empty.png": "is no image",
     }.items():
-        for small in (False, True):
+        for read in (load_rgb, check_image):
             with pytest.raises(BrokenImageError, match=reason):
-                load_rgb(tmp_path / name, small=small)
+                read(tmp_path / name)
 
 
 def test_a_small_file_that_claims_to_be_enormous_is_not_decoded(tmp_path, monkeypatch):
@@ -88,3 +88,33 @@ def test_a_small_file_that_claims_to_be_enormous_is_not_decoded(tmp_path, monkey
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
     with pytest.raises(BrokenImageError, match="large"):
         load_rgb(tmp_path / "bomb.png")
+
+
+def test_what_is_unusual_about_an_image_is_told(tmp_path, photo):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = Image.new("RGBA", photo.size, (0, 0, 0, 0))
+    for name, image, options, expected in [
+        ("plain.jpg", photo, {}, []),
+        ("gray.png", photo.convert("L"), {}, ["grayscale"]),
+        ("cmyk.jpg", photo.convert("CMYK"), {}, ["CMYK"]),
+        ("deep.png", Image.fromarray(np.zeros((4, 4), np.uint16)), {}, ["16-bit"]),
+        ("clear.png", clear, {}, ["transparent"]),
+        ("turned.jpg", photo, {"exif": turned}, ["turned by its EXIF data"]),
+        (
+            "moving.webp",
+            photo,
+            {"save_all": True, "append_images": [photo.rotate(9)]},
+            ["animated"],
+        ),
+    ]:
+        image.save(tmp_path / name, **options)
+        assert check_image(tmp_path / name) == expected
+
+
+def test_a_view_shows_half_of_the_image_or_more_and_is_the_same_for_the_same_seed(photo):
+    views = [random_view(photo, seed) for seed in range(20)]
+    area = photo.width * photo.height
+    assert all(area / 2.1 < view.width * view.height <= area for view in views)
+    assert len({view.size for view in views}) > 10
+    assert all(difference(view, random_view(photo, seed)) == 0 for seed, view in enumerate(views))

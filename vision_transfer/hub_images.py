@@ -1,0 +1,79 @@
+"""Labelled images from a data set of the Hub, as files that are read like any others."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from tqdm.auto import tqdm
+
+from staged_training.errors import InputError
+from staged_training.files import written_whole
+
+
+def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
+    """Write the images of a data set to files, once, within the cache of `datasets`.
+
+    Images of all splits are taken, as they are, without being decoded; those without a label, as
+    some test splits have none, are left out.
+
+    Args:
+        name_or_folder: A name on the Hub, or a folder that `datasets.load_dataset` reads.
+        label_column: The column of the labels.
+
+    Returns:
+        A folder with `metadata.jsonl`: columns `file_name`, `label_column` and, where the data set
+        has it, `fold`.
+
+    Raises:
+        InputError: There is no such data set, or it has no images or no such column.
+    """
+    import datasets  # takes a second
+
+    try:
+        splits = datasets.load_dataset(str(name_or_folder))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{name_or_folder}: no data set could be loaded from there "
+            f"({str(error).splitlines()[0]}). Check the name or the path."
+        ) from error
+    everything = datasets.concatenate_datasets(list(splits.values()))
+    features = everything.features
+    columns = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not columns or label_column not in features:
+        missing = f"no column '{label_column}'" if columns else "no column of images"
+        raise InputError(
+            f"{name_or_folder}: has {missing}. Its columns are: {', '.join(features)}."
+        )
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "nlp-transfer" / everything._fingerprint
+    if not folder.exists():
+        labels = features[label_column]
+        named = labels.int2str if isinstance(labels, datasets.ClassLabel) else str
+        undecoded = everything.cast_column(columns[0], datasets.Image(decode=False))
+        rows = []
+        with written_whole(folder) as temporary:
+            temporary.mkdir()
+            bar = tqdm(undecoded, "images", delay=2, dynamic_ncols=True)
+            for number, row in enumerate(bar):
+                if row[label_column] in (None, -1):
+                    continue
+                file = _write(row[columns[0]], temporary / f"{number:07}")
+                fold = {"fold": row["fold"]} if "fold" in row else {}
+                rows.append({"file_name": file.name, label_column: named(row[label_column])} | fold)
+            lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+            (temporary / "metadata.jsonl").write_text(lines)
+    return folder
+
+
+def _write(image: dict[str, Any], path: Path) -> Path:
+    """Write the bytes of an image with the ending of its format."""
+    content = image["bytes"] or Path(image["path"]).read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            ending = str(opened.format).lower()
+    except UnidentifiedImageError:
+        ending = "broken"  # it is told by name when it is read
+    file = path.with_suffix(f".{ending}")
+    file.write_bytes(content)
+    return file
