@@ -4,13 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from staged_training.classifier_report import add_classifier_sections
+import numpy as np
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from staged_training.classifier_report import add_classifier_sections, add_learning_curve
+from staged_training.familiarity import Familiarity
+from staged_training.feature_reuse import FeatureDataset
+from staged_training.head_search import Trial
 from staged_training.hub import Task, write_card
-from staged_training.linear_probe import Trial
 from staged_training.outcome import Outcome, Row
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import Bottleneck
+from vision_transfer.image_report import add_error_pictures, add_inspection
 from vision_transfer.image_task import ImageTask
 
 CARD_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
@@ -26,20 +32,28 @@ class Findings:
         backbone: The name of the pretrained model.
         bottleneck: The layer whose output the head reads.
         rows: The table of models.
-        grid: What each strength of the linear probe scored on the first fold.
+        grids: What each setting of each head scored on the first fold.
         chosen: The first outcome of the model that validation chose.
         folds: The folds that were tested on.
         refit: Whether the model that is kept was fitted to all images.
+        model: The model that is kept.
+        processor: Its preprocessing.
+        features: The features that it gives of all images.
+        known: What a model of the first fold is familiar with.
     """
 
     task: ImageTask
     backbone: str
     bottleneck: Bottleneck
     rows: list[Row]
-    grid: Sequence[Trial]
+    grids: Mapping[str, Sequence[Trial]]
     chosen: Outcome
     folds: list[int]
     refit: bool
+    model: PreTrainedModel
+    processor: BaseImageProcessor
+    features: FeatureDataset
+    known: Familiarity
 
     @property
     def row(self) -> Row:
@@ -67,12 +81,34 @@ class Findings:
             "test)."
         )
 
-    def features(self) -> str:
+    def use_of_base(self) -> str:
         """How the base was used."""
         return (
             f"The base, {self.backbone}, was frozen whole and saw each image once: its bottleneck "
             f"`{self.bottleneck.name}` gives {self.bottleneck.width:,} numbers for an image, and "
             "all heads of all folds were fitted to these."
+        )
+
+    def images(self) -> str:
+        """How many images could not be used, and how many were unusual."""
+        task = self.task
+        unusual = ", ".join(f"{count:,} {way}" for way, count in task.unusual.items())
+        left_out = f"{len(task.skipped)} images could not be decoded and were left out."
+        return f"{left_out} Unusual, but read as people see them: {unusual or 'none'}."
+
+    def abstention(self) -> str:
+        """How often the model leaves an image to people, and how often it is right otherwise."""
+        test = self.task.split(self.folds[0]).test
+        known = self.known.similarity(self.features.rows(test).columns["features"])
+        answered = (known >= self.known.threshold).numpy()
+        predicted = np.asarray(self.chosen.probabilities).argmax(1)
+        right = (predicted == np.asarray(self.task.labels)[test])[answered].mean()
+        return (
+            "An image is answered if its features come near to those of a training image (cosine "
+            f"similarity of {self.known.threshold:.2f} or more, at which 95 % of the validation "
+            "images are answered). All others are marked `neither, look`: scores compare the "
+            "labels with each other and are high for a fox as well. Of the test images of the "
+            f"first fold {answered.mean():.1%} are answered, {right:.1%} of these right."
         )
 
 
@@ -81,23 +117,12 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     task = findings.task
     test = task.split(findings.folds[0]).test
     report = Report(run.report, "Pet classifier")
-    report.section("What was done", findings.protocol(), findings.features())
+    report.section("What was done", findings.protocol(), findings.use_of_base(), findings.images())
     report.section("What came of it", results_table(findings.rows, TITLES), findings.choice())
     report.picture(
         "models", "test accuracy of each model", "plot_rows", findings.rows, "accuracy", "accuracy"
     )
-    report.section(
-        "How strong a penalty the linear probe needs",
-        "On the validation part of the first fold tested; the larger the number, the weaker the "
-        "L2 penalty. The most accurate is taken, and of equals the one with the smaller loss.",
-        markdown_table(
-            ["strength", "accuracy", "loss"],
-            [
-                [f"{t.settings['strength']:g}", f"{t.accuracy:.3f}", f"{t.loss:.3f}"]
-                for t in findings.grid
-            ],
-        ),
-    )
+    _add_grids(report, findings)
     add_classifier_sections(
         report,
         findings.chosen,
@@ -107,6 +132,15 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         [task.paths[row].name for row in test],
         ("accuracy", "accuracy"),
     )
+    add_error_pictures(report, task, test, findings.chosen.probabilities)
+    report.section("When it does not know", findings.abstention())
+    vectors = findings.features.columns["features"].flatten(1).numpy()
+    add_inspection(report, findings.model, findings.processor, task, vectors, int(test[0]))
+    split = task.split(findings.folds[0])
+    parts = [
+        (vectors[rows], np.asarray(task.labels)[rows]) for rows in (split.train, split.validation)
+    ]
+    add_learning_curve(report, parts[0], parts[1], len(task.names))
     if task.skipped:
         report.section(
             "Images left out", *(f"- {item.path.name} {item.reason}" for item in task.skipped)
@@ -125,6 +159,29 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     )
 
 
+def _add_grids(report: Report, findings: Findings) -> None:
+    """Add what every setting of every head scored."""
+    report.section(
+        "How the heads were chosen",
+        "On the validation part of the first fold tested. The most accurate setting of each head "
+        "is taken, and of equals the one with the smaller loss. Strength: the larger the number, "
+        "the weaker the L2 penalty of the linear probe.",
+        markdown_table(
+            ["head", "setting", "accuracy", "loss"],
+            [
+                [name, settings_of(trial), f"{trial.accuracy:.3f}", f"{trial.loss:.3f}"]
+                for name, grid in findings.grids.items()
+                for trial in grid
+            ],
+        ),
+    )
+
+
+def settings_of(trial: Trial) -> str:
+    """The values of a trial, in words."""
+    return ", ".join(f"{name} {value:g}" for name, value in trial.settings.items())
+
+
 def _card_sections(findings: Findings) -> list[str]:
     trained_on = "all of them" if findings.refit else "the training part of the first fold tested"
     return [
@@ -135,12 +192,15 @@ def _card_sections(findings: Findings) -> list[str]:
         'classify = pipeline("image-classification", model="THIS_MODEL")\n'
         'classify("photo.jpg")\n```',
         "## How it was trained",
-        f"{findings.protocol()} {findings.features()} The model here was trained on {trained_on}.",
+        f"{findings.protocol()} {findings.use_of_base()} "
+        f"The model here was trained on {trained_on}.",
         "## What it scores on images that it was not trained on",
         results_table(findings.rows, TITLES),
         findings.choice(),
         "## Limits",
-        "It gives one of its labels to every image, also to one that shows none of them.",
+        "It gives one of its labels to every image, also to one that shows none of them. "
+        "`nlp-transfer predict` marks those by `familiarity.safetensors`, which `pipeline` does "
+        f"not read. {findings.abstention()}",
     ]
 
 

@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 
 from tqdm.auto import tqdm
 from transformers import AutoConfig, Pipeline, pipeline
+from transformers.utils import cached_file
 
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
+from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
+from staged_training.feature_reuse import collected_features
 
 
 class Input(NamedTuple):
@@ -34,6 +37,8 @@ def predict(
 ) -> None:
     """Classify texts or images; print a table, the best first, or one JSON object per input.
 
+    A model that knows what it is familiar with, see `Familiarity`, marks what is not like it.
+
     Args:
         model: Folder or Hub name of the model, which tells what it classifies.
         sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
@@ -50,13 +55,22 @@ def predict(
     else:
         inputs = [item for source in sources for item in _texts(source, text_columns)]
     positive = getattr(classifier.model.config, "positive_label", "")
+    known = _familiarity(model)
     rows = []
-    for item, scores in classify(classifier, inputs):
-        label = max(scores, key=scores.__getitem__)
-        if as_json:
-            print(json.dumps({"input": item.name, "label": label, "scores": scores}))
-        else:
-            rows.append((scores.get(positive, scores[label]), label, item.name, item.shown))
+    with collected_features(classifier.model) as features:
+        for number, (item, scores) in enumerate(classify(classifier, inputs)):
+            label = max(scores, key=scores.__getitem__)
+            fields: dict[str, Any] = {"input": item.name, "label": label, "scores": scores}
+            if known:
+                similarity = known.similarity(features[number][None]).item()
+                fields |= {"familiarity": round(similarity, 4)}
+                fields |= {"answered": similarity >= known.threshold}
+            if as_json:
+                print(json.dumps(fields))
+            else:
+                shown_label = label if fields.get("answered", True) else "neither, look"
+                score = scores.get(positive, scores[label])
+                rows.append((score, shown_label, item.name, item.shown))
     if not as_json:
         print(prediction_table(sorted(rows, key=lambda row: -row[0])))
 
@@ -78,6 +92,12 @@ def open_classifier(model: str) -> Pipeline:
             f"{model}: no model could be loaded from there ({str(error).splitlines()[0]}). Give "
             "the folder that a recipe wrote (its --output-dir), or a name on the Hub."
         ) from error
+
+
+def _familiarity(model: str) -> Familiarity | None:
+    """What a model is familiar with, if that was saved beside it."""
+    file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
+    return load_familiarity(Path(file)) if file else None
 
 
 def classify(

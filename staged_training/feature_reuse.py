@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import psutil
 import torch
 from accelerate.utils import find_executable_batch_size
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -106,6 +108,11 @@ class FeatureDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {name: values[index] for name, values in self.columns.items()}
+
+    def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
+        """Some of the examples."""
+        chosen = torch.as_tensor(indices)
+        return FeatureDataset({name: values[chosen] for name, values in self.columns.items()})
 
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
@@ -287,6 +294,20 @@ def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
     sample = Subset(dataset, range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset)))))
     first, second = (collate([sample[i] for i in range(len(sample))]) for _ in range(2))
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@contextmanager
+def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect what the head of a model is given, a vector for each example, while it runs.
+
+    Example:
+        >>> with collected_features(classifier.model) as features:
+        ...     results = classifier(images)
+    """
+    rows: list[torch.Tensor] = []
+    head = next(iter(layer_groups(model)[-1].modules))
+    with _hooked(model, [head], lambda _, inputs: rows.extend(inputs[0].flatten(1).cpu())):
+        yield rows
 
 
 class _HeadReachedError(Exception):

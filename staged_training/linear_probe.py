@@ -73,9 +73,9 @@ def linear_probe(
     return best
 
 
-def refit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, chosen: Probe) -> Probe:
-    """Fit a linear head of the strength that was chosen before to more examples."""
-    return _probe(_fitted(*examples, chosen.strength), num_labels, chosen.grid)
+def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
+    """Fit a linear head of a given strength."""
+    return _probe(_fitted(*examples, strength), num_labels, [])
 
 
 def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:

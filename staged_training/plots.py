@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from staged_training.learning_curve import CurvePoint
 from staged_training.outcome import Row
 
 _MANY_LABELS = 12
@@ -124,3 +125,22 @@ def plot_reliability(path: Path, labels: ArrayLike, scores: NDArray[np.float64],
         axes.set(
             xlabel=f"score of {name}", ylabel=f"share that is {name}", xlim=(0, 1), ylim=(0, 1)
         )
+
+
+def plot_learning_curve(path: Path, curve: Sequence[CurvePoint]) -> None:
+    """Plot accuracy on validation by the number of training examples."""
+    with _axes(path, width=5.5) as axes:
+        examples = [point.examples for point in curve]
+        axes.errorbar(
+            examples,
+            [point.accuracy for point in curve],
+            yerr=[point.std for point in curve],
+            fmt="-o",
+            capsize=3,
+            markersize=4,
+        )
+        axes.set_xscale("log")
+        axes.set_xticks(examples, [f"{n:,}" for n in examples])
+        axes.minorticks_off()
+        axes.set(xlabel="training examples", ylabel="validation accuracy", ylim=(None, 1))
+        axes.grid(axis="y", color="0.9")

@@ -115,13 +115,14 @@ class Report:
         Args:
             name: The name of its file, without ending.
             description: What is to be seen.
-            plot: The function of `staged_training.plots` that draws it.
+            plot: The function that draws it: of `staged_training.plots`, or with its module.
             *args: What it takes behind the path.
             **kwargs: What it takes by name.
         """
         if importlib.util.find_spec("matplotlib"):
-            plots = importlib.import_module("staged_training.plots")
-            getattr(plots, plot)(self.folder / f"{name}.png", *args, **kwargs)
+            module, _, function = plot.rpartition(".")
+            plots = importlib.import_module(module or "staged_training.plots")
+            getattr(plots, function)(self.folder / f"{name}.png", *args, **kwargs)
             self._parts.append(f"![{description}]({name}.png)")
         else:
             self._parts.append(

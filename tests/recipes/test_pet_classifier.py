@@ -1,13 +1,19 @@
 """The pet-classifier recipe on a slice, from photos to predictions."""
 
 import json
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import matplotlib
 import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import pipeline
 
 from recipes.command_line import main
@@ -48,6 +54,7 @@ def test_results_hold_every_model(trained):
     assert list(metrics) == [
         "majority class",
         "linear probe on the bottleneck",
+        "head trained on the bottleneck",
         "fine-tuned top layers",
     ]
     assert metrics["majority class"]["accuracy"] == 0.5
@@ -56,12 +63,16 @@ def test_results_hold_every_model(trained):
 
 def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained):
     assert {path.name for path in trained.iterdir()} == (
-        {"README.md", "config.json", "model.safetensors", "report"}
+        {"README.md", "config.json", "familiarity.safetensors", "model.safetensors", "report"}
     )
     report = (trained / "report" / "report.md").read_text()
     assert "broken.jpg is no image" in report
     assert "1 images could not be decoded" in report
     assert "timm_model.global_pool.flatten` gives 1,280 numbers" in report
+    assert "rate 0.01, weight decay 0.1" in report
+    pictures = set(re.findall(r"\]\((\w+\.png)\)", report))
+    assert {"filters.png", "activations.png", "units.png", "projection.png"} < pictures
+    assert all(Image.open(trained / "report" / name).width > 300 for name in pictures)
     assert ModelCard.load(trained / "README.md").data.pipeline_tag == "image-classification"
 
 
@@ -92,12 +103,60 @@ def test_photos_are_classified_and_broken_ones_told(trained, photos, capsys):
     assert persian in capsys.readouterr().out
 
 
+def test_what_shows_no_pet_is_marked(trained, photos, capsys):
+    others = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    assert main(["predict", str(trained), str(others), str(photos), "--json"]) == 0
+    hopper, *pets = map(json.loads, capsys.readouterr().out.splitlines())
+    assert not hopper["answered"]
+    assert sum(pet["answered"] for pet in pets) > 0.8 * len(pets)
+    assert main(["predict", str(trained), str(others)]) == 0
+    assert "neither, look" in capsys.readouterr().out
+
+
+def test_a_head_with_hidden_layers_learns_from_views_and_is_saved(photos, tmp_path):
+    flags = ["--data", str(photos), "--label-column", "species", "--folds", "0", "--refit"]
+    flags += ["--hidden", "16", "--views", "1", "--output-dir", str(tmp_path / "out")]
+    assert main(["run", "pet-classifier", *flags]) == 0
+    results = json.loads((tmp_path / "out" / "report" / "results.json").read_text())
+    (majority, head) = results["rows"]
+    assert head["name"] == "head trained on the bottleneck"
+    assert head["metrics"]["accuracy"] > majority["metrics"]["accuracy"] + 0.2
+    assert head["trainable_parameters"] == 1280 * 16 + 16 + 16 * 2 + 2
+    (result,) = pipeline("image-classification", model=str(tmp_path / "out"), top_k=1)(
+        Image.open(SHIPPED / "images" / "Persian_128.jpg")
+    )
+    assert result["label"] == "cat"
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, trained, tmp_path):
+    folder = tmp_path / "out"
+    flags = ["--data", str(photos), "--label-column", "species", "--folds", "1", "--quick"]
+    flags += ["--fine-tune", "--output-dir", str(folder)]
+    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-classifier", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages = folder / "runs" / "fold-1" / "stages"
+    while not stages.exists():  # the features are stored then, and the top layers train
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (features,) = (folder / "runs").glob("*.safetensors")
+    written = features.stat().st_mtime_ns
+    assert main(["run", "pet-classifier", *flags]) == 2  # not without --resume
+    assert features.stat().st_mtime_ns == written
+    assert main(["run", "pet-classifier", *flags, "--resume"]) == 0
+    resumed, whole = (load_file(path / "model.safetensors") for path in (folder, trained))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--label-column", "animal"], "has no column 'animal'"),
         (["--data", "/no/such/folder"], "no such file or folder"),
         (["--backbone", "no/such-model"], "no image model could be loaded from there"),
+        (["--views", "-1"], "--views is -1; give how many views"),
+        (["--hidden", "0"], "--hidden is [0]; give widths of 1 and more"),
         (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
     ],
 )

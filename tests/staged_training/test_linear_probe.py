@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from staged_training.linear_probe import linear_probe, refit_probe
+from staged_training.linear_probe import fit_probe, linear_probe
 
 
 def blobs(labels, seed):
@@ -40,7 +40,7 @@ def test_a_label_without_training_examples_is_never_predicted():
 
 def test_it_becomes_the_head_of_a_model():
     train = blobs([0, 1, 2] * 20, 1)
-    probe = refit_probe(train, 3, linear_probe(train, blobs([0, 1, 2] * 9, 2), 3))
+    probe = fit_probe(train, 3, strength=1.0)
     head = nn.Linear(6, 3)
     probe.put_into(head)
     with torch.no_grad():

@@ -1,0 +1,37 @@
+"""Examples unlike all training examples are told from those that are like them."""
+
+import pytest
+import torch
+
+from staged_training.familiarity import FILE_NAME, familiarity, load_familiarity
+
+
+def around(direction, examples, seed):
+    noise = torch.randn(examples, 16, generator=torch.Generator().manual_seed(seed))
+    return torch.eye(16)[direction] * 4 + noise * 0.5
+
+
+@pytest.mark.parametrize("with_validation", [True, False])
+def test_what_points_elsewhere_is_not_familiar(with_validation):
+    validation = around(0, 100, 2) if with_validation else None
+    known = familiarity(around(0, 100, 1), validation)
+    answered = known.similarity(around(0, 400, 3)) >= known.threshold
+    assert 0.9 <= answered.float().mean() <= 0.99
+    assert (known.similarity(around(1, 400, 4)) < known.threshold).all()
+
+
+def test_the_threshold_answers_the_share_of_validation_that_is_asked_for():
+    validation = around(0, 200, 2)
+    known = familiarity(around(0, 100, 1), validation, answered=0.8)
+    assert (known.similarity(validation) >= known.threshold).float().mean() == pytest.approx(0.8)
+
+
+def test_it_is_saved_beside_a_model(tmp_path):
+    known = familiarity(around(0, 50, 1))
+    known.save(tmp_path)
+    loaded = load_familiarity(tmp_path / FILE_NAME)
+    assert loaded.threshold == known.threshold
+    features = around(0, 10, 2)
+    torch.testing.assert_close(
+        loaded.similarity(features), known.similarity(features), rtol=0, atol=1e-3
+    )

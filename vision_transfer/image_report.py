@@ -1,0 +1,91 @@
+"""The part of a report that shows images: errors, and what the layers have learnt."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from transformers import BaseImageProcessor, PreTrainedModel
+
+from staged_training.report import Report
+from vision_transfer.image_task import ImageTask
+from vision_transfer.inspection import (
+    activation_maps,
+    first_filters,
+    projection,
+    telling_units,
+)
+
+_PLOTS = "vision_transfer.plots"
+_SHOWN = 6
+
+
+def add_error_pictures(
+    report: Report, task: ImageTask, rows: NDArray[np.int64], probabilities: ArrayLike
+) -> None:
+    """Add the most confident errors as thumbnails, if there are errors.
+
+    Args:
+        report: The report.
+        task: The labelled images.
+        rows: The rows of the images that were classified.
+        probabilities: Of each label for each of them, `[images, labels]`.
+    """
+    probabilities = np.asarray(probabilities)
+    predicted, scores = probabilities.argmax(1), probabilities.max(1)
+    wrong = np.flatnonzero(predicted != np.asarray(task.labels)[rows])
+    worst = wrong[np.argsort(-scores[wrong], kind="stable")][:_SHOWN]
+    if not len(worst):
+        return
+    shown = [
+        (
+            task.paths[rows[i]],
+            f"{task.names[predicted[i]]} {scores[i]:.2f}\nis {task.names[task.labels[rows[i]]]}",
+        )
+        for i in worst
+    ]
+    description = "the most confident errors: what was predicted, and what it is"
+    report.picture("errors", description, f"{_PLOTS}.plot_images", {"errors": shown})
+
+
+def add_inspection(
+    report: Report,
+    model: PreTrainedModel,
+    processor: BaseImageProcessor,
+    task: ImageTask,
+    features: NDArray[np.float32],
+    example: int,
+) -> None:
+    """Add what a model has learnt, from its first filters to its bottleneck.
+
+    Args:
+        report: The report.
+        model: The model.
+        processor: Its preprocessing.
+        task: The labelled images.
+        features: What the bottleneck gives of all images, `[images, width]`.
+        example: The row of the image whose activations are shown.
+    """
+    report.section(
+        "What the layers have learnt",
+        "The layers at the bottom are general: their filters find edges and colours. Those at the "
+        "top are specific: their units tell one kind of thing from others.",
+    )
+    filters = first_filters(model)
+    if filters is not None:
+        report.picture("filters", "first-layer filters", f"{_PLOTS}.plot_filters", filters)
+    pixels = task.dataset([example], processor)[0]["pixel_values"]
+    if maps := activation_maps(model, pixels[None].to(model.device)):
+        description = "where the layers are active in one image, from bottom to top"
+        plot = f"{_PLOTS}.plot_activations"
+        report.picture("activations", description, plot, task.paths[example], maps)
+    units = telling_units(features, task.labels, len(task.names))[:_SHOWN]
+    rows = {
+        f"unit {unit}\n{name}": [
+            (task.paths[i], f"{features[i, unit]:.1f}, {task.names[task.labels[i]]}")
+            for i in np.argsort(-features[:, unit], kind="stable")[:_SHOWN]
+        ]
+        for unit, name in zip(units, task.names, strict=False)
+    }
+    description = "the images that most excite the unit of the bottleneck that tells a label best"
+    report.picture("units", description, f"{_PLOTS}.plot_images", rows)
+    description = "all images in the two directions in which the bottleneck varies most"
+    plot = f"{_PLOTS}.plot_projection"
+    report.picture("projection", description, plot, projection(features), task.labels, task.names)

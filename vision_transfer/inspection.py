@@ -1,0 +1,75 @@
+"""What an image model has learnt, for people to look at: filters, activations, favourite images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from torch import nn
+
+from staged_training.layer_groups import layer_groups
+
+
+def first_filters(model: nn.Module) -> NDArray[np.float32] | None:
+    """The filters of the first convolution as colour images, `[filters, height, width, 3]`.
+
+    Each is scaled to the range from 0 to 1. `None` where the model has no convolution of colours.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            filters = module.weight.detach().cpu().permute(0, 2, 3, 1).numpy()
+            low = filters.min(axis=(1, 2, 3), keepdims=True)
+            high = filters.max(axis=(1, 2, 3), keepdims=True)
+            return (filters - low) / np.maximum(high - low, 1e-8)
+    return None
+
+
+def activation_maps(model: nn.Module, pixel_values: torch.Tensor) -> dict[str, NDArray[np.float32]]:
+    """Where each layer group of a convolutional model is active in one image, bottom to top.
+
+    Args:
+        model: An image classifier.
+        pixel_values: The image as its processor prepares it, `[1, channels, height, width]`.
+
+    Returns:
+        For each group that gives maps, the mean absolute value over channels, `[height, width]`.
+    """
+    maps: dict[str, NDArray[np.float32]] = {}
+    handles = []
+    for group in layer_groups(model)[:-1]:
+
+        def keep(module: nn.Module, inputs: object, output: object, name: str = group.name) -> None:
+            if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[-1] > 1:
+                maps[name] = (
+                    output[0].abs().mean(0).cpu().numpy()
+                )  # the last one of the group stays
+
+        handles += [module.register_forward_hook(keep) for module in group.modules.values()]
+    try:
+        with torch.no_grad():
+            model(pixel_values)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return maps
+
+
+def telling_units(
+    features: NDArray[np.float32], labels: Sequence[int], num_labels: int
+) -> NDArray[np.int64]:
+    """For each label the bottleneck unit that tells it best: far above its mean, in deviations.
+
+    Args:
+        features: `[examples, units]`.
+        labels: Label numbers, `[examples]`.
+        num_labels: How many labels there are.
+    """
+    normal = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
+    groups = [normal[np.asarray(labels) == label] for label in range(num_labels)]
+    return np.array([group.mean(0).argmax() if len(group) else 0 for group in groups])
+
+
+def projection(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The two directions in which features vary most (principal components), `[examples, 2]`."""
+    return PCA(2, random_state=0).fit_transform(features)

@@ -1,0 +1,85 @@
+"""Pictures of images and of what a model makes of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from vision_transfer.images import load_rgb
+
+_MANY_LABELS = 12
+_SIDE = 160
+
+
+def plot_filters(path: Path, filters: NDArray[np.float32]) -> None:
+    """Plot filters as small images, `[filters, height, width, 3]`."""
+    columns = min(16, len(filters))
+    rows = -(-len(filters) // columns)
+    figure = Figure(figsize=(0.5 * columns, 0.5 * rows), layout="constrained")
+    for axes, image in zip(_cells(figure, rows, columns), filters, strict=False):
+        axes.imshow(image)
+    figure.savefig(path, dpi=130)
+
+
+def plot_activations(path: Path, image: Path, maps: Mapping[str, NDArray[np.float32]]) -> None:
+    """Plot an image and where each layer group is active in it, from bottom to top."""
+    columns = 5
+    cells = [("the image", np.asarray(_thumbnail(image))), *maps.items()]
+    rows = -(-len(cells) // columns)
+    figure = Figure(figsize=(1.7 * columns, 1.9 * rows), layout="constrained")
+    for axes, (name, values) in zip(_cells(figure, rows, columns), cells, strict=False):
+        axes.imshow(values, cmap="magma")
+        axes.set_title(name, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def plot_images(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> None:
+    """Plot rows of images with captions, each row with its name at its left."""
+    columns = max(len(images) for images in rows.values())
+    figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes, (image, caption) in zip(line, images, strict=False):
+            axes.imshow(np.asarray(_thumbnail(image)))
+            axes.set_title(caption, fontsize=7)
+        line[0].set_ylabel(name, fontsize=8)
+        for axes in line:
+            axes.set(xticks=[], yticks=[], frame_on=False)
+    figure.savefig(path, dpi=110)
+
+
+def plot_projection(
+    path: Path, points: NDArray[np.float32], labels: Sequence[int], names: Sequence[str]
+) -> None:
+    """Plot examples as points in two dimensions, `[examples, 2]`, coloured by label."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    numbers = np.asarray(labels)
+    for label, name in enumerate(names):
+        chosen = points[numbers == label]
+        color = f"C{label}" if len(names) <= 10 else None
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=9, alpha=0.7, color=color, label=name)
+        if len(names) > _MANY_LABELS and len(chosen):
+            axes.annotate(name, chosen.mean(0), fontsize=5, ha="center")
+    axes.set(xlabel="first principal component", ylabel="second")
+    if len(names) <= _MANY_LABELS:
+        axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def _cells(figure: Figure, rows: int, columns: int) -> list[Axes]:
+    """Axes without ticks, row by row."""
+    cells = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes in cells:
+        axes.axis("off")
+    return cells
+
+
+def _thumbnail(path: Path) -> Image.Image:
+    image = load_rgb(path)
+    image.thumbnail((_SIDE, _SIDE))
+    return image
