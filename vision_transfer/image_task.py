@@ -76,6 +76,8 @@ class ImageDataset(Dataset):
         return len(self.paths) * (1 + self.views)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # by which Python's loops know the end
         view, row = divmod(index, len(self.paths))
         image = load_rgb(self.paths[row])
         if view:

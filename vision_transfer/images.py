@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ def check_image(path: Path) -> list[str]:
     A JPEG is decoded at an eighth of its size: enough to see whether it is whole, and fast.
 
     Returns:
-        What is unusual about it, of `grayscale`, `palette`, `CMYK`, `16-bit`, `transparent`,
-        `turned by its EXIF data` and `animated`.
+        What is unusual about it, of `grayscale`, `palette`, `CMYK`, `16-bit`,
+        `turned by its EXIF data`, `animated` and `transparent`.
 
     Raises:
         BrokenImageError: As `load_rgb`.
@@ -57,9 +58,9 @@ def check_image(path: Path) -> list[str]:
             "palette": image.mode == "P",
             "CMYK": image.mode == "CMYK",
             "16-bit": image.mode.startswith("I") or image.mode == "F",
-            "transparent": image.has_transparency_data,
             "turned by its EXIF data": image.getexif().get(_ORIENTATION, 1) != 1,
             "animated": getattr(image, "n_frames", 1) > 1,
+            "transparent": _shows_through(image),
         }
         image.draft("RGB", (image.width // 8, image.height // 8))
         _rgb(image)
@@ -113,6 +114,14 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _shows_through(image: Image.Image) -> bool:
+    """Whether any pixel is transparent; many images have a channel for it that they do not use."""
+    if not image.has_transparency_data:
+        return False
+    lowest, _ = cast(tuple[int, int], image.convert("RGBA").getchannel("A").getextrema())
+    return lowest < 255
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -97,6 +97,7 @@ def test_views_follow_behind_the_images(folders):
     processor = ViTImageProcessor(size={"height": 24, "width": 24})
     plain, viewed = (task.dataset(range(4), processor, views) for views in (0, 2))
     assert (len(plain), len(viewed)) == (4, 12)
+    assert len(list(viewed)) == 12
     assert plain.fingerprint != viewed.fingerprint
     for row in range(4):
         image, *views = (viewed[row + 4 * view] for view in range(3))

@@ -100,6 +100,7 @@ def test_what_is_unusual_about_an_image_is_told(tmp_path, photo):
         ("cmyk.jpg", photo.convert("CMYK"), {}, ["CMYK"]),
         ("deep.png", Image.fromarray(np.zeros((4, 4), np.uint16)), {}, ["16-bit"]),
         ("clear.png", clear, {}, ["transparent"]),
+        ("opaque.png", photo.convert("RGBA"), {}, []),
         ("turned.jpg", photo, {"exif": turned}, ["turned by its EXIF data"]),
         (
             "moving.webp",
