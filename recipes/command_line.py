@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 RECIPES = {
     "email-urgency": "recipes.email_urgency",
@@ -18,6 +19,7 @@ Transfer learning on small labelled sets: from a pretrained base to a tuned mode
 
 commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
+  advise DATA            which layers to train on your labelled texts or images, and why
   predict DIR INPUT ...  classify mail, tables of texts or images with a model that was trained here
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
 
@@ -32,7 +34,7 @@ recipes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 for input that cannot be used."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"run": _run, "predict": _predict, "coverage": _coverage}
+    commands = {"run": _run, "advise": _advise, "predict": _predict, "coverage": _coverage}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
@@ -62,6 +64,33 @@ def _run(arguments: list[str]) -> None:
     parser.add_argument("recipe", choices=RECIPES)
     recipe = parser.parse_args(arguments[:1]).recipe
     importlib.import_module(RECIPES[recipe]).main(arguments[1:])
+
+
+def _advise(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer advise",
+        description="Measure how similar your labelled data are to what a base was pretrained on, "
+        "and how many they are; say which layers to train, and how many more labels would help.",
+    )
+    parser.add_argument(
+        "data",
+        help="labelled images (a folder, a table with a column file_name, a data set of the Hub) "
+        "or texts (a table, or a folder with one sub-folder of .eml files per label)",
+    )
+    parser.add_argument("--label-column", default="label", help="column of the labels")
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
+    parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
+    options = parser.parse_args(arguments)
+    from recipes.advice import advise_on_images, advise_on_texts, are_images
+
+    data, label_column = options.data, options.label_column
+    if are_images(Path(data)):
+        print(advise_on_images(data, label_column, options.backbone))
+    else:
+        print(advise_on_texts(data, label_column, options.text_columns, options.vectors))
 
 
 def _predict(arguments: list[str]) -> None:

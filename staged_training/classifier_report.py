@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from staged_training.learning_curve import examples_needed, learning_curve
+from staged_training.learning_curve import learning_curve, what_more_would_bring
 from staged_training.outcome import Outcome
 from staged_training.report import Report, markdown_table, stage_table
 from staged_training.trainer import StageResult
@@ -104,17 +104,10 @@ def add_learning_curve(
         num_labels: How many labels there are.
     """
     curve = learning_curve(train, validation, num_labels)
-    error = 1 - curve[-1].accuracy
-    needed = examples_needed(curve, error / 2) if error else None
     report.section(
         "What more labels would bring",
         "Linear probes on parts of the training examples of the first fold tested, mean and "
-        "standard deviation over three draws of each size. "
-        + (
-            f"If the errors go on to fall as they did, half as many need about {needed:,} examples."
-            if needed
-            else "It does not tell how many labels would halve the errors."
-        ),
+        f"standard deviation over three draws of each size. {what_more_would_bring(curve)}",
     )
     description = "accuracy by the number of training examples"
     report.picture("learning_curve", description, "plot_learning_curve", curve)

@@ -75,6 +75,20 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
     return None if needed > 1e9 else int(np.ceil(max(needed, curve[-1].examples)))
 
 
+def what_more_would_bring(curve: list[CurvePoint]) -> str:
+    """How many examples would halve the errors, in a sentence."""
+    error = 1 - curve[-1].accuracy
+    if not error:
+        return "No error is left that more examples could spare."
+    needed = examples_needed(curve, error / 2)
+    if needed is None:
+        return "The curve does not tell how many examples would halve the errors."
+    more = needed - curve[-1].examples
+    return (
+        f"If the errors go on to fall as they did, about {more:,} more examples would halve them."
+    )
+
+
 def _draw(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
     """Rows drawn at random, of two labels at least: there is nothing to learn from one."""
     rows = rng.permutation(len(labels))

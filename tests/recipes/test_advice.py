@@ -1,0 +1,97 @@
+"""The four quadrants of the table, each reached by real data."""
+
+import bz2
+import json
+import re
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from recipes.command_line import main
+from tests.recipes.test_pet_classifier import SHIPPED
+
+MESSAGES = SHIPPED.parent / "email_urgency" / "messages.parquet"
+
+
+def digits(folder, examples):
+    """Handwritten digits, which no photo of the pretraining looks like."""
+    data = load_digits()
+    rows = []
+    for number, (image, label) in enumerate(zip(data.images, data.target, strict=True)):
+        if number < examples:
+            Image.fromarray((image * 15).astype(np.uint8)).save(folder / f"{number}.png")
+            rows.append({"file_name": f"{number}.png", "label": str(label)})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def advice(capsys, data, *flags):
+    assert main(["advise", str(data), *map(str, flags)]) == 0
+    return capsys.readouterr().out
+
+
+def stages_of(text):
+    return [line.split("'")[1] for line in text.splitlines() if line.startswith("    Stage(")]
+
+
+def test_similar_and_small_photos_of_pets(capsys):
+    told = advice(capsys, SHIPPED, "--label-column", "species")
+    assert "Similar and small: train a classifier on top" in told
+    assert "370 labelled examples (large from 1,000 on): small" in told
+    assert stages_of(told) == ["head"]
+
+
+def test_different_and_small_digits(capsys, tmp_path):
+    told = advice(capsys, digits(tmp_path, 200))
+    assert "Different and small: in trouble" in told
+    assert "more examples would halve them" in told
+    assert stages_of(told) == ["head"]
+
+
+@pytest.mark.slow
+def test_different_and_large_digits(capsys, tmp_path):
+    told = advice(capsys, digits(tmp_path, 1200))
+    assert "Different and large" in told
+    assert stages_of(told) == ["head", "top layers", "upper half"]
+
+
+def test_similar_and_large_mail(capsys):
+    told = advice(capsys, MESSAGES)
+    assert "Similar and large" in told
+    assert stages_of(told) == ["frozen embedding", "fine-tuned"]
+
+
+def test_similar_and_small_mail(capsys, tmp_path):
+    pd.read_parquet(MESSAGES).head(400).to_parquet(tmp_path / "some.parquet")
+    assert "Similar and small" in advice(capsys, tmp_path / "some.parquet")
+
+
+def test_different_texts_small_and_large(capsys, tmp_path):
+    """Posts and replies in Bulgarian, which vectors of English hardly know."""
+    dump = files("gensim") / "test/test_data/bgwiki-latest-pages-articles-shortened.xml.bz2"
+    lines = bz2.decompress(dump.read_bytes()).decode("utf-16").splitlines()
+    sentences = [
+        {"text": sentence, "label": "reply" if line.startswith(":") else "post"}
+        for line in lines
+        for sentence in re.split(r"[.!?]+ ", line)
+        if len(re.findall(r"[а-я]+", sentence)) > 3  # noqa: RUF001
+    ]
+    table = pd.DataFrame(sentences)
+    table.to_csv(tmp_path / "large.csv", index=False)
+    table.sample(300, random_state=0).to_csv(tmp_path / "small.csv", index=False)
+    told = advice(capsys, tmp_path / "large.csv")
+    assert "Different and large" in told
+    assert stages_of(told) == ["frozen embedding", "fine-tuned", "whole net"]
+    assert "Different and small" in advice(capsys, tmp_path / "small.csv")
+
+
+def test_what_cannot_be_read_is_refused(capsys, tmp_path):
+    assert main(["advise", str(tmp_path / "missing.csv")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "one.csv").write_text("text,label\na b,x\nb c,x\n")
+    assert main(["advise", str(tmp_path / "one.csv")]) == 2
+    assert "every text has the label 'x'" in capsys.readouterr().err
