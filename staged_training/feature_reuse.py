@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, Trainer, default_data_collator
+from transformers import PreTrainedModel, Trainer
 
 from staged_training.errors import InputError
 from staged_training.files import written_whole
@@ -98,21 +98,44 @@ class FeatureDataset(Dataset):
 
     Attributes:
         columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some.
+            Features of texts have a row for each token; they stand behind one another,
+            `[tokens of all examples, ...]`, and `lengths`, `[examples]`, tells whose they are.
     """
 
     def __init__(self, columns: dict[str, torch.Tensor]) -> None:
         self.columns = columns
+        lengths = columns.get("lengths")
+        self._ends = None if lengths is None else lengths.cumsum(0).tolist()
 
     def __len__(self) -> int:
-        return len(self.columns["features"])
+        return len(self.columns.get("lengths", self.columns["features"]))
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[index] for name, values in self.columns.items()}
+        others = {n: v[index] for n, v in self.columns.items() if n not in ("features", "lengths")}
+        return {"features": self._features(index), **others}
+
+    def _features(self, index: int) -> torch.Tensor:
+        if self._ends is None:
+            return self.columns["features"][index]
+        end = self._ends[index]
+        return self.columns["features"][end - int(self.columns["lengths"][index]) : end]
 
     def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
         """Some of the examples."""
         chosen = torch.as_tensor(indices)
-        return FeatureDataset({name: values[chosen] for name, values in self.columns.items()})
+        columns = {n: values[chosen] for n, values in self.columns.items() if n != "features"}
+        if self._ends is None:
+            columns["features"] = self.columns["features"][chosen]
+        else:
+            columns["features"] = torch.cat([self._features(int(index)) for index in chosen])
+        return FeatureDataset(columns)
+
+
+def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
+    columns = {name: [example[name] for example in examples] for name in examples[0]}
+    features = nn.utils.rnn.pad_sequence(columns.pop("features"), batch_first=True)
+    return {"features": features, **{n: torch.stack(v) for n, v in columns.items()}}
 
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
@@ -155,24 +178,50 @@ def compute_features(
         return FeatureDataset(load_file(cache))
 
     on_processor = next(model.parameters()).device.type == "cpu"
+    order = _by_length(dataset)
 
     @find_executable_batch_size(starting_batch_size=8 if on_processor else 256)
     def run(batch_size: int) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
-        loader = DataLoader(dataset, batch_size, collate_fn=collate)
+        loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            features = base_features(model, batch, first)
-            columns.setdefault("features", []).append(features.cpu())
-            if "labels" in batch:
-                columns.setdefault("labels", []).append(batch["labels"])
+            for name, values in _stored(base_features(model, batch, first), batch).items():
+                columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     with _evaluating(model):
-        columns = run()
+        computed = FeatureDataset(run())
+    features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
     if cache:
         with written_whole(cache) as path:
-            save_file(columns, path)
-    return FeatureDataset(columns)
+            save_file(features.columns, path)
+    return features
+
+
+def _by_length(dataset: Dataset) -> list[int]:
+    """The examples in the order to run them: texts by length, so that little is padded."""
+    if "input_ids" in (getattr(dataset, "column_names", None) or ()):
+        return np.argsort(
+            [len(ids) for ids in cast(Any, dataset)["input_ids"]], kind="stable"
+        ).tolist()
+    return list(range(len(cast(Sized, dataset))))
+
+
+def _is_ascending(order: Sequence[int]) -> bool:
+    return all(position == index for position, index in enumerate(order))
+
+
+def _stored(features: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+    """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out."""
+    columns = {"labels": batch["labels"]} if "labels" in batch else {}
+    mask = batch.get("attention_mask")
+    if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
+        return {"features": features, **columns}
+    return {
+        "features": features[mask.bool().to(features.device)],
+        "lengths": mask.sum(1),
+        **columns,
+    }
 
 
 @contextmanager
@@ -207,10 +256,9 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     parts = ("train_dataset", "eval_dataset")
     data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
     collate = cast(Collate, trainer.data_collator)
-    sample = next(iter(data.values()))
     try:
         _check_storable(model, first, data.values(), collate)
-        head = FeatureHead(model, collate([sample[i] for i in range(min(len(sample), 2))]), first)
+        head = FeatureHead(model, collate(_sample(next(iter(data.values())))[:2]), first)
     except InputError as error:
         logger.warning("The frozen layers run in every epoch, not once: %s", error)
         yield
@@ -221,7 +269,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         )
         for part, dataset in data.items()
     }
-    replaced |= {"model": head, "model_wrapped": head, "data_collator": default_data_collator}
+    replaced |= {"model": head, "model_wrapped": head, "data_collator": collate_features}
     replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
     replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
     replaced["args"].train_sampling_strategy = "random"  # features have no lengths to group by
@@ -253,9 +301,12 @@ def _check_storable(
     """Refuse features that are not the same in every epoch, or too many to be held in memory."""
     if not all(is_deterministic(dataset, collate) for dataset in data):
         raise InputError("The inputs differ from time to time.")
+    sample = _sample(next(iter(data)))
     with _evaluating(model):
-        example = base_features(model, collate([next(iter(data))[0]]), first)
-    size = example.nbytes * sum(len(cast(Sized, dataset)) for dataset in data)
+        batch = collate(sample)
+        stored = _stored(base_features(model, batch, first), batch)
+    examples = sum(len(cast(Sized, dataset)) for dataset in data)
+    size = stored["features"].nbytes / len(sample) * examples
     if size > psutil.virtual_memory().available / 2:
         raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory.")
 
@@ -291,9 +342,13 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
 
 def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
     """Whether the first examples come out the same twice, as they do without augmentation."""
-    sample = Subset(dataset, range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset)))))
-    first, second = (collate([sample[i] for i in range(len(sample))]) for _ in range(2))
+    first, second = (collate(_sample(dataset)) for _ in range(2))
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _sample(dataset: Dataset) -> list[Any]:
+    """The first examples."""
+    return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset))))]
 
 
 @contextmanager

