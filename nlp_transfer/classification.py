@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -19,6 +18,7 @@ from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.class_balance import metrics_on
 from staged_training.files import written_whole
+from staged_training.layer_groups import head_layers
 from staged_training.outcome import Outcome, outcome
 
 
@@ -49,8 +49,11 @@ def staged_text_trainer(
     positive: int,
     output_dir: Path,
     seed: int,
+    *,
+    pretrained: str = "backbone[0]",
+    reuse_features: bool | Path = False,
 ) -> StagedTrainer:
-    """A `StagedTrainer` for a classifier of texts on word vectors.
+    """A `StagedTrainer` for a classifier of texts.
 
     Args:
         model: A sequence classifier.
@@ -62,6 +65,8 @@ def staged_text_trainer(
         positive: Number of the class that matters.
         output_dir: Where checkpoints go.
         seed: Of all that is random in training.
+        pretrained: Selector of the layers that carry pretrained weights; by default the embedding.
+        reuse_features: As for `StagedTrainer`.
     """
     arguments = TrainingArguments(
         str(output_dir),
@@ -78,7 +83,8 @@ def staged_text_trainer(
         model,
         arguments,
         stages,
-        pretrained="backbone[0]",  # the embedding
+        pretrained=pretrained,
+        reuse_features=reuse_features,
         processing_class=tokenizer,
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=validation.tokenized(tokenizer) if validation else None,
@@ -141,7 +147,7 @@ def save_classifier(trainer: StagedTrainer, positive: int, shift: float, folder:
     """
     model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
     with torch.no_grad():
-        cast(nn.Linear, model.classifier).bias[positive] += shift
+        list(head_layers(model).values())[-1].bias[positive] += shift
     model.config.positive_label = cast(dict[int, str], model.config.id2label)[positive]
     with written_whole(folder) as temporary:
         model.save_pretrained(temporary)

@@ -56,6 +56,11 @@ class LabelledTexts:
         return Dataset.from_dict(columns | {"labels": self.labels})
 
 
+def count_longer(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
+    """How many texts are longer than some number of tokens."""
+    return sum(len(ids) > tokens for ids in tokenizer(list(texts), truncation=False)["input_ids"])
+
+
 @dataclass(frozen=True)
 class TextTask:
     """What a text classifier learns from and is measured on.

@@ -9,6 +9,9 @@ What it does, on each fold and for each seed:
      recurrent layers too made urgency worse on validation;
   4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
      random embedding, which shows what the word vectors gave.
+With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
+computes its features of every text once, a head is trained on them, and then the encoder is
+fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
 
 What it costs: about two minutes for one fold on two cores, and 1 GB of memory.
 What it prints: the table of models, the stages of the one that validation chose, five predictions,
@@ -23,7 +26,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal
 
-from transformers import set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.alignment import random_like
@@ -34,8 +37,17 @@ from nlp_transfer.classification import (
     stage_outcomes,
     staged_text_trainer,
 )
-from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, read_proxy, read_task
+from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.text_task import (
+    LabelledTexts,
+    ProxyTask,
+    TextTask,
+    count_longer,
+    read_proxy,
+    read_task,
+)
 from nlp_transfer.word_vectors import WordVectors
+from nlp_transfer.word_vectors.base import Matrix
 from recipes.arguments import parse_arguments, what_was_asked
 from recipes.email_urgency_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer, StageResult
@@ -54,6 +66,10 @@ STAGES = [
 PROXY_STAGES = [
     Stage("proxy task", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
     Stage("proxy embedding", train="backbone, head", epochs=3, learning_rate=2e-3),
+]
+ENCODER_STAGES = [
+    Stage("head on the frozen base", train="head", epochs=10, learning_rate=1e-3),
+    Stage("fine-tuned", train="backbone[1:], head", epochs=3, learning_rate=1e-4, layer_decay=0.8),
 ]
 
 
@@ -79,6 +95,13 @@ class Arguments:
     vectors: str = field(
         default="glove-6b-50d",
         metadata={"help": "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format."},
+    )
+    base: str | None = field(
+        default=None,
+        metadata={
+            "help": "A pretrained encoder in place of the word vectors: `bert` (MiniLM, from a "
+            "package), a folder, or a name on the Hub."
+        },
     )
     proxy: str | None = field(
         default=None,
@@ -123,13 +146,14 @@ class Way:
     """A way to a model.
 
     Attributes:
-        kind: `control` with a random embedding, `vectors`, or `proxy` with a proxy task first.
+        kind: `control` with a random embedding, `vectors`, `proxy` with a proxy task first, or
+            `encoder`.
         name: What it begins with.
         proxy_stages: What is trained on the proxy task first, if anything.
         stages: What is trained then; after each stage the model is a row of the table.
     """
 
-    kind: Literal["control", "vectors", "proxy"]
+    kind: Literal["control", "vectors", "proxy", "encoder"]
     name: str
     proxy_stages: list[Stage]
     stages: list[Stage]
@@ -153,12 +177,32 @@ def _with_epochs(stages: Sequence[Stage], epochs: Mapping[str, int]) -> list[Sta
 
 @dataclass(frozen=True)
 class Problem:
-    """What was read and checked before any work began."""
+    """What was read and checked before any work began.
+
+    Attributes:
+        task: The labelled texts.
+        proxy: The related task, if there is one.
+        base: The word vectors, or the name of the encoder.
+        ways: The ways to a model that are tried.
+    """
 
     task: TextTask
     proxy: ProxyTask | None
-    vectors: WordVectors
+    base: WordVectors | str
     ways: list[Way]
+
+    def what_it_knows(self) -> tuple[str, int]:
+        """What the base makes of the texts, in words; and how many of them are too long for it."""
+        texts = self.task.all.texts
+        if isinstance(self.base, str):
+            model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
+            long = count_longer(texts, tokenizer, model.config.window)
+            told = f"{long:,} of the texts are longer than the {model.config.window} tokens that "
+            told += f"{self.base} reads at once; they are read window by window."
+        else:
+            tokenizer = build_vocabulary(texts, min_frequency=1)
+            told = f"{self.base.title}: {align(tokenizer, self.base).coverage}"
+        return told, count_longer(texts, tokenizer, tokenizer.model_max_length)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -177,9 +221,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
     if arguments.push_to_hub:
         check_push(arguments.push_to_hub)
-    vocabulary = build_vocabulary(task.all.texts, min_frequency=1)
-    coverage = align(vocabulary, problem.vectors).coverage
-    print(f"{problem.vectors.title}: {coverage}\n")
+    knowledge, cut = problem.what_it_knows()
+    print(f"{knowledge}\n")
 
     run.open()
     outcomes = []
@@ -208,8 +251,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.keep(first / "models" / chosen)
     findings = Findings(
         task=task,
-        proxy=problem.proxy,
-        coverage=coverage,
+        knowledge=knowledge,
+        cut=cut,
         rows=rows,
         rows_of={way.kind: way.rows() for way in problem.ways},
         chosen=of_chosen[0],
@@ -234,6 +277,12 @@ def read_problem(arguments: Arguments) -> Problem:
         arguments.label_column,
         arguments.positive_label,
     )
+    if arguments.base:
+        if arguments.proxy:
+            raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
+        load_encoder_classifier(arguments.base, task.names, arguments.seed)  # is it there?
+        ways = [Way("encoder", Path(arguments.base).name, [], ENCODER_STAGES)]
+        return Problem(task, None, arguments.base, _quick(ways) if arguments.quick else ways)
     shipped = "none" if arguments.data else DATA / "proxy.parquet"
     source = arguments.proxy or shipped
     proxy = None
@@ -246,9 +295,12 @@ def read_problem(arguments: Arguments) -> Problem:
     ]
     if proxy:
         ways.append(Way("proxy", f"{vectors.title} + proxy task", PROXY_STAGES, STAGES))
-    if arguments.quick:
-        ways = [w.with_epochs({s.name: 1 for s in w.proxy_stages + w.stages}) for w in ways]
-    return Problem(task, proxy, vectors, ways)
+    return Problem(task, proxy, vectors, _quick(ways) if arguments.quick else ways)
+
+
+def _quick(ways: Sequence[Way]) -> list[Way]:
+    """The same with one epoch in each stage."""
+    return [way.with_epochs({s.name: 1 for s in way.proxy_stages + way.stages}) for way in ways]
 
 
 def evaluate(
@@ -304,29 +356,65 @@ def fit(
     Returns:
         The trainer of the last stages, and what became of the stages of the proxy task.
     """
-    task, proxy = problem.task, problem.proxy
-    tokenizer = build_vocabulary(train.texts + (proxy.own.texts if proxy else []), min_frequency=1)
-    set_seed(seed)
-    matrix = align(tokenizer, problem.vectors).matrix
-    if way.kind == "control":
-        matrix = random_like(matrix)
+    names, positive = problem.task.names, problem.task.positive
     before: list[StageResult] = []
-    if proxy and way.proxy_stages:
-        model = recurrent_classifier(matrix, proxy.names, seed)
-        texts = proxy.beside(rows)
-        learnt, held_out = texts.without(0.1, seed) if validation else (texts, None)
-        trainer = staged_text_trainer(
-            model, tokenizer, way.proxy_stages, learnt, held_out, 0, folder / "proxy", seed
-        )
-        trainer.train(resume_from_checkpoint=True)
-        before = trainer.results
-        matrix = model.embedding_matrix()
-    model = recurrent_classifier(matrix, task.names, seed)
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    if isinstance(problem.base, str):
+        model, tokenizer = load_encoder_classifier(problem.base, names, seed)
+        pretrained, reuse = "backbone", True
+    else:
+        tokenizer, matrix = embedding(problem, problem.base, way, train, seed)
+        if problem.proxy and way.proxy_stages:
+            texts = problem.proxy.beside(rows)
+            parts = texts.without(0.1, seed) if validation else (texts, None)
+            stages, proxy_names = way.proxy_stages, problem.proxy.names
+            before, matrix = learn_proxy(
+                stages, proxy_names, tokenizer, matrix, parts, seed, folder / "proxy"
+            )
+        model = recurrent_classifier(matrix, names, seed)
+        pretrained, reuse = "backbone[0]", False
     trainer = staged_text_trainer(
-        model, tokenizer, way.stages, train, validation, task.positive, folder, seed
+        model,
+        tokenizer,
+        way.stages,
+        train,
+        validation,
+        positive,
+        folder,
+        seed,
+        pretrained=pretrained,
+        reuse_features=reuse,
     )
     trainer.train(resume_from_checkpoint=True)
     return trainer, before
+
+
+def embedding(
+    problem: Problem, vectors: WordVectors, way: Way, train: LabelledTexts, seed: int
+) -> tuple[PreTrainedTokenizerBase, Matrix]:
+    """The task vocabulary, and E_T or for the control random numbers like it."""
+    proxy = problem.proxy
+    tokenizer = build_vocabulary(train.texts + (proxy.own.texts if proxy else []), min_frequency=1)
+    set_seed(seed)
+    matrix = align(tokenizer, vectors).matrix
+    return tokenizer, random_like(matrix) if way.kind == "control" else matrix
+
+
+def learn_proxy(
+    stages: Sequence[Stage],
+    names: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    matrix: Matrix,
+    parts: tuple[LabelledTexts, LabelledTexts | None],
+    seed: int,
+    folder: Path,
+) -> tuple[list[StageResult], Matrix]:
+    """Train on the proxy task; what became of its stages, and the embedding that it ended with."""
+    model = recurrent_classifier(matrix, names, seed)
+    trainer = staged_text_trainer(model, tokenizer, stages, *parts, 0, folder, seed)
+    trainer.train(resume_from_checkpoint=True)
+    return trainer.results, model.embedding_matrix()
 
 
 if __name__ == "__main__":

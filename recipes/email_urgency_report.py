@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nlp_transfer.alignment import Coverage
-from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask
+from nlp_transfer.text_task import LabelledTexts, TextTask
 from recipes.prediction import Input, classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import Task, write_card
@@ -40,10 +39,11 @@ class Findings:
 
     Attributes:
         task: The labelled texts.
-        proxy: The related task, if there was one.
-        coverage: Of the vocabulary of all texts by the vectors.
+        knowledge: What the base makes of the texts, in words.
+        cut: How many texts are longer than it can read, and were cut.
         rows: The table of models.
-        rows_of: The names of the rows of each kind: `control`, `vectors`, `proxy`.
+        rows_of: The names of the rows of each kind that was tried: `control`, `vectors`, `proxy`,
+            `encoder`.
         chosen: The first outcome of the model that validation chose.
         folds: The folds that were tested on.
         seeds: The seeds that models were trained with.
@@ -53,8 +53,8 @@ class Findings:
     """
 
     task: TextTask
-    proxy: ProxyTask | None
-    coverage: Coverage
+    knowledge: str
+    cut: int
     rows: list[Row]
     rows_of: dict[str, list[str]]
     chosen: Outcome
@@ -79,23 +79,25 @@ class Findings:
         task, numbers = self.task, self.task.fold_numbers
         positive = task.all.labels.count(task.positive)
         dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
+        cut = f" {self.cut:,} texts are too long and were cut." if self.cut else ""
         quick = " **Quick run: one epoch per stage; do not judge by it.**" if self.quick else ""
         return (
             f"{len(task.all.texts):,} texts from `{task.source.name}`, {positive:,} of them "
             f"{task.names[task.positive]}, in {len(numbers)} folds{dealt}. Tested on "
             f"{tested_on(self.folds, numbers)}; {len(self.seeds)} seed(s). For test fold f, "
-            f"fold f + 1 validates and the others train.{quick}"
+            f"fold f + 1 validates and the others train.{cut}{quick}"
         )
 
     def choice(self) -> str:
-        """Which model was chosen, and what the vectors and the proxy task gave."""
+        """Which model was chosen, and what vectors and proxy task gave, where they were tried."""
         lines = [f"Validation chose **{self.chosen.model}** ({_scores(self.row)})."]
-        vectors, control = self._best("vectors"), self._best("control")
-        lines.append(
-            f"The vectors {_verdict(vectors, control)}: {_scores(vectors)} with them, "
-            f"{_scores(control)} with a random embedding."
-        )
-        if self.proxy:
+        if "vectors" in self.rows_of:
+            vectors, control = self._best("vectors"), self._best("control")
+            lines.append(
+                f"The vectors {_verdict(vectors, control)}: {_scores(vectors)} with them, "
+                f"{_scores(control)} with a random embedding."
+            )
+        if "proxy" in self.rows_of:
             proxy = self._best("proxy")
             lines.append(
                 f"The proxy task {_verdict(proxy, vectors)}: {_scores(proxy)} after it, "
@@ -138,7 +140,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     report.picture(
         "models", "test AP of each model", "plot_rows", findings.rows, "average_precision", "AP"
     )
-    report.section("What the vectors know", str(findings.coverage))
+    report.section("What the base knows", findings.knowledge)
     examples = [" ".join(text.split())[:120] for text in test.texts]
     add_classifier_sections(
         report, findings.chosen, test.labels, task.names, task.positive, examples
@@ -161,7 +163,7 @@ def _card_sections(findings: Findings) -> list[str]:
     task = findings.task
     trained_on = "all of them" if findings.refit else "the training part of the first fold tested"
     return [
-        f"A recurrent classifier of mail: {' or '.join(task.names)}. It was trained in stages by "
+        f"A classifier of mail: {' or '.join(task.names)}. It was trained in stages by "
         "NLP Transfer (`nlp-transfer run email-urgency`).",
         "## How to use it",
         "```python\nimport nlp_transfer  # or pipeline(..., trust_remote_code=True) without it\n"

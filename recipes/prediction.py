@@ -4,10 +4,12 @@ import importlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from tqdm.auto import tqdm
 from transformers import AutoConfig, Pipeline, pipeline
 from transformers.utils import cached_file
@@ -57,7 +59,10 @@ def predict(
     positive = getattr(classifier.model.config, "positive_label", "")
     known = _familiarity(model)
     rows = []
-    with collected_features(classifier.model) as features:
+    collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
+    if known:
+        collecting = collected_features(classifier.model)
+    with collecting as features:
         for number, (item, scores) in enumerate(classify(classifier, inputs)):
             label = max(scores, key=scores.__getitem__)
             fields: dict[str, Any] = {"input": item.name, "label": label, "scores": scores}

@@ -63,6 +63,12 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     return groups
 
 
+def head_layers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The linear layers of the head, by their paths in the model; the last one gives the logits."""
+    head = layer_groups(model)[-1]
+    return {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
+
+
 def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter]:
     """The parameters that a selector names, by their names in the model.
 

@@ -24,6 +24,7 @@ from transformers import (
 from staged_training import layer_groups
 from staged_training.errors import InputError
 from staged_training.files import written_whole
+from staged_training.layer_groups import head_layers
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 
 
@@ -116,7 +117,7 @@ def load_backbone(
 
 def head_layer(model: PreTrainedModel) -> nn.Linear:
     """The linear layer that ends the head of an image classifier."""
-    return list(_linear_layers(model).values())[-1]
+    return list(head_layers(model).values())[-1]
 
 
 def remove_head(model: PreTrainedModel) -> int:
@@ -128,7 +129,7 @@ def remove_head(model: PreTrainedModel) -> int:
     Returns:
         How many numbers the features of an image are.
     """
-    path, last = _linear_layers(model).popitem()
+    path, last = head_layers(model).popitem()
     _set_module(model, path, nn.Identity())
     return last.in_features
 
@@ -150,7 +151,7 @@ def new_head(
         replaced, width, model = model.config.replaced, model.config.width, model.base
         last = nn.Linear(width, len(labels)).to(next(model.parameters()))
         _set_module(model, replaced, last)
-    path, last = _linear_layers(model).popitem()
+    path, last = head_layers(model).popitem()
     if hidden:
         settings = model.config.to_dict()
         # From these the processor of a timm model is made.
@@ -171,12 +172,6 @@ def new_head(
 def _set_module(model: PreTrainedModel, path: str, module: nn.Module) -> None:
     parent, _, child = path.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
-
-
-def _linear_layers(model: PreTrainedModel) -> dict[str, nn.Linear]:
-    """The linear layers of the head, by their paths in the model."""
-    head = layer_groups(model)[-1]
-    return {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
 
 
 def save_classifier(model: PreTrainedModel, processor: BaseImageProcessor, folder: Path) -> None:

@@ -199,3 +199,32 @@ def test_help_teaches(capsys):
     out = capsys.readouterr().out
     assert "--vectors" in out and "  2. trains a recurrent net" in out
     assert main(["fly"]) == 2
+
+
+def test_an_encoder_takes_the_place_of_word_vectors(small_data, tmp_path, capsys):
+    folder = tmp_path / "out"
+    flags = ["--base", "bert", "--quick", "--data", str(small_data / "messages.parquet")]
+    assert main(["run", "email-urgency", *flags, "--output-dir", str(folder)]) == 0
+    results = json.loads((folder / "report" / "results.json").read_text())
+    names = ["majority class", "TF-IDF + logistic regression"]
+    names += ["bert, head on the frozen base", "bert, fine-tuned"]
+    assert [row["name"] for row in results["rows"]] == names
+    assert "0 of the texts are longer than the 512 tokens" in capsys.readouterr().out
+    mail = tmp_path / "mail.jsonl"
+    mail.write_text(json.dumps({"text": "Call me before noon, the server is down."}) + "\n")
+    assert main(["predict", str(folder), str(mail), "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["scores"]) == {"urgent", "non-urgent"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--base", "no/such-encoder"], "no encoder of texts could be loaded from there"),
+        (["--base", "bert", "--proxy", "none"], "--proxy tunes word vectors; leave it out"),
+    ],
+)
+def test_an_encoder_that_cannot_be_used_is_refused(flags, message, tmp_path, capsys):
+    output = ["--output-dir", str(tmp_path / "out")]
+    assert main(["run", "email-urgency", *flags, *output]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

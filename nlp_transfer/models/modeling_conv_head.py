@@ -1,0 +1,105 @@
+"""A pretrained encoder with a convolutional head on several of its layers."""
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from .configuration_conv_head import ConvHeadConfig
+
+
+class ConvHead(nn.Module):
+    """Convolution over the tokens, the maximum over time, and a linear layer (Kim, EMNLP 2014).
+
+    Args:
+        config: Its sizes.
+        width: Numbers that it reads of each token.
+    """
+
+    def __init__(self, config: ConvHeadConfig, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(width, config.filters, config.kernel_size, padding="same")
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.filters, cast(int, config.num_labels))
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits `[batch, num_labels]` of `[batch, tokens, layers * width]`, zero at padding."""
+        real = states.any(-1, keepdim=True)
+        found = self.convolution(self.dropout(states).transpose(1, 2))
+        found = found.masked_fill(~real.transpose(1, 2), -torch.inf)
+        return self.classifier(self.dropout(found.amax(-1).relu()))
+
+
+class ConvHeadForSequenceClassification(PreTrainedModel):
+    """A classifier of texts of any length on the lower and middle layers of an encoder.
+
+    What a text is about stands in the upper layers of an encoder; which words say it, and how,
+    stands in the lower ones (Peters et al. 2018; Tenney et al. 2019), and small sets need both.
+
+    Args:
+        config: What it is made of.
+        encoder: The pretrained encoder, of as many layers as are read; a new one by default.
+    """
+
+    config_class = ConvHeadConfig
+    base_model_prefix = "encoder"
+
+    def __init__(self, config: ConvHeadConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.encoder = encoder or AutoModel.from_config(AutoConfig.for_model(**config.base_config))
+        if hasattr(self.encoder, "pooler"):
+            self.encoder.pooler = None  # nothing reads it
+        self.head = ConvHead(config, self.encoder.config.hidden_size * len(config.layers))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave layers as `torch` makes them: the encoder comes with its weights."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embedding of the encoder."""
+        return self.encoder.get_input_embeddings()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify texts.
+
+        Args:
+            input_ids: Token numbers, `int64 [batch, tokens]`, padded on the right.
+            attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`.
+            labels: Numbers of the true labels, `int64 [batch]`.
+            **kwargs: Not used.
+
+        Returns:
+            `logits`, `[batch, num_labels]`, and with labels `loss`, their mean cross-entropy.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        logits = self.head(self._states(input_ids, attention_mask))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=cast(Any, loss), logits=logits)
+
+    def _states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """What the head reads, `[batch, tokens, layers * width]`, zero at padding."""
+        batch, tokens = input_ids.shape
+        window = min(tokens, self.config.window)
+        missing = -tokens % window
+        ids, mask = (
+            nn.functional.pad(tensor, (0, missing)).view(-1, window)
+            for tensor in (input_ids, attention_mask)
+        )
+        written = mask.any(1)
+        states = self.encoder(
+            input_ids=ids[written], attention_mask=mask[written], output_hidden_states=True
+        ).hidden_states
+        read = torch.cat([states[layer] for layer in self.config.layers], dim=-1)
+        read = read * mask[written].unsqueeze(-1)
+        whole = read.new_zeros(len(ids), *read.shape[1:])
+        whole[written] = read
+        return whole.view(batch, tokens + missing, -1)[:, :tokens]
