@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from staged_training.errors import InputError
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -26,3 +28,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         (workspace / "new").replace(path)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def check_replaceable(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder for a model to be saved in that holds anything but an earlier model.
+
+    Raises:
+        InputError: It is a file, or holds something and no `config.json`.
+    """
+    path = Path(folder)
+    is_model = (path / "config.json").exists()
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model):
+        raise InputError(f"{path}: holds something that is no model. Give a new or empty folder.")
