@@ -18,15 +18,21 @@ class RecurrentConfig(PreTrainedConfig):
             embedding too, beside the states of the layer below (Ding et al. 2018).
         cell: `gru` (Cho et al. 2014) or `lstm` (Hochreiter and Schmidhuber 1997).
         bidirectional: Whether each layer also reads from the end (Schuster and Paliwal 1997).
+        separate_directions: Whether the two directions of a layer each read only the states of
+            their own below, as in ELMo (Peters et al. 2018), and not those of both. No state then
+            depends on tokens of both sides, as a pair of language models needs.
         pooling: What is taken over the real tokens and concatenated to the features of the text, of
             `mean`, `max` and `last` (the state after the last token; of the backward direction,
             after the first). All three are the concat pooling of ULMFiT (Howard and Ruder 2018).
         embedding_pooling: What is taken over the embedding of the real tokens, past the recurrent
             layers, and concatenated too, of `mean` and `max`; may be empty.
         embedding_dropout: Share of the embedding that is dropped before the layers read it.
-        hidden_dropout: Share of a layer's states that is dropped before the next one reads them.
+        hidden_dropout: Share of a layer's states that is dropped before the next one, or the output
+            layer of a language model, reads them.
         classifier_dropout: Share of the features that is dropped before the head.
         pad_token_id: Row of the embedding that is zero and stays so.
+        tie_word_embeddings: Whether a language model scores words by the embedding that it reads
+            them by (Press and Wolf 2017; Inan et al. 2017).
     """
 
     model_type = "recurrent"
@@ -37,12 +43,14 @@ class RecurrentConfig(PreTrainedConfig):
     num_hidden_layers: int = 2
     cell: Literal["gru", "lstm"] = "gru"
     bidirectional: bool = True
+    separate_directions: bool = False
     pooling: list[str] | tuple[str, ...] = ("max",)
     embedding_pooling: list[str] | tuple[str, ...] = ("mean", "max")
     embedding_dropout: float = 0.2
     hidden_dropout: float = 0.2
     classifier_dropout: float = 0.3
     pad_token_id: int | None = 0
+    tie_word_embeddings: bool = True
 
     def __post_init__(self, **kwargs: object) -> None:
         self.pooling = list(self.pooling)

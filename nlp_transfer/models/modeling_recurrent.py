@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from .configuration_recurrent import RecurrentConfig
+from .recurrent_layers import SeparateDirections, run_layer
 
 
 class RecurrentPreTrainedModel(PreTrainedModel):
-    """What the recurrent models share: configuration, prefix and initial weights."""
+    """What the recurrent models share: configuration, initial weights and access to E."""
 
     config_class = RecurrentConfig
     base_model_prefix = "recurrent"
@@ -30,6 +30,29 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         else:
             super()._init_weights(module)
 
+    def load_embedding(self, matrix: torch.Tensor) -> None:
+        """Set the word embedding to E_T, word vectors aligned to the task vocabulary.
+
+        Args:
+            matrix: `float32 [vocab_size, embedding_size]`, one row per word of the vocabulary.
+
+        Raises:
+            ValueError: The matrix has another shape.
+        """
+        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
+        if matrix.shape != weight.shape:
+            raise ValueError(
+                f"The word vectors are {tuple(matrix.shape)} and the embedding is "
+                f"{tuple(weight.shape)}: align the vectors to the tokenizer of this model."
+            )
+        with torch.no_grad():
+            weight.copy_(matrix)
+
+    def embedding_matrix(self) -> NDArray[np.float32]:
+        """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
+        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
+        return weight.detach().numpy(force=True).copy()
+
 
 class RecurrentModel(RecurrentPreTrainedModel):
     """Embedding, recurrent layers, and pooling of both over the real tokens of each text."""
@@ -42,7 +65,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
         cell = nn.LSTM if config.cell == "lstm" else nn.GRU
         width = config.hidden_size * (2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
-            cell(
+            SeparateDirections(cell, config.embedding_size, config.hidden_size, first=depth == 0)
+            if config.bidirectional and config.separate_directions
+            else cell(
                 config.embedding_size + (width if depth else 0),
                 config.hidden_size,
                 batch_first=True,
@@ -75,8 +100,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 is not `pad_token_id` is real.
 
         Returns:
-            `last_hidden_state`, `[batch, tokens, width]`, zero at padding, and `pooler_output`, the
-            features of each text, `[batch, config.feature_size]`: the bottleneck.
+            `last_hidden_state`, `[batch, tokens, width]`, of both directions the forward one first,
+            zero at padding, and `pooler_output`, the features of each text, `[batch,
+            config.feature_size]`: the bottleneck.
         """
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
@@ -87,12 +113,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         for depth, layer in enumerate(self.layers):
             if depth:
                 states = torch.cat([embedded, self.hidden_dropout(states)], dim=-1)
-            packed = pack_padded_sequence(states, lengths, batch_first=True, enforce_sorted=False)
-            packed, last = layer(packed)
-            states, _ = pad_packed_sequence(
-                packed, batch_first=True, total_length=input_ids.shape[1]
-            )
-        last = (last[0] if self.config.cell == "lstm" else last).transpose(0, 1).flatten(1)
+            states, last = run_layer(layer, states, lengths)
         features = [
             last if kind == "last" else _pool(kind, states, mask) for kind in self.config.pooling
         ]
@@ -119,29 +140,6 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.feature_size, cast(int, config.num_labels))
         self.post_init()
-
-    def load_embedding(self, matrix: torch.Tensor) -> None:
-        """Set the word embedding to E_T, word vectors aligned to the task vocabulary.
-
-        Args:
-            matrix: `float32 [vocab_size, embedding_size]`, one row per word of the vocabulary.
-
-        Raises:
-            ValueError: The matrix has another shape.
-        """
-        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
-        if matrix.shape != weight.shape:
-            raise ValueError(
-                f"The word vectors are {tuple(matrix.shape)} and the embedding is "
-                f"{tuple(weight.shape)}: align the vectors to the tokenizer of this model."
-            )
-        with torch.no_grad():
-            weight.copy_(matrix)
-
-    def embedding_matrix(self) -> NDArray[np.float32]:
-        """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
-        weight = cast(nn.Embedding, self.get_input_embeddings()).weight
-        return weight.detach().numpy(force=True).copy()
 
     def new_head(self, labels: Sequence[str]) -> None:
         """Put a new, random head for other labels on the base."""

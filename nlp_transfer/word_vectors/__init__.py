@@ -16,6 +16,9 @@ from staged_training.errors import InputError
 PACKAGED = {"glove-6b-50d": glove_6b_50d}
 """Sets of vectors that are known by name."""
 
+FILE_NAME = "vectors.txt"
+"""What vectors are called in a folder."""
+
 
 def open_vectors(name_or_path: str | Path) -> WordVectors:
     """Open word vectors without reading them; the format is found out from the content.
@@ -23,7 +26,8 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
     Args:
         name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also
             as `.gz` or in a `.zip` (as `archive.zip/member.txt` where it has several members), or
-            the file that gensim's `KeyedVectors.save` wrote.
+            the file that gensim's `KeyedVectors.save` wrote; or a folder that holds a
+            `vectors.txt`, such as `nlp-transfer run word-embeddings` writes.
 
     Returns:
         Vectors with a `name`, a `dim`, iteration over `(word, vector)` and `lookup(words)`.
@@ -39,6 +43,8 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
             f"{path}: neither a file nor the name of a set of vectors. The names are "
             f"{', '.join(PACKAGED)}."
         )
+    if path.is_dir():
+        return _of_folder(path)
     source = Source(path)
     with source.open() as stream:
         first = stream.readline(BLOCK_BYTES)
@@ -58,6 +64,18 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
             "'the 0.418 0.24968 -0.41242', or a header 'count dim'. Is this a file of word vectors?"
         )
     return TextVectors(source, dim)
+
+
+def _of_folder(path: Path) -> WordVectors:
+    file = path / FILE_NAME
+    if not file.exists():
+        raise InputError(
+            f"{path}: is a folder without {FILE_NAME}. Give one that `nlp-transfer run "
+            "word-embeddings` wrote, or a file of word vectors."
+        )
+    vectors = open_vectors(file)
+    vectors.name = str(path)
+    return vectors
 
 
 def _is_text(beginning: bytes, dim: int) -> bool:

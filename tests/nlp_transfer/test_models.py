@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, set_seed
 
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
@@ -25,6 +27,7 @@ every_shape = pytest.mark.parametrize(
         {"cell": "gru", "bidirectional": False, "pooling": ["last"]},
         {"cell": "gru", "pooling": ["mean", "max"]},
         {"cell": "gru", "embedding_pooling": []},
+        {"cell": "lstm", "separate_directions": True, "pooling": ["last", "max"]},
     ],
 )
 
@@ -62,6 +65,41 @@ def test_features_are_pooled_from_real_tokens_only():
         words.amax(0),
     ]
     torch.testing.assert_close(output.pooler_output[1], torch.cat(expected))
+
+
+texts_of_two_words_or_more = st.lists(st.integers(1, 11), min_size=2, max_size=8)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@settings(deadline=None, max_examples=40)
+@given(text=texts_of_two_words_or_more, data=st.data())
+def test_separate_directions_never_see_what_lies_on_their_other_side(cell, text, data):
+    base = model(cell=cell, separate_directions=True, num_hidden_layers=3).recurrent
+    cut = data.draw(st.integers(1, len(text) - 1))
+    other = data.draw(st.lists(st.integers(1, 11), min_size=cut, max_size=cut))
+    padding = [0] * data.draw(st.integers(0, 2))
+    states, before, after = (
+        base(torch.tensor([words + padding])).last_hidden_state[0]
+        for words in (text, other + text[cut:], text[:-cut] + other)
+    )
+    kept = len(text) - cut
+    torch.testing.assert_close(after[:kept, :4], states[:kept, :4])
+    torch.testing.assert_close(before[cut:, 4:], states[cut:, 4:])
+
+
+def test_mixed_directions_do_see_both_sides():
+    base = model().recurrent
+    changed = IDS[:1].clone()
+    changed[0, -1] = 11
+    states, others = (base(ids).last_hidden_state[0] for ids in (IDS[:1], changed))
+    assert not torch.allclose(states[0, :4], others[0, :4])
+
+
+def test_the_last_state_of_a_separate_backward_direction_is_that_of_the_first_token():
+    classifier = model(separate_directions=True, pooling=["last"], embedding_pooling=[])
+    output = classifier.recurrent(IDS)
+    states = output.last_hidden_state[1, :2]
+    torch.testing.assert_close(output.pooler_output[1], torch.cat([states[1, :4], states[0, 4:]]))
 
 
 def test_a_text_without_words_gets_finite_logits():

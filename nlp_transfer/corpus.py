@@ -1,0 +1,219 @@
+"""A corpus of plain texts, streamed from files again and again; only one text is held in memory."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv, parquet
+from transformers import PreTrainedTokenizerFast
+
+from nlp_transfer.vocabulary import build_vocabulary
+from nlp_transfer.word_vectors.sources import Source
+from staged_training.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".csv", ".tsv", ".parquet")
+PIECE_CHARS = 2**20
+"""A line of plain text that is longer is read as several texts."""
+
+# Bytes that are not UTF-8 are decoded to these, and JSON can escape them.
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
+_ROWS_AT_ONCE = 256
+_CSV_BLOCK_BYTES = 16 * 2**20  # Arrow refuses a row longer than a block
+
+
+class Corpus:
+    """The texts of a file, or of all such files in a folder at any depth, in the order of names.
+
+    Plain text holds one text on each line; a table one in each row. Texts without any are left
+    out. What is not UTF-8 becomes U+FFFD, byte by byte, which a warning tells once for each file;
+    NUL characters are dropped.
+
+    Args:
+        path: A file with one of `SUFFIXES`, or a folder of such.
+        text_columns: Columns of a table to be joined with a line break; by default `text`, or
+            else `subject` and `body`.
+
+    Raises:
+        InputError: There is no such file, it is of another kind, a table lacks the columns, or a
+            file holds no text. Damage further down raises it while the corpus is read.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], text_columns: Sequence[str] | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.files = _files(self.path)
+        self._columns = text_columns
+        self._warned: set[Path] = set()
+        for file in self.files:
+            if next(self._texts(file), None) is None:
+                raise InputError(f"{file}: holds no text. Delete it, or give another file.")
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(map(self._texts, self.files))
+
+    def _texts(self, file: Path) -> Iterator[str]:
+        replaced = 0
+        for text in _read(file, self._columns):
+            if not text.isascii():
+                text, count = _NO_CHARACTER.subn("\ufffd", text)
+                replaced += count
+            text = text.replace("\0", "")
+            if text.strip():
+                yield text
+        if replaced and file not in self._warned:
+            self._warned.add(file)
+            logger.warning("%s: %s bytes are not UTF-8 and read as U+FFFD.", file, f"{replaced:,}")
+
+
+def corpus_vocabulary(
+    corpus: Iterable[str], task_texts: Sequence[str], min_frequency: int
+) -> PreTrainedTokenizerFast:
+    """Build a tokenizer of the frequent words of a corpus and of all words of a task.
+
+    Args:
+        corpus: The texts to learn from, read once.
+        task_texts: The texts whose words are kept, however rare they are in the corpus.
+        min_frequency: How often other words must occur in the corpus.
+
+    Returns:
+        A tokenizer as of `build_vocabulary`. Its counts are those of the corpus alone, zero for
+        words that only the task has.
+
+    Raises:
+        InputError: No word is as frequent as `min_frequency`.
+    """
+    often_enough = [text for text in task_texts for _ in range(min_frequency)]
+    tokenizer = build_vocabulary(chain(corpus, often_enough), min_frequency=min_frequency)
+    ids = tokenizer(list(task_texts), add_special_tokens=False, verbose=False)["input_ids"]
+    of_task = np.bincount(np.fromiter(chain(*ids), np.intp), minlength=len(tokenizer))
+    counts = np.array(tokenizer.init_kwargs["token_counts"]) - min_frequency * of_task
+    tokenizer.init_kwargs["token_counts"] = counts.tolist()
+    return tokenizer
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder. Check the path.")
+    if path.is_file():
+        if not path.name.lower().endswith(SUFFIXES):
+            raise InputError(
+                f"{path}: not a kind of file that can be read here. Give {', '.join(SUFFIXES)}, "
+                "or a folder of such files."
+            )
+        return [path]
+    files = [file for file in sorted(path.rglob("*")) if file.name.lower().endswith(SUFFIXES)]
+    if not files:
+        raise InputError(f"{path}: the folder holds none of {', '.join(SUFFIXES)}.")
+    return files
+
+
+def _read(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
+    """Yield texts with a lone surrogate for each byte that is not UTF-8."""
+    kind = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if kind == "txt":
+        yield from _lines(file)
+    elif kind == "jsonl":
+        yield from _json_rows(file, columns)
+    else:
+        try:
+            batches = _parquet_batches if kind == "parquet" else _csv_batches
+            for batch in batches(file, columns):
+                yield from _rows(file, batch)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{file}: cannot be read as {kind.upper()}: {error}. Repair the file or export it "
+                "anew."
+            ) from error
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Yield the lines; those longer than `PIECE_CHARS` in pieces that end between words."""
+    with Source(file).open() as stream:
+        lines = _decoded(stream)
+        rest = ""
+        while piece := rest + lines.readline(PIECE_CHARS):
+            goes_on = len(piece) >= PIECE_CHARS and piece[-1] != "\n"
+            end = (piece.rfind(" ") + 1 if goes_on else 0) or len(piece)
+            yield piece[:end].rstrip("\n")
+            rest = piece[end:]
+
+
+def _json_rows(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
+    decoder = json.JSONDecoder(strict=False)  # control characters may stand in texts
+    with Source(file).open() as stream:
+        for number, line in enumerate(_decoded(stream), start=1):
+            if not line.strip("\0 \n"):
+                continue
+            try:
+                row = decoder.decode(line)
+            except ValueError as error:
+                raise InputError(f"{file}: line {number} is not JSON ({error}).") from error
+            if not isinstance(row, dict):
+                raise InputError(
+                    f'{file}: line {number} is not a JSON object. Write each row as {{"text": '
+                    '"..."}.'
+                )
+            names = _text_columns(f"{file}: line {number}", list(row), columns)
+            yield "\n".join(str(row[name]) for name in names if row[name] is not None)
+
+
+def _parquet_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    with parquet.ParquetFile(file) as table:
+        names = _text_columns(str(file), table.schema_arrow.names, columns)
+        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=names):
+            yield batch.select(names)
+
+
+def _csv_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    options = {
+        "read_options": csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
+        "parse_options": csv.ParseOptions(
+            delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True
+        ),
+    }
+    names = _text_columns(str(file), csv.open_csv(file, **options).schema.names, columns)
+    conversion = csv.ConvertOptions(
+        include_columns=names, column_types=dict.fromkeys(names, pa.binary())
+    )
+    yield from csv.open_csv(file, convert_options=conversion, **options)
+
+
+def _rows(file: Path, batch: pa.RecordBatch) -> Iterator[str]:
+    """Yield the text of each row of a batch that holds nothing but columns of text."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if not pa.types.is_binary(column.type):
+            try:
+                column = column.cast(pa.large_string()).cast(pa.large_binary())
+            except pa.ArrowException as error:
+                raise InputError(f"{file}: column '{name}' holds {column.type}, not text.") from (
+                    error
+                )
+        columns.append(column.to_pylist())
+    for cells in zip(*columns, strict=True):
+        yield b"\n".join(filter(None, cells)).decode("utf-8", "surrogateescape")
+
+
+def _decoded(stream: BinaryIO) -> io.TextIOWrapper:
+    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape")
+
+
+def _text_columns(where: str, names: list[str], wanted: Sequence[str] | None) -> list[str]:
+    if wanted is None:
+        mail = {"subject", "body"} <= set(names) and "text" not in names
+        wanted = ("subject", "body") if mail else ("text",)
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"{where} has no column '{name}'. It has: {', '.join(names)}.")
+    return list(wanted)

@@ -1,0 +1,39 @@
+"""Configuration of the neural probabilistic language model."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from .contexts import Context
+
+
+@strict
+class WindowLanguageModelConfig(PreTrainedConfig):
+    """Configuration of `WindowLanguageModel`.
+
+    Attributes:
+        vocab_size: Words of the vocabulary.
+        embedding_size: Width of the embedding.
+        hidden_size: Width of the hidden layer.
+        context: What a word is predicted from, see `Context`: `previous N`, `around N`, `last` or
+            `nearby N`.
+        dropout: Share of what the hidden layer and the output layer read that is dropped in
+            training.
+        sampled_words: Words drawn for each batch in training, see `sampled_softmax_loss`; 0 for the
+            exact softmax.
+        pad_token_id: Word number of what lies beyond the borders of a text. Its row of the
+            embedding is zero and stays so, and it is never predicted.
+    """
+
+    model_type = "window_language_model"
+
+    vocab_size: int = 20_000
+    embedding_size: int = 50
+    hidden_size: int = 100
+    context: str = "previous 5"
+    dropout: float = 0.0
+    sampled_words: int = 0
+    pad_token_id: int | None = 0
+
+    def validate_context(self) -> None:
+        """Refuse a context that does not exist."""
+        Context.parse(self.context)

@@ -1,0 +1,234 @@
+"""Recurrent language models: learnt from plain texts, then made into classifiers in stages."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from tqdm.auto import tqdm
+from transformers import (
+    DataCollatorForLanguageModeling,
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+
+from nlp_transfer.language_models.segments import chunks, segment_dataset, segments
+from nlp_transfer.language_models.window import TokenProgress
+from nlp_transfer.models import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+)
+from nlp_transfer.word_vectors.base import Matrix
+from staged_training import Stage
+from staged_training.errors import InputError
+from staged_training.files import check_replaceable, written_whole
+from staged_training.layer_groups import layer_groups
+
+_BATCH = 32
+
+
+def train_recurrent_model(
+    texts: Iterable[str],
+    tokenizer: PreTrainedTokenizerFast,
+    start: RecurrentConfig | RecurrentForCausalLM,
+    *,
+    output_dir: str | Path,
+    epochs: int = 1,
+    learning_rate: float = 5e-3,
+    embedding: Matrix | None = None,
+    validation: Iterable[str] | None = None,
+    seed: int = 0,
+) -> RecurrentForCausalLM:
+    """Train a recurrent language model.
+
+    Texts are cut into segments, see `segments`, and these are written to a temporary file beside
+    `output_dir`: memory does not grow with the texts. The rate rises over a tenth of the steps and
+    then falls to zero, as in ULMFiT (Howard and Ruder 2018).
+
+    Args:
+        texts: What to learn from; they are read once.
+        tokenizer: From `build_vocabulary`, over these texts and those of the task.
+        start: The shape of a new model, or a model to go on with, which is changed: on the texts of
+            the task after those of a larger corpus, as in ULMFiT.
+        output_dir: Folder to save the model and its tokenizer in.
+        epochs: How often to go through the texts.
+        learning_rate: Peak rate.
+        embedding: E_T to begin with, `float32 [len(tokenizer), embedding_size]`, see `align`.
+        validation: Texts that decide which epoch is best; without them it is the last.
+        seed: Of the new weights and of all that is random in training.
+
+    Raises:
+        InputError: An argument does not fit, or there is nothing to predict in the texts.
+    """
+    _check(tokenizer, start, epochs, learning_rate, embedding)
+    check_replaceable(output_dir)
+    set_seed(seed)
+    model = RecurrentForCausalLM(start) if isinstance(start, RecurrentConfig) else start
+    if embedding is not None:
+        model.load_embedding(torch.from_numpy(embedding))
+    output_dir = Path(output_dir)
+    output_dir.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as temporary:
+        folder = Path(temporary)
+        train = segment_dataset(texts, tokenizer, folder / "train.arrow", "texts")
+        held_out = None
+        if validation is not None:
+            path = folder / "validation.arrow"
+            held_out = segment_dataset(validation, tokenizer, path, "validation")
+        when = "no" if held_out is None else "epoch"
+        arguments = TrainingArguments(
+            str(folder / "run"),
+            seed=seed,
+            num_train_epochs=epochs,
+            learning_rate=learning_rate,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            per_device_train_batch_size=_BATCH,
+            per_device_eval_batch_size=_BATCH,
+            train_sampling_strategy="group_by_length",
+            eval_strategy=when,
+            save_strategy=when,
+            save_total_limit=1,
+            load_best_model_at_end=held_out is not None,
+            include_num_input_tokens_seen="non_padding",
+            dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
+            logging_steps=100,
+            disable_tqdm=True,
+            report_to="none",
+        )
+        trainer = Trainer(
+            model,
+            arguments,
+            data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False),
+            train_dataset=train,
+            eval_dataset=held_out,
+        )
+        trainer.remove_callback(PrinterCallback)
+        with tqdm(
+            total=epochs * sum(train["length"]),
+            desc="language model",
+            unit="token",
+            unit_scale=True,
+            delay=2,
+            dynamic_ncols=True,
+            disable=not trainer.is_world_process_zero(),
+        ) as bar:
+            trainer.add_callback(TokenProgress(bar, width=1))
+            trainer.train()
+        if trainer.is_world_process_zero():
+            with written_whole(output_dir) as saved:
+                model.save_pretrained(saved)
+                tokenizer.save_pretrained(saved)
+                trainer.state.save_to_json(str(saved / TRAINER_STATE_NAME))
+    return model.eval()
+
+
+def perplexity(
+    model: RecurrentForCausalLM, texts: Iterable[str], tokenizer: PreTrainedTokenizerFast
+) -> float:
+    """The exponential of the mean cross-entropy over the words of texts, cut as in training.
+
+    All words count, `[UNK]` too: perplexities of different vocabularies do not compare. Of a pair
+    it is over the predictions of both directions.
+
+    Raises:
+        InputError: There is nothing to predict in the texts.
+    """
+    collate = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    was_training = model.training
+    model.eval()
+    total = count = 0.0
+    bar = tqdm(texts, "perplexity", unit="text", delay=2, dynamic_ncols=True)
+    for chunk in chunks(segments(bar, tokenizer), 64 * _BATCH):
+        for rows in chunks(sorted(chunk, key=len), _BATCH):  # so that there is little padding
+            batch = collate([{"input_ids": ids} for ids in rows]).to(model.device)
+            predicted = int((batch["labels"][:, 1:] != -100).sum())
+            with torch.no_grad():
+                total += float(model(**batch).loss) * predicted
+            count += predicted
+    model.train(was_training)
+    if not count:
+        raise InputError("texts: none has two words or more, so there is nothing to predict.")
+    return math.exp(total / count)
+
+
+def classifier_from(
+    language_model: RecurrentForCausalLM, names: Sequence[str], seed: int
+) -> RecurrentForSequenceClassification:
+    """A classifier on a copy of the embedding and the recurrent layers of a language model.
+
+    Args:
+        language_model: From `train_recurrent_model`; both directions of a pair are kept.
+        names: The names of the labels.
+        seed: Of the new head.
+    """
+    set_seed(seed)
+    shape = language_model.config.to_dict()
+    shape.pop("auto_map", None)  # where a saved language model has its code
+    model = RecurrentForSequenceClassification(RecurrentConfig.from_dict(shape))
+    model.recurrent.load_state_dict(language_model.recurrent.state_dict())
+    model.new_head(names)
+    return model
+
+
+def unfreezing_stages(
+    model: RecurrentForSequenceClassification,
+    *,
+    head_epochs: int = 12,
+    epochs: int = 3,
+    learning_rate: float = 5e-3,
+) -> list[Stage]:
+    """The stages of ULMFiT: the head, then one more layer group at a time, from the top down.
+
+    Each group has 1/2.6 of the rate of the one above (Howard and Ruder 2018).
+
+    Args:
+        model: What they will train, from `classifier_from`.
+        head_epochs: Epochs of the head alone.
+        epochs: Epochs of each stage after it.
+        learning_rate: Peak rate of the head.
+    """
+    stages = [Stage("head", "head", head_epochs, learning_rate)]
+    for depth in range(1, len(layer_groups(model))):
+        selector = f"backbone[-{depth}:], head"
+        name = f"top {depth + 1} groups"
+        stages.append(Stage(name, selector, epochs, learning_rate, layer_decay=1 / 2.6))
+    return stages
+
+
+def _check(
+    tokenizer: PreTrainedTokenizerFast,
+    start: RecurrentConfig | RecurrentForCausalLM,
+    epochs: int,
+    learning_rate: float,
+    embedding: Matrix | None,
+) -> None:
+    """Refuse arguments that do not fit, before any work."""
+    config = start if isinstance(start, RecurrentConfig) else start.config
+    shape = (config.vocab_size, config.embedding_size)
+    if config.vocab_size != len(tokenizer) or config.pad_token_id != tokenizer.pad_token_id:
+        raise InputError(
+            f"start has vocab_size={config.vocab_size} and pad_token_id={config.pad_token_id}; the "
+            f"tokenizer has {len(tokenizer)} words and [PAD] as {tokenizer.pad_token_id}. Give the "
+            "tokenizer of this model, or vocab_size=len(tokenizer)."
+        )
+    if config.bidirectional and not config.separate_directions:
+        raise InputError(
+            "start is bidirectional, and would see the words that it is to predict. Set "
+            "separate_directions=True, or bidirectional=False."
+        )
+    if embedding is not None and embedding.shape != shape:
+        raise InputError(
+            f"embedding is {embedding.shape} and start asks for {shape}: align the vectors to this "
+            "tokenizer, and set embedding_size to their width."
+        )
+    if epochs < 1:
+        raise InputError(f"epochs is {epochs}; it must be at least 1.")
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"learning_rate is {learning_rate}; it must be a positive number.")

@@ -1,0 +1,140 @@
+"""A recurrent language model, or a pair of one in each direction, as a `transformers` model."""
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+from transformers import GenerationMixin
+from transformers import initialization as init
+from transformers.modeling_outputs import CausalLMOutput
+from transformers.utils import can_return_tuple
+
+from .configuration_recurrent import RecurrentConfig
+from .modeling_recurrent import RecurrentModel, RecurrentPreTrainedModel
+
+_SLICE = 256  # words whose scores fit into a processor's cache: nearly twice as fast as all at once
+
+
+class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
+    """A recurrent base that predicts the next word, and the previous one if it is bidirectional.
+
+    The output layer is tied to the embedding: the states are projected to its width, by a layer of
+    their own in each direction, and words are scored by their rows (Press and Wolf 2017; Merity et
+    al. 2018). The two models of a pair share the embedding and the scores' bias, and nothing else
+    (ELMo, Peters et al. 2018). Padding is never predicted.
+
+    Raises:
+        ValueError: The two directions read each other's states: from the second layer on, the model
+            would see the word that it is to predict.
+    """
+
+    _tied_weights_keys = {"lm_head.weight": "recurrent.embedding.weight"}  # noqa: RUF012
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        if config.bidirectional and not config.separate_directions:
+            raise ValueError(
+                "A bidirectional language model needs separate_directions=True, else it sees the "
+                "words that it is to predict. Set it, or bidirectional=False."
+            )
+        super().__init__(config)
+        self.recurrent = RecurrentModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.projections = nn.ModuleList(
+            nn.Linear(config.hidden_size, config.embedding_size)
+            for _ in range(2 if config.bidirectional else 1)
+        )
+        self.lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        if config.tie_word_embeddings:  # or `Trainer` would warn that checkpoints lack it
+            self._keys_to_ignore_on_save = list(self._tied_weights_keys)
+        self.post_init()
+        self._spread_words()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The layer that scores the words."""
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the layer that scores the words."""
+        self.lm_head = new_embeddings
+
+    @torch.no_grad()
+    def _spread_words(self) -> None:
+        """Give the words rows of about unit length: they are scored by them from the start.
+
+        The narrow range that is usual for a new embedding holds the loss up for long.
+        """
+        embedding = cast(nn.Embedding, self.get_input_embeddings())
+        init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
+        if embedding.padding_idx is not None:
+            init.zeros_(embedding.weight[embedding.padding_idx])
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+    ) -> CausalLMOutput:
+        """Predict words from those before them, and from those after them.
+
+        Args:
+            input_ids: Word numbers, `int64 [batch, tokens]`, padded on the right or on the left.
+            attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`; by default all that
+                is not `pad_token_id` is real.
+            labels: The true words, `int64 [batch, tokens]`, those of `input_ids` as a rule: they
+                are shifted here. Padding and -100 do not count.
+
+        Returns:
+            `logits` of the next word, `[batch, tokens, vocab_size]`, and with labels `loss`, the
+            mean cross-entropy; of a pair, the mean over both directions. While it trains on labels
+            there is the loss alone, since all the logits at once would take most of the time.
+        """
+        real = input_ids != self.config.pad_token_id if attention_mask is None else attention_mask
+        real = real.bool()
+        states = self.dropout(self._states(input_ids, real)).split(self.config.hidden_size, dim=-1)
+        loss = None
+        if labels is not None:
+            labels = labels.masked_fill(~real | (labels == self.config.pad_token_id), -100)
+            between = real[:, 1:] & real[:, :-1]  # the first of left-padded words follows nothing
+            losses = [self._loss(0, states[0][:, :-1], labels[:, 1:], between)]
+            if self.config.bidirectional:
+                losses.append(self._loss(1, states[1][:, 1:], labels[:, :-1], between))
+            loss = torch.stack(losses).mean()
+        logits = self._logits(0, states[0]) if labels is None or not self.training else None
+        return CausalLMOutput(loss=loss, logits=logits)
+
+    def prepare_inputs_for_generation(
+        self, input_ids: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """All words so far: they are read anew for each word that is generated."""
+        return {"input_ids": input_ids, "attention_mask": kwargs.get("attention_mask")}
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        """There are no keys and values to keep."""
+        return False
+
+    def _states(self, input_ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """The states of the base, which wants its padding on the right; `generate`, on the left."""
+        order = (~real).int().argsort(dim=1, stable=True)
+        output = self.recurrent(input_ids.gather(1, order), real.gather(1, order))
+        return output.last_hidden_state.take_along_dim(order.argsort(dim=1).unsqueeze(-1), dim=1)
+
+    def _logits(self, direction: int, states: torch.Tensor) -> torch.Tensor:
+        logits = self.lm_head(self.projections[direction](states))
+        if self.config.pad_token_id is not None:
+            # So its row in the embedding gets no gradient, and stays zero.
+            logits[..., self.config.pad_token_id] = -torch.inf
+        return logits
+
+    def _loss(
+        self, direction: int, states: torch.Tensor, words: torch.Tensor, real: torch.Tensor
+    ) -> torch.Tensor:
+        """The mean cross-entropy over the words that count; zero if there are none."""
+        counted = real & (words != -100)
+        states, words = states[counted], words[counted]
+        total = states[:0].sum()
+        for some, true in zip(states.split(_SLICE), words.split(_SLICE), strict=True):
+            logits = self._logits(direction, some)
+            total = total + nn.functional.cross_entropy(logits, true, reduction="sum")
+        return total / max(1, len(words))
