@@ -10,6 +10,7 @@ from pathlib import Path
 RECIPES = {
     "email-urgency": "recipes.email_urgency",
     "pet-classifier": "recipes.pet_classifier",
+    "word-embeddings": "recipes.word_embeddings",
 }
 
 _USAGE = """\
@@ -26,6 +27,7 @@ commands:
 recipes:
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
   pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
+  word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others
 
 `nlp-transfer COMMAND --help` says what each takes. To begin: nlp-transfer run email-urgency
 """

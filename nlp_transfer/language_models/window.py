@@ -21,7 +21,7 @@ from nlp_transfer.language_models.contexts import Context
 from nlp_transfer.language_models.modeling_window import WindowLanguageModel
 from nlp_transfer.language_models.window_stream import WindowStream, count_words, joined
 from staged_training.errors import InputError
-from staged_training.files import written_whole
+from staged_training.files import check_replaceable, written_whole
 
 EXACT_SOFTMAX_WORDS = 20_000
 SAMPLED_WORDS = 2_048
@@ -72,7 +72,8 @@ def train_window_model(
         The model, trained.
 
     Raises:
-        InputError: There is nothing to learn from, see `count_words`, or an argument cannot be used.
+        InputError: There is nothing to learn from, see `count_words`; an argument cannot be used;
+            or `output_dir` holds something that is no model.
     """
     try:
         context = Context.parse(str(context))
@@ -82,6 +83,7 @@ def train_window_model(
     for name, number in numbers.items():
         if number <= 0:
             raise InputError(f"{name}: expected a number above 0, not {number}.")
+    check_replaceable(output_dir)
     words = count_words(texts, tokenizer, "texts")
     if validation is not None:
         count_words(validation, tokenizer, "validation")
