@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["alignment"])
+@pytest.mark.parametrize("name", ["alignment", "word2vec"])
 def test_targets_are_met(name):
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--runs", "3"]
     finished = subprocess.run(command, capture_output=True, text=True)
