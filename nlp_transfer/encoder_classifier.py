@@ -37,7 +37,9 @@ def load_encoder_classifier(
         names: The names of the labels.
         seed: Of the random weights of the head.
         layers: The layers that the head reads, 0 for the embedding; by default that and the middle
-            one, which are best for urgency (mean AP on validation, see `ConvHeadConfig`).
+            one. Of the choices tried on the messages of `email-urgency` it is the best on
+            validation (mean AP 0.60 after six epochs; the embedding alone 0.52; with the topmost
+            layer too 0.60, at twice the cost).
 
     Returns:
         The classifier and its tokenizer.
