@@ -40,10 +40,17 @@ class WindowLanguageModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own ranges for linear layers; until counts are known, words are all alike."""
+        """PyTorch's own ranges for linear layers, and embeddings of length one on average.
+
+        Until counts are known all words are alike.
+        """
         if isinstance(module, nn.Linear):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.in_features**-0.5), module.in_features**-0.5)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=module.embedding_dim**-0.5)
+            if module.padding_idx is not None:
+                init.zeros_(module.weight[module.padding_idx])
         elif isinstance(module, WindowLanguageModel):
             alike = torch.ones(self.config.vocab_size)
             init.copy_(module.proposal, proposal_distribution(alike, self.config.pad_token_id))
