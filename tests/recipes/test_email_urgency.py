@@ -77,6 +77,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
         "configuration_recurrent.py",
         "model.safetensors",
         "modeling_recurrent.py",
+        "recurrent_layers.py",
         "report",
         "tokenizer.json",
         "tokenizer_config.json",
