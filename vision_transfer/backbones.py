@@ -112,7 +112,10 @@ def load_backbone(
                 f"{', '.join(PACKAGED)}."
             ) from error
     set_seed(seed)
-    return new_head(model, labels, hidden), processor
+    model = new_head(model, labels, hidden)
+    # The layout in which convolutions are fastest: on a processor up to 2.5 times.
+    torch.nn.Module.to(model, memory_format=torch.channels_last)
+    return model, processor
 
 
 def head_layer(model: PreTrainedModel) -> nn.Linear:
