@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, Trainer
 
+from staged_training.batch_norm_folding import folded
 from staged_training.errors import InputError
 from staged_training.files import written_whole
 from staged_training.layer_groups import layer_groups
@@ -185,11 +186,14 @@ def compute_features(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(base_features(model, batch, first), batch).items():
+            for name, values in _stored(base_features(faster, batch, first), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     with _evaluating(model):
+        faster = folded(
+            model, lambda some: base_features(some, collate([cast(Any, dataset)[0]]), first)
+        )
         computed = FeatureDataset(run())
     features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
     if cache:
