@@ -66,6 +66,22 @@ def plot_rows(path: Path, rows: Sequence[Row], metric: str, label: str) -> None:
         axes.grid(axis="x", color="0.9")
 
 
+def plot_label_efficiency(
+    path: Path, rows: Mapping[int, Sequence[Row]], metric: str, label: str
+) -> None:
+    """Plot one metric of each model by the number of labels that it was trained on."""
+    with _axes(path, width=9.0, height=4.8) as axes:
+        for name in (row.name for row in next(iter(rows.values()))):
+            values = [next(r.metrics[metric] for r in of if r.name == name) for of in rows.values()]
+            axes.plot(list(rows), values, "-o", markersize=4, label=name)
+        axes.set_xscale("log")
+        axes.set_xticks(list(rows), [f"{size:,}" for size in rows])
+        axes.minorticks_off()
+        axes.set(xlabel="labels to train on", ylabel=f"test {label}", ylim=(0, None))
+        axes.grid(axis="y", color="0.9")
+        axes.figure.legend(fontsize=8, loc="outside right center")
+
+
 def _plot_entries(
     axes: Axes, log: Sequence[Mapping[str, Any]], key: str, label: str, style: str
 ) -> None:

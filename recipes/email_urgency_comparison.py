@@ -1,0 +1,234 @@
+"""Every way to a model of urgency in one table, with all labels and with few."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nlp_transfer import open_vectors
+from nlp_transfer.baselines import baseline_outcomes
+from nlp_transfer.corpus import Corpus, corpus_vocabulary
+from nlp_transfer.language_models import train_window_model
+from nlp_transfer.language_models.recurrent import (
+    classifier_from,
+    train_recurrent_model,
+    unfreezing_stages,
+)
+from nlp_transfer.language_models.word2vec import train_word2vec
+from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
+from nlp_transfer.word_vectors import FILE_NAME, save_vectors
+from recipes.email_urgency_report import CARD_METRICS, TITLES
+from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate, quick
+from staged_training.outcome import Outcome, Row, mean_rows
+from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
+from staged_training.run_folder import RunFolder
+
+SIZES = (100, 200, 500)
+DIM = 50
+MIN_FREQUENCY = 20  # a softmax over rarer words takes most of the time, and they are learnt badly
+WINDOW_EPOCHS = 2
+METRIC = "average_precision"
+BY_HOW_MUCH = (
+    "Each model has the same texts to validate on, whatever it trains on: they choose the epochs, "
+    "and the decision."
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of the comparison.
+
+    Attributes:
+        rows: The table of models by the number of labels, in rising order; all of them come last.
+        ways: The ways that were compared.
+        learnt: The seconds that it took to learn from the corpus, by what was learnt.
+    """
+
+    rows: dict[int, list[Row]]
+    ways: list[Way]
+    learnt: dict[str, float]
+
+    def last_rows(self) -> dict[int, list[Row]]:
+        """The rows without the majority class, and of each way the one after its last stage."""
+        earlier = {name for way in self.ways for name in way.rows()[:-1]} | {"majority class"}
+        return {n: [r for r in rows if r.name not in earlier] for n, rows in self.rows.items()}
+
+    def verdict(self) -> str:
+        """Which transferred rows score above the random embedding at 500 labels, or at most."""
+        size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
+        scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
+        controls = [name for way in self.ways if way.kind == "control" for name in way.rows()]
+        control = max(scores[name] for name in controls)
+        transferred = [n for w in self.ways if w.kind != "control" for n in w.rows()]
+        below = [name for name in transferred if scores[name] <= control]
+        told = f"With {size:,} labels the random embedding scores {control:.3f}. "
+        if not below:
+            return told + "Every transferred model scores above it."
+        return told + "Not above it: " + ", ".join(f"{n} ({scores[n]:.3f})" for n in below) + "."
+
+
+def compare(
+    run: RunFolder,
+    problem: Problem,
+    corpus: Corpus,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    hasty: bool,
+) -> Comparison:
+    """Learn from the corpus, and train every way on each fold with all labels and with few.
+
+    Args:
+        run: Where what is done is kept, to go on after an interruption.
+        problem: The task, and the ways that need no learning from the corpus.
+        corpus: Related texts without labels.
+        folds: The folds to test on.
+        seeds: The seeds to train with.
+        hasty: Whether every stage has one epoch only.
+    """
+    learnt, seconds = learn_from(run, problem, corpus, hasty=hasty)
+    *vectors, encoder = problem.ways
+    ways = [*vectors, *(quick(learnt) if hasty else learnt), encoder]
+    task = problem.task
+    whole = min(len(task.split(fold).train) for fold in folds)
+    rows: dict[int, list[Row]] = {}
+    for size in [*(n for n in SIZES if n < whole), None]:
+        outcomes = []
+        for fold in folds:
+            train, validation, test = task.parts(fold)
+            if size is not None:
+                train = task.all.select(task.few(fold, size, seeds[0]))
+            of_fold = baseline_outcomes(train, validation, test, task.names, task.positive)
+            for seed in seeds:
+                for way in ways:
+                    told = f"{size or 'all'} labels, fold {fold}, seed {seed}"
+                    print(f"{told}: {way.name}", flush=True)
+                    work = partial(_evaluate, problem, way, fold, seed, size)
+                    done = run.once(f"{told}: {way.name}".replace(" ", "-"), work)
+                    of_fold += [Outcome(**item) for item in done]
+            outcomes.append(of_fold)
+        rows[size or whole] = mean_rows(outcomes)
+    return Comparison(rows, ways, seconds)
+
+
+def _evaluate(
+    problem: Problem, way: Way, fold: int, seed: int, size: int | None, folder: Path
+) -> list[dict[str, Any]]:
+    """As `evaluate`, without the models: so many would fill a disk."""
+    result = evaluate(problem, way, fold, seed, folder, size)
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+    return result
+
+
+def learn_from(
+    run: RunFolder, problem: Problem, corpus: Corpus, *, hasty: bool
+) -> tuple[list[Way], dict[str, float]]:
+    """Learn vectors and a language model from a corpus; the ways from there, and the seconds."""
+    print(f"Counting the words of {corpus.path}", flush=True)
+    tokenizer = corpus_vocabulary(corpus, problem.task.all.texts, MIN_FREQUENCY)
+    texts = [text for _, text in zip(range(500), corpus, strict=False)] if hasty else corpus
+    counts = tokenizer.init_kwargs["token_counts"]
+    special = set(tokenizer.all_special_ids)
+    known = [number for number, n in enumerate(counts) if n and number not in special]
+    words = tokenizer.convert_ids_to_tokens(known)
+
+    def word2vec(folder: Path) -> None:
+        vectors = train_word2vec(texts, tokenizer, dim=DIM, workers=1)
+        save_vectors(folder / FILE_NAME, words, vectors[words])
+
+    def window(folder: Path) -> None:
+        epochs = 1 if hasty else WINDOW_EPOCHS
+        model = train_window_model(
+            texts, tokenizer, output_dir=folder / "model", embedding_size=DIM, epochs=epochs
+        )
+        save_vectors(folder / FILE_NAME, words, model.embedding_matrix()[known])
+
+    def recurrent(folder: Path) -> None:
+        shape = RecurrentConfig(
+            vocab_size=len(tokenizer),
+            embedding_size=DIM,
+            separate_directions=True,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        train_recurrent_model(texts, tokenizer, shape, output_dir=folder / "model")
+
+    ways, seconds = [], {}
+    for name, learn in {"Word2Vec": word2vec, "window model": window}.items():
+        seconds[name] = _timed(run, name, learn)
+        vectors = open_vectors(run.runs / name)
+        ways.append(Way("vectors", f"{name} learnt here", vectors, STAGES))
+    name = "recurrent language model"
+    seconds[name] = _timed(run, name, recurrent)
+    base = run.runs / name / "model"
+    model = classifier_from(RecurrentForCausalLM.from_pretrained(base), problem.task.names, 0)
+    ways.append(Way("language model", name, base, unfreezing_stages(model)))
+    return ways, seconds
+
+
+def _timed(run: RunFolder, name: str, learn: Any) -> float:
+    """Learn something, if it was not learnt before; the seconds that it took."""
+
+    def work(folder: Path) -> float:
+        print(f"Learning from the corpus: {name}", flush=True)
+        start = time.perf_counter()
+        learn(folder)
+        return time.perf_counter() - start
+
+    return float(run.once(name, work))
+
+
+def tell(
+    run: RunFolder,
+    problem: Problem,
+    comparison: Comparison,
+    folds: Sequence[int],
+    arguments: Mapping[str, Any],
+) -> None:
+    """Write the report of a comparison, and print its table."""
+    task, (*_, all_rows) = problem.task, comparison.rows.values()
+    protocol = (
+        f"{len(task.all.texts):,} texts from `{task.source.name}`. Tested on "
+        f"{tested_on(folds, task.fold_numbers)}. {BY_HOW_MUCH}"
+    )
+    if arguments["quick"]:
+        protocol += " **Quick run: one epoch per stage; do not judge by it.**"
+    table = results_table(all_rows, TITLES)
+    report = Report(run.report, "Email urgency: where the knowledge comes from")
+    report.section("What was done", protocol)
+    report.section("With all labels", table)
+    report.picture("models", "test AP of each model", "plot_rows", all_rows, METRIC, "AP")
+    report.section("With few labels", _by_labels(comparison), comparison.verdict())
+    report.picture(
+        "labels",
+        "test AP by the number of labels",
+        "plot_label_efficiency",
+        comparison.last_rows(),
+        METRIC,
+        CARD_METRICS[METRIC],
+    )
+    learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
+    report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
+    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.write()
+    named = [
+        Row(f"{row.name} ({size} labels)", row.metrics, row.std, row.seconds)
+        for size, rows in comparison.rows.items()
+        for row in rows
+    ]
+    write_results(run.report, "email-urgency --compare", arguments["seed"], named)
+    print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
+    print(f"Report: {run.report / 'report.md'}")
+
+
+def _by_labels(comparison: Comparison) -> str:
+    """Test AP of every model by the number of labels, as a table."""
+    scores: dict[str, list[str]] = {}
+    for rows in comparison.rows.values():
+        for row in rows:
+            scores.setdefault(row.name, []).append(f"{row.metrics[METRIC]:.3f}")
+    header = ["AP by labels", *(f"{size:,}" for size in comparison.rows)]
+    return markdown_table(header, [[name, *of_model] for name, of_model in scores.items()])

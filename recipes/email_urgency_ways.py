@@ -1,0 +1,256 @@
+"""The ways to a model of urgency: where each begins, what it trains, and how it is trained."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, Literal, cast
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from nlp_transfer import align, build_vocabulary
+from nlp_transfer.alignment import random_like
+from nlp_transfer.classification import (
+    recurrent_classifier,
+    save_classifier,
+    stage_outcomes,
+    staged_text_trainer,
+)
+from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.language_models.recurrent import classifier_from
+from nlp_transfer.models import RecurrentForCausalLM
+from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
+from nlp_transfer.word_vectors import WordVectors
+from nlp_transfer.word_vectors.base import Matrix
+from staged_training import Stage, StagedTrainer, StageResult
+from staged_training.outcome import Outcome
+
+# Epochs and rates are those with the best validation scores, as means over the five folds.
+STAGES = [
+    Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
+    Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
+]
+PROXY_STAGES = [
+    Stage("proxy task", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
+    Stage("proxy embedding", train="backbone, head", epochs=3, learning_rate=2e-3),
+]
+ENCODER_STAGES = [
+    Stage("head on the frozen base", train="head", epochs=10, learning_rate=1e-3),
+    Stage("fine-tuned", train="backbone[1:], head", epochs=3, learning_rate=1e-4, layer_decay=0.8),
+]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to a model.
+
+    Attributes:
+        kind: `control` with a random embedding, `vectors`, `proxy` with a proxy task first,
+            `language model` with its embedding and recurrent layers, or `encoder`.
+        name: What it begins with.
+        base: The word vectors, the folder of the language model, or the name of the encoder.
+        stages: What is trained; after each stage the model is a row of the table.
+        proxy_stages: What is trained on the proxy task before, if anything.
+    """
+
+    kind: Literal["control", "vectors", "proxy", "language model", "encoder"]
+    name: str
+    base: WordVectors | Path | str
+    stages: list[Stage]
+    proxy_stages: list[Stage] = field(default_factory=list)
+
+    def rows(self) -> list[str]:
+        """The names of its rows."""
+        return [f"{self.name}, {stage.name}" for stage in self.stages]
+
+    def with_epochs(self, epochs: Mapping[str, int]) -> "Way":
+        """The same with other epochs, without the stages that are not named."""
+        return replace(
+            self,
+            proxy_stages=_with_epochs(self.proxy_stages, epochs),
+            stages=_with_epochs(self.stages, epochs),
+        )
+
+
+def _with_epochs(stages: Sequence[Stage], epochs: Mapping[str, int]) -> list[Stage]:
+    return [replace(s, epochs=epochs[s.name]) for s in stages if s.name in epochs]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was read and checked before any work began.
+
+    Attributes:
+        task: The labelled texts.
+        proxy: The related task, if there is one.
+        ways: The ways to a model that are tried.
+    """
+
+    task: TextTask
+    proxy: ProxyTask | None
+    ways: list[Way]
+
+    def what_it_knows(self) -> tuple[str, int]:
+        """What the base makes of the texts, in words; and how many of them are too long for it."""
+        texts, base = self.task.all.texts, self.ways[0].base
+        if isinstance(base, str):
+            model, tokenizer = load_encoder_classifier(base, self.task.names, seed=0)
+            long = count_longer(texts, tokenizer, model.config.window)
+            told = f"{long:,} of the texts are longer than the {model.config.window} tokens that "
+            told += f"{base} reads at once; they are read window by window."
+        else:
+            vectors = cast(WordVectors, base)
+            tokenizer = build_vocabulary(texts, min_frequency=1)
+            told = f"{vectors.title}: {align(tokenizer, vectors).coverage}"
+        return told, count_longer(texts, tokenizer, tokenizer.model_max_length)
+
+
+def vector_ways(vectors: WordVectors, *, proxy: bool) -> list[Way]:
+    """The control and the ways from word vectors, after a proxy task too if there is one."""
+    ways = [
+        Way("control", "random embedding", vectors, STAGES),
+        Way("vectors", vectors.title, vectors, STAGES),
+    ]
+    if proxy:
+        name = f"{vectors.title} + proxy task"
+        ways.append(Way("proxy", name, vectors, STAGES, PROXY_STAGES))
+    return ways
+
+
+def encoder_way(base: str) -> Way:
+    """The way from a pretrained encoder."""
+    return Way("encoder", Path(base).name, base, ENCODER_STAGES)
+
+
+def quick(ways: Sequence[Way]) -> list[Way]:
+    """The same ways with one epoch in each stage."""
+    return [way.with_epochs({s.name: 1 for s in way.proxy_stages + way.stages}) for way in ways]
+
+
+def evaluate(
+    problem: Problem, way: Way, fold: int, seed: int, folder: Path, size: int | None = None
+) -> list[dict[str, Any]]:
+    """Train on one fold's training part; what came of each stage, as dictionaries.
+
+    Args:
+        problem: The problem.
+        way: The way to the model.
+        fold: The fold to test on.
+        seed: Of all that is random.
+        folder: For checkpoints, and for the model after each stage.
+        size: How many texts to train on, see `TextTask.few`; by default all of the part.
+    """
+    task = problem.task
+    _, validation, test = task.parts(fold)
+    rows = task.split(fold).train if size is None else task.few(fold, size, seed)
+    trainer, before = fit(problem, way, task.all.select(rows), validation, rows, seed, folder)
+    outcomes = stage_outcomes(
+        trainer, way.rows(), validation, test, task.positive, folder / "models", before
+    )
+    return [asdict(item) for item in outcomes]
+
+
+def refit(
+    problem: Problem, way: Way, outcomes: Sequence[Outcome], seed: int, folder: Path
+) -> dict[str, int]:
+    """Train on all labelled texts, each stage for as many epochs as were best on validation."""
+    best: dict[str, list[int]] = defaultdict(list)
+    for stage in (stage for item in outcomes for stage in item.stages):
+        best[stage["name"]].append(stage["best_epoch"])
+    epochs = {name: round(median(found)) for name, found in best.items()}
+    epochs = {name: number for name, number in epochs.items() if number}  # the others do not pay
+    way = way.with_epochs(epochs)
+    texts = problem.task.all
+    trainer, _ = fit(problem, way, texts, None, range(len(texts.texts)), seed, folder)
+    shift = mean(item.shift for item in outcomes)
+    save_classifier(trainer, problem.task.positive, shift, folder / "model")
+    return epochs
+
+
+def fit(
+    problem: Problem,
+    way: Way,
+    train: LabelledTexts,
+    validation: LabelledTexts | None,
+    rows: Iterable[int],
+    seed: int,
+    folder: Path,
+) -> tuple[StagedTrainer, list[StageResult]]:
+    """Train a model, from where an earlier try was cut off.
+
+    Args:
+        problem: The problem.
+        way: The way to the model.
+        train: What to train on.
+        validation: What to choose the best epochs by; `None` to run every stage to its end.
+        rows: The rows of the task whose proxy labels may be learnt from.
+        seed: Of all that is random.
+        folder: For checkpoints.
+
+    Returns:
+        The trainer of the last stages, and what became of the stages of the proxy task.
+    """
+    names, positive = problem.task.names, problem.task.positive
+    before: list[StageResult] = []
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pretrained, reuse = "backbone", True
+    if way.kind == "encoder":
+        model, tokenizer = load_encoder_classifier(cast(str, way.base), names, seed)
+    elif way.kind == "language model":
+        language_model = RecurrentForCausalLM.from_pretrained(cast(Path, way.base))
+        tokenizer = AutoTokenizer.from_pretrained(cast(Path, way.base))
+        model = classifier_from(language_model, names, seed)
+    else:
+        tokenizer, matrix = embedding(problem, way, train, seed)
+        if problem.proxy and way.proxy_stages:
+            texts = problem.proxy.beside(rows)
+            parts = texts.without(0.1, seed) if validation else (texts, None)
+            stages, proxy_names = way.proxy_stages, problem.proxy.names
+            before, matrix = learn_proxy(
+                stages, proxy_names, tokenizer, matrix, parts, seed, folder / "proxy"
+            )
+        model = recurrent_classifier(matrix, names, seed)
+        pretrained, reuse = "backbone[0]", False
+    trainer = staged_text_trainer(
+        model,
+        tokenizer,
+        way.stages,
+        train,
+        validation,
+        positive,
+        folder,
+        seed,
+        pretrained=pretrained,
+        reuse_features=reuse,
+    )
+    trainer.train(resume_from_checkpoint=True)
+    return trainer, before
+
+
+def embedding(
+    problem: Problem, way: Way, train: LabelledTexts, seed: int
+) -> tuple[PreTrainedTokenizerBase, Matrix]:
+    """The task vocabulary, and E_T or for the control random numbers like it."""
+    proxy = problem.proxy
+    tokenizer = build_vocabulary(train.texts + (proxy.own.texts if proxy else []), min_frequency=1)
+    set_seed(seed)
+    matrix = align(tokenizer, cast(WordVectors, way.base)).matrix
+    return tokenizer, random_like(matrix) if way.kind == "control" else matrix
+
+
+def learn_proxy(
+    stages: Sequence[Stage],
+    names: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    matrix: Matrix,
+    parts: tuple[LabelledTexts, LabelledTexts | None],
+    seed: int,
+    folder: Path,
+) -> tuple[list[StageResult], Matrix]:
+    """Train on the proxy task; what became of its stages, and the embedding that it ended with."""
+    model = recurrent_classifier(matrix, names, seed)
+    trainer = staged_text_trainer(model, tokenizer, stages, *parts, 0, folder, seed)
+    trainer.train(resume_from_checkpoint=True)
+    return trainer.results, model.embedding_matrix()

@@ -1,0 +1,97 @@
+"""The comparison of all ways to a model of urgency, on a slice."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from recipes.command_line import main
+from recipes.email_urgency import DATA
+from recipes.email_urgency_comparison import Comparison
+from recipes.email_urgency_ways import STAGES, Way
+from staged_training.outcome import Row
+
+WAYS = [
+    *("random embedding", "glove-6b-50d", "glove-6b-50d + proxy task"),
+    *("Word2Vec learnt here", "window model learnt here"),
+]
+
+
+@pytest.fixture(scope="module")
+def compared(small_data, tmp_path_factory):
+    """The output folder of a quick comparison, with few mails to learn from."""
+    folder = tmp_path_factory.mktemp("compare")
+    corpus = pd.read_parquet(DATA.parent / "related_emails" / "corpus.parquet")
+    corpus.head(60).to_parquet(folder / "corpus.parquet")
+    flags = {
+        "--data": small_data / "messages.parquet",
+        "--proxy": small_data / "proxy.parquet",
+        "--corpus": folder / "corpus.parquet",
+        "--output-dir": folder / "out",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recipes.email_urgency_comparison.SIZES", (40, 500))
+        flat = [str(part) for item in flags.items() for part in item]
+        assert main(["run", "email-urgency", "--compare", "--quick", *flat]) == 0
+    return folder / "out"
+
+
+def test_every_way_is_a_row_with_few_labels_and_with_all(compared):
+    results = json.loads((compared / "report" / "results.json").read_text())
+    rows = [row["name"] for row in results["rows"]]
+    assert len(rows) == len(set(rows))
+    for size in (40, 82):  # one fold of three trains, the others validate and test
+        at_size = [row for row in rows if row.endswith(f"({size} labels)")]
+        for way in WAYS:
+            assert f"{way}, frozen embedding ({size} labels)" in at_size
+            assert f"{way}, fine-tuned ({size} labels)" in at_size
+        assert f"bert, head on the frozen base ({size} labels)" in at_size
+        assert sum("recurrent language model" in row for row in at_size) >= 3
+
+
+def test_the_report_shows_the_table_and_what_few_labels_are_worth(compared):
+    assert {path.name for path in compared.iterdir()} == {"report"}
+    report = (compared / "report" / "report.md").read_text()
+    assert "Quick run" in report
+    assert "With 82 labels the random embedding scores" in report
+    for name in ("models", "labels"):
+        assert f"]({name}.png)" in report
+        assert (compared / "report" / f"{name}.png").exists()
+
+
+def test_the_verdict_names_what_does_not_beat_the_random_embedding():
+    def row(name, score):
+        return Row(name, {"average_precision": score})
+
+    ways = [
+        Way("control", "random embedding", "", STAGES),
+        Way("vectors", "GloVe", "", STAGES),
+    ]
+    rows = [
+        row("majority class", 0.05),
+        row("random embedding, frozen embedding", 0.3),
+        row("random embedding, fine-tuned", 0.4),
+        row("GloVe, frozen embedding", 0.35),
+        row("GloVe, fine-tuned", 0.45),
+    ]
+    told = Comparison({500: rows, 1200: rows[:1]}, ways, {}).verdict()
+    assert "With 500 labels the random embedding scores 0.400" in told
+    assert "Not above it: GloVe, frozen embedding (0.350)." in told
+    (last,) = Comparison({500: rows}, ways, {}).last_rows().values()
+    assert [r.name for r in last] == ["random embedding, fine-tuned", "GloVe, fine-tuned"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--compare", "--refit"], "--refit"),
+        (["--compare", "--push-to-hub", "me/model"], "--push-to-hub"),
+        (["--compare", "--corpus", "no/such/folder"], "no/such/folder"),
+        (["--corpus", "mails.txt"], "--compare"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_work(flags, told, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(["run", "email-urgency", *flags, "--output-dir", str(output)]) == 2
+    assert told in capsys.readouterr().err
+    assert not output.exists()
