@@ -52,6 +52,7 @@ def staged_text_trainer(
     *,
     pretrained: str = "backbone[0]",
     reuse_features: bool | Path = False,
+    batch_size: int = 32,
 ) -> StagedTrainer:
     """A `StagedTrainer` for a classifier of texts.
 
@@ -67,11 +68,12 @@ def staged_text_trainer(
         seed: Of all that is random in training.
         pretrained: Selector of the layers that carry pretrained weights; by default the embedding.
         reuse_features: As for `StagedTrainer`.
+        batch_size: Texts in a step of training.
     """
     arguments = TrainingArguments(
         str(output_dir),
         seed=seed,
-        per_device_train_batch_size=32,
+        per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=256,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
@@ -157,5 +159,7 @@ def save_classifier(trainer: StagedTrainer, positive: int, shift: float, folder:
 
 def _logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
-    predictions = trainer.predict(texts.tokenized(tokenizer)).predictions
-    return cast(NDArray[np.float32], predictions)
+    rows = texts.tokenized(tokenizer)
+    order = np.argsort([len(ids) for ids in rows["input_ids"]])  # so that little is padded
+    logits = np.asarray(trainer.predict(rows.select(order)).predictions)
+    return cast(NDArray[np.float32], logits[np.argsort(order)])

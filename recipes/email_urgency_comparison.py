@@ -29,7 +29,6 @@ from staged_training.run_folder import RunFolder
 SIZES = (100, 200, 500)
 DIM = 50
 MIN_FREQUENCY = 20  # a softmax over rarer words takes most of the time, and they are learnt badly
-WINDOW_EPOCHS = 2
 METRIC = "average_precision"
 BY_HOW_MUCH = (
     "Each model has the same texts to validate on, whatever it trains on: they choose the epochs, "
@@ -141,9 +140,14 @@ def learn_from(
         save_vectors(folder / FILE_NAME, words, vectors[words])
 
     def window(folder: Path) -> None:
-        epochs = 1 if hasty else WINDOW_EPOCHS
         model = train_window_model(
-            texts, tokenizer, output_dir=folder / "model", embedding_size=DIM, epochs=epochs
+            texts,
+            tokenizer,
+            output_dir=folder / "model",
+            embedding_size=DIM,
+            batch_size=1024,
+            learning_rate=4e-3,
+            sampled_words=384,  # takes a third of the time of the exact softmax
         )
         save_vectors(folder / FILE_NAME, words, model.embedding_matrix()[known])
 
