@@ -34,7 +34,15 @@ from nlp_transfer.text_task import ProxyTask, TextTask, read_proxy, read_task
 from recipes.arguments import parse_arguments, what_was_asked
 from recipes.email_urgency_comparison import compare, tell
 from recipes.email_urgency_report import Findings, print_findings, write_findings
-from recipes.email_urgency_ways import Problem, encoder_way, evaluate, quick, refit, vector_ways
+from recipes.email_urgency_ways import (
+    Problem,
+    encoder_way,
+    evaluate,
+    long_enough,
+    quick,
+    refit,
+    vector_ways,
+)
 from staged_training import InputError
 from staged_training.hub import check_push, push
 from staged_training.outcome import Outcome, mean_rows
@@ -231,7 +239,9 @@ def read_problem(arguments: Arguments) -> Problem:
     else:
         proxy = read_proxy_of(arguments, task)
         ways = vector_ways(open_vectors(arguments.vectors), proxy=proxy is not None)
-    return Problem(task, proxy, quick(ways) if arguments.quick else ways)
+    size = min(len(task.split(fold).train) for fold in task.fold_numbers)
+    ways = quick(ways) if arguments.quick else long_enough(ways, size)
+    return Problem(task, proxy, ways)
 
 
 def check_comparable(arguments: Arguments) -> None:

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.word_vectors import FILE_NAME, save_vectors
 from recipes.email_urgency_report import CARD_METRICS, TITLES
-from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate, quick
+from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate, long_enough, quick
 from staged_training.outcome import Outcome, Row, mean_rows
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
@@ -31,8 +31,8 @@ DIM = 50
 MIN_FREQUENCY = 20  # a softmax over rarer words takes most of the time, and they are learnt badly
 METRIC = "average_precision"
 BY_HOW_MUCH = (
-    "Each model has the same texts to validate on, whatever it trains on: they choose the epochs, "
-    "and the decision."
+    "With few labels every way ends after its first stage. Each model has the same texts to "
+    "validate on, whatever it trains on: they choose the epochs, and the decision."
 )
 
 
@@ -50,18 +50,19 @@ class Comparison:
     ways: list[Way]
     learnt: dict[str, float]
 
-    def last_rows(self) -> dict[int, list[Row]]:
-        """The rows without the majority class, and of each way the one after its last stage."""
-        earlier = {name for way in self.ways for name in way.rows()[:-1]} | {"majority class"}
-        return {n: [r for r in rows if r.name not in earlier] for n, rows in self.rows.items()}
+    def everywhere(self) -> dict[int, list[Row]]:
+        """The rows of the models that were trained on every number of labels."""
+        common = set.intersection(*({row.name for row in rows} for rows in self.rows.values()))
+        kept = common - {"majority class"}
+        return {n: [row for row in rows if row.name in kept] for n, rows in self.rows.items()}
 
     def verdict(self) -> str:
         """Which transferred rows score above the random embedding at 500 labels, or at most."""
         size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
         scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
-        controls = [name for way in self.ways if way.kind == "control" for name in way.rows()]
-        control = max(scores[name] for name in controls)
-        transferred = [n for w in self.ways if w.kind != "control" for n in w.rows()]
+        kinds = {name: way.kind for way in self.ways for name in way.rows() if name in scores}
+        control = max(scores[name] for name, kind in kinds.items() if kind == "control")
+        transferred = [name for name, kind in kinds.items() if kind != "control"]
         below = [name for name in transferred if scores[name] <= control]
         told = f"With {size:,} labels the random embedding scores {control:.3f}. "
         if not below:
@@ -95,6 +96,7 @@ def compare(
     whole = min(len(task.split(fold).train) for fold in folds)
     rows: dict[int, list[Row]] = {}
     for size in [*(n for n in SIZES if n < whole), None]:
+        ways_here = ways if size is None else few_labels(ways, size, hasty=hasty)
         outcomes = []
         for fold in folds:
             train, validation, test = task.parts(fold)
@@ -102,7 +104,7 @@ def compare(
                 train = task.all.select(task.few(fold, size, seeds[0]))
             of_fold = baseline_outcomes(train, validation, test, task.names, task.positive)
             for seed in seeds:
-                for way in ways:
+                for way in ways_here:
                     told = f"{size or 'all'} labels, fold {fold}, seed {seed}"
                     print(f"{told}: {way.name}", flush=True)
                     work = partial(_evaluate, problem, way, fold, seed, size)
@@ -111,6 +113,12 @@ def compare(
             outcomes.append(of_fold)
         rows[size or whole] = mean_rows(outcomes)
     return Comparison(rows, ways, seconds)
+
+
+def few_labels(ways: Sequence[Way], size: int, *, hasty: bool) -> list[Way]:
+    """The ways without their later stages, for which few labels are too few."""
+    first = [replace(way, stages=way.stages[:1]) for way in ways]
+    return first if hasty else long_enough(first, size)
 
 
 def _evaluate(
@@ -210,7 +218,7 @@ def tell(
         "labels",
         "test AP by the number of labels",
         "plot_label_efficiency",
-        comparison.last_rows(),
+        comparison.everywhere(),
         METRIC,
         CARD_METRICS[METRIC],
     )
@@ -230,9 +238,12 @@ def tell(
 
 def _by_labels(comparison: Comparison) -> str:
     """Test AP of every model by the number of labels, as a table."""
-    scores: dict[str, list[str]] = {}
-    for rows in comparison.rows.values():
-        for row in rows:
-            scores.setdefault(row.name, []).append(f"{row.metrics[METRIC]:.3f}")
-    header = ["AP by labels", *(f"{size:,}" for size in comparison.rows)]
-    return markdown_table(header, [[name, *of_model] for name, of_model in scores.items()])
+    scores = {
+        size: {row.name: f"{row.metrics[METRIC]:.3f}" for row in rows}
+        for size, rows in comparison.rows.items()
+    }
+    names = dict.fromkeys(row.name for rows in comparison.rows.values() for row in rows)
+    return markdown_table(
+        ["AP by labels", *(f"{size:,}" for size in scores)],
+        [[name, *(at_size.get(name, "") for at_size in scores.values())] for name in names],
+    )

@@ -1,5 +1,6 @@
 """The ways to a model of urgency: where each begins, what it trains, and how it is trained."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,6 +40,12 @@ ENCODER_STAGES = [
     Stage("head on the frozen base", train="head", epochs=10, learning_rate=1e-3),
     Stage("fine-tuned", train="backbone[1:], head", epochs=3, learning_rate=1e-4, layer_decay=0.8),
 ]
+
+# On 100 and 500 texts, validation AP of the encoder was 0.07 and 0.44 with batches of 32, 0.12 and
+# 0.50 with batches of 8, and 0.16 on 100 with three times the epochs.
+FEW_TEXTS = 500
+BATCH_OF_FEW = 8
+MIN_STEPS = 400
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,20 @@ def encoder_way(base: str) -> Way:
 def quick(ways: Sequence[Way]) -> list[Way]:
     """The same ways with one epoch in each stage."""
     return [way.with_epochs({s.name: 1 for s in way.proxy_stages + way.stages}) for way in ways]
+
+
+def long_enough(ways: Sequence[Way], size: int) -> list[Way]:
+    """The same ways with at least `MIN_STEPS` in the first stage, on so many texts."""
+    epochs = math.ceil(MIN_STEPS / math.ceil(size / _batch_size(size)))
+
+    def longer(first: Stage) -> Stage:
+        return replace(first, epochs=max(first.epochs, epochs))
+
+    return [replace(w, stages=[longer(w.stages[0]), *w.stages[1:]]) for w in ways]
+
+
+def _batch_size(size: int) -> int:
+    return BATCH_OF_FEW if size <= FEW_TEXTS else 32
 
 
 def evaluate(
@@ -224,6 +245,7 @@ def fit(
         seed,
         pretrained=pretrained,
         reuse_features=reuse,
+        batch_size=_batch_size(len(train.texts)),
     )
     trainer.train(resume_from_checkpoint=True)
     return trainer, before

@@ -138,7 +138,8 @@ def test_coverage_is_told_before_any_training(small_data, capsys):
 
 
 def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path):
-    """Three steps to an epoch, 17 epochs to a way: the second way is killed in both its stages."""
+    """Eleven steps to an epoch, 37 + 5 epochs to a way: the second is killed in both stages."""
+    epoch, first, way = 11, 37, 42
 
     def run(folder, kill_at=0, *flags):
         command = [sys.executable, "-c", KILLED_AT, str(kill_at)]
@@ -151,17 +152,17 @@ def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path
 
     whole = run("whole")
     assert whole.returncode == 0, whole.stderr
-    assert steps(whole) == 2 * 17 * 3
+    assert steps(whole) == 2 * way * epoch
 
-    in_stage_1 = 17 * 3 + 5 * 3 + 2
-    in_stage_2 = 12 * 3 + 2 * 3 + 2  # of the way; five epochs of it are done by then
+    in_stage_1 = way * epoch + 5 * epoch + 2
+    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; five epochs of it are done by then
     assert run("killed", in_stage_1).returncode == -signal.SIGKILL
     refused = run("killed", 0)
     assert "Add --resume to go on" in refused.stderr
-    assert run("killed", in_stage_2 - 5 * 3, "--resume").returncode == -signal.SIGKILL
+    assert run("killed", in_stage_2 - 5 * epoch, "--resume").returncode == -signal.SIGKILL
     last = run("killed", 0, "--resume")
     assert last.returncode == 0, last.stderr
-    assert steps(last) <= 17 * 3 - in_stage_2 + 3
+    assert steps(last) <= way * epoch - in_stage_2 + epoch
 
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
     assert weights[0].keys() == weights[1].keys()
