@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def compare(
         corpus: Related texts without labels.
         folds: The folds to test on.
         seeds: The seeds to train with.
-        hasty: Whether every stage has one epoch only.
+        hasty: Whether every stage has one epoch only, and 500 texts are learnt from.
     """
     learnt, seconds = learn_from(run, problem, corpus, hasty=hasty)
     *vectors, encoder = problem.ways
@@ -96,7 +96,9 @@ def compare(
     whole = min(len(task.split(fold).train) for fold in folds)
     rows: dict[int, list[Row]] = {}
     for size in [*(n for n in SIZES if n < whole), None]:
-        ways_here = ways if size is None else few_labels(ways, size, hasty=hasty)
+        ways_here = ways if size is None else [first_stage(way) for way in ways]
+        if not hasty:
+            ways_here = long_enough(ways_here, size or whole)
         outcomes = []
         for fold in folds:
             train, validation, test = task.parts(fold)
@@ -115,10 +117,9 @@ def compare(
     return Comparison(rows, ways, seconds)
 
 
-def few_labels(ways: Sequence[Way], size: int, *, hasty: bool) -> list[Way]:
-    """The ways without their later stages, for which few labels are too few."""
-    first = [replace(way, stages=way.stages[:1]) for way in ways]
-    return first if hasty else long_enough(first, size)
+def first_stage(way: Way) -> Way:
+    """A way without its later stages, for which few labels are too few."""
+    return replace(way, stages=way.stages[:1])
 
 
 def _evaluate(
@@ -181,7 +182,7 @@ def learn_from(
     return ways, seconds
 
 
-def _timed(run: RunFolder, name: str, learn: Any) -> float:
+def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
     """Learn something, if it was not learnt before; the seconds that it took."""
 
     def work(folder: Path) -> float:
@@ -227,7 +228,7 @@ def tell(
     report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
     report.write()
     named = [
-        Row(f"{row.name} ({size} labels)", row.metrics, row.std, row.seconds)
+        replace(row, name=f"{row.name} ({size} labels)")
         for size, rows in comparison.rows.items()
         for row in rows
     ]
