@@ -57,11 +57,12 @@ def compete(contestant: str, epochs: int) -> None:
             model,
             arguments,
             train_dataset=train.tokenized(tokenizer),
+            eval_dataset=test.tokenized(tokenizer),
             processing_class=tokenizer,
         )
         with on_features(trainer) if contestant == "toolkit" else nullcontext():
             trainer.train()
-        logits = torch.tensor(trainer.predict(test.tokenized(tokenizer)).predictions)
+            logits = torch.tensor(trainer.predict(trainer.eval_dataset).predictions)
     seconds = time.perf_counter() - start
     labels = np.array(test.labels) == task.positive
     score = average_precision_score(labels, logits.softmax(-1)[:, task.positive])
