@@ -27,24 +27,25 @@ def folded(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Mod
         The model itself where nothing can be folded, or where the outputs would differ.
     """
     names = {module: name for name, module in model.named_modules()}
-    pairs = [(names[conv], names[norm]) for conv, norm in _neighbours(model, run)]
-    if not pairs:
+    if not any(isinstance(module, nn.BatchNorm2d) for module in names):
+        return model
+    neighbours, expected = _neighbours(model, run)
+    if not neighbours:
         return model
     faster = copy.deepcopy(model)
-    for conv_name, norm_name in pairs:
+    for conv_name, norm_name in ((names[conv], names[norm]) for conv, norm in neighbours):
         conv = cast(nn.Conv2d, faster.get_submodule(conv_name))
         norm = cast(nn.BatchNorm2d, faster.get_submodule(norm_name))
         faster.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
         # timm's BatchNorm brings an activation with it, which stays.
         faster.set_submodule(norm_name, nn.Sequential(*norm.children()))
-    expected, found = run(model), run(faster)
-    return faster if _close(found, expected) else model
+    return faster if _close(run(faster), expected) else model
 
 
 def _neighbours(
     model: nn.Module, run: Callable[[nn.Module], torch.Tensor]
-) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """The convolutions whose output is the input of a BatchNorm, each of which runs once."""
+) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
+    """The convolutions that feed a BatchNorm, where both run once; and what the model computes."""
     outputs: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # holds them: an id is not used again
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     ran: Counter[nn.Module] = Counter()
@@ -65,12 +66,11 @@ def _neighbours(
         elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
             handles.append(module.register_forward_pre_hook(pair))
     try:
-        if handles:
-            run(model)
+        expected = run(model)
     finally:
         for handle in handles:
             handle.remove()
-    return [pair for pair in pairs if all(ran[module] == 1 for module in pair)]
+    return [pair for pair in pairs if all(ran[module] == 1 for module in pair)], expected
 
 
 def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -59,14 +59,21 @@ class FeatureHead(nn.Module):
         modules = _modules_from(model, first)
         tops = [name for name in modules if name.rpartition(".")[0] not in modules]
         ran: list[str] = []
+        features: list[torch.Tensor] = []
+
+        def note(name: str, inputs: tuple[Any, ...]) -> None:
+            if not ran:
+                features.append(inputs[0].clone())  # a layer may work in place
+            ran.append(name)
+
         self._loss = _loss_of(model)
         batch = _on_device_of(model, batch)
-        with _evaluating(model), _hooked(model, tops, lambda name, _: ran.append(name)):
+        with _evaluating(model), _hooked(model, tops, note):
             expected = model(**batch)
         self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
         with _evaluating(model):
             try:
-                found = self(base_features(model, batch, first), batch.get("labels"))
+                found = self(*features, labels=batch.get("labels"))
                 same = all(_close(found[name], expected[name]) for name in found)
             except (TypeError, RuntimeError):  # a layer got other inputs than in the model
                 same = False
@@ -175,6 +182,13 @@ def compute_features(
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
+    return _computed(_faster(model, dataset, collate, first), dataset, collate, cache, first)
+
+
+def _computed(
+    model: nn.Module, dataset: Dataset, collate: Collate, cache: Path | None, first: int
+) -> FeatureDataset:
+    """The features that a model computes of a data set, or those that are in the cache."""
     if cache and cache.exists():
         return FeatureDataset(load_file(cache))
 
@@ -186,20 +200,24 @@ def compute_features(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(base_features(faster, batch, first), batch).items():
+            for name, values in _stored(base_features(model, batch, first), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     with _evaluating(model):
-        faster = folded(
-            model, lambda some: base_features(some, collate([cast(Any, dataset)[0]]), first)
-        )
         computed = FeatureDataset(run())
     features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
     if cache:
         with written_whole(cache) as path:
             save_file(features.columns, path)
     return features
+
+
+def _faster(model: nn.Module, dataset: Dataset, collate: Collate, first: int) -> nn.Module:
+    """A model that computes the features of evaluation mode in less time, or the same model."""
+    example = cast(Any, dataset)[0]
+    with _evaluating(model):
+        return folded(model, lambda some: base_features(some, collate([example]), first))
 
 
 def _by_length(dataset: Dataset) -> list[int]:
@@ -267,9 +285,10 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         logger.warning("The frozen layers run in every epoch, not once: %s", error)
         yield
         return
+    faster = _faster(model, next(iter(data.values())), collate, first)
     replaced: dict[str, Any] = {
-        part: compute_features(
-            model, dataset, collate, _cache_file(trainer, dataset, cache, first), first
+        part: _computed(
+            faster, dataset, collate, _cache_file(trainer, dataset, cache, first), first
         )
         for part, dataset in data.items()
     }
