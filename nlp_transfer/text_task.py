@@ -94,18 +94,20 @@ class TextTask:
         train, validation, test = (self.all.select(rows) for rows in self.split(fold))
         return train, validation, test
 
-    def few(self, fold: int, size: int, seed: int) -> list[int]:
-        """Rows of the training part of a fold, drawn at random with its shares of the labels.
+    def training_rows(self, fold: int, size: int | None, seed: int) -> list[int]:
+        """Rows of the training part of a fold, or some drawn from it with its shares of the labels.
 
         Args:
             fold: The fold to test on.
-            size: How many rows; fewer than the part has.
+            size: How many rows, fewer than the part has; `None` for all.
             seed: Of the draw.
         """
-        rows = self.split(fold).train
+        rows = list(map(int, self.split(fold).train))
+        if size is None:
+            return rows
         labels = [self.all.labels[row] for row in rows]
         few, _ = train_test_split(rows, train_size=size, stratify=labels, random_state=seed)
-        return sorted(map(int, few))
+        return sorted(few)
 
     @property
     def fold_numbers(self) -> list[int]:

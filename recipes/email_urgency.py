@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 
 from nlp_transfer import open_vectors
-from nlp_transfer.baselines import baseline_outcomes
 from nlp_transfer.corpus import Corpus
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.evaluation import require_gensim
@@ -37,7 +36,7 @@ from recipes.email_urgency_report import Findings, print_findings, write_finding
 from recipes.email_urgency_ways import (
     Problem,
     encoder_way,
-    evaluate,
+    evaluate_all,
     long_enough,
     quick,
     refit,
@@ -45,7 +44,7 @@ from recipes.email_urgency_ways import (
 )
 from staged_training import InputError
 from staged_training.hub import check_push, push
-from staged_training.outcome import Outcome, mean_rows
+from staged_training.outcome import mean_rows
 from staged_training.run_folder import RunFolder
 from staged_training.splits import chosen_folds
 
@@ -99,7 +98,7 @@ class Arguments:
             "help": "Train every way in place of one and tell them apart in one table: the "
             "baselines, a random embedding, the word vectors, the proxy task, vectors and a "
             "language model learnt from --corpus, and the encoder (--base, `bert` by default); "
-            "with all labels, and with 100, 200 and 500. It takes under an hour for all folds."
+            "with all labels, and with 100, 200 and 500."
         },
     )
     corpus: str | None = field(
@@ -167,17 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{knowledge}\n")
 
     run.open()
-    outcomes = []
-    for fold in folds:
-        of_fold = baseline_outcomes(*task.parts(fold), task.names, task.positive)
-        for seed in seeds:
-            for way in problem.ways:
-                print(f"Fold {fold}, seed {seed}: {way.name}", flush=True)
-                work = partial(evaluate, problem, way, fold, seed)
-                done = run.once(f"fold-{fold}/seed-{seed}/{way.name}", work)
-                of_fold += [Outcome(**item) for item in done]
-        outcomes.append(of_fold)
-
+    outcomes = evaluate_all(run, problem, problem.ways, folds, seeds)
     rows = mean_rows(outcomes)
     way_of = {row: way for way in problem.ways for row in way.rows()}
     candidates = [r for r in rows if r.name in way_of and way_of[r.name].kind != "control"]

@@ -1,15 +1,12 @@
 """Every way to a model of urgency in one table, with all labels and with few."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nlp_transfer import open_vectors
-from nlp_transfer.baselines import baseline_outcomes
 from nlp_transfer.corpus import Corpus, corpus_vocabulary
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
@@ -21,8 +18,8 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.word_vectors import FILE_NAME, save_vectors
 from recipes.email_urgency_report import CARD_METRICS, TITLES
-from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate, long_enough, quick
-from staged_training.outcome import Outcome, Row, mean_rows
+from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate_all, long_enough, quick
+from staged_training.outcome import Row, mean_rows
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 
@@ -92,27 +89,13 @@ def compare(
     learnt, seconds = learn_from(run, problem, corpus, hasty=hasty)
     *vectors, encoder = problem.ways
     ways = [*vectors, *(quick(learnt) if hasty else learnt), encoder]
-    task = problem.task
-    whole = min(len(task.split(fold).train) for fold in folds)
+    whole = min(len(problem.task.split(fold).train) for fold in folds)
     rows: dict[int, list[Row]] = {}
     for size in [*(n for n in SIZES if n < whole), None]:
         ways_here = ways if size is None else [first_stage(way) for way in ways]
         if not hasty:
             ways_here = long_enough(ways_here, size or whole)
-        outcomes = []
-        for fold in folds:
-            train, validation, test = task.parts(fold)
-            if size is not None:
-                train = task.all.select(task.few(fold, size, seeds[0]))
-            of_fold = baseline_outcomes(train, validation, test, task.names, task.positive)
-            for seed in seeds:
-                for way in ways_here:
-                    told = f"{size or 'all'} labels, fold {fold}, seed {seed}"
-                    print(f"{told}: {way.name}", flush=True)
-                    work = partial(_evaluate, problem, way, fold, seed, size)
-                    done = run.once(f"{told}: {way.name}".replace(" ", "-"), work)
-                    of_fold += [Outcome(**item) for item in done]
-            outcomes.append(of_fold)
+        outcomes = evaluate_all(run, problem, ways_here, folds, seeds, size, keep_models=False)
         rows[size or whole] = mean_rows(outcomes)
     return Comparison(rows, ways, seconds)
 
@@ -120,16 +103,6 @@ def compare(
 def first_stage(way: Way) -> Way:
     """A way without its later stages, for which few labels are too few."""
     return replace(way, stages=way.stages[:1])
-
-
-def _evaluate(
-    problem: Problem, way: Way, fold: int, seed: int, size: int | None, folder: Path
-) -> list[dict[str, Any]]:
-    """As `evaluate`, without the models: so many would fill a disk."""
-    result = evaluate(problem, way, fold, seed, folder, size)
-    for path in folder.iterdir():
-        shutil.rmtree(path)
-    return result
 
 
 def learn_from(
@@ -156,7 +129,7 @@ def learn_from(
             embedding_size=DIM,
             batch_size=1024,
             learning_rate=4e-3,
-            sampled_words=384,  # takes a third of the time of the exact softmax
+            sampled_words=384,  # far faster than the exact softmax
         )
         save_vectors(folder / FILE_NAME, words, model.embedding_matrix()[known])
 

@@ -1,9 +1,11 @@
 """The ways to a model of urgency: where each begins, what it trains, and how it is trained."""
 
 import math
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal, cast
@@ -12,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_transfer import align, build_vocabulary
 from nlp_transfer.alignment import random_like
+from nlp_transfer.baselines import baseline_outcomes
 from nlp_transfer.classification import (
     recurrent_classifier,
     save_classifier,
@@ -26,6 +29,7 @@ from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.outcome import Outcome
+from staged_training.run_folder import RunFolder
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
 STAGES = [
@@ -149,6 +153,44 @@ def _batch_size(size: int) -> int:
     return BATCH_OF_FEW if size <= FEW_TEXTS else 32
 
 
+def evaluate_all(
+    run: RunFolder,
+    problem: Problem,
+    ways: Sequence[Way],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    size: int | None = None,
+    *,
+    keep_models: bool = True,
+) -> list[list[Outcome]]:
+    """Score the baselines, and every way with every seed, on each fold.
+
+    Args:
+        run: Where what is done is kept, to go on after an interruption.
+        problem: The problem.
+        ways: The ways to a model.
+        folds: The folds to test on.
+        seeds: The seeds to train with.
+        size: How many texts to train on; by default all of the part.
+        keep_models: Whether the models after each stage stay in the folder of the run.
+    """
+    task = problem.task
+    of, prefix = ("", "") if size is None else (f", {size} labels", f"{size}-labels/")
+    one = evaluate if keep_models else _score
+    outcomes = []
+    for fold in folds:
+        train = task.all.select(task.training_rows(fold, size, seeds[0]))
+        of_fold = baseline_outcomes(train, *task.parts(fold)[1:], task.names, task.positive)
+        for seed in seeds:
+            for way in ways:
+                print(f"Fold {fold}, seed {seed}{of}: {way.name}", flush=True)
+                work = partial(one, problem, way, fold, seed, size=size)
+                done = run.once(f"{prefix}fold-{fold}/seed-{seed}/{way.name}", work)
+                of_fold += [Outcome(**item) for item in done]
+        outcomes.append(of_fold)
+    return outcomes
+
+
 def evaluate(
     problem: Problem, way: Way, fold: int, seed: int, folder: Path, size: int | None = None
 ) -> list[dict[str, Any]]:
@@ -160,16 +202,26 @@ def evaluate(
         fold: The fold to test on.
         seed: Of all that is random.
         folder: For checkpoints, and for the model after each stage.
-        size: How many texts to train on, see `TextTask.few`; by default all of the part.
+        size: How many texts to train on, see `TextTask.training_rows`; by default all.
     """
     task = problem.task
     _, validation, test = task.parts(fold)
-    rows = task.split(fold).train if size is None else task.few(fold, size, seed)
+    rows = task.training_rows(fold, size, seed)
     trainer, before = fit(problem, way, task.all.select(rows), validation, rows, seed, folder)
     outcomes = stage_outcomes(
         trainer, way.rows(), validation, test, task.positive, folder / "models", before
     )
     return [asdict(item) for item in outcomes]
+
+
+def _score(
+    problem: Problem, way: Way, fold: int, seed: int, folder: Path, size: int | None
+) -> list[dict[str, Any]]:
+    """As `evaluate`, without the models: many would fill a disk."""
+    result = evaluate(problem, way, fold, seed, folder, size)
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+    return result
 
 
 def refit(

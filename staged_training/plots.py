@@ -74,11 +74,8 @@ def plot_label_efficiency(
         for name in (row.name for row in next(iter(rows.values()))):
             values = [next(r.metrics[metric] for r in of if r.name == name) for of in rows.values()]
             axes.plot(list(rows), values, "-o", markersize=4, label=name)
-        axes.set_xscale("log")
-        axes.set_xticks(list(rows), [f"{size:,}" for size in rows])
-        axes.minorticks_off()
+        _count_axis(axes, list(rows))
         axes.set(xlabel="labels to train on", ylabel=f"test {label}", ylim=(0, None))
-        axes.grid(axis="y", color="0.9")
         axes.figure.legend(fontsize=8, loc="outside right center")
 
 
@@ -155,8 +152,13 @@ def plot_learning_curve(path: Path, curve: Sequence[CurvePoint]) -> None:
             capsize=3,
             markersize=4,
         )
-        axes.set_xscale("log")
-        axes.set_xticks(examples, [f"{n:,}" for n in examples])
-        axes.minorticks_off()
+        _count_axis(axes, examples)
         axes.set(xlabel="training examples", ylabel="validation accuracy", ylim=(None, 1))
-        axes.grid(axis="y", color="0.9")
+
+
+def _count_axis(axes: Axes, counts: Sequence[int]) -> None:
+    """Numbers of examples from left to right, each step as wide as it multiplies them."""
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [f"{count:,}" for count in counts])
+    axes.minorticks_off()
+    axes.grid(axis="y", color="0.9")
