@@ -192,10 +192,12 @@ def _computed(
     if cache and cache.exists():
         return FeatureDataset(load_file(cache))
 
-    on_processor = next(model.parameters()).device.type == "cpu"
     order = _by_length(dataset)
+    batch_size = 256
+    if next(model.parameters()).device.type == "cpu":
+        batch_size = 32 if _is_text(dataset) else 8
 
-    @find_executable_batch_size(starting_batch_size=8 if on_processor else 256)
+    @find_executable_batch_size(starting_batch_size=batch_size)
     def run(batch_size: int) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
@@ -222,11 +224,15 @@ def _faster(model: nn.Module, dataset: Dataset, collate: Collate, first: int) ->
 
 def _by_length(dataset: Dataset) -> list[int]:
     """The examples in the order to run them: texts by length, so that little is padded."""
-    if "input_ids" in (getattr(dataset, "column_names", None) or ()):
+    if _is_text(dataset):
         return np.argsort(
             [len(ids) for ids in cast(Any, dataset)["input_ids"]], kind="stable"
         ).tolist()
     return list(range(len(cast(Sized, dataset))))
+
+
+def _is_text(dataset: Dataset) -> bool:
+    return "input_ids" in (getattr(dataset, "column_names", None) or ())
 
 
 def _is_ascending(order: Sequence[int]) -> bool:
@@ -275,23 +281,14 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             "Features can be reused where the lower layers are frozen, but "
             f"{layer_groups(model)[0].name} is trained. Freeze it first: freeze(model, 'backbone')."
         )
-    parts = ("train_dataset", "eval_dataset")
-    data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
-    collate = cast(Collate, trainer.data_collator)
     try:
-        _check_storable(model, first, data.values(), collate)
-        head = FeatureHead(model, collate(_sample(next(iter(data.values())))[:2]), first)
+        # Training then draws the numbers, for dropout, that it would draw without features.
+        with torch.random.fork_rng(devices=[]):
+            head, replaced = _head_and_features(trainer, first, cache)
     except InputError as error:
         logger.warning("The frozen layers run in every epoch, not once: %s", error)
         yield
         return
-    faster = _faster(model, next(iter(data.values())), collate, first)
-    replaced: dict[str, Any] = {
-        part: _computed(
-            faster, dataset, collate, _cache_file(trainer, dataset, cache, first), first
-        )
-        for part, dataset in data.items()
-    }
     replaced |= {"model": head, "model_wrapped": head, "data_collator": collate_features}
     replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
     replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
@@ -304,6 +301,25 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(trainer, name, value)
+
+
+def _head_and_features(
+    trainer: Trainer, first: int, cache: Path | None
+) -> tuple[FeatureHead, dict[str, Any]]:
+    """The upper layers alone, and for each data set of a trainer, by its attribute, features."""
+    model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
+    parts = ("train_dataset", "eval_dataset")
+    data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
+    _check_storable(model, first, data.values(), collate)
+    example = next(iter(data.values()))
+    head = FeatureHead(model, collate(_sample(example)[:2]), first)
+    faster = _faster(model, example, collate, first)
+    return head, {
+        part: _computed(
+            faster, dataset, collate, _cache_file(trainer, dataset, cache, first), first
+        )
+        for part, dataset in data.items()
+    }
 
 
 def first_trained(model: nn.Module) -> int:

@@ -26,10 +26,28 @@ class ConvHead(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Logits `[batch, num_labels]` of `[batch, tokens, layers * width]`, zero at padding."""
-        real = states.any(-1, keepdim=True)
-        found = self.convolution(self.dropout(states).transpose(1, 2))
-        found = found.masked_fill(~real.transpose(1, 2), -torch.inf)
-        return self.classifier(self.dropout(found.amax(-1).relu()))
+        real = states.any(-1)
+        found = self._convolved(self.dropout(states[real]), real)
+        found = found.masked_fill(~real.unsqueeze(-1), -torch.inf)
+        return self.classifier(self.dropout(found.amax(1).relu()))
+
+    def _convolved(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """The convolution, `[batch, tokens, filters]`, of texts that are zero at padding.
+
+        Most of a batch of texts may be padding; only the real tokens are multiplied out.
+
+        Args:
+            tokens: The real tokens of all texts behind one another, `[real tokens, width]`.
+            real: Where they stand, `[batch, tokens]`.
+        """
+        filters, width, size = self.convolution.weight.shape
+        kernel = self.convolution.weight.permute(2, 0, 1).reshape(size * filters, width)
+        products = tokens.new_zeros(*real.shape, size, filters)
+        products[real] = nn.functional.linear(tokens, kernel).view(-1, size, filters)
+        before = (size - 1) // 2
+        padded = nn.functional.pad(products, (0, 0, 0, 0, before, size - 1 - before))
+        shifted = [padded[:, n : n + real.shape[1], n] for n in range(size)]
+        return torch.stack(shifted).sum(0) + self.convolution.bias
 
 
 class ConvHeadForSequenceClassification(PreTrainedModel):
