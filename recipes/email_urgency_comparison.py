@@ -95,7 +95,7 @@ def compare(
         ways_here = ways if size is None else [first_stage(way) for way in ways]
         if not hasty:
             ways_here = long_enough(ways_here, size or whole)
-        outcomes = evaluate_all(run, problem, ways_here, folds, seeds, size, keep_models=False)
+        outcomes = evaluate_all(run, problem, ways_here, folds, seeds, size, for_comparison=True)
         rows[size or whole] = mean_rows(outcomes)
     return Comparison(rows, ways, seconds)
 

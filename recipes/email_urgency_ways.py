@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, Literal, cast
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from nlp_transfer import align, build_vocabulary
@@ -29,6 +31,7 @@ from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.outcome import Outcome
+from staged_training.parallel import one_by_one, side_by_side
 from staged_training.run_folder import RunFolder
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
@@ -161,7 +164,7 @@ def evaluate_all(
     seeds: Sequence[int],
     size: int | None = None,
     *,
-    keep_models: bool = True,
+    for_comparison: bool = False,
 ) -> list[list[Outcome]]:
     """Score the baselines, and every way with every seed, on each fold.
 
@@ -172,21 +175,32 @@ def evaluate_all(
         folds: The folds to test on.
         seeds: The seeds to train with.
         size: How many texts to train on; by default all of the part.
-        keep_models: Whether the models after each stage stay in the folder of the run.
+        for_comparison: Whether the scores are all that is wanted. No model stays in the folder of
+            the run then, and without an accelerator several are trained at a time.
     """
     task = problem.task
     of, prefix = ("", "") if size is None else (f", {size} labels", f"{size}-labels/")
-    one = evaluate if keep_models else _score
+    one = _score if for_comparison else evaluate
+    pieces = {
+        f"Fold {fold}, seed {seed}{of}: {way.name}": partial(
+            run.once,
+            f"{prefix}fold-{fold}/seed-{seed}/{way.name}",
+            partial(one, problem, way, fold, seed, size=size),
+        )
+        for fold in folds
+        for seed in seeds
+        for way in ways
+    }
+    if for_comparison and not torch.accelerator.is_available():
+        done = iter(side_by_side(pieces, f"models{of}"))
+    else:
+        done = iter(one_by_one(pieces))
     outcomes = []
     for fold in folds:
         train = task.all.select(task.training_rows(fold, size, seeds[0]))
         of_fold = baseline_outcomes(train, *task.parts(fold)[1:], task.names, task.positive)
-        for seed in seeds:
-            for way in ways:
-                print(f"Fold {fold}, seed {seed}{of}: {way.name}", flush=True)
-                work = partial(one, problem, way, fold, seed, size=size)
-                done = run.once(f"{prefix}fold-{fold}/seed-{seed}/{way.name}", work)
-                of_fold += [Outcome(**item) for item in done]
+        for items in islice(done, len(seeds) * len(ways)):
+            of_fold += [Outcome(**item) for item in items]
         outcomes.append(of_fold)
     return outcomes
 

@@ -47,7 +47,7 @@ class ConvHead(nn.Module):
         before = (size - 1) // 2
         padded = nn.functional.pad(products, (0, 0, 0, 0, before, size - 1 - before))
         shifted = [padded[:, n : n + real.shape[1], n] for n in range(size)]
-        return torch.stack(shifted).sum(0) + self.convolution.bias
+        return torch.stack(shifted).sum(0) + cast(torch.Tensor, self.convolution.bias)
 
 
 class ConvHeadForSequenceClassification(PreTrainedModel):

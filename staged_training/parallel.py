@@ -1,0 +1,56 @@
+"""Independent pieces of work, one after another or on all cores at once."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from joblib import Parallel, cpu_count, delayed
+from tqdm.auto import tqdm
+
+_MEMORY = 2 * 2**30  # of a worker, in bytes
+
+# Bars of several workers would overwrite one another.
+_QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+
+
+def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
+    """What each piece returns; its name is printed before it begins."""
+    results = []
+    for name, work in pieces.items():
+        print(name, flush=True)
+        results.append(work())
+    return results
+
+
+def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any]:
+    """What each piece returns, from as many processes as there are cores, with a thread each.
+
+    A small model keeps one core busy and gains little from a second. Where memory is short there
+    are fewer processes.
+
+    Args:
+        pieces: Work by its name; it, and what it returns, can be pickled.
+        what: What the progress bar counts.
+    """
+    workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
+    with _environment(_QUIET):
+        run = Parallel(workers, return_as="generator")
+        results = run(delayed(work)() for work in pieces.values())
+        return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,30 @@
+"""Independent pieces of work, one after another or on all cores at once."""
+
+import os
+from functools import partial
+
+import pytest
+
+from staged_training import InputError
+from staged_training.parallel import one_by_one, side_by_side
+
+
+def refuse():
+    raise InputError("fold 3: no text is urgent.")
+
+
+def test_results_come_in_the_order_of_the_pieces():
+    pieces = {f"power {n}": partial(pow, 2, n) for n in range(9)}
+    assert side_by_side(pieces, "powers") == one_by_one(pieces) == [2**n for n in range(9)]
+
+
+def test_side_by_side_is_in_other_processes_without_bars_of_their_own():
+    pieces = {"process": os.getpid, "bars": partial(os.getenv, "TQDM_DISABLE")}
+    process, quiet = side_by_side(pieces, "pieces")
+    assert process != os.getpid()
+    assert (quiet, os.getenv("TQDM_DISABLE")) == ("1", None)
+
+
+def test_what_goes_wrong_in_a_process_is_told_as_ever():
+    with pytest.raises(InputError, match="fold 3: no text is urgent"):
+        side_by_side({"fold 3": refuse}, "folds")
