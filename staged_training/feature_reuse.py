@@ -6,6 +6,7 @@ passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 """
 
 import copy
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
@@ -182,16 +183,22 @@ def compute_features(
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
-    return _computed(_faster(model, dataset, collate, first), dataset, collate, cache, first)
+    faster = functools.partial(_faster, model, dataset, collate, first)
+    return _computed(faster, dataset, collate, cache, first)
 
 
 def _computed(
-    model: nn.Module, dataset: Dataset, collate: Collate, cache: Path | None, first: int
+    faster: Callable[[], nn.Module],
+    dataset: Dataset,
+    collate: Collate,
+    cache: Path | None,
+    first: int,
 ) -> FeatureDataset:
-    """The features that a model computes of a data set, or those that are in the cache."""
+    """The features of a data set: those that are in the cache, or else what a model computes."""
     if cache and cache.exists():
         return FeatureDataset(load_file(cache))
 
+    model = faster()
     order = _by_length(dataset)
     batch_size = 256
     if next(model.parameters()).device.type == "cpu":
@@ -281,14 +288,16 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             "Features can be reused where the lower layers are frozen, but "
             f"{layer_groups(model)[0].name} is trained. Freeze it first: freeze(model, 'backbone')."
         )
-    try:
-        # Training then draws the numbers, for dropout, that it would draw without features.
-        with torch.random.fork_rng(devices=[]):
-            head, replaced = _head_and_features(trainer, first, cache)
-    except InputError as error:
-        logger.warning("The frozen layers run in every epoch, not once: %s", error)
+    parts = ("train_dataset", "eval_dataset")
+    data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
+    # Training then draws the numbers, for dropout, that it would draw without features.
+    with torch.random.fork_rng(devices=[]):
+        head = _head_alone(trainer, data.values(), first)
+        features = _features_of(trainer, data, cache, first) if head else {}
+    if head is None:
         yield
         return
+    replaced: dict[str, Any] = {**features}
     replaced |= {"model": head, "model_wrapped": head, "data_collator": collate_features}
     replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
     replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
@@ -303,23 +312,30 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             setattr(trainer, name, value)
 
 
-def _head_and_features(
-    trainer: Trainer, first: int, cache: Path | None
-) -> tuple[FeatureHead, dict[str, Any]]:
-    """The upper layers alone, and for each data set of a trainer, by its attribute, features."""
+def _head_alone(trainer: Trainer, data: Collection[Dataset], first: int) -> FeatureHead | None:
+    """The upper layers alone; `None`, and a warning, where they cannot train on features."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
-    parts = ("train_dataset", "eval_dataset")
-    data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
-    _check_storable(model, first, data.values(), collate)
+    try:
+        _check_storable(model, first, data, collate)
+        return FeatureHead(model, collate(_sample(next(iter(data)))[:2]), first)
+    except InputError as error:
+        logger.warning("The frozen layers run in every epoch, not once: %s", error)
+        return None
+
+
+def _features_of(
+    trainer: Trainer, data: Mapping[str, Dataset], cache: Path | None, first: int
+) -> dict[str, FeatureDataset]:
+    """The features of each data set of a trainer."""
+    model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
     example = next(iter(data.values()))
-    head = FeatureHead(model, collate(_sample(example)[:2]), first)
-    faster = _faster(model, example, collate, first)
-    return head, {
-        part: _computed(
-            faster, dataset, collate, _cache_file(trainer, dataset, cache, first), first
-        )
-        for part, dataset in data.items()
-    }
+
+    @functools.cache  # one for all data sets, and none where the cache has their features
+    def faster() -> nn.Module:
+        return _faster(model, example, collate, first)
+
+    files = {part: _cache_file(trainer, dataset, cache, first) for part, dataset in data.items()}
+    return {part: _computed(faster, data[part], collate, files[part], first) for part in data}
 
 
 def first_trained(model: nn.Module) -> int:

@@ -124,6 +124,30 @@ def test_augmentation_turns_reuse_off_and_is_told(arguments, images, caplog):
     assert sum(seen) == 2 * len(images)
 
 
+def test_an_example_that_cannot_be_read_is_told_before_any_training(arguments, images):
+    class Torn(TensorDataset):
+        def __getitem__(self, index):
+            if index == len(self) - 1:
+                raise InputError("cat.jpg is torn.")
+            return super().__getitem__(index)
+
+    trainer = trainer_of(Trainer, arguments(), Torn(*images.tensors))
+    freeze(trainer.model, "backbone")
+    with pytest.raises(InputError, match=r"cat\.jpg is torn"), on_features(trainer):
+        pytest.fail("it would have trained")
+
+
+def test_features_that_are_in_the_cache_are_had_without_running_the_model(
+    convnet, images, tmp_path
+):
+    cache = tmp_path / "features.safetensors"
+    first = compute_features(convnet, images, collate, cache)
+    seen = count_passes(convnet)
+    again = compute_features(convnet, images, collate, cache)
+    assert torch.equal(again.columns["features"], first.columns["features"])
+    assert seen == []
+
+
 def test_a_base_that_is_trained_has_no_features_to_reuse(arguments, images):
     trainer = trainer_of(Trainer, arguments(), images)
     freeze(trainer.model, "blocks.0")
