@@ -53,6 +53,7 @@ def staged_text_trainer(
     pretrained: str = "backbone[0]",
     reuse_features: bool | Path = False,
     batch_size: int = 32,
+    report_to: str = "none",
 ) -> StagedTrainer:
     """A `StagedTrainer` for a classifier of texts.
 
@@ -69,6 +70,8 @@ def staged_text_trainer(
         pretrained: Selector of the layers that carry pretrained weights; by default the embedding.
         reuse_features: As for `StagedTrainer`.
         batch_size: Texts in a step of training.
+        report_to: As for `TrainingArguments`; the run is called as the last three parts of
+            `output_dir`.
     """
     arguments = TrainingArguments(
         str(output_dir),
@@ -79,7 +82,9 @@ def staged_text_trainer(
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model="average_precision",
         dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
-        report_to="none",
+        report_to=report_to,
+        run_name="/".join(output_dir.parts[-3:]),
+        project="nlp-transfer",
     )
     return StagedTrainer(
         model,

@@ -4,13 +4,15 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import yaml
 from transformers import HfArgumentParser
 
 from staged_training import InputError
+from staged_training.hub import Destination, check_push
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,13 +24,56 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefa
     """Keeps the lines of the description, and adds the defaults to the flags."""
 
 
+Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
+TRACKING = (
+    "Where to watch the curves of training, in one run over all stages; `tensorboard` writes to a "
+    "folder of that name in --output-dir."
+)
+
+
+@dataclass
+class HubArguments:
+    """The flags by which a recipe puts what it made on the Hub."""
+
+    push_to_hub: str | None = field(
+        default=None,
+        metadata={"help": "Name on the Hub to upload what was made to, [OWNER/]NAME."},
+    )
+    hub_private_repo: bool = field(
+        default=False, metadata={"help": "Let only the owner of that name see it."}
+    )
+    hub_revision: str | None = field(
+        default=None, metadata={"help": "Branch to upload to; made if it is not there."}
+    )
+    create_pr: bool = field(
+        default=False, metadata={"help": "Open a pull request in place of changing what is there."}
+    )
+
+    def destination(self) -> Destination | None:
+        """Where to upload to, checked with the Hub; `None` if nothing is to be uploaded.
+
+        Raises:
+            InputError: An upload cannot work, see `check_push`.
+        """
+        if not self.push_to_hub:
+            for name in ("hub_private_repo", "hub_revision", "create_pr"):
+                if getattr(self, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise InputError(f"{flag} says how to upload; give --push-to-hub NAME too.")
+            return None
+        return check_push(
+            Destination(self.push_to_hub, self.hub_private_repo, self.hub_revision, self.create_pr)
+        )
+
+
 def parse_arguments(
     kind: type[Arguments], argv: Sequence[str] | None, command: str, description: str
-) -> Arguments:
+) -> tuple[Arguments, HubArguments]:
     """Read arguments from flags, after the values of a YAML file if the first argument is one.
 
     Args:
-        kind: A dataclass; each field is a flag, whose help is its metadata.
+        kind: A dataclass; each field is a flag, whose help is its metadata. The flags of
+            `HubArguments` are added.
         argv: What followed the command; `None` for that of this process.
         command: The command, for the help.
         description: What it does, for the help.
@@ -38,7 +83,7 @@ def parse_arguments(
         SystemExit: A flag is unknown, or the help was asked for.
     """
     parser = HfArgumentParser(
-        cast(Any, kind),
+        cast(Any, (kind, HubArguments)),
         prog=command,
         description=description,
         usage=f"{command} [CONFIG.yaml] [--flag ...]",
@@ -47,8 +92,8 @@ def parse_arguments(
     flags = list(sys.argv[1:] if argv is None else argv)
     if flags and flags[0].endswith((".yaml", ".yml")):
         parser.set_defaults(**_read_yaml(Path(flags.pop(0)), kind))
-    (arguments,) = parser.parse_args_into_dataclasses(flags)
-    return arguments
+    arguments, hub = parser.parse_args_into_dataclasses(flags)
+    return arguments, hub
 
 
 def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
@@ -56,7 +101,7 @@ def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
     return {
         name: value
         for name, value in dataclasses.asdict(arguments).items()
-        if name not in ("output_dir", "resume", "push_to_hub")
+        if name not in ("output_dir", "resume", "report_to")
     }
 
 
@@ -67,7 +112,7 @@ def _read_yaml(path: Path, kind: type) -> dict[str, object]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {error}") from error
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for part in (kind, HubArguments) for field in dataclasses.fields(part)]
     if not isinstance(values, dict) or not set(values) <= set(known):
         unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else values
         raise InputError(

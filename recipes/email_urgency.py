@@ -27,10 +27,16 @@ from pathlib import Path
 
 from nlp_transfer import open_vectors
 from nlp_transfer.corpus import Corpus
-from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.encoder_classifier import PACKAGED, load_encoder_classifier
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.text_task import ProxyTask, TextTask, read_proxy, read_task
-from recipes.arguments import parse_arguments, what_was_asked
+from recipes.arguments import (
+    TRACKING,
+    HubArguments,
+    Tracker,
+    parse_arguments,
+    what_was_asked,
+)
 from recipes.email_urgency_comparison import compare, tell
 from recipes.email_urgency_report import Findings, print_findings, write_findings
 from recipes.email_urgency_ways import (
@@ -43,7 +49,7 @@ from recipes.email_urgency_ways import (
     vector_ways,
 )
 from staged_training import InputError
-from staged_training.hub import check_push, push
+from staged_training.hub import push
 from staged_training.outcome import mean_rows
 from staged_training.run_folder import RunFolder
 from staged_training.splits import chosen_folds
@@ -133,9 +139,7 @@ class Arguments:
     quick: bool = field(
         default=False, metadata={"help": "One epoch per stage: does it all run, in a minute?"}
     )
-    push_to_hub: str | None = field(
-        default=None, metadata={"help": "Name on the Hub to upload the model to, USER/NAME."}
-    )
+    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -144,11 +148,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
+    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
     if arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
+    if arguments.compare:
+        check_comparable(arguments, hub)
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
+    destination = hub.destination()
     task = problem.task
     by_default = "all" if arguments.compare and not arguments.quick else "0"
     folds = chosen_folds(arguments.folds or by_default, task.folds)
@@ -160,8 +167,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         tell(run, problem, comparison, folds, what_was_asked(arguments))
         run.close()
         return
-    if arguments.push_to_hub:
-        check_push(arguments.push_to_hub)
     knowledge, cut = problem.what_it_knows()
     print(f"{knowledge}\n")
 
@@ -181,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         first = run.runs / f"fold-{folds[0]}" / f"seed-{seeds[0]}" / way.name
         run.keep(first / "models" / chosen)
     findings = Findings(
+        reference=destination.repo_id if destination else str(run.path),
         task=task,
         knowledge=knowledge,
         cut=cut,
@@ -192,12 +198,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         refit=arguments.refit,
         quick=arguments.quick,
         shipped=arguments.data is None,
+        licensed=arguments.data is None
+        and (arguments.base or arguments.vectors) in (*PACKAGED, Arguments.vectors),
     )
     write_findings(run, findings, what_was_asked(arguments))
     run.close()
     print_findings(run, findings)
-    if arguments.push_to_hub:
-        print(f"Uploaded to {push(run.path, arguments.push_to_hub)}")
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
 
 
 def read_problem(arguments: Arguments) -> Problem:
@@ -214,7 +222,6 @@ def read_problem(arguments: Arguments) -> Problem:
             "nlp-transfer run word-embeddings --data CORPUS."
         )
     if arguments.compare:
-        check_comparable(arguments)
         proxy = read_proxy_of(arguments, task)
         base = arguments.base or "bert"
         load_encoder_classifier(base, task.names, arguments.seed)  # is it there?
@@ -230,15 +237,15 @@ def read_problem(arguments: Arguments) -> Problem:
         ways = vector_ways(open_vectors(arguments.vectors), proxy=proxy is not None)
     size = min(len(task.split(fold).train) for fold in task.fold_numbers)
     ways = quick(ways) if arguments.quick else long_enough(ways, size)
-    return Problem(task, proxy, ways)
+    return Problem(task, proxy, ways, arguments.report_to)
 
 
-def check_comparable(arguments: Arguments) -> None:
+def check_comparable(arguments: Arguments, hub: HubArguments) -> None:
     """Refuse what a comparison cannot do, before any work."""
-    for flag in ("refit", "push_to_hub"):
-        if getattr(arguments, flag):
+    for flag, given in {"--refit": arguments.refit, "--push-to-hub": hub.push_to_hub}.items():
+        if given:
             raise InputError(
-                f"--compare keeps no model, so that --{flag.replace('_', '-')} has none to take. "
+                f"--compare keeps no model, so that {flag} has none to take. "
                 "Compare first, then run the way that you choose."
             )
     require_gensim()

@@ -207,7 +207,7 @@ def tell(
     ]
     write_results(run.report, "email-urgency --compare", arguments["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
-    print(f"Report: {run.report / 'report.md'}")
+    print(f"Report: {run.report / 'index.html'}")
 
 
 def _by_labels(comparison: Comparison) -> str:

@@ -7,11 +7,18 @@ from typing import Any
 from nlp_transfer.text_task import LabelledTexts, TextTask
 from recipes.prediction import Input, classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
-from staged_training.hub import Task, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage, write_card
 from staged_training.outcome import Outcome, Row
-from staged_training.report import Report, results_table, stage_table, tested_on, write_results
+from staged_training.report import (
+    Report,
+    as_markdown,
+    results_table,
+    stage_table,
+    tested_on,
+    write_results,
+)
 from staged_training.run_folder import RunFolder
-from staged_training.trainer import StageResult
+from staged_training.stages import StageResult
 
 VALIDATION = "validation_average_precision"
 CARD_METRICS = {"average_precision": "AP", "macro_f1": "macro-F1"}
@@ -30,6 +37,11 @@ LIMITS = (
     "Urgency is judged from single messages, without their thread or reader. Do not let it hide "
     "mail from people."
 )
+LICENSE = (
+    "The weights are under Apache-2.0, and so are the messages and labels that they were trained "
+    "on. They began as the word vectors GloVe 6B (PDDL 1.0) or the encoder MiniLM (Apache-2.0)."
+)
+EXAMPLE = '"Please send me the figures before noon."'
 OWN_LIMITS = "It knows the texts that it was trained on, and their language, time and labels only."
 
 
@@ -38,6 +50,7 @@ class Findings:
     """What the recipe did and what came of it.
 
     Attributes:
+        reference: What the model is loaded by: its name on the Hub, or its folder.
         task: The labelled texts.
         knowledge: What the base makes of the texts, in words.
         cut: How many texts are longer than it can read, and were cut.
@@ -50,8 +63,10 @@ class Findings:
         refit: Whether the model that is kept was trained on all texts.
         quick: Whether every stage had one epoch only.
         shipped: Whether the texts are those that come with the recipe.
+        licensed: Whether the vectors or the encoder are, too.
     """
 
+    reference: str
     task: TextTask
     knowledge: str
     cut: int
@@ -63,6 +78,7 @@ class Findings:
     refit: bool
     quick: bool
     shipped: bool
+    licensed: bool
 
     @property
     def test(self) -> LabelledTexts:
@@ -141,7 +157,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         "models", "test AP of each model", "plot_rows", findings.rows, "average_precision", "AP"
     )
     report.section("What the base knows", findings.knowledge)
-    examples = [" ".join(text.split())[:120] for text in test.texts]
+    examples = [as_markdown(" ".join(text.split())[:120]) for text in test.texts]
     add_classifier_sections(
         report, findings.chosen, test.labels, task.names, task.positive, examples
     )
@@ -154,8 +170,9 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         Task("text-classification", "Email urgency", task.source.stem, CARD_METRICS),
         findings.row,
         _card_sections(findings),
-        license_id="apache-2.0",
+        license_id="apache-2.0" if findings.licensed else None,
         tags=["email", "urgency"],
+        language="en" if findings.shipped else None,
     )
 
 
@@ -166,10 +183,10 @@ def _card_sections(findings: Findings) -> list[str]:
         f"A classifier of mail: {' or '.join(task.names)}. It was trained in stages by "
         "NLP Transfer (`nlp-transfer run email-urgency`).",
         "## How to use it",
-        "```python\nimport nlp_transfer  # or pipeline(..., trust_remote_code=True) without it\n"
-        "from transformers import pipeline\n\n"
-        'classify = pipeline("text-classification", model="THIS_MODEL")\n'
-        'classify("Please send me the figures before noon.")\n```',
+        "With `pip install nlp-transfer`:",
+        usage("text-classification", findings.reference, EXAMPLE, "import nlp_transfer"),
+        "Without it, by the code that comes with the model; read that first:",
+        usage("text-classification", findings.reference, EXAMPLE, trusts_code=True),
         "## How it was trained",
         f"{findings.protocol()} The model here was trained on {trained_on}.",
         stage_table([StageResult(**stage) for stage in findings.chosen.stages]),
@@ -178,6 +195,8 @@ def _card_sections(findings: Findings) -> list[str]:
         findings.choice(),
         "## Limits",
         LIMITS if findings.shipped else OWN_LIMITS,
+        "## License",
+        LICENSE if findings.licensed else OWN_LICENSE,
     ]
 
 
@@ -189,7 +208,7 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(findings.choice().replace("**", ""), "\n")
     print("Five texts of the test part, sorted by score; what they are stands first:")
     print(_worked_predictions(run, findings))
-    print(f"\nModel:  {run.path}\nReport: {run.report / 'report.md'}")
+    print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
     print(f"Next:   nlp-transfer predict {run.path} YOUR_MAIL.mbox")
 
 

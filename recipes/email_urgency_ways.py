@@ -99,11 +99,13 @@ class Problem:
         task: The labelled texts.
         proxy: The related task, if there is one.
         ways: The ways to a model that are tried.
+        report_to: Where training is to be watched, as for `TrainingArguments`.
     """
 
     task: TextTask
     proxy: ProxyTask | None
     ways: list[Way]
+    report_to: str = "none"
 
     def what_it_knows(self) -> tuple[str, int]:
         """What the base makes of the texts, in words; and how many of them are too long for it."""
@@ -312,6 +314,7 @@ def fit(
         pretrained=pretrained,
         reuse_features=reuse,
         batch_size=_batch_size(len(train.texts)),
+        report_to=problem.report_to,
     )
     trainer.train(resume_from_checkpoint=True)
     return trainer, before

@@ -35,7 +35,7 @@ from transformers import (
     default_data_collator,
 )
 
-from recipes.arguments import parse_arguments, what_was_asked
+from recipes.arguments import TRACKING, Tracker, parse_arguments, what_was_asked
 from recipes.pet_classifier_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer
 from staged_training.class_balance import majority_logits, metrics_on
@@ -47,12 +47,18 @@ from staged_training.feature_reuse import (
     features_key,
 )
 from staged_training.head_search import Trial, search_head
-from staged_training.hub import check_push, push
+from staged_training.hub import push
 from staged_training.linear_probe import fit_probe, linear_probe
 from staged_training.outcome import Outcome, mean_rows, outcome
 from staged_training.run_folder import RunFolder
 from staged_training.splits import Split, chosen_folds
-from vision_transfer.backbones import bottleneck, head_layer, load_backbone, save_classifier
+from vision_transfer.backbones import (
+    PACKAGED,
+    bottleneck,
+    head_layer,
+    load_backbone,
+    save_classifier,
+)
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_task import ImageTask, read_image_task
 
@@ -127,9 +133,7 @@ class Arguments:
         metadata={"help": "Save a head that is fitted once more, to all labelled images."},
     )
     quick: bool = field(default=False, metadata={"help": "One epoch where there are several."})
-    push_to_hub: str | None = field(
-        default=None, metadata={"help": "Name on the Hub to upload the model to, USER/NAME."}
-    )
+    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class Problem:
     head_arguments: TrainingArguments
     stages: list[Stage]
     views: int
+    report_to: str
 
 
 @dataclass(frozen=True)
@@ -191,13 +196,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments = parse_arguments(Arguments, argv, "nlp-transfer run pet-classifier", __doc__)
+    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-classifier", __doc__)
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
-    if arguments.push_to_hub:
-        check_push(arguments.push_to_hub)
+    destination = hub.destination()
     layer = bottleneck(problem.model)
     print(f"The bottleneck of {arguments.backbone} is {layer.name}, {layer.width} numbers wide.")
 
@@ -233,7 +237,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.once("kept", partial(save, kept, problem.processor))
     run.keep(run.runs / "kept" / "model")
     findings = Findings(
+        reference=destination.repo_id if destination else str(run.path),
         task=task,
+        licensed=arguments.data is None and arguments.backbone in PACKAGED,
         backbone=arguments.backbone,
         bottleneck=layer,
         rows=rows,
@@ -249,8 +255,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_findings(run, findings, what_was_asked(arguments))
     run.close()
     print_findings(run, findings)
-    if arguments.push_to_hub:
-        print(f"Uploaded to {push(run.path, arguments.push_to_hub)}")
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
 
 
 def read_problem(arguments: Arguments) -> Problem:
@@ -287,6 +293,7 @@ def read_problem(arguments: Arguments) -> Problem:
         ),
         stages=[stage] if arguments.fine_tune else [],
         views=arguments.views,
+        report_to=arguments.report_to,
     )
 
 
@@ -397,7 +404,9 @@ def fine_tune(
         metric_for_best_model="accuracy",
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
-        report_to="none",
+        report_to=problem.report_to,
+        run_name="/".join(folder.parts[-2:]),
+        project="nlp-transfer",
     )
     train, validation, test = (task.dataset(rows, problem.processor) for rows in split)
     trainer = StagedTrainer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,21 @@ from staged_training.classifier_report import add_classifier_sections, add_learn
 from staged_training.familiarity import Familiarity
 from staged_training.feature_reuse import FeatureDataset
 from staged_training.head_search import Trial
-from staged_training.hub import Task, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage, write_card
 from staged_training.outcome import Outcome, Row
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import Bottleneck
+from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection
 from vision_transfer.image_task import ImageTask
 
 CARD_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+LICENSE = (
+    "The weights are under Apache-2.0. They began as EfficientNet-Lite (Apache-2.0) trained on "
+    "ImageNet, and were tuned on photos under CC BY-SA 4.0 (the Oxford-IIIT Pet Dataset, Parkhi et "
+    "al. 2012)."
+)
 TITLES = CARD_METRICS | {"validation_accuracy": "accuracy on validation"}
 
 
@@ -28,7 +35,9 @@ class Findings:
     """What the recipe did and what came of it.
 
     Attributes:
+        reference: What the model is loaded by: its name on the Hub, or its folder.
         task: The labelled images.
+        licensed: Whether images and weights are those that come with the recipe.
         backbone: The name of the pretrained model.
         bottleneck: The layer whose output the head reads.
         rows: The table of models.
@@ -42,7 +51,9 @@ class Findings:
         known: What a model of the first fold is familiar with.
     """
 
+    reference: str
     task: ImageTask
+    licensed: bool
     backbone: str
     bottleneck: Bottleneck
     rows: list[Row]
@@ -54,6 +65,11 @@ class Findings:
     processor: BaseImageProcessor
     features: FeatureDataset
     known: Familiarity
+
+    @property
+    def has_own_head(self) -> bool:
+        """Whether the head is one of this package, and not known to `transformers`."""
+        return isinstance(self.model, MlpHeadForImageClassification)
 
     @property
     def row(self) -> Row:
@@ -154,7 +170,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         Task("image-classification", "Pets, few labels", task.source.stem, CARD_METRICS),
         findings.row,
         _card_sections(findings),
-        license_id="apache-2.0",
+        license_id="apache-2.0" if findings.licensed else None,
         tags=["transfer-learning"],
     )
 
@@ -188,9 +204,7 @@ def _card_sections(findings: Findings) -> list[str]:
         f"A classifier of images: {', '.join(findings.task.names)}. It was trained by NLP Transfer "
         "(`nlp-transfer run pet-classifier`).",
         "## How to use it",
-        "```python\nfrom transformers import pipeline\n\n"
-        'classify = pipeline("image-classification", model="THIS_MODEL")\n'
-        'classify("photo.jpg")\n```',
+        *_usage(findings),
         "## How it was trained",
         f"{findings.protocol()} {findings.use_of_base()} "
         f"The model here was trained on {trained_on}.",
@@ -201,6 +215,21 @@ def _card_sections(findings: Findings) -> list[str]:
         "It gives one of its labels to every image, also to one that shows none of them. "
         "`nlp-transfer predict` marks those by `familiarity.safetensors`, which `pipeline` does "
         f"not read. {findings.abstention()}",
+        "## License",
+        LICENSE if findings.licensed else OWN_LICENSE,
+    ]
+
+
+def _usage(findings: Findings) -> list[str]:
+    """How to use the model; it comes with code if its head is one of this package."""
+    code = partial(usage, "image-classification", findings.reference, '"photo.jpg"')
+    if not findings.has_own_head:
+        return [code()]
+    return [
+        "With `pip install 'nlp-transfer[vision]'`:",
+        code("import vision_transfer"),
+        "Without it, by the code that comes with the model; read that first:",
+        code(trusts_code=True),
     ]
 
 
@@ -209,4 +238,4 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(f"\n{findings.protocol()}\n")
     print(results_table(findings.rows, TITLES), "\n")
     print(findings.choice().replace("**", ""))
-    print(f"\nModel:  {run.path}\nReport: {run.report / 'report.md'}")
+    print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")

@@ -33,7 +33,7 @@ from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from recipes.arguments import parse_arguments, what_was_asked
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
 from staged_training import InputError
-from staged_training.hub import check_push, push
+from staged_training.hub import push
 from staged_training.run_folder import RunFolder
 
 DATA = Path(__file__).parent / "data"
@@ -88,9 +88,6 @@ class Arguments:
         metadata={"help": "Go on with a run that was cut off; training itself starts anew."},
     )
     quick: bool = field(default=False, metadata={"help": "One epoch: does it all run?"})
-    push_to_hub: str | None = field(
-        default=None, metadata={"help": "Name on the Hub to upload the vectors to, USER/NAME."}
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -99,15 +96,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments = parse_arguments(Arguments, argv, "nlp-transfer run word-embeddings", __doc__)
+    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run word-embeddings", __doc__)
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     check_numbers(arguments)
     require_gensim()
     corpus = Corpus(arguments.data or DATA / "related_emails", _own_columns(arguments, "data"))
     task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
     task_texts = read_texts(task, _own_columns(arguments, "task")).dataset["text"]
-    if arguments.push_to_hub:
-        check_push(arguments.push_to_hub)
+    destination = hub.destination()
 
     run.open()
     print(f"Counting the words of {corpus.path}", flush=True)
@@ -116,7 +112,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = run.once(arguments.model, work)
     run.keep(run.runs / arguments.model / "vectors")
     findings = Findings(
+        folder=run.path,
+        repo_id=destination.repo_id if destination else None,
         corpus=corpus.path,
+        shipped=arguments.data is None,
         task=task,
         task_texts=task_texts,
         vectors=open_vectors(run.path),
@@ -129,8 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = write_findings(run, findings, what_was_asked(arguments))
     run.close()
     print_findings(run, findings, rows)
-    if arguments.push_to_hub:
-        print(f"Uploaded to {push(run.path, arguments.push_to_hub)}")
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
 
 
 def check_numbers(arguments: Arguments) -> None:

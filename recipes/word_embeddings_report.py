@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.alignment import Coverage
 from nlp_transfer.evaluation import Analogies, Similarity, analogies, nearest, word_similarity
-from nlp_transfer.word_vectors import WordVectors
+from nlp_transfer.word_vectors import FILE_NAME, WordVectors
+from staged_training.hub import OWN_LICENSE
 from staged_training.outcome import Row
 from staged_training.report import Report, markdown_table, write_results
 from staged_training.run_folder import RunFolder
@@ -31,6 +32,11 @@ METHODS = {
     "fasttext": "fastText, skip-gram over character n-grams (Bojanowski et al. 2017)",
     "window": "a neural probabilistic language model (Bengio et al. 2003)",
 }
+LICENSE = (
+    "The vectors are under Apache-2.0. The mails that they were learnt from are public: the "
+    "SpamAssassin corpus (contents CC0) and mail of Enron that the Federal Energy Regulatory "
+    "Commission released."
+)
 HOW_TO_READ = (
     "Word similarity is Spearman's rank correlation of cosine similarity with human judgement, "
     "over the pairs that the vectors cover and, in parentheses, over all pairs, where the others "
@@ -44,7 +50,10 @@ class Findings:
     """What the recipe did and what came of it.
 
     Attributes:
+        folder: Where the vectors are.
+        repo_id: Their name on the Hub; `None` if they do not go there.
         corpus: The file or folder that was learnt from.
+        shipped: Whether it is the one that comes with the recipe.
         task: The file of the task.
         task_texts: Its texts.
         vectors: What was learnt.
@@ -55,7 +64,10 @@ class Findings:
         quick: Whether it was a quick run.
     """
 
+    folder: Path
+    repo_id: str | None
     corpus: Path
+    shipped: bool
     task: Path
     task_texts: Sequence[str]
     vectors: WordVectors
@@ -82,6 +94,12 @@ class Findings:
         }
         found, _ = self.vectors.lookup(words)
         return sorted(found, key=lambda word: (-words[word], word))[:WORDS_ON_MAP]
+
+    def how_to_get(self) -> list[str]:
+        """How others get the vectors into `folder`."""
+        if not self.repo_id:
+            return []
+        return [f"```\nhf download {self.repo_id} --local-dir {self.folder}\n```"]
 
     def what_was_done(self) -> str:
         """What was learnt from what."""
@@ -226,10 +244,11 @@ def _share(item: Analogies) -> float:
 
 def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> None:
     data = ModelCardData(
-        license="apache-2.0",
-        model_name="Word embeddings",
+        license="apache-2.0" if findings.shipped else None,
+        library_name="nlp-transfer",
         tags=["nlp-transfer", "word-embeddings", findings.model],
     )
+    here = findings.folder
     sections = [
         f"---\n{data.to_yaml()}\n---",
         "# Word embeddings",
@@ -237,10 +256,11 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         "frequent words first. They were learnt by NLP Transfer (`nlp-transfer run "
         "word-embeddings`).",
         "## How to use them",
+        *findings.how_to_get(),
         "```python\nfrom nlp_transfer import open_vectors\n\n"
-        'vectors = open_vectors("THIS_FOLDER")  # or its vectors.txt\n```',
-        "Or with `nlp-transfer run email-urgency --vectors THIS_FOLDER`, or in gensim with "
-        '`KeyedVectors.load_word2vec_format("vectors.txt", no_header=True)`.',
+        f'vectors = open_vectors("{here}")\n```',
+        f"Or with `nlp-transfer run email-urgency --vectors {here}`, or in gensim with "
+        f'`KeyedVectors.load_word2vec_format("{here}/{FILE_NAME}", no_header=True)`.',
         "## How they were learnt",
         findings.what_was_done(),
         "## What they know",
@@ -249,6 +269,8 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         "## Limits",
         "They know the words of their corpus as that corpus uses them, with its topics, names and "
         "prejudices.",
+        "## License",
+        LICENSE if findings.shipped else OWN_LICENSE,
     ]
     ModelCard("\n\n".join(sections) + "\n").save(folder / "README.md")
 
@@ -257,5 +279,5 @@ def print_findings(run: RunFolder, findings: Findings, scores: Sequence[Scores])
     """Print the table of scores and where to look."""
     print(f"\n{findings.what_was_done().replace('**', '')}\n")
     print(scores_table(scores))
-    print(f"\nVectors: {run.path / 'vectors.txt'}\nReport:  {run.report / 'report.md'}")
+    print(f"\nVectors: {run.path / 'vectors.txt'}\nReport:  {run.report / 'index.html'}")
     print(f"To use them: nlp-transfer run email-urgency --vectors {run.path}")

@@ -9,8 +9,8 @@ from staged_training.freezing import (
     unfreeze,
 )
 from staged_training.layer_groups import LayerGroup, layer_groups
-from staged_training.stages import Stage
-from staged_training.trainer import StagedTrainer, StageResult
+from staged_training.stages import Stage, StageResult
+from staged_training.trainer import StagedTrainer
 
 __all__ = [
     "GradualUnfreezingCallback",

@@ -7,15 +7,8 @@ from numpy.typing import ArrayLike
 
 from staged_training.learning_curve import learning_curve, what_more_would_bring
 from staged_training.outcome import Outcome
-from staged_training.report import Report, markdown_table, stage_table
-from staged_training.trainer import StageResult
-
-_FROZEN = (
-    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
-    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
-    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
-    "no epoch scored better."
-)
+from staged_training.report import FROZEN, Report, markdown_table, stage_table
+from staged_training.stages import StageResult
 
 
 def add_classifier_sections(
@@ -43,7 +36,7 @@ def add_classifier_sections(
     predicted = probabilities.argmax(axis=1)
     stages = [StageResult(**stage) for stage in outcome.stages]
     if stages:
-        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), _FROZEN)
+        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), FROZEN)
     if outcome.log:
         report.picture(
             "curves",

@@ -1,15 +1,47 @@
 """What the Hub needs of a trained model: a card that it can validate, and the upload."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_token
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from staged_training.errors import InputError
 from staged_training.outcome import Row
+
+logger = logging.getLogger(__name__)
+
+_WAITS = (2, 8)  # seconds
+_MAY_PASS = (408, 429, 500, 502, 503, 504)
+
+
+OWN_LICENSE = (
+    "Whoever trained it has to say: it depends on their texts or images, and on the weights that "
+    "it began as. Put it in the front matter of this card, as `license`."
+)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where on the Hub a model goes.
+
+    Attributes:
+        repo_id: Its name, `OWNER/NAME`; without an owner that of who is logged in.
+        private: Whether only they can see it, if it is new.
+        revision: The branch to upload to, made if it is not there; `main` by default.
+        create_pr: Open a pull request, in place of changing what is there.
+    """
+
+    repo_id: str
+    private: bool = False
+    revision: str | None = None
+    create_pr: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,8 +68,9 @@ def write_card(
     row: Row,
     sections: Sequence[str],
     *,
-    license_id: str,
+    license_id: str | None,
     tags: Sequence[str],
+    language: str | None = None,
 ) -> None:
     """Write the model card `README.md`, with the test metrics of `row` in its `model-index`.
 
@@ -47,8 +80,9 @@ def write_card(
         task: What the model does, and on which data it was measured.
         row: The test metrics.
         sections: Markdown that follows the title.
-        license_id: License of the weights, as the Hub names it.
+        license_id: License of the weights, as the Hub names it; `None` if the user has to say.
         tags: Further tags.
+        language: Of the texts, as an ISO 639 code.
     """
     results = [
         EvalResult(
@@ -62,6 +96,7 @@ def write_card(
         for name, label in task.metrics.items()
     ]
     data = ModelCardData(
+        language=language,
         license=license_id,
         library_name="transformers",
         pipeline_tag=task.pipeline,
@@ -73,30 +108,130 @@ def write_card(
     ModelCard(content + "\n").save(folder / "README.md")
 
 
-def check_push(repo_id: str) -> None:
-    """Find out before any training whether a push can be tried at all.
+def usage(
+    pipeline: str, reference: str, example: str, first: str = "", *, trusts_code: bool = False
+) -> str:
+    """The lines of Python that use a model, for its card.
+
+    Args:
+        pipeline: The `pipeline` that runs it.
+        reference: What it is loaded by.
+        example: What it is to be tried on, in Python.
+        first: A line to begin with.
+        trusts_code: Whether it is loaded by code that comes with it.
+    """
+    trust = ", trust_remote_code=True" if trusts_code else ""
+    lines = [
+        *([first] if first else []),
+        "from transformers import pipeline",
+        "",
+        f'classify = pipeline("{pipeline}", model="{reference}"{trust})',
+        f"print(classify({example}))",
+    ]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def check_push(destination: Destination) -> Destination:
+    """Find out before any training whether a push can work.
+
+    Returns:
+        The destination with its whole name, the owner included.
 
     Raises:
-        InputError: The name is none that the Hub accepts, or nobody is logged in.
+        InputError: The name is none that the Hub accepts, nobody is logged in, the token is not
+            good for it, what is to be private is there for all to see, or the Hub is not reached.
     """
+    name = destination.repo_id
     try:
-        validate_repo_id(repo_id)
+        validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"--push-to-hub {repo_id!r} is not a name for the Hub: {error}") from error
+        raise InputError(f"--push-to-hub {name!r} is not a name for the Hub: {error}") from error
+    if destination.create_pr and destination.revision:
+        raise InputError("--create-pr opens a pull request on main; leave --hub-revision out.")
     if get_token() is None:
         raise InputError(
-            f"--push-to-hub {repo_id!r} needs a login: run `hf auth login`, or set HF_TOKEN."
+            f"--push-to-hub {name!r} needs a login: run `hf auth login`, or set HF_TOKEN."
         )
-
-
-def push(folder: Path, repo_id: str) -> str:
-    """Upload a saved model with its card and report; returns the address of the commit."""
     api = HfApi()
-    api.create_repo(repo_id, exist_ok=True)
-    commit = api.upload_folder(
-        repo_id=repo_id,
-        folder_path=folder,
-        ignore_patterns=["runs/*", "stages/*"],
-        commit_message="Upload model, card and report",
-    )
-    return str(commit.commit_url)
+    try:
+        me = insist(api.whoami)
+        whole = replace(destination, repo_id=name if "/" in name else f"{me['name']}/{name}")
+        is_public = api.repo_exists(whole.repo_id) and not api.model_info(whole.repo_id).private
+    except (HTTPError, OSError) as error:
+        raise InputError(
+            f"--push-to-hub {name!r}: the Hub does not answer as it should ({_said(error)}). A "
+            "token that is refused is renewed by `hf auth login`. Or train without --push-to-hub, "
+            "and upload the folder later with `hf upload`."
+        ) from error
+    writable = [me["name"], *(owner["name"] for owner in me.get("orgs", []))]
+    if whole.repo_id.split("/")[0] not in writable and not whole.create_pr:
+        raise InputError(
+            f"--push-to-hub {name!r}: you are {me['name']} on the Hub, and can upload for "
+            f"{', '.join(writable)}. Give one of these names, or offer it by --create-pr."
+        )
+    if whole.private and is_public:
+        raise InputError(
+            f"--hub-private-repo: {whole.repo_id} is there already, for all to see. Give another "
+            "name, or make it private in its settings on the Hub first."
+        )
+    return whole
+
+
+def push(folder: Path, destination: Destination) -> str:
+    """Upload a saved model with its card and report; returns the address of the commit.
+
+    What may pass, such as a server that is busy or a connection that broke, is tried again. Files
+    that are on the Hub already are not sent twice.
+
+    Raises:
+        InputError: It failed for good. The folder is as it was; the message says how to go on.
+    """
+    api, to = HfApi(), destination
+    try:
+        if not to.create_pr:
+            insist(api.create_repo, to.repo_id, private=to.private or None, exist_ok=True)
+            if to.revision:
+                insist(api.create_branch, to.repo_id, branch=to.revision, exist_ok=True)
+        # Asked twice, it would open two pull requests; commits that change nothing are not made.
+        upload = api.upload_folder if to.create_pr else partial(insist, api.upload_folder)
+        commit = upload(
+            repo_id=to.repo_id,
+            folder_path=folder,
+            revision=to.revision,
+            create_pr=to.create_pr,
+            ignore_patterns=["runs/*", "_stages/*"],
+            commit_message="Upload model, card and report",
+        )
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"The upload to {to.repo_id} failed: {_said(error)}. The model is whole in {folder}. "
+            "Where the login or its rights are refused, run `hf auth login`; then go on with "
+            f"`hf upload {to.repo_id} {folder}`, which sends only what is not there yet."
+        ) from error
+    return str(commit.pr_url or commit.commit_url)
+
+
+def insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call the Hub, and again after a while where a failure may pass.
+
+    `huggingface_hub` does so for uploads of files, but not for commits and new repositories.
+    """
+    for wait in _WAITS:
+        try:
+            return call(*args, **kwargs)
+        except HTTPError as error:
+            answer = getattr(error, "response", None)
+            if answer is not None and answer.status_code not in _MAY_PASS:
+                raise
+            after = "" if answer is None else answer.headers.get("Retry-After", "")
+            seconds = int(after) if after.isdigit() else wait
+            logger.warning("The Hub: %s. Trying again in %d s.", _said(error), seconds)
+            time.sleep(seconds)
+    return call(*args, **kwargs)
+
+
+def _said(error: BaseException) -> str:
+    """What an error says, and the one that it came from, in one line."""
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [" ".join(text.split()) for text in texts if text.strip()]
+    return "; ".join(dict.fromkeys(lines)) or type(error).__name__

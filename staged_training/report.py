@@ -1,19 +1,28 @@
-"""Reports: `report.md` with plots for people, `results.json` for programs."""
+"""Reports: `index.html` and `report.md` with plots for people, `results.json` for programs."""
 
 import importlib
 import importlib.metadata
 import importlib.util
 import json
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from staged_training.html_page import html_page
 from staged_training.outcome import Row
-from staged_training.trainer import StageResult
+from staged_training.stages import StageResult
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
+
+FROZEN = (
+    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
+    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
+    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
+    "no epoch scored better."
+)
 
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
@@ -97,12 +106,12 @@ class Report:
     """A Markdown page with pictures beside it, built section by section.
 
     Args:
-        folder: Where `report.md` and its pictures go; it must exist.
+        folder: Where the page and its pictures go; it must exist.
         title: The heading of the page.
     """
 
     def __init__(self, folder: Path, title: str) -> None:
-        self.folder = folder
+        self.folder, self.title = folder, title
         self._parts = [f"# {title}"]
 
     def section(self, heading: str, *paragraphs: str) -> None:
@@ -131,7 +140,14 @@ class Report:
             )
 
     def write(self) -> Path:
-        """Write the page and return its path."""
-        path = self.folder / "report.md"
-        path.write_text("\n\n".join(self._parts) + "\n", encoding="utf-8")
+        """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
+        content = "\n\n".join(self._parts) + "\n"
+        (self.folder / "report.md").write_text(content, encoding="utf-8")
+        path = self.folder / "index.html"
+        path.write_text(html_page(content, self.title, self.folder), encoding="utf-8")
         return path
+
+
+def as_markdown(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", " ".join(text.split()))

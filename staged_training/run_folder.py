@@ -8,6 +8,7 @@ from typing import Any
 
 from staged_training.errors import InputError
 from staged_training.files import written_whole
+from staged_training.trainer import CURVES
 
 
 class RunFolder:
@@ -91,5 +92,9 @@ class RunFolder:
             shutil.copy2(file, self.path / file.name)
 
     def close(self) -> None:
-        """Remove all that was only needed to go on after an interruption."""
+        """Remove all that was only needed to go on after an interruption; curves are kept."""
+        for curves in self.runs.rglob(CURVES):
+            kept = self.path / CURVES / curves.parent.relative_to(self.runs)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            curves.rename(kept)
         shutil.rmtree(self.runs)

@@ -1,4 +1,4 @@
-"""Stages: what is trained, for how long and how fast; and the order that keeps a base intact."""
+"""Stages: what is trained, how long and how fast, in which order, and what became of it."""
 
 import math
 import re
@@ -58,6 +58,32 @@ class Stage:
             if not holds:
                 value = getattr(self, requirement.split()[0])
                 raise InputError(f"Stage {self.name!r}: {requirement}, but it is {value!r}.")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage.
+
+    Attributes:
+        name: The name of the stage.
+        epochs: Epochs that ran.
+        best_epoch: The epoch whose weights were kept, counted from 1; 0 where fine-tuning did not
+            score better than its start, whose weights were kept then.
+        best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
+        trainable_parameters: How many numbers were trained.
+        trained: The layer groups that were trained, at least in part.
+        frozen: The layer groups that were not.
+        seconds: How long it took; of a resumed stage, since it was resumed.
+    """
+
+    name: str
+    epochs: int
+    best_epoch: int
+    best_score: float | None
+    trainable_parameters: int
+    trained: list[str]
+    frozen: list[str]
+    seconds: float
 
 
 def check_stages(

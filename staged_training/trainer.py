@@ -6,11 +6,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from huggingface_hub import ModelCardData
 from safetensors.torch import load_model, save_model
 from transformers import (
     EarlyStoppingCallback,
@@ -20,6 +21,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
@@ -30,33 +32,11 @@ from staged_training.freezing import freeze_statistics, train_only
 from staged_training.layer_groups import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
 from staged_training.progress import StageProgress
-from staged_training.stages import Stage, check_stages
+from staged_training.report import FROZEN, stage_table
+from staged_training.stages import Stage, StageResult, check_stages
 
-
-@dataclass(frozen=True)
-class StageResult:
-    """What became of a stage.
-
-    Attributes:
-        name: The name of the stage.
-        epochs: Epochs that ran.
-        best_epoch: The epoch whose weights were kept, counted from 1; 0 where fine-tuning did not
-            score better than its start, whose weights were kept then.
-        best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
-        trainable_parameters: How many numbers were trained.
-        trained: The layer groups that were trained, at least in part.
-        frozen: The layer groups that were not.
-        seconds: How long it took; of a resumed stage, since it was resumed.
-    """
-
-    name: str
-    epochs: int
-    best_epoch: int
-    best_score: float | None
-    trainable_parameters: int
-    trained: list[str]
-    frozen: list[str]
-    seconds: float
+CURVES = "tensorboard"
+"""The folder in that of the output which TensorBoard reads."""
 
 
 class StagedTrainer(Trainer):
@@ -69,7 +49,7 @@ class StagedTrainer(Trainer):
     There is one progress bar and one log over all stages: the entries of `state.log_history` carry
     the name of their stage, and `epoch` and `step` run on.
 
-    After each epoch a checkpoint is written to `args.output_dir`/stages, so that a run that was
+    After each epoch a checkpoint is written to `args.output_dir`/_stages, so that a run that was
     killed goes on with `train(resume_from_checkpoint=True)` and ends with the weights that it would
     have ended with.
 
@@ -124,7 +104,12 @@ class StagedTrainer(Trainer):
         evaluates = kwargs.get("eval_dataset") is not None
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
-        self._folder = Path(self.args.output_dir or ".") / "stages"
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+                callback.logging_dir = str(Path(self.args.output_dir or ".") / CURVES)
+        # `Trainer.push_to_hub` leaves out what begins with an underscore.
+        self._folder = Path(self.args.output_dir or ".") / "_stages"
+        self._before: tuple[int, float] = 0, 0.0  # steps and epochs of the stages that are over
         self._whole = self.model  # also while a part of it trains on features
 
     def train(
@@ -153,16 +138,24 @@ class StagedTrainer(Trainer):
         log: list[dict[str, Any]] = []
         with StageProgress(self) as progress:
             for stage in self.stages:
-                steps, epochs = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0)
+                self._before = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0.0)
                 result, stage_log = self._finish_stage(stage, trial, ignore_keys_for_eval)
                 self.results.append(result)
-                for entry in stage_log:
-                    entry |= {"step": entry["step"] + steps, "epoch": entry["epoch"] + epochs}
-                    log.append({"stage": stage.name, **entry})
+                log += [{**entry, "stage": stage.name} for entry in stage_log]
                 progress.end_stage()
         self.args.output_dir = output_dir
         self.state.log_history = log
         return TrainOutput(log[-1]["step"], log[-1]["train_loss"], log[-1])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as `Trainer` does; steps and epochs run on, and the number of the stage is told."""
+        steps, epochs = self._before
+        here = self.state.global_step, self.state.epoch
+        self.state.global_step, self.state.epoch = steps + here[0], epochs + (here[1] or 0)
+        told = {**logs, "stage": 1 + self.stages.index(self._stage)}
+        super().log(told, start_time)
+        logs["epoch"] = told["epoch"]
+        self.state.global_step, self.state.epoch = here
 
     def load_stage(self, name: str) -> None:
         """Set the model to what it was at the end of a stage that is finished."""
@@ -171,6 +164,54 @@ class StagedTrainer(Trainer):
 
     def _load_weights(self, finished: Path) -> None:
         load_model(self.model, finished / "model.safetensors", device=str(self.args.device))
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """Write a model card that tells the stages, which that of `Trainer` does not know of.
+
+        Args:
+            language: As for `Trainer.create_model_card`; so are all that follow.
+            license: Of the model.
+            tags: Further tags.
+            model_name: Its title.
+            finetuned_from: The name of its base on the Hub.
+            tasks: The `pipeline` that runs it.
+            dataset_tags: Names on the Hub of the data that it was trained on.
+            dataset: What people call these data.
+            dataset_args: Not used.
+        """
+        if not self.is_world_process_zero():
+            return
+        trained_on = [dataset] if isinstance(dataset, str) else dataset or []
+        on = f" on {', '.join(trained_on)}" if trained_on else ""
+        data = ModelCardData(
+            base_model=finetuned_from,
+            datasets=dataset_tags,
+            language=language,
+            library_name="transformers",
+            license=license,
+            pipeline_tag=cast(Any, tasks),
+            tags=["nlp-transfer", *([tags] if isinstance(tags, str) else tags or [])],
+        )
+        sections = [
+            f"---\n{data.to_yaml()}\n---",
+            f"# {model_name or Path(str(self.args.output_dir)).name}",
+            f"Trained in stages{on}, by NLP Transfer.",
+            stage_table(self.results),
+            FROZEN,
+        ]
+        card = "\n\n".join(sections) + "\n"
+        Path(str(self.args.output_dir), "README.md").write_text(card, encoding="utf-8")
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the stage at hand, with a rate for each layer group."""
@@ -233,6 +274,7 @@ class StagedTrainer(Trainer):
         start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
         with self._on_features():
             if evaluates and self._tunes_only(stage):
+                self.state.global_step, self.state.epoch = 0, 0.0
                 start_score = self._best_score(self.evaluate())
             if stage.patience and evaluates:
                 self.add_callback(EarlyStoppingCallback(stage.patience))

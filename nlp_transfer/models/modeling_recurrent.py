@@ -104,6 +104,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
             zero at padding, and `pooler_output`, the features of each text, `[batch,
             config.feature_size]`: the bottleneck.
         """
+        if not input_ids.shape[1]:  # texts without words, as a tokenizer hands them on
+            input_ids = input_ids.new_full(
+                (len(input_ids), 1), self.config.pad_token_id or 0
+            ).long()
+            attention_mask = torch.zeros_like(input_ids)
         if attention_mask is None:
             attention_mask = input_ids != self.config.pad_token_id
         first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0

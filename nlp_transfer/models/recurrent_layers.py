@@ -53,4 +53,4 @@ def _reverse(states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     position = torch.arange(states.shape[1], device=states.device)
     last = lengths.to(states.device).unsqueeze(1) - 1
     order = torch.where(position <= last, last - position, position)
-    return states.take_along_dim(order.unsqueeze(-1), dim=1)
+    return states.gather(1, order.unsqueeze(-1).expand_as(states))  # which ONNX knows

@@ -41,6 +41,13 @@ def test_padding_does_not_change_the_logits(options):
 
 
 @every_shape
+def test_a_text_without_words_is_one_token_of_padding(options):
+    nothing = torch.zeros(2, 0)  # float, as tokenizers make it
+    padded = model(**options)(torch.zeros(2, 1).long(), torch.zeros(2, 1).long()).logits
+    assert torch.equal(model(**options)(nothing, nothing).logits, padded)
+
+
+@every_shape
 def test_a_saved_model_loads_through_the_auto_classes(options, tmp_path):
     saved = model(**options)
     saved.save_pretrained(tmp_path)

@@ -3,14 +3,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "email_urgency"
+DATA = Path(__file__).parents[2] / "recipes" / "data"
 
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
     """A slice of the shipped texts in three folds, and of those of the proxy task."""
     folder = tmp_path_factory.mktemp("data")
-    messages = pd.read_parquet(SHIPPED / "messages.parquet")
+    messages = pd.read_parquet(DATA / "email_urgency" / "messages.parquet")
     messages = messages[messages["fold"] < 3]
     kept = [
         rows.head(count)
@@ -18,5 +18,23 @@ def small_data(tmp_path_factory):
         for count in [12 if label == "urgent" else 70]
     ]
     pd.concat(kept).to_parquet(folder / "messages.parquet")
-    pd.read_parquet(SHIPPED / "proxy.parquet").iloc[::14].to_parquet(folder / "proxy.parquet")
+    pd.read_parquet(DATA / "email_urgency" / "proxy.parquet").iloc[::14].to_parquet(
+        folder / "proxy.parquet"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Six cats and six dogs in each of three folds, and a file that is no photo."""
+    folder = tmp_path_factory.mktemp("pets")
+    table = pd.read_json(DATA / "pets" / "metadata.jsonl", lines=True)
+    kept = table[table["fold"] < 3].groupby(["fold", "species"]).head(6)
+    (folder / "images").mkdir()
+    for name in kept["file_name"]:
+        (folder / name).symlink_to(DATA / "pets" / name)
+    broken = {"file_name": "images/broken.jpg", "species": "dog", "fold": 0}
+    (folder / broken["file_name"]).write_text("no photo")
+    rows = pd.concat([kept, pd.DataFrame([broken])])
+    rows.to_json(folder / "metadata.jsonl", orient="records", lines=True)
     return folder

@@ -1,14 +1,25 @@
 """Reports: tables, pictures, and the part about one classifier."""
 
+import base64
 import json
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.outcome import Outcome, Row
-from staged_training.report import Report, markdown_table, results_table, write_results
+from staged_training.report import (
+    Report,
+    as_markdown,
+    markdown_table,
+    results_table,
+    write_results,
+)
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.95, 0.05]]
@@ -39,7 +50,8 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
     report.picture(
         "rows", "models", "plot_rows", [Row("net", {"ap": 0.5}, {"ap": 0.1})], "ap", "AP"
     )
-    text = report.write().read_text()
+    report.write()
+    text = (report.folder / "report.md").read_text()
     assert re.search(r"\| head +\| head +\| embedding \| 10 ", text)
     assert text.index("| 0.95  | cat       | dog  | d ") < text.index(
         "| 0.80  | dog       | cat  | b "
@@ -60,6 +72,64 @@ def test_without_matplotlib_pictures_are_told_how_to_get(report, monkeypatch):
     add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, list("abcd"))
     assert "pip install 'nlp-transfer[plots]'" in report.write().read_text()
     assert not list(report.folder.glob("*.png"))
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, and its text."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(content)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_its_pictures_and_says_what_is_on_them(report):
+    add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, list("abcd"))
+    page = Page(report.write().read_text())
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert [picture["alt"] for picture in pictures][1] == "true and predicted labels"
+    for picture, name in zip(pictures, ("curves", "confusion", "reliability"), strict=True):
+        content = picture["src"].removeprefix("data:image/png;base64,")
+        assert base64.b64decode(content) == (report.folder / f"{name}.png").read_bytes()
+    tags = {tag for tag, _ in page.elements}
+    assert {"table", "h1", "h2"} <= tags
+    assert not tags & {"script", "link", "iframe"}
+
+
+HOSTILE = (
+    "<script>alert(1)</script> ![x](http://a.example/x.png) <img src=x onerror=alert(1)> *b* "
+    "[l](javascript:1)"
+)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, as_markdown(HOSTILE)])
+def test_what_a_text_of_the_data_says_is_shown_and_not_obeyed(report, text):
+    report.section("Errors", markdown_table(["example"], [[text]]))
+    content = report.write().read_text()
+    page = Page(content)
+    tags = [tag for tag, _ in page.elements]
+    assert not {"script", "img"} & set(tags)
+    assert not any("javascript" in str(attributes) for _, attributes in page.elements)
+    assert "<script>alert(1)</script>" in page.text
+    assert "default-src 'none'" in content
+    if text != HOSTILE:
+        assert HOSTILE in page.text
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["C", "Z"]), min_size=1))
+def test_any_text_is_shown_as_it_is(text):
+    rendered = (
+        MarkdownIt("commonmark", {"html": False})
+        .enable("table")
+        .render(markdown_table(["x"], [[as_markdown(text)]]))
+    )
+    assert Page(rendered).text.split() == ["x", *text.split()]
 
 
 def test_results_are_kept_for_programs(tmp_path):

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Trainer, TrainerCallback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import (
+    BertForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from staged_training import InputError, Stage, StagedTrainer
 from tests.staged_training.conftest import ConvNet, collate
@@ -55,6 +61,41 @@ def test_the_log_runs_on_over_the_stages(arguments, images):
         ("top blocks", 4, 12),
         ("top blocks", 5, 15),
     ]
+
+
+def test_a_tracker_sees_one_curve_with_the_stages_on_it(arguments, images, tmp_path):
+    args = arguments(metric_for_best_model="loss", report_to="tensorboard")
+    staged(new_model(), args, images, eval_dataset=images).train()
+    (folder,) = {path.parent for path in tmp_path.rglob("events.*")}
+    assert folder == tmp_path / "out" / "tensorboard"
+    curves = EventAccumulator(str(folder)).Reload()
+    losses = [(event.step, event.value) for event in curves.Scalars("train/loss")]
+    assert [step for step, _ in losses] == [3, 6, 9, 12, 15]
+    stages = {(event.step, event.value) for event in curves.Scalars("train/stage")}
+    assert stages == {(3, 1), (6, 1), (9, 1), (9, 2), (12, 2), (15, 2)}
+    # Scored once more before the second stage: it is kept only if it makes the model better.
+    scores = [event.step for event in curves.Scalars("eval/loss")]
+    assert scores == [3, 6, 9, 9, 12, 15]
+
+
+def test_a_pushed_model_has_a_card_that_tells_the_stages(hub, bert, tmp_path):
+    data = [{"input_ids": [1, 2, 3 + n], "labels": n % 2} for n in range(16)]
+    stages = [
+        Stage("head", train="head", epochs=1, learning_rate=1e-3),
+        Stage("top layer", train="backbone[-1:], head", epochs=1, learning_rate=1e-4),
+    ]
+    args = TrainingArguments(str(tmp_path / "out"), report_to="none", hub_model_id="someone/small")
+    trainer = StagedTrainer(bert, args, stages, train_dataset=data)
+    trainer.train()
+    trainer.push_to_hub(license="mit", tasks="text-classification")
+    files = hub.repositories["someone/small"].files("main")
+    assert {"README.md", "config.json", "model.safetensors"} <= set(files)
+    assert not any("stage" in name or "checkpoint" in name for name in files)
+    card = files["README.md"].content.decode()
+    assert "| top layer | " in card
+    loaded = BertForSequenceClassification.from_pretrained("someone/small")
+    for name, tensor in bert.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
 
 
 def test_each_stage_ends_with_its_best_epoch(arguments, images):
@@ -182,7 +223,7 @@ def test_a_checkpoint_that_was_half_written_is_passed_over(arguments, images, tm
     whole.train()
     with pytest.raises(Killed):
         staged(new_model(), arguments(), images, callbacks=[KillAfter(7)]).train()
-    half = tmp_path / "out" / "stages" / "head" / "checkpoint-9"
+    half = tmp_path / "out" / "_stages" / "head" / "checkpoint-9"
     half.mkdir()
     (half / "trainer_state.json").write_text('{"epoch": 3.0, "glob')
     resumed = staged(new_model(), arguments(), images)
@@ -218,7 +259,7 @@ def test_a_run_that_was_cut_off_is_not_overwritten(arguments, images):
 def test_what_is_kept_of_a_stage_is_its_weights_and_its_log(arguments, images, tmp_path):
     trainer = staged(new_model(), arguments(), images)
     trainer.train()
-    stages = tmp_path / "out" / "stages"
+    stages = tmp_path / "out" / "_stages"
     files = sorted(str(f.relative_to(stages)) for f in stages.rglob("*") if f.is_file())
     assert files == [
         f"{stage}/finished/{file}"
