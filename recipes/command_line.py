@@ -22,6 +22,7 @@ commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
   advise DATA            which layers to train on your labelled texts or images, and why
   predict DIR INPUT ...  classify mail, tables of texts or images with a model that was trained here
+  export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
 
 recipes:
@@ -36,7 +37,13 @@ recipes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 for input that cannot be used."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"run": _run, "advise": _advise, "predict": _predict, "coverage": _coverage}
+    commands = {
+        "run": _run,
+        "advise": _advise,
+        "predict": _predict,
+        "export": _export,
+        "coverage": _coverage,
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
         return 0
@@ -119,6 +126,22 @@ def _predict(arguments: list[str]) -> None:
     from recipes.prediction import predict
 
     predict(options.model, options.inputs, options.text_columns, as_json=options.json)
+
+
+def _export(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer export",
+        description="Write a trained classifier in a format that runs without PyTorch, check that "
+        "it gives the same logits, and say how fast both are. The file takes what the tokenizer or "
+        "the processor of the model makes of texts or images, and gives `logits`.",
+    )
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
+    parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format")
+    parser.add_argument("--output", metavar="FILE", help="by default model.onnx in the folder")
+    options = parser.parse_args(arguments)
+    from recipes.export import export
+
+    print(export(options.model, options.output))
 
 
 def _coverage(arguments: list[str]) -> None:
