@@ -26,7 +26,7 @@ class ConvHead(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Logits `[batch, num_labels]` of `[batch, tokens, layers * width]`, zero at padding."""
-        real = states.any(-1)
+        real = (states != 0).any(-1)
         found = self._convolved(self.dropout(states[real]), real)
         found = found.masked_fill(~real.unsqueeze(-1), -torch.inf)
         return self.classifier(self.dropout(found.amax(1).relu()))
@@ -42,8 +42,8 @@ class ConvHead(nn.Module):
         """
         filters, width, size = self.convolution.weight.shape
         kernel = self.convolution.weight.permute(2, 0, 1).reshape(size * filters, width)
-        products = tokens.new_zeros(*real.shape, size, filters)
-        products[real] = nn.functional.linear(tokens, kernel).view(-1, size, filters)
+        products = nn.functional.linear(tokens, kernel)
+        products = _spread(products, real).view(*real.shape, size, filters)
         before = (size - 1) // 2
         padded = nn.functional.pad(products, (0, 0, 0, 0, before, size - 1 - before))
         shifted = [padded[:, n : n + real.shape[1], n] for n in range(size)]
@@ -106,7 +106,7 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
     def _states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """What the head reads, `[batch, tokens, layers * width]`, zero at padding."""
         batch, tokens = input_ids.shape
-        window = min(tokens, self.config.window)
+        window = _smaller(tokens, self.config.window)
         missing = -tokens % window
         ids, mask = (
             nn.functional.pad(tensor, (0, missing)).view(-1, window)
@@ -118,6 +118,18 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         ).hidden_states
         read = torch.cat([states[layer] for layer in self.config.layers], dim=-1)
         read = read * mask[written].unsqueeze(-1)
-        whole = read.new_zeros(len(ids), *read.shape[1:])
-        whole[written] = read
-        return whole.view(batch, tokens + missing, -1)[:, :tokens]
+        return _spread(read, written).view(batch, tokens + missing, -1)[:, :tokens]
+
+
+def _spread(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Rows, `[n, ...]`, put where `places`, `[...]`, is true n times; zeros elsewhere."""
+    below = rows.shape[1:]
+    mask = places.view(*places.shape, *(1 for _ in below))
+    return rows.new_zeros(*places.shape, *below).masked_scatter(mask, rows)
+
+
+def _smaller(count: int, most: int) -> int:
+    """The minimum; as a tensor where a trace would take a number for a constant."""
+    if torch.jit.is_tracing():
+        return cast(int, torch.minimum(torch.as_tensor(count), torch.as_tensor(most)))
+    return min(count, most)

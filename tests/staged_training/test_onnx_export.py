@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.models import (
+    ConvHeadConfig,
+    ConvHeadForSequenceClassification,
+    RecurrentConfig,
+    RecurrentForSequenceClassification,
+)
 from staged_training import InputError, onnx_export
 from staged_training.onnx_export import export_onnx
 
@@ -48,6 +53,29 @@ def test_a_text_model_gives_the_same_logits(name, models, tmp_path):
     (found,) = session.run(None, {name: tensor.numpy() for name, tensor in unseen.items()})
     with torch.no_grad():
         np.testing.assert_allclose(found, model.eval()(**unseen).logits, atol=1e-5)
+
+
+def test_an_encoder_that_reads_window_by_window_gives_the_same_logits(tmp_path):
+    import onnxruntime
+
+    torch.manual_seed(0)
+    encoder = {
+        "model_type": "bert",
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "max_position_embeddings": 10,
+    }
+    config = ConvHeadConfig(encoder, layers=[0, 1], window=10, filters=4)
+    model, file = ConvHeadForSequenceClassification(config), tmp_path / "model.onnx"
+    assert export_onnx(model, [texts(7, 3, 24), texts(5)], file).difference < 1e-5
+    session = onnxruntime.InferenceSession(file)
+    for unseen in (texts(1, 2), texts(10), texts(11, 35, 4), texts(3, 20, 3, 3)):
+        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in unseen.items()})
+        with torch.no_grad():
+            np.testing.assert_allclose(found, model.eval()(**unseen).logits, atol=1e-5)
 
 
 def test_an_image_model_gives_the_same_logits(models, tmp_path):
