@@ -1,11 +1,12 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
-# `make test` runs the fast suite. All set up .venv first, whatever is missing.
+# `make test` runs the fast suite, `make test-browser` that of the demo. All set up .venv first,
+# whatever is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test slow-test lint install clean
+.PHONY: run run-pets test slow-test test-browser lint install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -21,6 +22,14 @@ test: $(STAMP)
 
 slow-test: $(STAMP)
 	$(BIN)/pytest -m slow
+
+# The demo in headless Chromium; makes the pictures of it in docs/. INSTALL_CHROMIUM=1 gets Debian's.
+test-browser: $(STAMP)
+ifdef INSTALL_CHROMIUM
+	apt-get install --yes --quiet chromium
+endif
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
+	$(BIN)/pytest -m browser tests/browser
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

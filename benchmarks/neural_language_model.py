@@ -224,6 +224,8 @@ def main() -> int:
     if arguments.contestant:
         compete(arguments.contestant, arguments.mails)
         return 0
+    if arguments.perplexity:
+        import nltk  # noqa: F401 - to miss it now, not after the neural model is trained
     held = [compare_speed(arguments.mails, arguments.runs)]
     if arguments.perplexity:
         held.append(compare_perplexity(arguments.mails))

@@ -22,6 +22,7 @@ commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
   advise DATA            which layers to train on your labelled texts or images, and why
   predict DIR INPUT ...  classify mail, tables of texts or images with a model that was trained here
+  demo DIR               try a trained model in a browser
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
 
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "run": _run,
         "advise": _advise,
         "predict": _predict,
+        "demo": _demo,
         "export": _export,
         "coverage": _coverage,
     }
@@ -126,6 +128,26 @@ def _predict(arguments: list[str]) -> None:
     from recipes.prediction import predict
 
     predict(options.model, options.inputs, options.text_columns, as_json=options.json)
+
+
+def _demo(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer demo",
+        description="Try a trained model in a browser: paste or drop mail and see it ranked, with "
+        "the words that mattered; or drop photos and see their labels, and where the model looked. "
+        "Everything stays on this computer.",
+    )
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; by default for this computer only",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on")
+    options = parser.parse_args(arguments)
+    from recipes.demo import serve
+
+    serve(options.model, options.host, options.port)
 
 
 def _export(arguments: list[str]) -> None:

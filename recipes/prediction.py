@@ -1,5 +1,6 @@
 """Predictions of a trained classifier, as a table for people or JSON for programs."""
 
+import errno
 import importlib
 import json
 import sys
@@ -11,13 +12,23 @@ from typing import Any, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoConfig, Pipeline, pipeline
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Pipeline,
+    pipeline,
+)
 from transformers.utils import cached_file
 
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.feature_reuse import collected_features
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Input(NamedTuple):
@@ -32,6 +43,29 @@ class Input(NamedTuple):
     name: str
     content: Any
     shown: str = ""
+
+
+class Answer(NamedTuple):
+    """What a model says of an input.
+
+    Attributes:
+        label: The most likely label.
+        scores: The scores of all labels.
+        score: That of the label that matters, or else of the most likely one.
+        familiarity: How like the input is to what the model was trained on, if that is known.
+        answered: Whether it is like enough.
+    """
+
+    label: str
+    scores: dict[str, float]
+    score: float
+    familiarity: float | None = None
+    answered: bool = True
+
+    @property
+    def shown_label(self) -> str:
+        """What people are told."""
+        return self.label if self.answered else "neither, look"
 
 
 def predict(
@@ -56,26 +90,17 @@ def predict(
         inputs = [item for source in sources for item in _images(Path(source))]
     else:
         inputs = [item for source in sources for item in _texts(source, text_columns)]
-    positive = getattr(classifier.model.config, "positive_label", "")
-    known = _familiarity(model)
+    known = known_to(model)
     rows = []
-    collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
-    if known:
-        collecting = collected_features(classifier.model)
-    with collecting as features:
-        for number, (item, scores) in enumerate(classify(classifier, inputs)):
-            label = max(scores, key=scores.__getitem__)
-            fields: dict[str, Any] = {"input": item.name, "label": label, "scores": scores}
-            if known:
-                similarity = known.similarity(features[number][None]).item()
-                fields |= {"familiarity": round(similarity, 4)}
-                fields |= {"answered": similarity >= known.threshold}
-            if as_json:
-                print(json.dumps(fields))
-            else:
-                shown_label = label if fields.get("answered", True) else "neither, look"
-                score = scores.get(positive, scores[label])
-                rows.append((score, shown_label, item.name, item.shown))
+    for item, answer in answers(classifier, known, inputs):
+        if as_json:
+            fields: dict[str, Any] = {"input": item.name, "label": answer.label}
+            fields |= {"scores": answer.scores}
+            if answer.familiarity is not None:
+                fields |= {"familiarity": answer.familiarity, "answered": answer.answered}
+            print(json.dumps(fields))
+        else:
+            rows.append((answer.score, answer.shown_label, item.name, item.shown))
     if not as_json:
         print(prediction_table(sorted(rows, key=lambda row: -row[0])))
 
@@ -90,19 +115,55 @@ def open_classifier(model: str) -> Pipeline:
         importlib.import_module("vision_transfer")  # makes its models known
     try:
         (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
-        task = "image-classification" if "ImageClass" in kind else "text-classification"
-        return pipeline(task, model=model, top_k=None)  # type: ignore[call-overload]
+        # Loaded one by one: `pipeline` does not say why it could not load a model.
+        if "ImageClass" in kind:
+            return pipeline(
+                "image-classification",
+                AutoModelForImageClassification.from_pretrained(model),
+                image_processor=AutoImageProcessor.from_pretrained(model),
+                top_k=None,
+            )
+        return pipeline(
+            "text-classification",
+            AutoModelForSequenceClassification.from_pretrained(model),
+            tokenizer=AutoTokenizer.from_pretrained(model),
+            top_k=None,
+        )
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise InputError(
+                f"{model}: there is no room for it ({error}). Free some, or set HF_HOME to a "
+                "folder on another disk. Nothing was left half downloaded."
+            ) from error
         raise InputError(
             f"{model}: no model could be loaded from there ({str(error).splitlines()[0]}). Give "
             "the folder that a recipe wrote (its --output-dir), or a name on the Hub."
         ) from error
 
 
-def _familiarity(model: str) -> Familiarity | None:
+def known_to(model: str) -> Familiarity | None:
     """What a model is familiar with, if that was saved beside it."""
     file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
     return load_familiarity(Path(file)) if file else None
+
+
+def answers(
+    classifier: Pipeline, known: Familiarity | None, inputs: Sequence[Input]
+) -> Iterator[tuple[Input, Answer]]:
+    """Yield each input with what the model says of it, in order."""
+    positive = getattr(classifier.model.config, "positive_label", "")
+    collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
+    if known:
+        collecting = collected_features(classifier.model)
+    with collecting as features:
+        for number, (item, scores) in enumerate(classify(classifier, inputs)):
+            label = max(scores, key=scores.__getitem__)
+            answer = Answer(label, scores, scores.get(positive, scores[label]))
+            if known:
+                similarity = known.similarity(features[number][None]).item()
+                answered = similarity >= known.threshold
+                answer = answer._replace(familiarity=round(similarity, 4), answered=answered)
+            yield item, answer
 
 
 def classify(

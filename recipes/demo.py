@@ -1,0 +1,90 @@
+"""The demo of a trained classifier in a browser: the command `nlp-transfer demo`."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from recipes.prediction import known_to, open_classifier
+from staged_training import InputError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request, Response
+
+MOST_BYTES = 10 * 2**20  # of an uploaded file
+
+# The page needs nothing of other hosts, and is not to ask them.
+_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+_CSS = """
+.gradio-container { max-width: 64rem !important; margin: auto; }
+.inbox .wrap { flex-direction: column; align-items: stretch; }
+.inbox label { overflow-wrap: anywhere; }
+.photos .thumbnail-item { aspect-ratio: 12 / 5; }
+footer { display: none !important; }
+"""
+
+
+def serve(model: str, host: str, port: int) -> None:
+    """Serve the demo of a model until it is interrupted.
+
+    Args:
+        model: Folder or Hub name of the model.
+        host: The address to listen on.
+        port: The port.
+
+    Raises:
+        InputError: There is no model, the extra `demo` is not installed, or the port is taken.
+    """
+    app = web_app(model)
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--host {host} --port {port}: {error}. Give another --port.") from error
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        print(f"The demo is at http://{shown}:{port} (Ctrl+C ends it)", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def web_app(model: str) -> "FastAPI":
+    """The demo of a model as a web application.
+
+    Raises:
+        InputError: There is no model, or the extra `demo` is not installed.
+    """
+    try:
+        import captum  # noqa: F401 - to say so now, not at the first mail
+        import gradio as gr
+        from fastapi import FastAPI
+    except ImportError as error:
+        raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
+    from recipes import demo_images, demo_texts
+
+    classifier, known = open_classifier(model), known_to(model)
+    is_image = classifier.task == "image-classification"
+    blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def keep_to_itself(request: "Request", call_next):  # type: ignore[no-untyped-def]  # noqa: ANN202, ANN001
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
+
+    fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
+    theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
+    return gr.mount_gradio_app(
+        app,
+        blocks.queue(default_concurrency_limit=1),
+        path="/",
+        theme=theme,
+        css=_CSS,
+        max_file_size=MOST_BYTES,
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        show_error=False,
+    )

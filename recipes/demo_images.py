@@ -1,0 +1,117 @@
+"""The page on which people try a classifier of photos: labels, scores, and where it looked."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import gradio as gr
+from PIL import Image
+from transformers import Pipeline
+
+from recipes.prediction import Answer, Input, answers
+from staged_training.familiarity import Familiarity
+from vision_transfer.explanation import grad_cam, overlay
+from vision_transfer.images import BrokenImageError, check_image, load_rgb
+
+MOST_PHOTOS = 32
+SIDE = 360  # of what is shown, in pixels
+SAMPLES = ("Persian_128.jpg", "beagle_117.jpg", "Siamese_108.jpg", "pug_142.jpg")
+PHOTOS = Path(__file__).parent / "data" / "pets" / "images"
+
+
+class Photo(NamedTuple):
+    """A photo with what the model says of it, and both side by side."""
+
+    name: str
+    answer: Answer
+    shown: Image.Image
+
+
+def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
+    """The page.
+
+    Args:
+        classifier: The model, as `open_classifier` loads it.
+        known: What it is familiar with, if that is known.
+    """
+
+    def look(files: Sequence[str] | None) -> tuple[object, ...]:
+        inputs, notes = read_photos(files or [])
+        found = [
+            Photo(item.name, answer, explained(classifier, item.content, answer))
+            for item, answer in answers(classifier, known, inputs)
+        ]
+        captions = [(photo.shown, caption(photo)) for photo in found]
+        gallery = gr.Gallery(captions, visible=bool(found))
+        listed = "\n".join([*(caption(photo) for photo in found), *notes])
+        return found, gallery, listed, gr.Label(visible=False)
+
+    def show(photos: list[Photo], event: gr.SelectData) -> gr.Label:
+        photo = photos[cast(int, event.index)]
+        return gr.Label(photo.answer.scores, label=f"Scores of {photo.name}", visible=True)
+
+    with gr.Blocks(title="Photos, labelled", analytics_enabled=False) as page:
+        gr.Markdown(
+            "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
+            "places that spoke for its label are bright."
+        )
+        files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
+        with gr.Row():
+            button = gr.Button("Look", variant="primary")
+            samples = gr.Button("Try sample photos")
+        notes = gr.Textbox(label="What was seen", interactive=False, lines=1, max_lines=12)
+        photos = gr.State([])
+        gallery = gr.Gallery(
+            label="Photos, and where the model looked",
+            elem_classes="photos",
+            visible=False,
+            columns=2,
+            object_fit="contain",
+            height="auto",
+            buttons=["fullscreen"],
+            interactive=False,
+        )
+        scores = gr.Label(label="Scores", visible=False)
+        results = [photos, gallery, notes, scores]
+        button.click(look, files, results)
+        samples.click(lambda: look([str(PHOTOS / name) for name in SAMPLES]), None, results)
+        gallery.select(show, photos, scores)
+    return page
+
+
+def read_photos(files: Sequence[str]) -> tuple[list[Input], list[str]]:
+    """The photos that can be decoded, and what people have to know of the others."""
+    found, notes = [], []
+    for file in map(Path, files[:MOST_PHOTOS]):
+        try:
+            check_image(file)
+            found.append(Input(file.name, file))
+        except BrokenImageError as error:
+            notes.append(f"Left out: {file.name} {error}.")
+    if len(files) > MOST_PHOTOS:
+        notes.append(f"Only the first {MOST_PHOTOS} photos were taken.")
+    if not found:
+        notes.append("There is no photo to look at: drop some.")
+    return found, notes
+
+
+def explained(classifier: Pipeline, file: Path, answer: Answer) -> Image.Image:
+    """A photo and, beside it, where the model saw the label; alone if the model gives no maps."""
+    image = load_rgb(file)
+    processor = cast(Any, classifier.image_processor)
+    pixels = processor([image], return_tensors="pt")["pixel_values"]
+    names = cast(dict[int, str], classifier.model.config.id2label)
+    index = next(index for index, name in names.items() if name == answer.label)
+    heat = grad_cam(classifier.model, pixels, index)
+    image.thumbnail((SIDE, SIDE))
+    if heat is None:
+        return image
+    both = Image.new("RGB", (2 * image.width, image.height))
+    both.paste(image)
+    both.paste(overlay(image, heat), (image.width, 0))
+    return both
+
+
+def caption(photo: Photo) -> str:
+    """What is said of a photo."""
+    return f"{photo.name}: {photo.answer.shown_label} ({photo.answer.score:.2f})"

@@ -1,0 +1,112 @@
+"""What the demo reads, refuses and shows; how it is used is tested in `tests/browser`."""
+
+import socket
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from transformers import pipeline, set_seed
+
+from nlp_transfer import build_vocabulary
+from nlp_transfer.explanation import Word
+from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from recipes import demo_images, demo_texts
+from recipes.command_line import main
+from recipes.demo import serve, web_app
+from recipes.demo_images import read_photos
+from recipes.demo_texts import in_words, marked, read_inbox
+from staged_training import InputError
+
+TEXT = "Call me before noon"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model of mail that was not trained."""
+    tokenizer = build_vocabulary([TEXT], min_frequency=1)
+    set_seed(0)
+    config = RecurrentConfig(
+        vocab_size=len(tokenizer), id2label={0: "later", 1: "now"}, label2id={"later": 0, "now": 1}
+    )
+    RecurrentForSequenceClassification(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_page_is_served_and_bound_to_what_comes_from_here(folder):
+    with TestClient(web_app(str(folder))) as client:
+        answer = client.get("/")
+        config = client.get("/config").json()
+    assert answer.status_code == 200
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    labels = [component["props"].get("label") for component in config["components"]]
+    assert "A mail" in labels
+    assert "googleapis" not in answer.text
+
+
+def test_a_port_that_is_taken_or_a_folder_without_a_model_is_told(folder, tmp_path, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match="Give another --port"):
+            serve(str(folder), "127.0.0.1", taken.getsockname()[1])
+    assert main(["demo", str(tmp_path / "nothing")]) == 2
+    assert "no model could be loaded" in capsys.readouterr().err
+
+
+def test_what_is_pasted_and_dropped_is_read_together(tmp_path):
+    (tmp_path / "a.eml").write_text("Subject: Hello\n\nThe text.")
+    (tmp_path / "b.txt").write_text("plain")
+    (tmp_path / "c.eml").write_text("")
+    files = [str(tmp_path / name) for name in ("a.eml", "b.txt", "c.eml")]
+    found, notes = read_inbox("pasted text", files)
+    assert [item.content for item in found] == ["pasted text", "Hello\nThe text.", "plain"]
+    (note,) = notes
+    assert note.startswith("Left out: c.eml")
+
+
+def test_what_is_too_much_is_cut_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_texts, "MOST_MAILS", 3)
+    box = tmp_path / "box.mbox"
+    mail = "From a@b Mon Jun  3 10:15:00 2024\nSubject: {}\n\nText.\n\n"
+    box.write_text("".join(mail.format(n) for n in range(9)))
+    found, notes = read_inbox("x" * (demo_texts.MOST_CHARACTERS + 1), [str(box)])
+    assert len(found) == 3
+    assert len(found[0].content) == demo_texts.MOST_CHARACTERS
+    assert any("Only the first 3 mails" in note for note in notes)
+    assert any("1 mails were cut after 20,000 characters" in note for note in notes)
+    assert read_inbox("  ", [])[1] == ["There is no mail to rank: paste one, or drop files."]
+
+
+def test_the_marked_text_is_the_whole_text():
+    words = [Word(0, 4, 2.0), Word(5, 7, -1.0), Word(8, 14, 0.05), Word(15, 19, 0.5)]
+    pieces = marked(f"{TEXT}!", words)
+    assert "".join(piece for piece, _ in pieces) == f"{TEXT}!"
+    assert [piece for piece in pieces if piece[1] is not None] == [
+        ("Call", 1.0),
+        ("me", -0.5),
+        ("noon", 0.25),
+    ]
+    assert in_words(TEXT, words) == "Most for it: Call, noon, before\nMost against it: me"
+
+
+def test_photos_that_cannot_be_decoded_or_are_too_many_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_images, "MOST_PHOTOS", 2)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_text("no photo")
+    files = [str(tmp_path / name) for name in ("a.png", "b.jpg", "a.png")]
+    found, notes = read_photos(files)
+    assert [item.name for item in found] == ["a.png"]
+    assert notes[0].startswith("Left out: b.jpg")
+    assert notes[1] == "Only the first 2 photos were taken."
+
+
+def test_a_model_of_mail_scores_what_the_page_shows(folder):
+    classifier = pipeline("text-classification", model=str(folder), top_k=None)
+    page = demo_texts.blocks(classifier, None)
+    (rank, *_) = [function for function in page.fns.values() if function.inputs]
+    found, *_, text, summary = rank.fn(TEXT, None)
+    assert found[0].text == TEXT
+    assert sum(found[0].answer.scores.values()) == pytest.approx(1, abs=1e-3)
+    assert "".join(piece["token"] for piece in text.value) == TEXT
+    assert summary.value.startswith("Most for it: ")

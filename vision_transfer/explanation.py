@@ -1,0 +1,81 @@
+"""Where in an image a classifier saw what it says."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from transformers import PreTrainedModel
+
+from staged_training.errors import InputError
+from staged_training.layer_groups import layer_groups
+
+_STRENGTH = 0.5
+
+
+def grad_cam(
+    model: PreTrainedModel, pixel_values: torch.Tensor, label: int
+) -> NDArray[np.float32] | None:
+    """How much each place of an image spoke for a label (Grad-CAM, Selvaraju et al., ICCV 2017).
+
+    The topmost maps of features, each weighted by the mean gradient of the logit of the label.
+
+    Args:
+        model: An image classifier.
+        pixel_values: The image as its processor prepares it, `[1, channels, height, width]`.
+        label: The number of the label.
+
+    Returns:
+        From 0 to 1, `float32 [height, width]`, all 0 where nothing spoke for the label; `None` for
+        a model whose layers give no maps, such as a vision transformer.
+
+    Raises:
+        InputError: The extra `demo` is not installed.
+    """
+    try:
+        from captum.attr import LayerAttribution, LayerGradCam
+    except ImportError as error:
+        raise InputError("Explanations need more: pip install 'nlp-transfer[demo]'.") from error
+    layer = topmost_maps(model, pixel_values)
+    if layer is None:
+        return None
+    camera = LayerGradCam(lambda pixels: model(pixel_values=pixels).logits, layer)
+    attributions = camera.attribute(pixel_values, target=label, relu_attributions=True)
+    size = tuple(pixel_values.shape[2:])
+    of_places = LayerAttribution.interpolate(attributions, size, "bilinear")[0, 0].detach()
+    return (of_places / of_places.max().clamp_min(1e-8)).cpu().numpy()
+
+
+def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | None:
+    """The module below the head that is the last to give maps, `[1, channels, height, width]`."""
+    found: list[nn.Module] = []
+
+    def keep(module: nn.Module, inputs: object, output: object) -> None:
+        result = output[0] if isinstance(output, tuple) else output
+        if isinstance(result, torch.Tensor) and result.ndim == 4 and result.shape[-1] > 1:
+            found.append(module)
+        elif isinstance(result, torch.Tensor) and result.ndim == 3:  # tokens, no longer places
+            found.clear()
+
+    modules = [module for group in layer_groups(model)[:-1] for module in group.modules.values()]
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        with torch.no_grad():
+            model(pixel_values=pixel_values)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[-1] if found else None
+
+
+def overlay(image: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
+    """An image with what `grad_cam` found laid over it: the brighter, the more it spoke."""
+    from matplotlib import colormaps
+
+    large = Image.fromarray((255 * heat).astype(np.uint8)).resize(
+        image.size, Image.Resampling.BILINEAR
+    )
+    colours = np.asarray(colormaps["inferno"](np.asarray(large))[..., :3])
+    weight = _STRENGTH * np.asarray(large)[..., None] / 255
+    mixed = (1 - weight) * np.asarray(image.convert("RGB")) / 255 + weight * colours
+    return Image.fromarray((255 * mixed).astype(np.uint8))
