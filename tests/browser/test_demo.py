@@ -121,7 +121,7 @@ def test_sample_photos_are_labelled_with_where_the_model_looked(visit):
     seen = page.get_by_label("What was seen").input_value().splitlines()
     assert [line.split()[1] for line in seen] == ["cat", "dog", "cat", "dog"]
     page.wait_for_timeout(500)
-    page.screenshot(path=PICTURES / "demo_photos.png", full_page=True)
+    page.screenshot(path=PICTURES / "demo_photos.jpg", full_page=True, quality=85)
     page.locator(".photos .thumbnail-item").nth(1).click()
     expect(page.get_by_text("Scores of beagle_117.jpg")).to_be_visible(timeout=LONG)
 
@@ -157,5 +157,3 @@ def test_it_fits_a_phone_and_the_dark(name, look, options, visit):
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     shade = sum(map(int, background.removeprefix("rgb(").rstrip(")").split(",")[:3]))
     assert (shade < 200) == (look == "dark")
-    if look == "phone" and name == "mail":
-        page.screenshot(path=PICTURES / "demo_phone.png")
