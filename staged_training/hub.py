@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 _WAITS = (2, 8)  # seconds
 _MAY_PASS = (408, 429, 500, 502, 503, 504)
 
-
 OWN_LICENSE = (
     "Whoever trained it has to say: it depends on their texts or images, and on the weights that "
     "it began as. Put it in the front matter of this card, as `license`."
@@ -154,7 +153,7 @@ def check_push(destination: Destination) -> Destination:
         )
     api = HfApi()
     try:
-        me = insist(api.whoami)
+        me = _insist(api.whoami)
         whole = replace(destination, repo_id=name if "/" in name else f"{me['name']}/{name}")
         is_public = api.repo_exists(whole.repo_id) and not api.model_info(whole.repo_id).private
     except (HTTPError, OSError) as error:
@@ -163,6 +162,11 @@ def check_push(destination: Destination) -> Destination:
             "token that is refused is renewed by `hf auth login`. Or train without --push-to-hub, "
             "and upload the folder later with `hf upload`."
         ) from error
+    if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise InputError(
+            f"--push-to-hub {name!r}: the token is for reading only. Make one that may write in "
+            "the settings of the Hub, and log in by `hf auth login`."
+        )
     writable = [me["name"], *(owner["name"] for owner in me.get("orgs", []))]
     if whole.repo_id.split("/")[0] not in writable and not whole.create_pr:
         raise InputError(
@@ -189,11 +193,11 @@ def push(folder: Path, destination: Destination) -> str:
     api, to = HfApi(), destination
     try:
         if not to.create_pr:
-            insist(api.create_repo, to.repo_id, private=to.private or None, exist_ok=True)
+            _insist(api.create_repo, to.repo_id, private=to.private or None, exist_ok=True)
             if to.revision:
-                insist(api.create_branch, to.repo_id, branch=to.revision, exist_ok=True)
+                _insist(api.create_branch, to.repo_id, branch=to.revision, exist_ok=True)
         # Asked twice, it would open two pull requests; commits that change nothing are not made.
-        upload = api.upload_folder if to.create_pr else partial(insist, api.upload_folder)
+        upload = api.upload_folder if to.create_pr else partial(_insist, api.upload_folder)
         commit = upload(
             repo_id=to.repo_id,
             folder_path=folder,
@@ -211,7 +215,7 @@ def push(folder: Path, destination: Destination) -> str:
     return str(commit.pr_url or commit.commit_url)
 
 
-def insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call the Hub, and again after a while where a failure may pass.
 
     `huggingface_hub` does so for uploads of files, but not for commits and new repositories.

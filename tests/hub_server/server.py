@@ -18,6 +18,7 @@ from tests.hub_server.card_rules import errors_in_text
 from tests.hub_server.repository import File, Refused, Repository
 
 TOKEN = "hf_" + "loopback" * 4
+READ_TOKEN = "hf_" + "readonly" * 4
 USER = "someone"
 PIECE = 4096
 
@@ -204,29 +205,36 @@ class _Handler(BaseHTTPRequestHandler):
     def signed_in(self) -> bool:
         """Whether the token is good."""
         given = self.headers.get("Authorization")
-        if given not in (None, f"Bearer {TOKEN}"):
+        if given not in (None, f"Bearer {TOKEN}", f"Bearer {READ_TOKEN}"):
             raise Refused(401, "Invalid credentials in Authorization header")
         return given is not None
+
+    @property
+    def role(self) -> str:
+        """What the token is good for."""
+        return "read" if self.headers.get("Authorization") == f"Bearer {READ_TOKEN}" else "write"
 
     def _writable(self, name: str) -> Repository:
         if not self.signed_in:
             raise Refused(401, "Unauthorized")
         found = self.hub.repository(name, signed_in=True)
-        if name.split("/")[0] != USER and "create_pr" not in self.query:
+        foreign = name.split("/")[0] != USER and "create_pr" not in self.query
+        if foreign or self.role == "read":
             raise Refused(403, "You don't have the rights to write to this repository")
         return found
 
     def who_am_i(self) -> tuple[int, dict[str, str], bytes]:
         if not self.signed_in:
             raise Refused(401, "Unauthorized")
-        return _json({"name": USER, "type": "user", "orgs": []})
+        token = {"type": "access_token", "accessToken": {"role": self.role}}
+        return _json({"name": USER, "type": "user", "orgs": [], "auth": token})
 
     def create(self) -> tuple[int, dict[str, str], bytes]:
         if not self.signed_in:
             raise Refused(401, "Unauthorized")
         asked = json.loads(self.body)
         owner = asked.get("organization") or USER
-        if owner != USER:
+        if owner != USER or self.role == "read":
             raise Refused(403, f'You don\'t have the rights to create a model under "{owner}"')
         name = f"{owner}/{asked['name']}"
         told = {"url": f"{self.hub.url}/{name}", "name": name}

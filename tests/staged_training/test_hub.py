@@ -12,7 +12,7 @@ from staged_training import InputError
 from staged_training.hub import Destination, Task, check_push, push, write_card
 from staged_training.outcome import Row
 from tests.hub_server.card_rules import errors_in_text
-from tests.hub_server.server import TOKEN
+from tests.hub_server.server import READ_TOKEN, TOKEN
 
 TASK = Task("text-classification", "Email urgency", "messages", {"average_precision": "AP"})
 NAME = "someone/model"
@@ -93,6 +93,12 @@ def test_a_push_without_login_or_with_a_bad_name_is_refused(hub, monkeypatch, tm
     HfApi().create_repo(NAME)
     with pytest.raises(InputError, match="for all to see"):
         check_push(Destination(NAME, private=True))
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    with pytest.raises(InputError, match="for reading only"):
+        check_push(TO)
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    with pytest.raises(InputError, match="renewed by `hf auth login`"):
+        check_push(TO)
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
     assert get_token() is None
