@@ -66,6 +66,14 @@ class HubArguments:
         )
 
 
+def end_tracking(tracker: str) -> None:
+    """Let the next training be a run of its own, which only `wandb` has to be told."""
+    if tracker == "wandb":
+        import wandb
+
+        wandb.finish()
+
+
 def parse_arguments(
     kind: type[Arguments], argv: Sequence[str] | None, command: str, description: str
 ) -> tuple[Arguments, HubArguments]:

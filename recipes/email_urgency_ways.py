@@ -29,6 +29,7 @@ from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
+from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.outcome import Outcome
 from staged_training.parallel import one_by_one, side_by_side
@@ -227,6 +228,7 @@ def evaluate(
     outcomes = stage_outcomes(
         trainer, way.rows(), validation, test, task.positive, folder / "models", before
     )
+    end_tracking(problem.report_to)
     return [asdict(item) for item in outcomes]
 
 
@@ -254,6 +256,7 @@ def refit(
     trainer, _ = fit(problem, way, texts, None, range(len(texts.texts)), seed, folder)
     shift = mean(item.shift for item in outcomes)
     save_classifier(trainer, problem.task.positive, shift, folder / "model")
+    end_tracking(problem.report_to)
     return epochs
 
 

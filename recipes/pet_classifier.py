@@ -35,7 +35,7 @@ from transformers import (
     default_data_collator,
 )
 
-from recipes.arguments import TRACKING, Tracker, parse_arguments, what_was_asked
+from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
 from recipes.pet_classifier_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer
 from staged_training.class_balance import majority_logits, metrics_on
@@ -423,11 +423,13 @@ def fine_tune(
     trainer.train(resume_from_checkpoint=True)
     save_classifier(model, problem.processor, folder / "model")
     (result,) = trainer.results
+    logits = [trainer.predict(part).predictions for part in (validation, test)]
+    end_tracking(problem.report_to)
     return asdict(
         outcome(
             TUNED,
             (validation.labels, test.labels),
-            [trainer.predict(part).predictions for part in (validation, test)],
+            logits,
             None,
             seconds=head.outcome.seconds + result.seconds,
             trainable_parameters=result.trainable_parameters,

@@ -52,6 +52,17 @@ def trained(small_data, tmp_path_factory):
     return folder
 
 
+def test_curves_are_kept_a_run_for_each_way(small_data, tmp_path):
+    data = ["--data", str(small_data / "messages.parquet"), "--proxy", "none"]
+    flags = ["--quick", "--report-to", "tensorboard", "--output-dir", str(tmp_path / "out")]
+    assert main(["run", "email-urgency", *data, *flags]) == 0
+    curves = {path.parent for path in tmp_path.rglob("events.*")}
+    assert {str(path.relative_to(tmp_path / "out" / "tensorboard")) for path in curves} == {
+        "fold-0/seed-0/random embedding",
+        "fold-0/seed-0/glove-6b-50d",
+    }
+
+
 def test_results_hold_every_model(trained):
     results = json.loads((trained / "report" / "results.json").read_text())
     assert [row["name"] for row in results["rows"]] == [
