@@ -7,9 +7,12 @@ from recipes.prediction import known_to, open_classifier
 from staged_training import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fastapi import FastAPI, Request, Response
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
+KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
 
 # The page needs nothing of other hosts, and is not to ask them.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
@@ -69,8 +72,10 @@ def web_app(model: str) -> "FastAPI":
     app = FastAPI()
 
     @app.middleware("http")
-    async def keep_to_itself(request: "Request", call_next):  # type: ignore[no-untyped-def]  # noqa: ANN202, ANN001
-        response: Response = await call_next(request)
+    async def keep_to_itself(
+        request: "Request", call_next: "Callable[[Request], Awaitable[Response]]"
+    ) -> "Response":
+        response = await call_next(request)
         response.headers["Content-Security-Policy"] = _POLICY
         return response
 

@@ -8,6 +8,7 @@ import gradio as gr
 from PIL import Image
 from transformers import Pipeline
 
+from recipes.demo import KEPT
 from recipes.prediction import Answer, Input, answers
 from staged_training.familiarity import Familiarity
 from vision_transfer.explanation import grad_cam, overlay
@@ -50,7 +51,7 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         photo = photos[cast(int, event.index)]
         return gr.Label(photo.answer.scores, label=f"Scores of {photo.name}", visible=True)
 
-    with gr.Blocks(title="Photos, labelled", analytics_enabled=False) as page:
+    with gr.Blocks(title="Photos, labelled", analytics_enabled=False, delete_cache=KEPT) as page:
         gr.Markdown(
             "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
             "places that spoke for its label are bright."

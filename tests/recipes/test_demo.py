@@ -1,6 +1,7 @@
 """What the demo reads, refuses and shows; how it is used is tested in `tests/browser`."""
 
 import socket
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,7 +13,7 @@ from nlp_transfer.explanation import Word
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from recipes import demo_images, demo_texts
 from recipes.command_line import main
-from recipes.demo import serve, web_app
+from recipes.demo import MOST_BYTES, serve, web_app
 from recipes.demo_images import read_photos
 from recipes.demo_texts import in_words, marked, read_inbox
 from staged_training import InputError
@@ -42,6 +43,18 @@ def test_the_page_is_served_and_bound_to_what_comes_from_here(folder):
     labels = [component["props"].get("label") for component in config["components"]]
     assert "A mail" in labels
     assert "googleapis" not in answer.text
+
+
+def test_what_is_uploaded_does_not_outlive_the_demo_and_is_not_too_large(folder):
+    with TestClient(web_app(str(folder))) as client:
+
+        def upload(content):
+            return client.post("/gradio_api/upload", files={"files": ("a.txt", content)})
+
+        assert upload(b"x" * (MOST_BYTES + 1)).status_code == 413
+        (path,) = upload(b"a mail").json()
+        assert Path(path).read_bytes() == b"a mail"
+    assert not Path(path).exists()
 
 
 def test_a_port_that_is_taken_or_a_folder_without_a_model_is_told(folder, tmp_path, capsys):
