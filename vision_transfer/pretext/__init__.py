@@ -1,0 +1,1 @@
+"""Pretext tasks: a base that learns from images without labels, by tasks that make their own."""
