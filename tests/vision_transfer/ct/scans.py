@@ -1,0 +1,59 @@
+"""Series of DICOM files for tests, made of the small real slice that comes with pydicom."""
+
+from pathlib import Path
+
+import pydicom
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileDataset
+from pydicom.uid import generate_uid
+
+IDENTIFIERS = {
+    "PatientName": "Vanderbilt^Wilhelmina",
+    "PatientID": "MRN-4711-0815",
+    "PatientBirthDate": "19320417",
+    "InstitutionName": "Saint Elsewhere Infirmary",
+    "ReferringPhysicianName": "Zebediah^Quartermaine",
+    "AccessionNumber": "ACC-99887766",
+    "StudyDate": "20041119",
+}
+"""Made up, and of words that come up nowhere else."""
+
+
+def small_slice() -> FileDataset:
+    """The slice: 128 x 128 pixels of the abdomen."""
+    return pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+
+
+def write_series(
+    folder: Path, count: int = 5, step: float = 2.5, patient: str = "one", prefix: str = "slice"
+) -> list[Path]:
+    """Write a series whose files are named against the order of its slices.
+
+    The slice at z mm is brighter by its number, so that it can be told from the others.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    series = generate_uid()
+    files = []
+    for number in range(count):
+        data = small_slice()
+        for name, value in IDENTIFIERS.items():
+            setattr(data, name, value)
+        data.PatientID = f"{IDENTIFIERS['PatientID']}-{patient}"
+        data.SeriesInstanceUID = series
+        data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        data.ImagePositionPatient = [-158.1, -179.0, -75.7 + number * step]
+        data.PixelData = (data.pixel_array + number).tobytes()
+        files.append(folder / f"{prefix}-{count - number}.dcm")
+        data.save_as(files[-1])
+    return files
+
+
+def change(file: Path, **values: object) -> None:
+    """Set tags of a file; `None` removes one."""
+    data = pydicom.dcmread(file)
+    for name, value in values.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    data.save_as(file)

@@ -1,0 +1,16 @@
+"""CT scans, DICOM or NIfTI, as Hounsfield units; what cannot be used is named, never guessed."""
+
+from vision_transfer.ct.dataset import CtReading, read_ct
+from vision_transfer.ct.series import Problem, Series, Slice, find_series
+from vision_transfer.ct.windows import WINDOWS, windowed
+
+__all__ = [
+    "WINDOWS",
+    "CtReading",
+    "Problem",
+    "Series",
+    "Slice",
+    "find_series",
+    "read_ct",
+    "windowed",
+]

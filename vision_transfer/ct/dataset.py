@@ -1,0 +1,300 @@
+"""The slices of CT scans as a `datasets.Dataset` of Hounsfield units."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from staged_training.errors import InputError
+from vision_transfer.ct.series import (
+    NIFTI,
+    Found,
+    Problem,
+    Series,
+    Slice,
+    anatomical_axes,
+    find_series,
+)
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+AIR = -1024
+"""What lies outside of the circle that a scanner sees counts as air; in Hounsfield units."""
+
+_BATCH = 16  # rows that wait to be written
+
+
+class BrokenSliceError(ValueError):
+    """A slice whose pixels cannot be decoded; says why."""
+
+
+class CtReading(NamedTuple):
+    """What was read, and all that was left out or not as expected."""
+
+    dataset: "Dataset"
+    problems: list[Problem]
+
+    def summary(self) -> str:
+        """What was read and what was wrong, a line each."""
+        rows = len(self.dataset)
+        patients, series = (len(set(self.dataset[name])) for name in ("patient", "series"))
+        read = f"{rows:,} slices of {series:,} series of {patients:,} patients"
+        return "\n".join([read, *map(str, self.problems)])
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How slices become the arrays of a data set; see `read_ct`."""
+
+    shape: tuple[int, int]
+    spacing: float | None
+    step: float | None
+    neighbours: int
+
+
+def read_ct(
+    source: str | Path,
+    size: int | None = None,
+    spacing: float | None = None,
+    step: float | None = None,
+    neighbours: int = 0,
+) -> CtReading:
+    """Read CT scans slice by slice; memory does not grow with their number.
+
+    Args:
+        source: A file of DICOM or NIfTI, or a folder of such at any depth.
+        size: Height and width in pixels that all slices are cut or, with air, filled up to.
+        spacing: Height and width in mm that the pixels are resampled to; by default as scanned.
+        step: Distance in mm of the slices along the scan, between which they are interpolated; by
+            default as scanned. No slice is made up where one is missing.
+        neighbours: Slices from each side that are stacked with each one (2.5-D), in order. Those at
+            the ends of a series, which lack some, are not rows of their own.
+
+    Returns:
+        A data set with columns `hounsfield` (`int16 [1 + 2 neighbours, height, width]`), `file` and
+        `index` (of the slice, in a file of many), `position` (mm), and `patient` and `series`,
+        which are numbers. It has nothing else of the headers.
+
+    Raises:
+        InputError: There is no such file or folder, no slice in it, an argument is out of range,
+            or slices of different shapes are not brought to one.
+    """
+    for name, value in {"size": size, "spacing": spacing, "step": step}.items():
+        if value is not None and not value > 0:
+            raise InputError(f"{name} is {value}; give a positive number, or leave it out.")
+    if neighbours < 0:
+        raise InputError(f"neighbours is {neighbours}; give 0 or more.")
+    found = find_series(source)
+    layout = _Layout(_shape(found, size, spacing), spacing, step, neighbours)
+    return _written(found, Path(source), layout)
+
+
+def hounsfield(part: Slice) -> NDArray[np.int16]:
+    """Decode one slice: Hounsfield units, `int16 [rows, columns]`, no less than `AIR`.
+
+    Raises:
+        BrokenSliceError: It cannot be decoded.
+    """
+    try:
+        values = _of_nifti(part) if part.file.name.endswith(NIFTI) else _of_dicom(part.file)
+    except Exception as error:  # what decoders raise on damage
+        raise BrokenSliceError(f"cannot be decoded ({type(error).__name__})") from error
+    if values.shape != part.shape:
+        raise BrokenSliceError(f"has {values.shape} pixels, and not {part.shape} as it says")
+    return values.clip(AIR, np.iinfo(np.int16).max).astype(np.int16, copy=False)
+
+
+def _of_dicom(file: Path) -> NDArray[Any]:
+    import pydicom
+
+    data = pydicom.dcmread(file)
+    slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+    stored = data.pixel_array
+    if slope.is_integer() and intercept.is_integer():  # nearly always, and far faster
+        return stored.astype(np.int32) * int(slope) + int(intercept)
+    return np.asarray((stored * slope + intercept).round())
+
+
+def _of_nifti(part: Slice) -> NDArray[Any]:
+    """One slice as DICOM has it: rows from the front, columns from the patient's right."""
+    import nibabel
+
+    image = _volume(part.file)
+    axes = anatomical_axes(image)
+    signs = nibabel.io_orientation(image.affine)[
+        axes, 1
+    ]  # 1 where indices grow to right, front, up
+    where: list[int | slice] = [slice(None)] * 3
+    where[axes[2]] = part.index if signs[2] > 0 else image.shape[axes[2]] - 1 - part.index
+    values = np.asarray(image.dataobj[tuple(where)]).round()
+    if axes[0] < axes[1]:
+        values = values.T
+    return values[:: -int(signs[1]), :: -int(signs[0])]
+
+
+@lru_cache(maxsize=1)
+def _volume(file: Path) -> Any:
+    import nibabel
+
+    # Kept open, a compressed file is read once through and not from its start for each slice.
+    return nibabel.load(file, keep_file_open=True)
+
+
+def _shape(found: Found, size: int | None, spacing: float | None) -> tuple[int, int]:
+    """Height and width of all rows."""
+    if size:
+        return size, size
+    shapes: dict[tuple[int, int], Slice] = {}
+    for series in found.series:
+        for part in series.slices:
+            shapes.setdefault(_resampled_shape(part, spacing), part)
+    if len(shapes) > 1:
+        (one, first), (other, second) = list(shapes.items())[:2]
+        raise InputError(
+            f"{first.file.name} has {one[0]} x {one[1]} pixels and {second.file.name} "
+            f"{other[0]} x {other[1]}. Give a size that all are cut to."
+        )
+    return next(iter(shapes))
+
+
+def _resampled_shape(part: Slice, spacing: float | None) -> tuple[int, int]:
+    if spacing is None:
+        return part.shape
+    height, width = (
+        max(1, round(count * mm / spacing))
+        for count, mm in zip(part.shape, part.spacing, strict=True)
+    )
+    return height, width
+
+
+def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
+    """The rows in a file of Arrow, of which only what is asked for is in memory."""
+    from datasets import Array3D, Dataset, Features, Value
+
+    count = 1 + 2 * layout.neighbours
+    features = Features(
+        {
+            "hounsfield": Array3D(shape=(count, *layout.shape), dtype="int16"),
+            "file": Value("string"),
+            "index": Value("int32"),
+            "position": Value("float32"),
+            "patient": Value("int32"),
+            "series": Value("int32"),
+            "problem": Value("string"),
+        }
+    )
+    root = source if source.is_dir() else source.parent
+    # Files that changed are read again, and not taken from the cache of `datasets`.
+    states = tuple(
+        (part.file.stat().st_size, part.file.stat().st_mtime_ns)
+        for series in found.series
+        for part in series.slices
+    )
+    rows = Dataset.from_generator(
+        _rows,
+        features=features,
+        gen_kwargs={
+            "series": tuple(found.series),
+            "layout": layout,
+            "root": root,
+            "states": states,
+        },
+        writer_batch_size=_BATCH,
+    )
+    told = list(rows["problem"])
+    broken = {
+        file: Problem(file, reason)
+        for file, reason in (problem.split("\0") for problem in told if problem)
+    }
+    kept = rows.select([row for row, problem in enumerate(told) if not problem])
+    if not len(kept):
+        raise InputError(
+            f"{source}: no slice of it could be used"
+            f"{f'; {next(iter(broken.values()))}' if broken else ''}."
+        )
+    return CtReading(kept.remove_columns("problem"), [*found.problems, *broken.values()])
+
+
+def _rows(
+    series: Sequence[Series], layout: _Layout, root: Path, states: Sequence[tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    """The rows of the data set, and in place of those that cannot be made, why."""
+    empty = np.zeros((1 + 2 * layout.neighbours, *layout.shape), np.int16)
+    for one in series:
+
+        @lru_cache(maxsize=2 * layout.neighbours + 3)
+        def prepared(number: int, one: Series = one) -> NDArray[np.int16] | Problem:
+            part = one.slices[number]
+            try:
+                return _laid_out(hounsfield(part), part, layout)
+            except BrokenSliceError as error:
+                return Problem(str(part.file.relative_to(root)), str(error))
+
+        for position, stack in _stacks(one.slices, layout):
+            nearest = min(stack[layout.neighbours], key=lambda pair: -pair[1])[0]
+            part = one.slices[nearest]
+            needed = {number: prepared(number) for mix in stack for number, _ in mix}
+            problem = next((p for p in needed.values() if isinstance(p, Problem)), None)
+            usable = cast(dict[int, NDArray[np.int16]], needed)
+            yield {
+                "hounsfield": empty if problem else np.stack([_mixed(usable, m) for m in stack]),
+                "file": str(part.file.relative_to(root)),
+                "index": part.index,
+                "position": position,
+                "patient": one.patient,
+                "series": one.number,
+                "problem": "\0".join(problem) if problem else "",
+            }
+
+
+Mix = list[tuple[int, float]]  # slices by number, and their weights
+
+
+def _stacks(slices: list[Slice], layout: _Layout) -> Iterator[tuple[float, list[Mix]]]:
+    """Position of each row, and the slices that each slice of its stack is mixed from."""
+    places = [part.position for part in slices]
+    if layout.step is None or len(places) == 1:
+        mixes: list[Mix] = [[(number, 1.0)] for number in range(len(slices))]
+    else:
+        wanted = np.arange(places[0], places[-1] + 1e-6, layout.step)
+        mixes, below = [], np.clip(np.searchsorted(places, wanted, "right") - 1, 0, len(places) - 2)
+        for place, number in zip(wanted, below.tolist(), strict=True):
+            share = (place - places[number]) / (places[number + 1] - places[number])
+            pairs = [(number, 1 - share), (number + 1, share)]
+            mixes.append([(n, float(weight)) for n, weight in pairs if weight > 1e-6])
+        places = wanted.tolist()
+    around = layout.neighbours
+    for row in range(around, len(mixes) - around):
+        yield places[row], mixes[row - around : row + around + 1]
+
+
+def _mixed(slices: dict[int, NDArray[np.int16]], mix: Mix) -> NDArray[np.int16]:
+    if len(mix) == 1:
+        return slices[mix[0][0]]
+    return np.sum([slices[n] * np.float32(w) for n, w in mix], 0).round().astype(np.int16)
+
+
+def _laid_out(values: NDArray[np.int16], part: Slice, layout: _Layout) -> NDArray[np.int16]:
+    """A slice at the spacing and of the size of a data set."""
+    shape = _resampled_shape(part, layout.spacing)
+    if shape != values.shape:
+        pixels = torch.from_numpy(values.astype(np.float32))[None, None]
+        scaled = functional.interpolate(pixels, shape, mode="bilinear", antialias=True)
+        values = scaled[0, 0].round().numpy().astype(np.int16)
+    for axis, wanted in enumerate(layout.shape):
+        extra = wanted - values.shape[axis]
+        if extra < 0:
+            start = -extra // 2
+            values = np.take(values, range(start, start + wanted), axis)
+        elif extra > 0:
+            padding = [(0, 0), (0, 0)]
+            padding[axis] = (extra // 2, extra - extra // 2)
+            values = np.pad(values, padding, constant_values=AIR)
+    return values

@@ -1,0 +1,40 @@
+"""Windows: the part of the Hounsfield scale that is looked at."""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from staged_training.errors import InputError
+
+Pixels = TypeVar("Pixels", np.ndarray, torch.Tensor)
+
+WINDOWS = {"soft tissue": (40.0, 400.0), "lung": (-600.0, 1500.0), "bone": (400.0, 1800.0)}
+"""Centre and width in Hounsfield units of the windows that are known by name."""
+
+
+def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissue") -> Pixels:
+    """Cut Hounsfield units to a window and scale them to 0 (at its lower end) to 1.
+
+    Args:
+        hounsfield: Any shape.
+        window: One of `WINDOWS`, or centre and width in Hounsfield units.
+
+    Raises:
+        InputError: There is no such window, or its width is not positive.
+
+    Example:
+        >>> windowed(np.array([-1000.0, 40.0, 240.0]))
+        array([0. , 0.5, 1. ])
+    """
+    if isinstance(window, str):
+        if window not in WINDOWS:
+            raise InputError(
+                f"{window!r} is no window that is known; give one of {', '.join(WINDOWS)}, or "
+                "centre and width in Hounsfield units."
+            )
+        window = WINDOWS[window]
+    centre, width = window
+    if not width > 0:
+        raise InputError(f"The window {window} has the width {width}; give a positive one.")
+    return ((hounsfield - (centre - width / 2)) / width).clip(0, 1)
