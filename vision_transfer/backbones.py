@@ -118,6 +118,69 @@ def load_backbone(
     return model, processor
 
 
+def untrained_backbone(
+    architecture: str,
+    labels: Sequence[str],
+    size: int,
+    channels: int = 3,
+    output_stride: int = 32,
+    seed: int = 0,
+) -> tuple[PreTrainedModel, TimmWrapperImageProcessor]:
+    """A timm model with random weights, for what no pretrained one was made for.
+
+    Args:
+        architecture: Any of timm, such as `resnet18`.
+        labels: The names of the labels.
+        size: Height and width of what the model sees, in pixels.
+        channels: 3 for colours, 1 for CT and other gray images; or the slices of a stack.
+        output_stride: Pixels of the image for each of the last map of features, along a side. Less
+            than 32, which not all architectures can, keeps detail in small images and costs time.
+        seed: Of the random weights.
+
+    Returns:
+        The model, and a processor whose pixels lie between -1 and 1.
+
+    Raises:
+        InputError: timm has no such architecture, or it cannot have these channels or this stride.
+    """
+    import timm
+
+    if not timm.is_model(architecture):
+        raise InputError(
+            f"{architecture!r} is no architecture of timm; `timm.list_models()` names them."
+        )
+    known = timm.get_pretrained_cfg(architecture)
+    middle = (0.5,) * channels
+    settings = (known.to_dict() if known else {}) | {
+        "input_size": (channels, size, size),
+        "crop_pct": 1.0,
+        "interpolation": "bicubic",
+        "mean": middle,
+        "std": middle,
+    }
+    settings.pop("num_classes", None)  # that of its own weights
+    changed = {"in_chans": channels} if channels != 3 else {}
+    changed |= {"output_stride": output_stride} if output_stride != 32 else {}
+    set_seed(seed)
+    options: dict[str, Any] = {
+        "num_labels": len(labels),
+        "pretrained_cfg": settings,
+        "model_args": changed or None,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: number for number, name in enumerate(labels)},
+    }
+    config = TimmWrapperConfig(architecture=architecture, **options)
+    try:
+        model = TimmWrapperForImageClassification(config)
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{architecture} cannot be made with {channels} channels and an output stride of "
+            f"{output_stride}: {error}. Give another architecture."
+        ) from error
+    torch.nn.Module.to(model, memory_format=torch.channels_last)
+    return model, TimmWrapperImageProcessor(settings, architecture=architecture)
+
+
 def head_layer(model: PreTrainedModel) -> nn.Linear:
     """The linear layer that ends the head of an image classifier."""
     return list(head_layers(model).values())[-1]

@@ -52,6 +52,26 @@ def plot_images(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> N
     figure.savefig(path, dpi=110)
 
 
+def plot_pixels(path: Path, rows: Mapping[str, NDArray[np.float32]]) -> None:
+    """Plot rows of small images that are in memory, each row with its name at its left.
+
+    Args:
+        path: Where to write the picture.
+        rows: By name, `[images, channels, height, width]` from -1 to 1, of 1 or 3 channels.
+    """
+    columns = max(len(images) for images in rows.values())
+    figure = Figure(figsize=(1.1 * columns + 0.6, 1.15 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes, image in zip(line, images, strict=False):
+            shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+            axes.imshow(shown / 2 + 0.5, cmap="gray", vmin=0, vmax=1)
+        line[0].set_ylabel(name, fontsize=8)
+        for axes in line:
+            axes.set(xticks=[], yticks=[], frame_on=False)
+    figure.savefig(path, dpi=110)
+
+
 def plot_projection(
     path: Path, points: NDArray[np.float32], labels: Sequence[int], names: Sequence[str]
 ) -> None:

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from transformers import Trainer, TrainingArguments, set_seed
 
-from staged_training import InputError
-from vision_transfer.backbones import load_backbone, save_classifier
-from vision_transfer.pretext.rotation import TURNS, TurnedImages, rotation_model
+from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
+from vision_transfer.pretext.rotation import TURNS, TurnedImages
 
 PHOTOS = sorted((Path(__file__).parents[3] / "recipes" / "data" / "pets" / "images").glob("*.jpg"))
 SIZE = 32
@@ -18,7 +16,7 @@ SIZE = 32
 
 def learn(paths, tmp_path, epochs):
     """A model that learnt from images, and its accuracy on others."""
-    model, processor = rotation_model("resnet10t", SIZE)
+    model, processor = untrained_backbone("resnet10t", TURNS, SIZE)
     arguments = TrainingArguments(
         str(tmp_path / "out"),
         num_train_epochs=epochs,
@@ -90,6 +88,10 @@ def test_images_that_have_an_up_teach_it_and_the_model_is_a_base(tmp_path):
     assert base(photo[None]).logits.shape == (1, 2)
 
 
-def test_an_unknown_architecture_is_told():
-    with pytest.raises(InputError, match="no architecture of timm"):
-        rotation_model("resnet1000")
+def test_tensors_of_one_channel_are_turned_too():
+    scan = torch.rand(1, 40, 40)
+    turned = TurnedImages([scan], 40, augmented=False)
+    assert torch.allclose(turned[1]["pixel_values"], scan.rot90(1, (1, 2)) * 2 - 1)
+    model, _ = untrained_backbone("resnet10t", TURNS, SIZE, channels=1)
+    augmented = TurnedImages([scan], SIZE, augmented=True)[0]["pixel_values"]
+    assert model.eval()(augmented[None]).logits.shape == (1, 4)
