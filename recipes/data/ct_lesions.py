@@ -125,7 +125,7 @@ class Scans(NamedTuple):
     """Scans and what they show.
 
     Attributes:
-        hounsfield: `int16 [scans, height, width]`.
+        hounsfield: `int16 [scans, 1, height, width]`.
         labels: Numbers of labels, `int64 [scans]`.
     """
 
@@ -142,7 +142,7 @@ def simulated_scans(count: int, seed: int) -> Scans:
     random = np.random.default_rng(seed)
     slices = _backgrounds()
     labels = random.permutation(np.arange(count) % len(LABELS))
-    scans = np.empty((count, SIDE, SIDE), np.int16)
+    scans = np.empty((count, 1, SIDE, SIDE), np.int16)
     for number, label in enumerate(tqdm(labels, "scans", unit="scan", leave=False)):
         chosen = slices[random.integers(len(slices))]
         row, column = chosen.places[random.integers(len(chosen.places))] - SIDE // 2
@@ -150,7 +150,7 @@ def simulated_scans(count: int, seed: int) -> Scans:
         background = np.rot90(background, int(random.integers(4)))
         if random.random() < 0.5:
             background = background[:, ::-1]
-        scans[number] = simulate(background, bool(label), random).round()
+        scans[number, 0] = simulate(background, bool(label), random).round()
     return Scans(scans, labels)
 
 

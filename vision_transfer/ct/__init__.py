@@ -2,7 +2,7 @@
 
 from vision_transfer.ct.dataset import CtReading, read_ct
 from vision_transfer.ct.series import Problem, Series, Slice, find_series
-from vision_transfer.ct.windows import WINDOWS, windowed
+from vision_transfer.ct.windows import WINDOWS, WindowedSlices, windowed
 
 __all__ = [
     "WINDOWS",
@@ -10,6 +10,7 @@ __all__ = [
     "Problem",
     "Series",
     "Slice",
+    "WindowedSlices",
     "find_series",
     "read_ct",
     "windowed",

@@ -1,6 +1,7 @@
 """Windows: the part of the Hounsfield scale that is looked at."""
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,3 +39,25 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
     if not width > 0:
         raise InputError(f"The window {window} has the width {width}; give a positive one.")
     return ((hounsfield - (centre - width / 2)) / width).clip(0, 1)
+
+
+class WindowedSlices(Sequence[torch.Tensor]):
+    """Slices as a network takes them: a window of them, scaled to -1 to 1.
+
+    Args:
+        hounsfield: Arrays `[channels, height, width]` of Hounsfield units; the column of a data
+            set, which is read slice by slice, as well as an array of them in memory.
+        window: As for `windowed`.
+    """
+
+    def __init__(self, hounsfield: Any, window: str | tuple[float, float]) -> None:
+        windowed(np.zeros(1), window)  # refuses what is no window
+        self.hounsfield, self.window = hounsfield, window
+
+    def __len__(self) -> int:
+        return len(self.hounsfield)
+
+    def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
+        """`float32 [channels, height, width]`."""
+        units = np.asarray(self.hounsfield[index], np.float32)
+        return torch.from_numpy(windowed(units, self.window)) * 2 - 1

@@ -33,14 +33,14 @@ def test_labels_are_balanced_and_in_random_order(scans):
 
 
 def test_scans_look_like_soft_tissue(scans):
-    middle = scans.hounsfield[:, 24:40, 24:40]
-    assert scans.hounsfield.shape[1:] == (SIDE, SIDE)
+    middle = scans.hounsfield[:, 0, 24:40, 24:40]
+    assert scans.hounsfield.shape[1:] == (1, SIDE, SIDE)
     assert -60 < np.median(middle) < 120
     assert (np.abs(middle.mean((1, 2)) - 40) < 200).all()
 
 
 def test_brightness_and_contrast_do_not_give_the_label_away(scans):
-    pixels = scans.hounsfield.astype(float)
+    pixels = scans.hounsfield[:, 0].astype(float)
     inner = pixels[:, 16:48, 16:48]
     features = np.stack(
         [pixels.mean((1, 2)), pixels.std((1, 2)), inner.mean((1, 2)), inner.std((1, 2))], 1

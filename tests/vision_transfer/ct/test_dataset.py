@@ -38,14 +38,18 @@ def test_a_slope_that_is_no_whole_number_is_applied(tmp_path):
     assert np.array_equal(pixels(read_ct(tmp_path))[0, 0], expected)
 
 
-@pytest.mark.parametrize("syntax", ["RLELossless", "JPEG2000Lossless", "JPEGLSLossless"])
-def test_compressed_slices_read_the_same(tmp_path, syntax):
+def test_slices_compressed_by_runs_read_the_same(tmp_path):
     file = write_series(tmp_path, 1)[0]
-    plain = pixels(read_ct(tmp_path / file.name))
+    plain = pixels(read_ct(file))
     data = pydicom.dcmread(file)
-    data.compress(getattr(pydicom.uid, syntax), generate_instance_uid=False)
+    data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
     data.save_as(file)
     assert np.array_equal(pixels(read_ct(file)), plain)
+
+
+def test_slices_compressed_by_jpeg_2000_read_the_same():
+    compressed, plain = (get_testdata_file(f"693_{way}.dcm") for way in ("J2KR", "UNCR"))
+    assert np.array_equal(pixels(read_ct(compressed)), pixels(read_ct(plain)))
 
 
 def test_a_volume_of_nifti_reads_like_the_same_slices_of_dicom(tmp_path):
@@ -179,17 +183,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def large_series(folder, count, syntax=None):
-    """Slices of the usual 512 x 512 pixels, as they are or compressed."""
+def large_series(folder, count, way):
+    """A series of a real slice of 512 x 512 pixels, plain (UNCR) or as JPEG 2000 (J2KR)."""
     folder.mkdir()
+    data = pydicom.dcmread(get_testdata_file(f"693_{way}.dcm"))
     for number in range(count):
-        data = small_slice()
-        data.PixelData = np.tile(data.pixel_array, (4, 4)).tobytes()
-        data.Rows = data.Columns = 512
         data.SOPInstanceUID = f"1.2.3.{number}"
         data.ImagePositionPatient = [0.0, 0.0, 2.0 * number]
-        if syntax:
-            data.compress(syntax, generate_instance_uid=False)
         data.save_as(folder / f"{number}.dcm")
 
 
@@ -197,7 +197,7 @@ def large_series(folder, count, syntax=None):
 def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
     peaks = []
     for count in (20, 300):
-        large_series(tmp_path / str(count), count)
+        large_series(tmp_path / str(count), count, "UNCR")
         environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
         command = [sys.executable, "-c", _PEAK, str(tmp_path / str(count))]
         peaks.append(int(subprocess.check_output(command, env=environment)))
@@ -207,7 +207,7 @@ def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
 
 @pytest.mark.slow
 def test_reading_compressed_slices_is_about_as_fast_as_decoding_them(tmp_path):
-    large_series(tmp_path / "scans", 300, pydicom.uid.JPEG2000Lossless)
+    large_series(tmp_path / "scans", 300, "J2KR")
     ratios = []
     for _ in range(3):
         start = time.perf_counter()

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
 from staged_training import InputError
-from vision_transfer.ct import WINDOWS, windowed
+from vision_transfer.ct import WINDOWS, WindowedSlices, windowed
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -23,3 +24,13 @@ def test_a_window_of_ones_own_works_on_tensors():
 def test_an_unusable_window_is_told(window):
     with pytest.raises(InputError, match=r"window|width"):
         windowed(np.zeros(1), window)
+
+
+def test_slices_of_an_array_and_of_a_data_set_are_scaled_alike():
+    units = np.array([[[[-75, 50], [175, 900]]]], np.int16)
+    expected = [[[-1, 0], [1, 1]]]
+    column = Dataset.from_dict({"hounsfield": units}).with_format("numpy")["hounsfield"]
+    for slices in (WindowedSlices(units, (50, 250)), WindowedSlices(column, (50, 250))):
+        assert slices[0].tolist() == expected
+        assert slices[0].dtype == torch.float32
+        assert len(slices) == 1
