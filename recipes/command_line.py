@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 RECIPES = {
+    "ct-inpainting": "recipes.ct_inpainting",
     "email-urgency": "recipes.email_urgency",
     "pet-classifier": "recipes.pet_classifier",
     "word-embeddings": "recipes.word_embeddings",
@@ -27,6 +28,7 @@ commands:
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
 
 recipes:
+  ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
   pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
   word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others

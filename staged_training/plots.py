@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from staged_training.learning_curve import CurvePoint
 from staged_training.outcome import Row
@@ -67,15 +68,33 @@ def plot_rows(path: Path, rows: Sequence[Row], metric: str, label: str) -> None:
 
 
 def plot_label_efficiency(
-    path: Path, rows: Mapping[int, Sequence[Row]], metric: str, label: str
+    path: Path, rows: Mapping[int, Sequence[Row]], metric: str, label: str, runs: int = 1
 ) -> None:
-    """Plot one metric of each model by the number of labels that it was trained on."""
+    """Plot one metric of each model by the number of labels that it was trained on.
+
+    Args:
+        path: Where to write the picture.
+        rows: The models, by the number of labels.
+        metric: Its name in the rows.
+        label: What to call it.
+        runs: How many runs the rows are means of. Of several, a band shows the 95 % interval of
+            the mean, by Student's t.
+    """
     with _axes(path, width=9.0, height=4.8) as axes:
         for name in (row.name for row in next(iter(rows.values()))):
             values = [next(r.metrics[metric] for r in of if r.name == name) for of in rows.values()]
-            axes.plot(list(rows), values, "-o", markersize=4, label=name)
+            (line,) = axes.plot(list(rows), values, "-o", markersize=4, label=name)
+            if runs > 1:
+                std = [next(r.std[metric] for r in of if r.name == name) for of in rows.values()]
+                half = np.asarray(std) / runs**0.5 * stats.t.ppf(0.975, runs - 1)
+                low, high = np.asarray(values) - half, np.asarray(values) + half
+                axes.fill_between(list(rows), low, high, color=line.get_color(), alpha=0.15)
         _count_axis(axes, list(rows))
-        axes.set(xlabel="labels to train on", ylabel=f"test {label}", ylim=(0, None))
+        axes.set(
+            xlabel="labels to train on",
+            ylabel=f"test {label}",
+            ylim=(0 if runs == 1 else None, None),
+        )
         axes.figure.legend(fontsize=8, loc="outside right center")
 
 

@@ -1,156 +1,135 @@
-"""How many labels a base saves: the same few labels, learnt from scratch and on a base."""
+"""How many labels a base saves, and whether it does: scores by number of labels, and an answer."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegressionCV
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
-from transformers import PreTrainedModel, TrainingArguments
+from scipy import stats
 
-from staged_training import Stage, StagedTrainer
-from staged_training.linear_probe import STRENGTHS
+from staged_training.outcome import Row
+from staged_training.report import Report, markdown_table
 
-_BATCH = 32
-_STEPS = 50  # of an epoch, at the least: a few labels are gone through many times in each
-_LEARNING = 4  # epochs
+SCRATCH = "from scratch"
+IMAGENET = "ImageNet (EfficientNet-Lite0), frozen"
+
+_ANSWERED = 100  # labels, of which the answer speaks if it can
 
 
-class LabelledImages(Dataset[dict[str, torch.Tensor]]):
-    """Images in memory or on disk, and their labels.
+class Score(NamedTuple):
+    """What a way of learning scored: AUC on test, and the seconds that it took."""
 
-    Args:
-        images: `float32 [channels, height, width]`, all of one size.
-        labels: The number of the label of each.
-        transform: What is done to an image each time.
+    auc: float
+    seconds: float
+
+
+def timed(learn: Callable[[], float]) -> Score:
+    """The score of a way of learning, which returns its AUC."""
+    start = time.perf_counter()
+    auc = learn()
+    return Score(auc, time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class LabelEfficiency:
+    """What each way of learning scored with few labels.
+
+    Attributes:
+        base: The name of the base that is asked about.
+        draws: By the number of labels, in ascending order, and for each time that they were drawn,
+            the score of each way.
     """
 
-    def __init__(
-        self,
-        images: Sequence[torch.Tensor],
-        labels: ArrayLike,
-        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    ) -> None:
-        self.images, self.transform = images, transform
-        self.labels = np.asarray(labels, np.int64)
+    base: str
+    draws: Mapping[int, Sequence[Mapping[str, Score]]]
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def frozen(self) -> str:
+        """The name of a linear probe on the frozen base."""
+        return f"{self.base}, frozen"
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values` and `labels`."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)  # by which Python's loops know the end
-        image = self.images[index]
-        if self.transform:
-            image = self.transform(image)
-        return {"pixel_values": image, "labels": torch.tensor(self.labels[index])}
+    @property
+    def tuned(self) -> str:
+        """The name of the base fine-tuned."""
+        return f"{self.base}, fine-tuned"
 
+    def areas(self, count: int, way: str) -> NDArray[np.float64]:
+        """The AUC of a way of learning in each draw of so many labels."""
+        return np.array([draw[way].auc for draw in self.draws[count]])
 
-def few(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of a few examples with the same share of each label as all have, drawn by a seed."""
-    rows = np.arange(len(np.asarray(labels)))
-    if count == len(rows):
-        return rows
-    chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=seed)
-    return np.sort(chosen)
+    def rows(self) -> dict[int, list[Row]]:
+        """A row for each way of learning, by the number of labels."""
+        order = (SCRATCH, self.frozen, self.tuned, IMAGENET)
+        found: dict[int, list[Row]] = {}
+        for count, draws in self.draws.items():
+            areas = {way: self.areas(count, way) for way in order if way in draws[0]}
+            found[count] = [
+                Row(
+                    name=way,
+                    metrics={"auc": float(values.mean())},
+                    std={"auc": float(values.std(ddof=1))} if len(values) > 1 else {},
+                    seconds=float(np.mean([draw[way].seconds for draw in draws])),
+                )
+                for way, values in areas.items()
+            ]
+        return found
 
+    def table(self) -> str:
+        """Mean AUC and its standard deviation over draws, as a Markdown table."""
+        rows = self.rows()
+        cells = []
+        for of_way in zip(*rows.values(), strict=True):
+            told = [_with_std(row) for row in of_way]
+            cells.append([of_way[0].name, *told, f"{np.mean([r.seconds for r in of_way]):.0f}"])
+        header = ["learning", *(f"{count} labels" for count in rows), "seconds"]
+        return markdown_table(header, cells)
 
-def learn_from_scratch(
-    model: PreTrainedModel,
-    train: Dataset[Any],
-    folder: Path,
-    seed: int,
-    learning_rate: float,
-) -> None:
-    """Train all of a model with random weights, what a base has to beat."""
-    stage = Stage("all layers", "backbone, head", _LEARNING, learning_rate)
-    _run(model, [stage], train, folder, seed, allow_joint_training=True)
+    def answer(self) -> str:
+        """Whether the base paid, in one sentence."""
+        count = min(self.draws, key=lambda number: abs(number - _ANSWERED))
+        tuned, scratch = self.areas(count, self.tuned), self.areas(count, SCRATCH)
+        gains = 100 * (tuned - scratch)
+        said, interval = "One draw cannot tell whether it paid", ""
+        if len(gains) > 1:
+            low, high = mean_interval(gains)
+            said = "It paid" if low > 0 else "It did harm" if high < 0 else "It is not clear"
+            interval = f" (95 % interval {low:+.1f} to {high:+.1f}, {len(gains)} draws)"
+        return (
+            f"**{said}**: with {count} labels, the {self.base} fine-tuned scores an AUC of "
+            f"{tuned.mean():.3f} and learning from scratch {scratch.mean():.3f}, a difference of "
+            f"{gains.mean():+.1f} points{interval}."
+        )
 
-
-def learn_on_base(
-    model: PreTrainedModel,
-    train: Dataset[Any],
-    folder: Path,
-    seed: int,
-    learning_rate: float,
-    head_rate: float = 5e-3,
-) -> None:
-    """Train the head of a model on its frozen base, then all of it at a smaller rate."""
-    stages = [
-        Stage("head", "head", 1, head_rate),
-        Stage("all layers", "backbone, head", _LEARNING, learning_rate),
-    ]
-    _run(model, stages, train, folder, seed)
-
-
-def _run(
-    model: PreTrainedModel,
-    stages: Sequence[Stage],
-    train: Dataset[Any],
-    folder: Path,
-    seed: int,
-    **settings: Any,
-) -> None:
-    count = len(cast(Any, train))
-    steps = max(_STEPS, count // 6)
-    copies = max(1, round(steps * _BATCH / count))
-    arguments = TrainingArguments(
-        str(folder),
-        per_device_train_batch_size=_BATCH,
-        weight_decay=0.05,
-        warmup_steps=0.15,
-        lr_scheduler_type="cosine",
-        dataloader_pin_memory=torch.accelerator.is_available(),
-        remove_unused_columns=False,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=seed,
-    )
-    repeated: Dataset[Any] = ConcatDataset([train] * copies)
-    StagedTrainer(model, arguments, stages, train_dataset=repeated, **settings).train()
+    def add_to(self, report: Report) -> None:
+        """Add the plot and the table to a report."""
+        draws = len(next(iter(self.draws.values())))
+        report.picture(
+            "label_efficiency",
+            "AUC by the number of labels; bands: 95 % interval of the mean over draws",
+            "plot_label_efficiency",
+            self.rows(),
+            "auc",
+            "AUC",
+            runs=draws,
+        )
+        report.section(
+            "Learning with few labels",
+            self.table(),
+            f"Mean ± standard deviation of the AUC over {draws} draws of the labels; seconds are "
+            "of one, after the base was learnt. Frozen: a linear probe on features that were "
+            "computed once. Fine-tuned: the head on the frozen base first, then all layers.",
+        )
 
 
-def probe_area(
-    train: tuple[NDArray[Any], ArrayLike], test: tuple[NDArray[Any], ArrayLike]
-) -> float:
-    """The AUC of a linear probe on features, its strength chosen by cross-validation.
-
-    Args:
-        train: Features `[examples, width]` and label numbers, of two labels.
-        test: The same.
-    """
-    probe = make_pipeline(
-        StandardScaler(),
-        LogisticRegressionCV(
-            Cs=list(STRENGTHS),
-            cv=5,
-            scoring="neg_log_loss",
-            max_iter=1000,
-            use_legacy_attributes=False,
-            l1_ratios=(0,),
-        ),
-    )
-    probe.fit(*train)
-    return float(roc_auc_score(test[1], probe.decision_function(test[0])))
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of the mean of a few runs, by Student's t."""
+    numbers = np.asarray(values, float)
+    half = stats.sem(numbers) * stats.t.ppf((1 + confidence) / 2, len(numbers) - 1)
+    return float(numbers.mean() - half), float(numbers.mean() + half)
 
 
-@torch.no_grad()
-def area(model: PreTrainedModel, test: Dataset[Any]) -> float:
-    """The area under the ROC curve of a model of two labels, as it is in evaluation."""
-    model.eval()
-    device = next(model.parameters()).device
-    scores, labels = [], []
-    for batch in DataLoader(test, batch_size=256):
-        logits = model(batch["pixel_values"].to(device)).logits
-        scores.append((logits[:, 1] - logits[:, 0]).float().cpu())
-        labels.append(batch["labels"])
-    return float(roc_auc_score(torch.cat(labels), torch.cat(scores)))
+def _with_std(row: Row) -> str:
+    spread = f" ± {row.std['auc']:.3f}" if row.std else ""
+    return f"{row.metrics['auc']:.3f}{spread}"

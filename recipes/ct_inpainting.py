@@ -1,0 +1,491 @@
+"""CT inpainting: an archive of scans without labels teaches a base, a few labels do the rest.
+
+What it does:
+  1. reads an archive of CT scans without labels, and a small labelled set;
+  2. learns a base on the archive by filling holes that are cut into it (context encoder);
+  3. on 25 to 600 labels, each drawn five times: trains a model from scratch, a linear probe on the
+     frozen base, the base fine-tuned (the head on the frozen base first, then all layers), and a
+     linear probe on a frozen model that ImageNet taught; measures all on the same test scans;
+  4. says whether the archive paid, and keeps the base and a classifier that was fine-tuned on it.
+
+By default the lesions are SIMULATED, drawn into real CT slices: they show that the steps work, and
+nothing about cancer. --data takes real scans with a table of their labels.
+
+What it costs: --quick is for a first look. The time grows with --epochs and --seeds.
+What it prints: the table of models, whether the archive paid, and where the base and the report
+are. It stops before any work where the input cannot be used.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
+from recipes.ct_inpainting_report import (
+    BASE,
+    Findings,
+    print_findings,
+    write_findings,
+)
+from recipes.data.ct_lesions import LABELS, SIDE, SPACING, simulated_scans
+from staged_training import InputError
+from staged_training.hub import push
+from staged_training.parallel import side_by_side
+from staged_training.run_folder import RunFolder
+from staged_training.splits import fold_split, stratified_folds
+from vision_transfer.backbones import (
+    load_backbone,
+    save_classifier,
+    untrained_backbone,
+)
+from vision_transfer.ct import WindowedSlices, read_ct
+from vision_transfer.few_labels import (
+    LabelledImages,
+    area,
+    features,
+    few,
+    learn_from_scratch,
+    learn_on_base,
+    probe_area,
+)
+from vision_transfer.label_efficiency import IMAGENET, SCRATCH, LabelEfficiency, Score, timed
+from vision_transfer.pretext.inpainting import (
+    ContextEncoder,
+    HoledImages,
+    filled,
+    inpainting_scores,
+)
+from vision_transfer.pretext.training import train_pretext
+
+ARCHIVE, LABELLED, TEST = 6000, 600, 1000
+"""Scans that are simulated without labels, with labels, and to test on."""
+
+HELD_OUT = 200  # scans of the archive that reconstruction is measured on, at the most
+SHOWN = 8
+FEATURES = "features.safetensors"
+
+SCRATCH_RATE, BASE_RATE = 1e-3, 2e-3
+"""Peak learning rates from scratch and of a base; chosen on other simulated scans than are used."""
+
+SHIFT = 4  # pixels
+
+
+@dataclass
+class Arguments:
+    """What can be asked of the recipe; each field is a flag."""
+
+    archive: str | None = field(
+        default=None,
+        metadata={
+            "help": "Scans without labels: a folder of DICOM or NIfTI files, at any depth. By "
+            "default that of --data; without that, 6,000 simulated scans."
+        },
+    )
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "Labelled scans: a folder of DICOM or NIfTI files. By default 600 simulated "
+            "scans, and 1,000 to test on."
+        },
+    )
+    labels: str | None = field(
+        default=None,
+        metadata={
+            "help": "Table (.csv) of the labels of --data: columns `file` (path within --data), "
+            "`label` (two different ones) and, for files of many slices, `index`."
+        },
+    )
+    size: int = field(
+        default=SIDE, metadata={"help": "Height and width of what the model sees, in pixels."}
+    )
+    spacing: float = field(
+        default=SPACING, metadata={"help": "Width of a pixel that slices are resampled to, in mm."}
+    )
+    window: list[float] = field(
+        default_factory=lambda: [50.0, 250.0],
+        metadata={"help": "Centre and width of the window of the scans, in Hounsfield units."},
+    )
+    architecture: str = field(
+        default="test_resnet",
+        metadata={"help": "Model of timm that learns from the archive, from random weights."},
+    )
+    output_stride: int = field(
+        default=8, metadata={"help": "Pixels for each of its last features; less keeps detail."}
+    )
+    epochs: int = field(default=27, metadata={"help": "How often the archive is learnt from."})
+    counts: list[int] = field(
+        default_factory=lambda: [25, 50, 100, 300, 600],
+        metadata={"help": "Numbers of labels to learn with; those that the data have are taken."},
+    )
+    steps: int = field(
+        default=300, metadata={"help": "Steps of training on labels, of 32 scans each."}
+    )
+    seeds: int = field(default=5, metadata={"help": "How often each number of labels is drawn."})
+    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
+    output_dir: str = field(
+        default="outputs/ct-inpainting", metadata={"help": "Folder of the models and the report."}
+    )
+    resume: bool = field(
+        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
+    )
+    quick: bool = field(
+        default=False,
+        metadata={"help": "A quarter of the archive's epochs, two draws of 25 and 100 labels."},
+    )
+    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+
+
+class Data(NamedTuple):
+    """The scans, scaled to what a network takes.
+
+    Attributes:
+        archive: Without labels.
+        train: With labels, to draw a few from.
+        test: With labels.
+        names: Of the labels.
+        problems: What was left out in reading, and why.
+    """
+
+    archive: Sequence[torch.Tensor]
+    train: LabelledImages
+    test: LabelledImages
+    names: Sequence[str]
+    problems: list[str]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe.
+
+    Raises:
+        InputError: An argument or the data cannot be used; nothing has been written then.
+    """
+    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run ct-inpainting", __doc__)
+    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    check_arguments(arguments)
+    new_model(arguments, LABELS)
+    data = read_data(arguments)
+    destination = hub.destination()
+    counts = label_counts(arguments, len(data.train))
+
+    run.open()
+    scores = run.once("inpainting", partial(learn_base, arguments, data))
+    run.once("features", partial(keep_features, data, run.runs / "inpainting" / "base"))
+    draws = 2 if arguments.quick else arguments.seeds
+    pieces = {
+        f"labels-{count}-draw-{draw}": partial(compare, arguments, data, run.runs, count, draw)
+        for count in counts
+        for draw in range(draws)
+    }
+    work = {name: partial(run.once, name, piece) for name, piece in pieces.items()}
+    areas = dict(zip(pieces, side_by_side(work, "Learning with few labels"), strict=True))
+    best = f"labels-{counts[-1]}-draw-0"
+    run.keep(run.runs / best / "model")
+    (run.path / "base").mkdir(exist_ok=True)
+    for file in (run.runs / "inpainting" / "base").iterdir():
+        (run.path / "base" / file.name).write_bytes(file.read_bytes())
+    findings = Findings(
+        reference=destination.repo_id if destination else str(run.path),
+        simulated=arguments.data is None,
+        architecture=arguments.architecture,
+        window=(arguments.window[0], arguments.window[1]),
+        size=arguments.size,
+        spacing=arguments.spacing,
+        names=data.names,
+        sizes=(len(data.archive), len(data.train), len(data.test)),
+        epochs=epochs_of(arguments),
+        scores=scores,
+        efficiency=LabelEfficiency(
+            BASE,
+            {
+                count: [_scores(areas[f"labels-{count}-draw-{draw}"]) for draw in range(draws)]
+                for count in counts
+            },
+        ),
+        examples=load_file(run.runs / "inpainting" / "examples.safetensors"),
+        problems=data.problems,
+        quick=arguments.quick,
+    )
+    write_findings(run, findings, what_was_asked(arguments))
+    run.close()
+    print_findings(run, findings)
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
+
+
+def check_arguments(arguments: Arguments) -> None:
+    """Refuse numbers and combinations that nothing can be learnt with."""
+    for name in ("size", "spacing", "output_stride", "epochs", "steps", "seeds"):
+        if not getattr(arguments, name) > 0:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} is {getattr(arguments, name)}; give a positive number.")
+    if len(arguments.window) != 2 or not arguments.window[1] > 0:
+        raise InputError(
+            f"--window is {arguments.window}; give a centre and a positive width, such as 50 250."
+        )
+    if any(count < 10 for count in arguments.counts) or not arguments.counts:
+        raise InputError(f"--counts is {arguments.counts}; give numbers of 10 and more.")
+    if (arguments.data is None) != (arguments.labels is None):
+        raise InputError("--data and --labels go together: scans, and the table of their labels.")
+    if arguments.archive and not arguments.data:
+        raise InputError("--archive needs --data and --labels: real scans that are labelled.")
+    if not arguments.data and (arguments.size, arguments.spacing) != (SIDE, SPACING):
+        raise InputError("--size and --spacing are for scans of your own; give --data too.")
+
+
+def label_counts(arguments: Arguments, available: int) -> list[int]:
+    """How many labels to learn with, in ascending order."""
+    asked = [25, 100] if arguments.quick else sorted(set(arguments.counts))
+    counts = [count for count in asked if count <= available]
+    if not counts:
+        raise InputError(
+            f"There are {available} labelled scans to train on and --counts begins at {asked[0]}. "
+            "Give smaller --counts, or more labels."
+        )
+    return counts
+
+
+def epochs_of(arguments: Arguments) -> int:
+    """How often the archive is learnt from."""
+    return max(1, arguments.epochs // 4) if arguments.quick else arguments.epochs
+
+
+def read_data(arguments: Arguments) -> Data:
+    """Simulate scans, or read those that were given."""
+    window = (arguments.window[0], arguments.window[1])
+    if not arguments.data or not arguments.labels:
+        seeds = 3 * arguments.seed + 1000
+        archive, train, test = (
+            simulated_scans(count, seeds + number)
+            for number, count in enumerate((ARCHIVE, LABELLED, TEST))
+        )
+        return Data(
+            WindowedSlices(archive.hounsfield, window),
+            LabelledImages(WindowedSlices(train.hounsfield, window), train.labels, augmented),
+            LabelledImages(WindowedSlices(test.hounsfield, window), test.labels),
+            LABELS,
+            [],
+        )
+    reading = read_ct(arguments.data, arguments.size, arguments.spacing)
+    problems = list(map(str, reading.problems))
+    rows, labels, names = labelled_rows(Path(arguments.labels), reading.dataset)
+    patients = np.asarray(reading.dataset["patient"])[rows]
+    split = fold_split(stratified_folds(labels.tolist(), patients.tolist()), 0)
+    chosen = reading.dataset.select(rows).with_format("numpy")
+
+    def part(numbers: NDArray[np.int64], transform: Any = None) -> LabelledImages:
+        slices = WindowedSlices(chosen.select(numbers)["hounsfield"], window)
+        return LabelledImages(slices, labels[numbers], transform)
+
+    if arguments.archive:
+        unlabelled = read_ct(arguments.archive, arguments.size, arguments.spacing)
+        problems += map(str, unlabelled.problems)
+        column = unlabelled.dataset.with_format("numpy")["hounsfield"]
+    else:  # all but the scans of the patients that are tested on
+        tested = set(patients[split.test].tolist())
+        kept = [n for n, p in enumerate(reading.dataset["patient"]) if p not in tested]
+        column = reading.dataset.select(kept).with_format("numpy")["hounsfield"]
+    return Data(
+        WindowedSlices(column, window),
+        part(np.sort(np.concatenate([split.train, split.validation])), augmented),
+        part(split.test),
+        names,
+        problems,
+    )
+
+
+def labelled_rows(
+    table: Path, dataset: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Rows of a data set that a table names, the numbers of their labels, and the labels' names."""
+    if not table.exists():
+        raise InputError(f"{table}: no such file. Check the path of the table of labels.")
+    try:
+        cells = pd.read_csv(table, dtype=str)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{table}: is no table of comma-separated values ({error}).") from error
+    missing = {"file", "label"} - set(cells.columns)
+    if missing:
+        raise InputError(
+            f"{table}: no column {', '.join(sorted(missing))}. Its columns are: "
+            f"{', '.join(cells.columns)}."
+        )
+    index = cells["index"] if "index" in cells.columns else pd.Series("0", cells.index)
+    known = {
+        (file, str(number)): row
+        for row, (file, number) in enumerate(zip(dataset["file"], dataset["index"], strict=True))
+    }
+    wanted = list(zip(cells["file"], index, strict=True))
+    rows = []
+    for line, key in enumerate(wanted, start=2):
+        if key not in known:
+            raise InputError(
+                f"{table}: line {line} names {key[0]}, slice {key[1]}, which is not among the "
+                "slices that could be read. Correct the path, or leave the line out."
+            )
+        rows.append(known[key])
+    if cells["label"].isna().any() or len(set(cells["label"])) != 2:
+        raise InputError(
+            f"{table}: has the labels {sorted(set(cells['label'].dropna()))}; there must be two, "
+            "and no empty cell."
+        )
+    if len(set(rows)) < len(rows):
+        raise InputError(f"{table}: names a slice twice. Leave one of the lines out.")
+    names = sorted(set(cells["label"]))
+    numbers = cells["label"].map(names.index).to_numpy(np.int64)
+    return np.asarray(rows, np.int64), numbers, names
+
+
+def augmented(pixels: torch.Tensor) -> torch.Tensor:
+    """A scan mirrored, turned by quarters and moved by a few pixels, as it could have lain."""
+    if torch.rand(()) < 0.5:
+        pixels = pixels.flip(-1)
+    pixels = pixels.rot90(int(torch.randint(4, ())), (-2, -1))
+    moves = torch.randint(-SHIFT, SHIFT + 1, (2,)).tolist()
+    height, width = pixels.shape[-2:]
+    rows, columns = (
+        (torch.arange(side) + move).clamp(0, side - 1)
+        for side, move in zip((height, width), moves, strict=True)
+    )
+    return pixels[:, rows][:, :, columns].contiguous()
+
+
+def new_model(arguments: Arguments, names: Sequence[str], seed: int = 0) -> Any:
+    """A model with random weights, and its processor."""
+    return untrained_backbone(
+        arguments.architecture, names, arguments.size, 1, arguments.output_stride, seed
+    )
+
+
+def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, float]:
+    """Learn a base by inpainting; write it to `base/` and some examples beside it.
+
+    Returns:
+        PSNR and SSIM on scans of the archive that were held out, and the seconds that it took.
+    """
+    print("Learning from the archive by filling holes", flush=True)
+    start = time.perf_counter()
+    order = np.random.default_rng(arguments.seed).permutation(len(data.archive)).tolist()
+    held_out = min(HELD_OUT, max(1, len(order) // 10))
+    images: Any = torch.utils.data.Subset(cast(Any, data.archive), order[held_out:])
+    shown = HoledImages([data.archive[row] for row in order[:held_out]], seed=arguments.seed)
+    encoder, processor = new_model(arguments, data.names, arguments.seed)
+    model = ContextEncoder.around(encoder, seed=arguments.seed)
+    trainer = train_pretext(
+        model,
+        HoledImages(images, augment=augmented),
+        shown,
+        folder,
+        epochs=epochs_of(arguments),
+        seed=arguments.seed,
+        label="mask",
+        report_to=arguments.report_to,
+    )
+    end_tracking(arguments.report_to)
+    result = trainer.predict(shown)
+    mask = torch.as_tensor(result.label_ids)
+    whole = torch.stack(list(shown.images))
+    made = torch.as_tensor(result.predictions)
+    scores = inpainting_scores(whole, made, mask)
+    blank = inpainting_scores(whole, _mean_around(whole, mask), mask)
+    examples = {
+        "original": whole,
+        "masked": whole.masked_fill(mask, -1.0),
+        "reconstructed": filled(whole, made, mask),
+    }
+    save_file(
+        {k: v[:SHOWN].contiguous() for k, v in examples.items()}, folder / "examples.safetensors"
+    )
+    save_classifier(model.encoder, processor, folder / "base")
+    seconds = time.perf_counter() - start
+    return {
+        **scores._asdict(),
+        **{f"mean_{name}": value for name, value in blank._asdict().items()},
+        "seconds": seconds,
+        "held_out": held_out,
+    }
+
+
+def _mean_around(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Images of one value each, the mean outside of the holes: what a reconstruction must beat."""
+    outside = ~mask
+    mean = (images * outside).sum((1, 2, 3)) / (outside.sum((1, 2, 3)) * images.shape[1])
+    return mean[:, None, None, None].expand_as(images)
+
+
+def keep_features(data: Data, base: Path, folder: Path) -> None:
+    """Keep what frozen bases make of all labelled scans: the archive's, and that of ImageNet."""
+    models: dict[str, tuple[PreTrainedModel, Any]] = {
+        "base": (load_backbone(base, data.names)[0], None)
+    }
+    try:
+        models["imagenet"] = (load_backbone("efficientnet-lite0", data.names)[0], _as_photo)
+    except InputError as error:
+        print(f"Without a model that ImageNet taught: {error}")
+    found = {
+        f"{name}/{part}": features(model, LabelledImages(of.images, of.labels, transform))
+        for name, (model, transform) in models.items()
+        for part, of in {"train": data.train, "test": data.test}.items()
+    }
+    save_file(found, folder / FEATURES)
+
+
+def _as_photo(pixels: torch.Tensor) -> torch.Tensor:
+    """A scan as a model of photos takes it: three channels, twice as large."""
+    larger = torch.nn.functional.interpolate(
+        pixels[None], scale_factor=2, mode="bilinear", antialias=True
+    )
+    return larger[0].expand(3, -1, -1)
+
+
+def compare(
+    arguments: Arguments, data: Data, runs: Path, count: int, draw: int, folder: Path
+) -> dict[str, Score]:
+    """What each way of learning scores with a few labels: AUC on the test scans, and seconds."""
+    seed = arguments.seed + draw
+    rows = few(data.train.labels, count, seed)
+    labels = data.train.labels[rows]
+    images = [data.train.images[row] for row in rows.tolist()]
+    train = LabelledImages(images, labels, augmented)
+    known = load_file(runs / "features" / FEATURES)
+
+    def probed(base: str) -> float:
+        few_features, test = known[f"{base}/train"][rows].numpy(), known[f"{base}/test"].numpy()
+        return probe_area((few_features, labels), (test, data.test.labels))
+
+    def from_scratch() -> float:
+        model, _ = new_model(arguments, data.names, seed)
+        learn_from_scratch(model, train, seed, arguments.steps, SCRATCH_RATE)
+        return area(model, data.test)
+
+    def on_base() -> float:
+        model, processor = load_backbone(runs / "inpainting" / "base", data.names, seed)
+        learn_on_base(model, train, seed, arguments.steps, BASE_RATE)
+        save_classifier(model, processor, folder / "model")
+        return area(model, data.test)
+
+    ways: dict[str, Callable[[], float]] = {
+        SCRATCH: from_scratch,
+        f"{BASE}, frozen": partial(probed, "base"),
+        f"{BASE}, fine-tuned": on_base,
+    }
+    if "imagenet/train" in known:
+        ways[IMAGENET] = partial(probed, "imagenet")
+    return {name: timed(way) for name, way in ways.items()}
+
+
+def _scores(of_json: dict[str, list[float]]) -> dict[str, Score]:
+    return {way: Score(*numbers) for way, numbers in of_json.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""The ct-inpainting recipe on a few DICOM files: base, comparison, answer, and nobody's name."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoModelForImageClassification
+
+from recipes.command_line import main
+from recipes.ct_inpainting import LABELS, augmented
+from recipes.data.ct_lesions import simulated_scans
+from tests.vision_transfer.ct.scans import IDENTIFIERS, small_slice
+from vision_transfer.backbones import load_backbone
+
+SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
+FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory):
+    """Simulated scans as DICOM files, two of each patient, and the table of their labels."""
+    folder = tmp_path_factory.mktemp("hospital")
+    (folder / "scans").mkdir()
+    scans = simulated_scans(80, seed=5)
+    for number, pixels in enumerate(scans.hounsfield[:, 0]):
+        data = small_slice()
+        for name, value in IDENTIFIERS.items():
+            setattr(data, name, value)
+        data.PatientID = f"{IDENTIFIERS['PatientID']}-{number // 2}"
+        data.SeriesInstanceUID, data.SOPInstanceUID = f"1.2.{number}", f"1.2.{number}.1"
+        data.Rows, data.Columns = pixels.shape
+        data.PixelSpacing = [0.7, 0.7]
+        data.RescaleSlope, data.RescaleIntercept = 1, -1024
+        data.PixelData = (pixels + 1024).astype(np.uint16).tobytes()
+        data.save_as(folder / "scans" / f"{number}.dcm")
+    (folder / "scans" / "notes.txt").write_text("no scan")
+    table = {"file": [f"{n}.dcm" for n in range(80)], "label": [LABELS[i] for i in scans.labels]}
+    pd.DataFrame(table).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def arguments(hospital, folder, *flags):
+    data = ["--data", str(hospital / "scans"), "--labels", str(hospital / "labels.csv")]
+    return ["run", "ct-inpainting", *data, "--output-dir", str(folder), *SMALL, *FEW, *flags]
+
+
+@pytest.fixture(scope="module")
+def learnt(hospital, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "ct"
+    assert main(arguments(hospital, folder)) == 0
+    return folder
+
+
+def test_the_folder_holds_a_model_its_base_card_and_report_and_nothing_else(learnt):
+    names = {path.name for path in learnt.iterdir()}
+    assert names == {"README.md", "base", "config.json", "model.safetensors", "report"}
+    model = AutoModelForImageClassification.from_pretrained(learnt).eval()
+    assert model.config.id2label == dict(enumerate(LABELS))
+    assert model(torch.zeros(1, 1, 32, 32)).logits.shape == (1, 2)
+    base, _ = load_backbone(learnt / "base", ["one", "two", "three"])
+    assert base.eval()(torch.zeros(1, 1, 32, 32)).logits.shape == (1, 3)
+
+
+def test_every_way_of_learning_has_a_score_at_every_number_of_labels(learnt):
+    rows = json.loads((learnt / "report" / "results.json").read_text())["rows"]
+    ways = ["from scratch", "inpainting base, frozen", "inpainting base, fine-tuned"]
+    ways.append("ImageNet (EfficientNet-Lite0), frozen")
+    assert [row["name"] for row in rows] == [f"{w}, {n} labels" for n in (12, 24) for w in ways]
+    assert all(0 <= row["metrics"]["auc"] <= 1 and row["std"]["auc"] >= 0 for row in rows)
+
+
+def test_the_report_answers_whether_it_paid_and_shows_what_was_left_out(learnt):
+    report = (learnt / "report" / "report.md").read_text()
+    for told in ("Did the archive pay?", "95 % interval", "PSNR", "notes.txt is no DICOM file"):
+        assert told in report
+    assert "simulated" not in report  # these are given, and not those of the recipe
+    for picture in ("label_efficiency", "inpainting"):
+        assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
+    card = ModelCard.load(learnt / "README.md")
+    assert "ct" in card.data.tags and card.data.license is None
+
+
+def test_nothing_that_is_written_says_who_the_patients_are(learnt, capfd):
+    for file in learnt.rglob("*.*"):
+        content = file.read_bytes() if file.is_file() else b""
+        assert not [name for name in IDENTIFIERS.values() if name.encode() in content]
+
+
+def test_a_run_that_was_killed_is_resumed_to_the_same_scores(hospital, learnt, tmp_path):
+    folder = tmp_path / "ct"
+    command = [sys.executable, "-m", "recipes.command_line", *arguments(hospital, folder)]
+    environment = os.environ | {"TQDM_DISABLE": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:
+        time.sleep(0.2)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert main(arguments(hospital, folder)) == 2  # a run that was cut off is not overwritten
+    assert main(arguments(hospital, folder, "--resume")) == 0
+    scores = [
+        [row["metrics"] for row in json.loads((f / "report" / "results.json").read_text())["rows"]]
+        for f in (learnt, folder)
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_augmentation_keeps_what_is_seen_and_adds_no_other_values():
+    pixels = torch.rand(1, 16, 16)
+    for _ in range(20):
+        other = augmented(pixels)
+        assert other.shape == pixels.shape
+        assert set(other.flatten().tolist()) <= set(pixels.flatten().tolist())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--counts", "12", "--size", "0"], "--size is 0"),
+        (["--window", "50"], "--window is"),
+        (["--counts", "5"], "--counts is"),
+        (["--counts", "600"], "Give smaller --counts"),
+        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--data", "nowhere"], "no such file"),
+        (["--labels", "nowhere.csv"], "no such file"),
+        (["--archive", "nowhere"], "no such file"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_nothing_is_written(
+    hospital, tmp_path, capsys, flags, said
+):
+    assert main([*arguments(hospital, tmp_path / "out"), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("file,kind\n0.dcm,a\n", "no column label"),
+        ("file,label\n0.dcm,a\n999.dcm,b\n", "line 3 names 999.dcm"),
+        ("file,label\n0.dcm,a\n1.dcm,a\n", "there must be two"),
+        ("file,label\n0.dcm,a\n0.dcm,b\n", "names a slice twice"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_used_is_told(hospital, tmp_path, capsys, content, said):
+    (tmp_path / "labels.csv").write_text(content)
+    flags = ["--labels", str(tmp_path / "labels.csv")]
+    assert main([*arguments(hospital, tmp_path / "out"), *flags]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,169 @@
+"""Learning from a few labels: from scratch, on a base, and by a probe on its frozen features."""
+
+import copy
+from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from transformers import PreTrainedModel, TrainingArguments
+
+from staged_training import Stage, StagedTrainer
+from staged_training.linear_probe import STRENGTHS
+from vision_transfer.backbones import remove_head
+
+_BATCH = 32
+_EPOCHS = 6  # that steps are dealt into; in each, few labels are gone through many times
+
+
+class LabelledImages(Dataset[dict[str, torch.Tensor]]):
+    """Images in memory or on disk, and their labels.
+
+    Args:
+        images: `float32 [channels, height, width]`, all of one size.
+        labels: The number of the label of each.
+        transform: What is done to an image each time.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[torch.Tensor],
+        labels: ArrayLike,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
+        self.images, self.transform = images, transform
+        self.labels = np.asarray(labels, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """`pixel_values` and `labels`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # by which Python's loops know the end
+        image = self.images[index]
+        if self.transform:
+            image = self.transform(image)
+        return {"pixel_values": image, "labels": torch.tensor(self.labels[index])}
+
+
+def few(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
+    """Rows of a few examples with the same share of each label as all have, drawn by a seed."""
+    rows = np.arange(len(np.asarray(labels)))
+    if count == len(rows):
+        return rows
+    chosen, _ = train_test_split(rows, train_size=count, stratify=labels, random_state=seed)
+    return np.sort(chosen)
+
+
+def learn_from_scratch(
+    model: PreTrainedModel,
+    train: Dataset[Any],
+    seed: int,
+    steps: int,
+    learning_rate: float,
+) -> None:
+    """Train all of a model with random weights, what a base has to beat."""
+    stage = Stage("all layers", "backbone, head", _EPOCHS, learning_rate)
+    _run(model, [stage], train, seed, steps, allow_joint_training=True)
+
+
+def learn_on_base(
+    model: PreTrainedModel,
+    train: Dataset[Any],
+    seed: int,
+    steps: int,
+    learning_rate: float,
+    head_rate: float = 5e-3,
+) -> None:
+    """Train the head of a model on its frozen base, then all of it at a smaller rate.
+
+    The head gets a sixth of the steps more.
+    """
+    stages = [
+        Stage("head", "head", 1, head_rate),
+        Stage("all layers", "backbone, head", _EPOCHS, learning_rate),
+    ]
+    _run(model, stages, train, seed, steps)
+
+
+def _run(
+    model: PreTrainedModel,
+    stages: Sequence[Stage],
+    train: Dataset[Any],
+    seed: int,
+    steps: int,
+    **settings: Any,
+) -> None:
+    count = len(cast(Any, train))
+    copies = max(1, round(steps / _EPOCHS * _BATCH / count))
+    repeated: Dataset[Any] = ConcatDataset([train] * copies)
+    with TemporaryDirectory() as folder:  # it takes a minute: a run that was killed starts anew
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=_BATCH,
+            weight_decay=0.05,
+            warmup_steps=0.15,
+            lr_scheduler_type="cosine",
+            dataloader_pin_memory=torch.accelerator.is_available(),
+            remove_unused_columns=False,
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed,
+        )
+        StagedTrainer(model, arguments, stages, train_dataset=repeated, **settings).train()
+
+
+def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:
+    """What comes out of the frozen base of a classifier for each image, `[images, width]`."""
+    base = copy.deepcopy(model).eval()
+    remove_head(base)
+    with torch.inference_mode():
+        batches = DataLoader(images, batch_size=64)
+        return torch.cat([base(batch["pixel_values"]).logits for batch in batches])
+
+
+def probe_area(
+    train: tuple[NDArray[Any], ArrayLike], test: tuple[NDArray[Any], ArrayLike]
+) -> float:
+    """The AUC of a linear probe on features, its strength chosen by cross-validation.
+
+    Args:
+        train: Features `[examples, width]` and label numbers, of two labels.
+        test: The same.
+    """
+    probe = make_pipeline(
+        StandardScaler(),
+        LogisticRegressionCV(
+            Cs=list(STRENGTHS),
+            cv=5,
+            scoring="neg_log_loss",
+            max_iter=1000,
+            use_legacy_attributes=False,
+            l1_ratios=(0,),
+        ),
+    )
+    probe.fit(*train)
+    return float(roc_auc_score(test[1], probe.decision_function(test[0])))
+
+
+@torch.no_grad()
+def area(model: PreTrainedModel, test: Dataset[Any]) -> float:
+    """The area under the ROC curve of a model of two labels, as it is in evaluation."""
+    model.eval()
+    device = next(model.parameters()).device
+    scores, labels = [], []
+    for batch in DataLoader(test, batch_size=256):
+        logits = model(batch["pixel_values"].to(device)).logits
+        scores.append((logits[:, 1] - logits[:, 0]).float().cpu())
+        labels.append(batch["labels"])
+    return float(roc_auc_score(torch.cat(labels), torch.cat(scores)))
