@@ -1,0 +1,94 @@
+"""Few labels: balanced draws, a base that helps where it should, and an honest answer."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from transformers import set_seed
+
+from vision_transfer.backbones import new_head, untrained_backbone
+from vision_transfer.few_labels import (
+    LabelledImages,
+    area,
+    features,
+    few,
+    learn_from_scratch,
+    learn_on_base,
+    probe_area,
+)
+from vision_transfer.label_efficiency import LabelEfficiency, Score, mean_interval
+
+SIZE = 32
+
+
+def stripes(count, seed, labels=2):
+    """Images whose label is the direction of their stripes."""
+    set_seed(seed)
+    directions = torch.arange(count) % labels
+    along = torch.arange(SIZE) * (0.4 + 0.4 * torch.rand(count, 1)) + 6 * torch.rand(count, 1)
+    images = along.sin()[:, None, None, :].repeat(1, 1, SIZE, 1)
+    for number in directions.nonzero().flatten().tolist():
+        images[number] = images[number].rot90(1, (-2, -1))
+    return LabelledImages(images + 0.3 * torch.randn_like(images), directions.numpy())
+
+
+def draws(*values):
+    return [{"from scratch": Score(s, 1.0), "it, fine-tuned": Score(t, 1.0)} for s, t in values]
+
+
+@pytest.mark.parametrize("count", [10, 30, 100])
+def test_few_labels_have_the_shares_of_all_and_are_drawn_by_a_seed(count):
+    labels = np.repeat([0, 1], [70, 30])
+    rows = few(labels, count, seed=1)
+    assert len(set(rows.tolist())) == count
+    assert labels[rows].sum() == pytest.approx(0.3 * count, abs=1)
+    assert np.array_equal(rows, few(labels, count, seed=1))
+    assert count == 100 or not np.array_equal(rows, few(labels, count, seed=2))
+
+
+def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too():
+    fresh, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
+    base = copy.deepcopy(fresh)
+    learn_from_scratch(base, stripes(256, 0), seed=0, steps=60, learning_rate=2e-3)
+    few_images, test = stripes(16, 1), stripes(200, 2)
+    tuned = new_head(copy.deepcopy(base), ["a", "b"])
+    scratch = copy.deepcopy(fresh)
+    learn_on_base(tuned, few_images, seed=0, steps=12, learning_rate=5e-4)
+    learn_from_scratch(scratch, few_images, seed=0, steps=12, learning_rate=5e-4)
+    assert area(tuned, test) > 0.95
+    assert area(tuned, test) > area(scratch, test)
+    known = [(features(base, part).numpy(), part.labels) for part in (few_images, test)]
+    assert probe_area(*known) > 0.95
+
+
+def test_features_leave_the_model_as_it_was():
+    model, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
+    before = copy.deepcopy(model.state_dict())
+    found = features(model, stripes(4, 0))
+    assert found.shape == (4, 96)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_answer_is_yes_no_or_not_clear():
+    paid = LabelEfficiency("it", {100: draws((0.6, 0.7), (0.62, 0.74), (0.61, 0.72))})
+    assert paid.answer().startswith("**It paid**: with 100 labels")
+    assert "+11.0 points" in paid.answer()
+    harm = LabelEfficiency("it", {100: draws((0.7, 0.6), (0.74, 0.62), (0.72, 0.61))})
+    assert harm.answer().startswith("**It did harm**")
+    noise = LabelEfficiency("it", {100: draws((0.7, 0.6), (0.6, 0.72), (0.65, 0.66))})
+    assert noise.answer().startswith("**It is not clear**")
+    assert LabelEfficiency("it", {100: draws((0.6, 0.7))}).answer().startswith("**One draw cannot")
+
+
+def test_the_answer_speaks_of_about_a_hundred_labels():
+    efficiency = LabelEfficiency("it", {n: draws((0.6, 0.7)) for n in (25, 50, 120, 600)})
+    assert "with 120 labels" in efficiency.answer()
+    assert [len(rows) for rows in efficiency.rows().values()] == [2, 2, 2, 2]
+
+
+def test_the_interval_of_the_mean_holds_it_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    intervals = [mean_interval(random.normal(3, 1, 5)) for _ in range(1000)]
+    share = np.mean([low < 3 < high for low, high in intervals])
+    assert abs(share - 0.95) < 3 * (0.95 * 0.05 / 1000) ** 0.5
