@@ -17,7 +17,7 @@ are. It stops before any work where the input cannot be used.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
 from recipes.ct_inpainting_report import (
@@ -38,27 +38,14 @@ from recipes.ct_inpainting_report import (
     write_findings,
 )
 from recipes.data.ct_lesions import LABELS, SIDE, SPACING, simulated_scans
+from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from staged_training import InputError
 from staged_training.hub import push
-from staged_training.parallel import side_by_side
 from staged_training.run_folder import RunFolder
 from staged_training.splits import fold_split, stratified_folds
-from vision_transfer.backbones import (
-    load_backbone,
-    save_classifier,
-    untrained_backbone,
-)
+from vision_transfer.backbones import save_classifier, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
-from vision_transfer.few_labels import (
-    LabelledImages,
-    area,
-    features,
-    few,
-    learn_from_scratch,
-    learn_on_base,
-    probe_area,
-)
-from vision_transfer.label_efficiency import IMAGENET, SCRATCH, LabelEfficiency, Score, timed
+from vision_transfer.few_labels import LabelledImages
 from vision_transfer.pretext.inpainting import (
     ContextEncoder,
     HoledImages,
@@ -72,7 +59,6 @@ ARCHIVE, LABELLED, TEST = 6000, 600, 1000
 
 HELD_OUT = 200  # scans of the archive that reconstruction is measured on, at the most
 SHOWN = 8
-FEATURES = "features.safetensors"
 
 SCRATCH_RATE, BASE_RATE = 5e-4, 2e-3
 """Peak learning rates from scratch and of a base: each the best of those tried, at 100 labels, on
@@ -176,27 +162,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run ct-inpainting", __doc__)
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     check_arguments(arguments)
-    new_model(arguments, LABELS)
+    untrained(arguments, LABELS)
     data = read_data(arguments)
     destination = hub.destination()
-    counts = label_counts(arguments, len(data.train))
+    counts = available_counts([25, 100] if arguments.quick else arguments.counts, len(data.train))
 
     run.open()
     scores = run.once("inpainting", partial(learn_base, arguments, data))
-    run.once("features", partial(keep_features, data, run.runs / "inpainting" / "base"))
+    comparison = Comparison(
+        base=BASE,
+        train=data.train,
+        test=data.test,
+        names=data.names,
+        augment=augmented,
+        new_model=partial(new_model, arguments, data.names),
+        as_photos=partial(as_photos, data),
+        steps=min(200, arguments.steps) if arguments.quick else arguments.steps,
+        scratch_rate=SCRATCH_RATE,
+        base_rate=BASE_RATE,
+    )
     draws = 2 if arguments.quick else arguments.seeds
-    pieces = {
-        f"labels-{count}-draw-{draw}": partial(compare, arguments, data, run.runs, count, draw)
-        for count in counts
-        for draw in range(draws)
-    }
-    work = {name: partial(run.once, name, piece) for name, piece in pieces.items()}
-    areas = dict(zip(pieces, side_by_side(work, "Learning with few labels"), strict=True))
-    best = f"labels-{counts[-1]}-draw-0"
-    run.keep(run.runs / best / "model")
-    (run.path / "base").mkdir(exist_ok=True)
-    for file in (run.runs / "inpainting" / "base").iterdir():
-        (run.path / "base" / file.name).write_bytes(file.read_bytes())
+    efficiency = comparison.run(
+        run, run.runs / "inpainting" / "base", counts, draws, arguments.seed
+    )
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         simulated=arguments.data is None,
@@ -208,13 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sizes=(len(data.archive), len(data.train), len(data.test)),
         epochs=epochs_of(arguments),
         scores=scores,
-        efficiency=LabelEfficiency(
-            BASE,
-            {
-                count: [_scores(areas[f"labels-{count}-draw-{draw}"]) for draw in range(draws)]
-                for count in counts
-            },
-        ),
+        efficiency=efficiency,
         examples=load_file(run.runs / "inpainting" / "examples.safetensors"),
         problems=data.problems,
         quick=arguments.quick,
@@ -236,8 +218,7 @@ def check_arguments(arguments: Arguments) -> None:
         raise InputError(
             f"--window is {arguments.window}; give a centre and a positive width, such as 50 250."
         )
-    if any(count < 10 for count in arguments.counts) or not arguments.counts:
-        raise InputError(f"--counts is {arguments.counts}; give numbers of 10 and more.")
+    check_counts(arguments.counts)
     if (arguments.data is None) != (arguments.labels is None):
         raise InputError("--data and --labels go together: scans, and the table of their labels.")
     if arguments.archive and not arguments.data:
@@ -246,26 +227,9 @@ def check_arguments(arguments: Arguments) -> None:
         raise InputError("--size and --spacing are for scans of your own; give --data too.")
 
 
-def label_counts(arguments: Arguments, available: int) -> list[int]:
-    """How many labels to learn with, in ascending order."""
-    asked = [25, 100] if arguments.quick else sorted(set(arguments.counts))
-    counts = [count for count in asked if count <= available]
-    if not counts:
-        raise InputError(
-            f"There are {available} labelled scans to train on and --counts begins at {asked[0]}. "
-            "Give smaller --counts, or more labels."
-        )
-    return counts
-
-
 def epochs_of(arguments: Arguments) -> int:
     """How often the archive is learnt from."""
     return max(1, arguments.epochs // 4) if arguments.quick else arguments.epochs
-
-
-def steps_of(arguments: Arguments) -> int:
-    """How many steps a model trains on labels."""
-    return min(200, arguments.steps) if arguments.quick else arguments.steps
 
 
 def read_data(arguments: Arguments) -> Data:
@@ -279,7 +243,7 @@ def read_data(arguments: Arguments) -> Data:
         )
         return Data(
             WindowedSlices(archive.hounsfield, window),
-            LabelledImages(WindowedSlices(train.hounsfield, window), train.labels, augmented),
+            LabelledImages(WindowedSlices(train.hounsfield, window), train.labels),
             LabelledImages(WindowedSlices(test.hounsfield, window), test.labels),
             LABELS,
             [],
@@ -291,9 +255,9 @@ def read_data(arguments: Arguments) -> Data:
     split = fold_split(stratified_folds(labels.tolist(), patients.tolist()), 0)
     chosen = reading.dataset.select(rows).with_format("numpy")
 
-    def part(numbers: NDArray[np.int64], transform: Any = None) -> LabelledImages:
+    def part(numbers: NDArray[np.int64]) -> LabelledImages:
         slices = WindowedSlices(chosen.select(numbers)["hounsfield"], window)
-        return LabelledImages(slices, labels[numbers], transform)
+        return LabelledImages(slices, labels[numbers])
 
     if arguments.archive:
         unlabelled = read_ct(arguments.archive, arguments.size, arguments.spacing)
@@ -305,7 +269,7 @@ def read_data(arguments: Arguments) -> Data:
         column = reading.dataset.select(kept).with_format("numpy")["hounsfield"]
     return Data(
         WindowedSlices(column, window),
-        part(np.sort(np.concatenate([split.train, split.validation])), augmented),
+        part(np.sort(np.concatenate([split.train, split.validation]))),
         part(split.test),
         names,
         problems,
@@ -368,11 +332,18 @@ def augmented(pixels: torch.Tensor) -> torch.Tensor:
     return pixels[:, rows][:, :, columns].contiguous()
 
 
-def new_model(arguments: Arguments, names: Sequence[str], seed: int = 0) -> Any:
+def untrained(
+    arguments: Arguments, names: Sequence[str], seed: int = 0
+) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """A model with random weights, and its processor."""
     return untrained_backbone(
         arguments.architecture, names, arguments.size, 1, arguments.output_stride, seed
     )
+
+
+def new_model(arguments: Arguments, names: Sequence[str], seed: int) -> PreTrainedModel:
+    """A model with random weights."""
+    return untrained(arguments, names, seed)[0]
 
 
 def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, float]:
@@ -387,7 +358,7 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, floa
     held_out = min(HELD_OUT, max(1, len(order) // 10))
     images: Any = torch.utils.data.Subset(cast(Any, data.archive), order[held_out:])
     shown = HoledImages([data.archive[row] for row in order[:held_out]], seed=arguments.seed)
-    encoder, processor = new_model(arguments, data.names, arguments.seed)
+    encoder, processor = untrained(arguments, data.names, arguments.seed)
     model = ContextEncoder.around(encoder, seed=arguments.seed)
     trainer = train_pretext(
         model,
@@ -431,21 +402,13 @@ def _mean_around(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return mean[:, None, None, None].expand_as(images)
 
 
-def keep_features(data: Data, base: Path, folder: Path) -> None:
-    """Keep what frozen bases make of all labelled scans: the archive's, and that of ImageNet."""
-    models: dict[str, tuple[PreTrainedModel, Any]] = {
-        "base": (load_backbone(base, data.names)[0], None)
-    }
-    try:
-        models["imagenet"] = (load_backbone("efficientnet-lite0", data.names)[0], _as_photo)
-    except InputError as error:
-        print(f"Without a model that ImageNet taught: {error}")
-    found = {
-        f"{name}/{part}": features(model, LabelledImages(of.images, of.labels, transform))
-        for name, (model, transform) in models.items()
-        for part, of in {"train": data.train, "test": data.test}.items()
-    }
-    save_file(found, folder / FEATURES)
+def as_photos(data: Data, _: BaseImageProcessor) -> tuple[LabelledImages, LabelledImages]:
+    """The labelled scans as a model of photos takes them."""
+    train, test = data.train, data.test
+    return (
+        LabelledImages(train.images, train.labels, _as_photo),
+        LabelledImages(test.images, test.labels, _as_photo),
+    )
 
 
 def _as_photo(pixels: torch.Tensor) -> torch.Tensor:
@@ -454,46 +417,6 @@ def _as_photo(pixels: torch.Tensor) -> torch.Tensor:
         pixels[None], scale_factor=2, mode="bilinear", antialias=True
     )
     return larger[0].expand(3, -1, -1)
-
-
-def compare(
-    arguments: Arguments, data: Data, runs: Path, count: int, draw: int, folder: Path
-) -> dict[str, Score]:
-    """What each way of learning scores with a few labels: AUC on the test scans, and seconds."""
-    seed = arguments.seed + draw
-    rows = few(data.train.labels, count, seed)
-    labels = data.train.labels[rows]
-    images = [data.train.images[row] for row in rows.tolist()]
-    train = LabelledImages(images, labels, augmented)
-    known = load_file(runs / "features" / FEATURES)
-
-    def probed(base: str) -> float:
-        few_features, test = known[f"{base}/train"][rows].numpy(), known[f"{base}/test"].numpy()
-        return probe_area((few_features, labels), (test, data.test.labels))
-
-    def from_scratch() -> float:
-        model, _ = new_model(arguments, data.names, seed)
-        learn_from_scratch(model, train, seed, steps_of(arguments), SCRATCH_RATE)
-        return area(model, data.test)
-
-    def on_base() -> float:
-        model, processor = load_backbone(runs / "inpainting" / "base", data.names, seed)
-        learn_on_base(model, train, seed, steps_of(arguments), BASE_RATE)
-        save_classifier(model, processor, folder / "model")
-        return area(model, data.test)
-
-    ways: dict[str, Callable[[], float]] = {
-        SCRATCH: from_scratch,
-        f"{BASE}, frozen": partial(probed, "base"),
-        f"{BASE}, fine-tuned": on_base,
-    }
-    if "imagenet/train" in known:
-        ways[IMAGENET] = partial(probed, "imagenet")
-    return {name: timed(way) for name, way in ways.items()}
-
-
-def _scores(of_json: dict[str, list[float]]) -> dict[str, Score]:
-    return {way: Score(*numbers) for way, numbers in of_json.items()}
 
 
 if __name__ == "__main__":

@@ -89,13 +89,14 @@ def draw_lesion(shape: Shape, random: np.random.Generator) -> tuple[Array, Array
     dy, dx = random.uniform(-3.0, 3.0, 2)
     y, x = np.meshgrid(axis - dy, axis - dx, indexing="ij")
     distance, angle = np.hypot(y, x), np.arctan2(y, x)
-    outline = np.full_like(angle, shape.radius)
+    angles = np.linspace(-np.pi, np.pi, 721)
+    outline = np.full_like(angles, shape.radius)
     orders = np.arange(2, 9)
     amplitudes = random.normal(0, 1, len(orders)) / orders**0.5
     amplitudes *= shape.lobes * shape.radius / np.linalg.norm(amplitudes)
     for order, amplitude in zip(orders, amplitudes, strict=True):
-        outline += amplitude * np.cos(order * angle + random.uniform(0, 2 * np.pi))
-    share = (distance < outline).astype(np.float32)
+        outline += amplitude * np.cos(order * angles + random.uniform(0, 2 * np.pi))
+    share = (distance < np.interp(angle, angles, outline)).astype(np.float32)
     for _ in range(shape.spicules):
         direction = random.uniform(-np.pi, np.pi)
         length = shape.reach * random.uniform(0.6, 1.4)
