@@ -43,7 +43,7 @@ from staged_training import InputError
 from staged_training.hub import push
 from staged_training.run_folder import RunFolder
 from staged_training.splits import fold_split, stratified_folds
-from vision_transfer.backbones import save_classifier, untrained_backbone
+from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.pretext.inpainting import (
@@ -177,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         augment=augmented,
         new_model=partial(new_model, arguments, data.names),
         as_photos=partial(as_photos, data),
+        asked=100,
         steps=min(200, arguments.steps) if arguments.quick else arguments.steps,
         scratch_rate=SCRATCH_RATE,
         base_rate=BASE_RATE,
@@ -385,7 +386,7 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, floa
     save_file(
         {k: v[:SHOWN].contiguous() for k, v in examples.items()}, folder / "examples.safetensors"
     )
-    save_classifier(model.encoder, processor, folder / "base")
+    save_features(model.encoder, processor, folder / "base")
     seconds = time.perf_counter() - start
     return {
         **scores._asdict(),

@@ -1,7 +1,7 @@
 """What the ct-inpainting recipe found, told: report, model card, and what it prints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -112,12 +112,9 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         report.section("Left out in reading", *(f"- {problem}" for problem in findings.problems))
     report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
     report.write()
-    rows = [
-        replace(row, name=f"{row.name}, {count} labels")
-        for count, of_count in findings.efficiency.rows().items()
-        for row in of_count
-    ]
-    write_results(run.report, "ct-inpainting", int(arguments["seed"]), rows)
+    write_results(
+        run.report, "ct-inpainting", int(arguments["seed"]), findings.efficiency.named_rows()
+    )
     write_card(
         run.path,
         "CT lesions" if findings.simulated else "CT classifier",

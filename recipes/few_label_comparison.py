@@ -44,6 +44,7 @@ class Comparison:
             its transform.
         new_model: Makes a model with random weights, by a seed.
         as_photos: What a model of ImageNet sees.
+        asked: The number of labels that the answer is about.
         steps: Steps of training, of 32 images each.
         scratch_rate: Peak learning rate from scratch.
         base_rate: That of all layers of the base, after its head was trained.
@@ -56,6 +57,7 @@ class Comparison:
     augment: Callable[[torch.Tensor], torch.Tensor]
     new_model: Callable[[int], PreTrainedModel]
     as_photos: AsPhotos
+    asked: int
     steps: int
     scratch_rate: float
     base_rate: float
@@ -90,7 +92,7 @@ class Comparison:
         (run.path / "base").mkdir(exist_ok=True)
         for file in base.iterdir():
             (run.path / "base" / file.name).write_bytes(file.read_bytes())
-        return LabelEfficiency(self.base, by_count)
+        return LabelEfficiency(self.base, by_count, self.asked)
 
     def keep_features(self, base: Path, folder: Path) -> None:
         """Keep what frozen bases make of all labelled images: this one, and that of ImageNet."""

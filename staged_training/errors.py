@@ -1,4 +1,6 @@
-"""The one exception for wrong input: its message names what is wrong and says what to do."""
+"""Wrong input, told: the one exception for it, and what was left out where the rest is usable."""
+
+from typing import NamedTuple
 
 
 class InputError(ValueError):
@@ -7,3 +9,13 @@ class InputError(ValueError):
     The message names the file, the line or the argument, says what was expected and what to do.
     `nlp-transfer` prints it without a traceback and exits with status 2.
     """
+
+
+class Problem(NamedTuple):
+    """A file, or a part of it, that was left out or is not as expected, and why."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.reason}"

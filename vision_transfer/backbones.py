@@ -18,6 +18,7 @@ from transformers import (
     TimmWrapperConfig,
     TimmWrapperForImageClassification,
     TimmWrapperImageProcessor,
+    TimmWrapperModel,
     set_seed,
 )
 
@@ -246,6 +247,17 @@ def save_classifier(model: PreTrainedModel, processor: BaseImageProcessor, folde
         model.save_pretrained(temporary)
         if not isinstance(processor, TimmWrapperImageProcessor):  # the model's config carries that
             processor.save_pretrained(temporary)
+
+
+def save_features(
+    model: TimmWrapperForImageClassification, processor: BaseImageProcessor, folder: Path
+) -> None:
+    """Save a timm model without its head, as `AutoModel` loads it, and `load_backbone`."""
+    headless = TimmWrapperModel(model.config)
+    own = cast(nn.Module, headless.timm_model)
+    learnt = cast(nn.Module, model.timm_model).state_dict()
+    own.load_state_dict({name: learnt[name] for name in own.state_dict()})
+    save_classifier(headless, processor, folder)
 
 
 def bottleneck(model: PreTrainedModel) -> Bottleneck:

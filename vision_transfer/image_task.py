@@ -182,11 +182,33 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     if own_folds:
         folds = given_folds(path, table["fold"].tolist())
     else:
-        contents = [_content(file) for file in paths]
-        number = {content: n for n, content in enumerate(dict.fromkeys(contents))}
-        folds = stratified_folds(labels, [number[content] for content in contents])
+        contents = list(map(content, paths))
+        number = {digest: n for n, digest in enumerate(dict.fromkeys(contents))}
+        folds = stratified_folds(labels, [number[digest] for digest in contents])
     numbers = [names.index(label) for label in labels]
     return ImageTask(path, paths, numbers, names, folds, own_folds, skipped, unusual)
+
+
+def content(file: Path) -> bytes:
+    """A digest of a file, which copies of it share."""
+    return hashlib.sha256(file.read_bytes()).digest()
+
+
+def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
+    """The images in a folder, at any depth and without labels, and those that cannot be decoded.
+
+    Raises:
+        InputError: There is no such folder, or no image in it.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder. Check the path of the images.")
+    files = _image_files(path)
+    skipped, _ = _checked(files)
+    broken = {item.path for item in skipped}
+    if len(broken) == len(files):
+        raise InputError(f"{path}: no image in it that can be decoded.")
+    return [file for file in files if file not in broken], skipped
 
 
 def _is_dataset(path: Path) -> bool:
@@ -256,7 +278,3 @@ def _checked(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:
         found = list(tqdm(results, "images", total=len(files), delay=2, dynamic_ncols=True))
     unusual = Counter(way for ways in found if isinstance(ways, list) for way in ways)
     return [item for item in found if isinstance(item, Skipped)], dict(unusual.most_common())
-
-
-def _content(file: Path) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()

@@ -1,15 +1,16 @@
 """Image files as people have them: upright 8-bit RGB, or refused by name."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -38,6 +39,28 @@ def load_rgb(path: Path) -> Image.Image:
     """
     with _opened(path) as image:
         return _rgb(ImageOps.exif_transpose(image))
+
+
+class Photos(Sequence[torch.Tensor]):
+    """Photos on disk, each decoded when it is asked for, `uint8 [3, height, width]`.
+
+    Args:
+        paths: The files.
+        side: What the shorter side of each is scaled to, in pixels.
+    """
+
+    def __init__(self, paths: Sequence[Path], side: int) -> None:
+        self.paths, self.side = list(paths), side
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        """A photo, or those of a slice."""
+        if isinstance(index, slice):
+            return Photos(self.paths[index], self.side)
+        small = functional.resize(load_rgb(self.paths[index]), [self.side], antialias=True)
+        return functional.pil_to_tensor(small)
 
 
 def check_image(path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,6 @@ from staged_training.report import Report, markdown_table
 
 SCRATCH = "from scratch"
 IMAGENET = "ImageNet (EfficientNet-Lite0), frozen"
-
-_ANSWERED = 100  # labels, of which the answer speaks if it can
 
 
 class Score(NamedTuple):
@@ -40,10 +38,12 @@ class LabelEfficiency:
         base: The name of the base that is asked about.
         draws: By the number of labels, in ascending order, and for each time that they were drawn,
             the score of each way.
+        asked: The number of labels that the answer is about, or else the nearest.
     """
 
     base: str
     draws: Mapping[int, Sequence[Mapping[str, Score]]]
+    asked: int = 100
 
     @property
     def frozen(self) -> str:
@@ -76,6 +76,14 @@ class LabelEfficiency:
             ]
         return found
 
+    def named_rows(self) -> list[Row]:
+        """The rows one after another, each with its number of labels in its name."""
+        return [
+            replace(row, name=f"{row.name}, {count} labels")
+            for count, of_count in self.rows().items()
+            for row in of_count
+        ]
+
     def table(self) -> str:
         """Mean AUC and its standard deviation over draws, as a Markdown table."""
         rows = self.rows()
@@ -88,7 +96,7 @@ class LabelEfficiency:
 
     def answer(self) -> str:
         """Whether the base paid, in one sentence."""
-        count = min(self.draws, key=lambda number: abs(number - _ANSWERED))
+        count = min(self.draws, key=lambda number: abs(number - self.asked))
         tuned, scratch = self.areas(count, self.tuned), self.areas(count, SCRATCH)
         gains = 100 * (tuned - scratch)
         said, interval = "One draw cannot tell whether it paid", ""

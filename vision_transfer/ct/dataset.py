@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, Problem
 from vision_transfer.ct.series import (
     NIFTI,
     Found,
-    Problem,
     Series,
     Slice,
     anatomical_axes,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, Problem
 
 NIFTI = (".nii", ".nii.gz")
 
@@ -35,16 +35,6 @@ _TAGS = [
 ]
 _SAME = 1e-2  # mm, between positions that are one
 _UNEVEN = 1.5  # of the usual distance between slices, from which on one is missing
-
-
-class Problem(NamedTuple):
-    """A file, or a part of it, that was left out or is not as expected, and why."""
-
-    file: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file} {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,36 @@ The labels cost nothing. A model learnt so is an image classifier of four labels
 `load_backbone` takes its folder as a base: `untrained_backbone(architecture, TURNS, size)`.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from vision_transfer.images import load_rgb
-
 TURNS = ("upright", "a quarter left", "upside down", "a quarter right")
+
+
+def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Makes the middle of an image what a model sees: `float32 [channels, size, size]`, -1 to 1."""
+    return v2.Compose([v2.Resize(size), v2.CenterCrop(size), *_numbers()])
+
+
+def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """As `middle_square`, of any square in the image, mirrored and in other colours at random."""
+    return v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=(0.35, 1.0), ratio=(1.0, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
+            v2.RandomGrayscale(0.1),
+            *_numbers(),
+        ]
+    )
+
+
+def _numbers() -> list[Any]:
+    return [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
 
 
 class TurnedImages(Dataset[dict[str, torch.Tensor]]):
@@ -25,31 +44,20 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
     of an image is blurred more than the other, which would give the turn away.
 
     Args:
-        images: Files, each of which is decoded whenever it is asked for; or tensors of any number
-            of channels, `float32 [channels, height, width]` from 0 to 1.
+        images: `uint8 [channels, height, width]`, such as `Photos`; or `float32` from 0 to 1.
         size: Height and width of what the model sees, in pixels.
         augmented: Whether to cut a new square each time, mirror some and change colours; otherwise
             it is the middle one.
 
     Example:
-        >>> TurnedImages([Path("cat.jpg")], 64, augmented=False)[2]["labels"]  # upside down
+        >>> photos = Photos([Path("cat.jpg")], 128)
+        >>> TurnedImages(photos, 64, augmented=False)[2]["labels"]  # upside down
         tensor(2)
     """
 
-    def __init__(
-        self, images: Sequence[Path | torch.Tensor], size: int, *, augmented: bool
-    ) -> None:
+    def __init__(self, images: Sequence[torch.Tensor], size: int, *, augmented: bool) -> None:
         self.images = images
-        cut: list[Any] = [v2.Resize(size), v2.CenterCrop(size)]
-        if augmented:
-            cut = [
-                v2.RandomResizedCrop(size, scale=(0.35, 1.0), ratio=(1.0, 1.0)),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
-                v2.RandomGrayscale(0.1),
-            ]
-        numbers = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
-        self.transform = v2.Compose([*cut, *numbers])
+        self.transform = random_square(size) if augmented else middle_square(size)
 
     def __len__(self) -> int:
         return len(TURNS) * len(self.images)
@@ -59,7 +67,5 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         row, turn = divmod(index, len(TURNS))
-        item = self.images[row]
-        image = self.transform(load_rgb(item) if isinstance(item, Path) else item)
-        pixels = image.as_subclass(torch.Tensor).rot90(turn, (1, 2)).contiguous()
+        pixels = self.transform(self.images[row]).rot90(turn, (1, 2)).contiguous()
         return {"pixel_values": pixels, "labels": torch.tensor(turn)}

@@ -8,6 +8,7 @@ from PIL import Image
 from transformers import Trainer, TrainingArguments, set_seed
 
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
+from vision_transfer.images import Photos
 from vision_transfer.pretext.rotation import TURNS, TurnedImages
 
 PHOTOS = sorted((Path(__file__).parents[3] / "recipes" / "data" / "pets" / "images").glob("*.jpg"))
@@ -32,16 +33,16 @@ def learn(paths, tmp_path, epochs):
     trainer = Trainer(
         model,
         arguments,
-        train_dataset=TurnedImages(paths[:half], SIZE, augmented=True),
+        train_dataset=TurnedImages(Photos(paths[:half], 48), SIZE, augmented=True),
     )
     trainer.train()
-    predicted = trainer.predict(TurnedImages(paths[half:], SIZE, augmented=False))
+    predicted = trainer.predict(TurnedImages(Photos(paths[half:], 48), SIZE, augmented=False))
     right = np.argmax(predicted.predictions, -1) == predicted.label_ids
     return model, processor, right
 
 
 def test_every_image_comes_in_all_turns_with_its_pixels_unchanged():
-    images = TurnedImages(PHOTOS[:2], SIZE, augmented=False)
+    images = TurnedImages(Photos(PHOTOS[:2], 48), SIZE, augmented=False)
     assert [int(image["labels"]) for image in images] == [0, 1, 2, 3, 0, 1, 2, 3]
     for number, image in enumerate(images):
         upright = images[number - number % 4]["pixel_values"]
@@ -53,7 +54,7 @@ def test_a_photo_is_scaled_alike_in_both_directions(tmp_path):
     wide = np.zeros((40, 80, 3), np.uint8)
     wide[10:30, 30:50] = 255  # a square
     Image.fromarray(wide).save(tmp_path / "wide.png")
-    seen = TurnedImages([tmp_path / "wide.png"], 20, augmented=False)[0]
+    seen = TurnedImages(Photos([tmp_path / "wide.png"], 40), 20, augmented=False)[0]
     bright = seen["pixel_values"][0] > 0
     assert bright.any(0).sum() == bright.any(1).sum() == 10
 
@@ -84,7 +85,7 @@ def test_images_that_have_an_up_teach_it_and_the_model_is_a_base(tmp_path):
     learnt = model.state_dict()
     for name, tensor in base.state_dict().items():
         assert torch.equal(tensor, learnt[name]) or "fc" in name
-    photo = next(iter(TurnedImages(PHOTOS[:1], SIZE, augmented=False)))["pixel_values"]
+    photo = next(iter(TurnedImages(Photos(PHOTOS[:1], 48), SIZE, augmented=False)))["pixel_values"]
     assert base(photo[None]).logits.shape == (1, 2)
 
 

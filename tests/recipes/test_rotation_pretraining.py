@@ -1,0 +1,127 @@
+"""The rotation-pretraining recipe on a few pets: base, comparison, answer, and a model to use."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from huggingface_hub import ModelCard
+from transformers import pipeline
+
+from recipes.command_line import main
+from recipes.rotation_pretraining import DATA, Arguments, read_data
+from vision_transfer.backbones import load_backbone
+from vision_transfer.image_task import content
+from vision_transfer.pretext.rotation import TURNS
+
+SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2"]
+FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos of 30 cats and 30 dogs, in a folder each, and one file that is no photo."""
+    folder = tmp_path_factory.mktemp("photos") / "pets"
+    rows = [json.loads(line) for line in (DATA / "metadata.jsonl").read_text().splitlines()]
+    for species in ("cat", "dog"):
+        (folder / species).mkdir(parents=True)
+        for row in [row for row in rows if row["species"] == species][:30]:
+            file = DATA / row["file_name"]
+            shutil.copy(file, folder / species / file.name)
+    (folder / "cat" / "broken.jpg").write_text("no photo")
+    return folder
+
+
+def arguments(photos, folder, *flags):
+    data = ["--data", str(photos), "--output-dir", str(folder)]
+    return ["run", "rotation-pretraining", *data, *SMALL, *FEW, *flags]
+
+
+@pytest.fixture(scope="module")
+def learnt(photos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "rotation"
+    assert main(arguments(photos, folder)) == 0
+    return folder
+
+
+def test_the_folder_holds_a_model_that_pipeline_runs_and_the_base(learnt, photos):
+    names = {path.name for path in learnt.iterdir()}
+    assert names == {"README.md", "base", "config.json", "model.safetensors", "report"}
+    photo = str(next((photos / "dog").glob("*.jpg")))
+    told = pipeline("image-classification", model=str(learnt))(photo)
+    assert {item["label"] for item in told} == {"cat", "dog"}
+    turned = pipeline("image-classification", model=str(learnt / "base"))(photo)
+    assert {item["label"] for item in turned} == set(TURNS)
+    base, _ = load_backbone(learnt / "base", ["one", "two", "three"])
+    assert base.config.num_labels == 3
+
+
+def test_every_way_of_learning_has_a_score_at_every_number_of_labels(learnt):
+    rows = json.loads((learnt / "report" / "results.json").read_text())["rows"]
+    ways = ["from scratch", "rotation base, frozen", "rotation base, fine-tuned"]
+    ways.append("ImageNet (EfficientNet-Lite0), frozen")
+    assert [row["name"] for row in rows] == [f"{w}, {n} labels" for n in (12, 24) for w in ways]
+    areas = {row["name"]: row["metrics"]["auc"] for row in rows}
+    assert all(0 <= area <= 1 for area in areas.values())
+    assert areas["ImageNet (EfficientNet-Lite0), frozen, 24 labels"] > 0.9  # it knows cats and dogs
+
+
+def test_the_report_answers_whether_it_paid_and_counts_turns(learnt):
+    report = (learnt / "report" / "report.md").read_text()
+    for told in ("Did the photos without labels pay?", "95 % interval", *TURNS, "broken.jpg"):
+        assert told in report
+    for picture in ("label_efficiency", "rotation"):
+        assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
+    card = ModelCard.load(learnt / "README.md")
+    assert card.data.license is None  # these photos are not those of the recipe
+
+
+def test_a_run_that_was_killed_is_resumed_to_the_same_scores(photos, learnt, tmp_path):
+    folder = tmp_path / "rotation"
+    command = [sys.executable, "-m", "recipes.command_line", *arguments(photos, folder)]
+    environment = os.environ | {"TQDM_DISABLE": "1"}
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:
+        time.sleep(0.1)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert main(arguments(photos, folder, "--resume")) == 0
+    scores = [
+        [row["metrics"] for row in json.loads((f / "report" / "results.json").read_text())["rows"]]
+        for f in (learnt, folder)
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_nothing_is_learnt_from_photos_that_are_measured_on_wherever_they_lie(photos, tmp_path):
+    archive = tmp_path / "archive"
+    shutil.copytree(photos, archive / "deep")
+    data = read_data(Arguments(data=str(photos), archive=str(archive)))
+    measured = {content(data.task.paths[row]) for row in data.rows[1]}
+    assert not measured & set(map(content, data.archive))
+    assert len(data.archive) == len(data.rows[0]) == 60 - len(measured)
+    own = read_data(Arguments(data=str(photos)))
+    assert not measured & set(map(content, own.archive))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--size", "8"], "--size is 8"),
+        (["--epochs", "0"], "--epochs is 0"),
+        (["--counts", "5"], "--counts is"),
+        (["--counts", "600"], "Give smaller --counts"),
+        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--data", "nowhere"], "no such file"),
+        (["--archive", "nowhere"], "no such folder"),
+        (["--data", str(DATA), "--label-column", "breed"], "has 37 labels"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_nothing_is_written(photos, tmp_path, capsys, flags, said):
+    assert main([*arguments(photos, tmp_path / "out"), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

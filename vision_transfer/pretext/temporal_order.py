@@ -1,0 +1,253 @@
+"""Telling whether frames of a video are in order: Shuffle & Learn (Misra et al., ECCV 2016).
+
+Who can tell whether something could have happened between two moments knows how things move, and
+for that what they are. The labels are the order in which frames are shown. All three frames go
+through one timm backbone, which `load_backbone` takes from the folder that `save_classifier` makes
+of `TemporalOrder.encoder`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils import data
+from torchvision.transforms import v2
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    TimmWrapperConfig,
+    TimmWrapperForImageClassification,
+    set_seed,
+)
+from transformers.utils import ModelOutput
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ORDERS = ("out of order", "in order")
+
+_FEWEST = 10  # frames of a window
+_GAPS = 8  # frames that are chosen lie at least this part of their window apart
+_CUT, _LEAP = 0.15, 5.0  # a change that is larger, and so many times the median, is a cut
+_HIDDEN = 128  # width of the head
+
+Frame = NDArray[np.uint8]
+
+
+class Window(NamedTuple):
+    """Rows of a data set of frames, `stop` not included, that follow on one another."""
+
+    start: int
+    stop: int
+
+
+def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
+    """Windows of a video in which more moves than in half of all, and no cut is.
+
+    Where nothing moves, any order is right. They overlap by nine tenths.
+
+    Args:
+        videos: What `read_videos` gives.
+        length: Of a window, in seconds.
+    """
+    columns = videos.with_format("numpy")
+    video, seconds, motion = (np.asarray(columns[c]) for c in ("video", "seconds", "motion"))
+    found = []
+    for number in np.unique(video):
+        rows = np.flatnonzero(video == number)
+        moved: list[tuple[float, Window]] = []
+        for shown in np.arange(seconds[rows[0]], seconds[rows[-1]] - length + 1e-6, length / 10):
+            start, stop = rows[0] + np.searchsorted(seconds[rows], [shown, shown + length])
+            changes = motion[start + 1 : stop]
+            if stop - start < _FEWEST or changes.max() > max(_CUT, _LEAP * np.median(changes)):
+                continue
+            moved.append((float(changes.mean()), Window(int(start), int(stop))))
+        least = np.median([amount for amount, _ in moved]) if moved else 0.0
+        found += [window for amount, window in moved if amount >= least and amount > 0]
+    return found
+
+
+def held_out_folds(
+    windows: Sequence[Window], videos: "Dataset", folds: int
+) -> list[tuple[list[Window], list[Window]]]:
+    """Windows to learn from and others to measure on, fold by fold, without a frame in common.
+
+    A fold holds out whole videos; where there are fewer videos than folds, a span of each. Windows
+    that are measured on do not overlap, so that they count one by one.
+
+    Args:
+        windows: Those of `high_motion_windows`.
+        videos: The frames.
+        folds: How many folds to make.
+    """
+    video = np.asarray(videos.with_format("numpy")["video"])
+    of_video: dict[int, list[Window]] = {}
+    for window in windows:
+        of_video.setdefault(int(video[window.start]), []).append(window)
+    parts: list[list[Window]] = [[] for _ in range(folds)]
+    if len(of_video) >= folds:
+        for place, number in enumerate(np.random.default_rng(0).permutation(list(of_video))):
+            parts[place % folds] += of_video[int(number)]
+    else:
+        for own in of_video.values():
+            for place, window in enumerate(own):
+                parts[place * folds // len(own)].append(window)
+    split = []
+    for part in parts:
+        held_out: list[Window] = []
+        for window in sorted(part):
+            if not held_out or window.start >= held_out[-1].stop:
+                held_out.append(window)
+        train = [
+            one
+            for one in windows
+            if all(one.stop <= other.start or one.start >= other.stop for other in part)
+        ]
+        split.append((train, held_out))
+    return split
+
+
+class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
+    """Three frames of a window: in order, or with a middle one from before or after the others.
+
+    Of five moments a < b < c < d < e, `b c d` is in order, `b a d` and `b e d` are not: first and
+    last frame are of the same kind whether in order or not, and say nothing. Every other example
+    is in order. Each is turned round half of the time, which leaves it in order or not.
+
+    Args:
+        videos: What `read_videos` gives; frames are read when they are asked for.
+        windows: Where frames are taken from.
+        size: Height and width of what the model sees, in pixels; no more than frames have.
+        repeats: How many pairs are made of each window.
+        seed: Of moments that stay the same, with the middle of frames to measure by; both of a pair
+            share them. By default they are drawn each time, and cut, mirrored and coloured at
+            random, all three frames alike.
+    """
+
+    def __init__(
+        self,
+        videos: "Dataset",
+        windows: Sequence[Window],
+        size: int,
+        *,
+        repeats: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        self.frames = videos.select_columns(["frame"]).with_format("numpy")
+        self.windows, self.repeats, self.seed = list(windows), repeats, seed
+        cut: list[Any] = [v2.CenterCrop(size)]
+        if seed is None:
+            cut = [
+                v2.RandomCrop(size),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(0.3, 0.3, 0.3),
+            ]
+        numbers = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
+        self.transform = v2.Compose([*cut, *numbers])
+
+    def __len__(self) -> int:
+        return 2 * self.repeats * len(self.windows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """`pixel_values`, `float32 [3, channels, size, size]`, and `labels`, 1 if in order."""
+        rows, label = self.rows(index)
+        frames = torch.from_numpy(np.stack([self.frames[row]["frame"] for row in rows]))
+        return {"pixel_values": self.transform(frames), "labels": torch.tensor(label)}
+
+    def rows(self, index: int) -> tuple[list[int], int]:
+        """The rows of the frames of an example, and whether they are in order."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # by which Python's loops know the end
+        pair, shuffled = divmod(index, 2)
+        drawn = int(torch.randint(2**31, ())) if self.seed is None else [self.seed, pair]
+        random = np.random.default_rng(drawn)
+        start, stop = self.windows[pair % len(self.windows)]
+        gap = max(1, (stop - start) // _GAPS)
+        spare = stop - start - 1 - 4 * gap
+        moments = start + np.sort(random.integers(0, spare + 1, 5)) + gap * np.arange(5)
+        a, b, c, d, e = moments.tolist()
+        rows = [b, [a, e][random.integers(2)] if shuffled else c, d]
+        return rows[:: random.choice([-1, 1])], 1 - shuffled
+
+
+class TemporalOrderConfig(PreTrainedConfig):
+    """What a `TemporalOrder` is made of.
+
+    Attributes:
+        encoder: The configuration of its backbone, a `TimmWrapperConfig` as a dictionary.
+    """
+
+    model_type = "temporal_order"
+
+    def __init__(self, encoder: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder or {}
+
+
+@dataclass
+class TemporalOrderOutput(ModelOutput):
+    """What a `TemporalOrder` gives.
+
+    Attributes:
+        loss: Cross-entropy, where labels are given.
+        logits: `float32 [batch, 2]`, see `ORDERS`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+
+
+class TemporalOrder(PreTrainedModel):
+    """A timm backbone that sees three frames, one by one, and a head that compares them.
+
+    The head has a hidden layer and is given the differences of features beside the features: a
+    linear layer would add up what each frame says by itself, and no frame says where it belongs.
+    """
+
+    config_class = TemporalOrderConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: TemporalOrderConfig) -> None:
+        super().__init__(config)
+        self.encoder = TimmWrapperForImageClassification(
+            cast(TimmWrapperConfig, TimmWrapperConfig.from_dict(dict(config.encoder)))
+        )
+        width = int(cast(Any, self.encoder.timm_model).num_features)
+        self.head = nn.Sequential(
+            nn.Linear(6 * width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, len(ORDERS))
+        )
+        self.post_init()
+
+    @classmethod
+    def around(cls, encoder: PreTrainedModel, seed: int = 0) -> "TemporalOrder":
+        """A model with a backbone at hand and a new head."""
+        set_seed(seed)
+        model = cls(TemporalOrderConfig(encoder.config.to_dict()))
+        model.encoder = cast(TimmWrapperForImageClassification, encoder)
+        torch.nn.Module.to(model, memory_format=torch.channels_last)
+        return model
+
+    def forward(
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None
+    ) -> TemporalOrderOutput:
+        """Tell whether frames are in order.
+
+        Args:
+            pixel_values: `float32 [batch, 3, channels, height, width]` from -1 to 1.
+            labels: `int64 [batch]`, 1 where they are.
+        """
+        frames = pixel_values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        backbone = cast(Any, self.encoder.timm_model)
+        pooled = backbone.forward_head(backbone.forward_features(frames), pre_logits=True)
+        first, middle, last = pooled.unflatten(0, (-1, 3)).unbind(1)
+        apart = [(first - middle).abs(), (middle - last).abs(), (first - last).abs()]
+        logits = self.head(torch.cat([first, middle, last, *apart], 1))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return TemporalOrderOutput(loss=loss, logits=logits)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave weights as PyTorch and timm draw them."""
