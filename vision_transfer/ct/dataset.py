@@ -112,10 +112,12 @@ def hounsfield(part: Slice) -> NDArray[np.int16]:
 
 def _of_dicom(file: Path) -> NDArray[Any]:
     import pydicom
+    from pydicom.config import disable_value_validation
 
-    data = pydicom.dcmread(file)
-    slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
-    stored = data.pixel_array
+    with disable_value_validation():  # its warnings quote what the header says
+        data = pydicom.dcmread(file)
+        slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+        stored = data.pixel_array
     if slope.is_integer() and intercept.is_integer():  # nearly always, and far faster
         return stored.astype(np.int32) * int(slope) + int(intercept)
     return np.asarray((stored * slope + intercept).round())

@@ -147,10 +147,12 @@ def _dicom_header(file: Path, name: str) -> _Header:
         _LeftOutError: It is none of CT, or lacks what makes Hounsfield units of it.
     """
     import pydicom
+    from pydicom.config import disable_value_validation
 
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-        return _checked_header(header, file, name)
+        with disable_value_validation():  # its warnings quote what the header says
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+            return _checked_header(header, file, name)
     except _LeftOutError:
         raise
     except pydicom.errors.InvalidDicomError as error:

@@ -151,16 +151,20 @@ def test_series_of_different_shapes_need_a_size(tmp_path):
     assert len(read_ct(tmp_path, size=64).dataset) == 2
 
 
-def test_nothing_that_is_kept_says_who_the_patients_are(tmp_path, capfd, caplog):
+def test_nothing_that_is_kept_says_who_the_patients_are(tmp_path, capfd, caplog, recwarn):
     files = write_series(tmp_path / "scans", 4)
     change(files[2], RescaleSlope=None)
+    change(files[1], SOPInstanceUID=IDENTIFIERS["PatientID"])  # pydicom tells what is no UID
+    caplog.clear()
+    recwarn.clear()
     with caplog.at_level("DEBUG"):
         reading = read_ct(tmp_path / "scans")
     print(reading.summary())
     reading.dataset.save_to_disk(str(tmp_path / "saved"))
     cached = [Path(entry["filename"]) for entry in reading.dataset.cache_files]
     told = capfd.readouterr()
-    texts = [told.out, told.err, caplog.text, repr(reading.dataset.features)]
+    warned = " ".join(str(warning.message) for warning in recwarn)
+    texts = [told.out, told.err, caplog.text, warned, repr(reading.dataset.features)]
     kept = [file.read_bytes() for file in [*cached, *tmp_path.glob("saved/*")]]
     for value in IDENTIFIERS.values():
         assert not [text for text in texts if value in text]
