@@ -9,9 +9,9 @@ import numpy as np
 def write_film(path, frames, rate=25, *, between=2, start=0):
     """Encode frames, `uint8 [count, height, width, 3]`, with so many B-frames between others."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream = container.add_stream("mpeg4", rate=rate, options={"qmin": "2", "qmax": "3"})
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
         stream.codec_context.max_b_frames = between
         stream.codec_context.time_base = Fraction(1, rate)
         for number, pixels in enumerate(frames):

@@ -61,7 +61,8 @@ def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
         rows = np.flatnonzero(video == number)
         moved: list[tuple[float, Window]] = []
         for shown in np.arange(seconds[rows[0]], seconds[rows[-1]] - length + 1e-6, length / 10):
-            start, stop = rows[0] + np.searchsorted(seconds[rows], [shown, shown + length])
+            span = np.array([shown, shown + length]) - 1e-6
+            start, stop = rows[0] + np.searchsorted(seconds[rows], span)
             changes = motion[start + 1 : stop]
             if stop - start < _FEWEST or changes.max() > max(_CUT, _LEAP * np.median(changes)):
                 continue
@@ -137,7 +138,7 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         repeats: int = 1,
         seed: int | None = None,
     ) -> None:
-        self.frames = videos.select_columns(["frame"]).with_format("numpy")
+        self.frames = videos.select_columns(["frame"]).with_format("numpy", dtype=np.uint8)
         self.windows, self.repeats, self.seed = list(windows), repeats, seed
         cut: list[Any] = [v2.CenterCrop(size)]
         if seed is None:
