@@ -232,6 +232,8 @@ def new_head(
         _set_module(model, path, nn.Linear(last.in_features, len(labels)).to(last.weight))
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
+    if hasattr(model.config, "label_names"):  # as timm's configurations have, and prefer when saved
+        del model.config.label_names
     cast(Any, model).num_labels = len(labels)
     return model
 

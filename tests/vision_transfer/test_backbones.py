@@ -8,6 +8,8 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from transformers import (
     AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
     ResNetConfig,
     ResNetForImageClassification,
     TimmWrapperConfig,
@@ -31,6 +33,8 @@ from vision_transfer.backbones import (
     preprocessing,
     remove_head,
     save_classifier,
+    save_features,
+    untrained_backbone,
 )
 
 BEAGLE = Path(__file__).parents[1] / "data" / "beagle.jpg"
@@ -84,6 +88,26 @@ def test_what_is_saved_runs_in_a_pipeline_and_loads_as_a_backbone(tmp_path):
     check_preprocessing(AutoImageProcessor.from_pretrained(tmp_path), processor)
     again, _ = load_backbone(tmp_path, ["a", "b", "c"])
     assert again(**processor(image)).logits.shape == (1, 3)
+
+
+def test_labels_that_took_the_place_of_saved_ones_are_saved_too(tmp_path):
+    model, processor = untrained_backbone("test_resnet", ["one", "two", "three"], 32)
+    save_classifier(model, processor, tmp_path / "first")
+    loaded, processor = load_backbone(tmp_path / "first", ["cat", "dog"])
+    save_classifier(loaded, processor, tmp_path / "second")
+    again = AutoModelForImageClassification.from_pretrained(tmp_path / "second")
+    assert again.config.id2label == {0: "cat", 1: "dog"}
+    assert again.eval()(torch.zeros(1, 3, 32, 32)).logits.shape == (1, 2)
+
+
+def test_a_base_without_its_head_gives_features_and_takes_a_new_one(tmp_path):
+    model, processor = untrained_backbone("test_resnet", ["one", "two", "three"], 32, channels=1)
+    save_features(model, processor, tmp_path)
+    pixels = torch.rand(2, 1, 32, 32)
+    features = AutoModel.from_pretrained(tmp_path).eval()(pixels).pooler_output
+    base, _ = load_backbone(tmp_path, ["cat", "dog"])
+    remove_head(base)
+    assert torch.allclose(base.eval()(pixels).logits, features, atol=1e-6)
 
 
 @pytest.mark.parametrize(
