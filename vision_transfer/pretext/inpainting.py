@@ -7,6 +7,7 @@ labels are the pixels that were taken away. The part that understands is a timm 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -89,6 +90,8 @@ class InpaintingConfig(PreTrainedConfig):
     Attributes:
         encoder: The configuration of its backbone, a `TimmWrapperConfig` as a dictionary.
         loss: `l1`, which leaves edges sharper, or `l2`, as in the paper.
+        adversarial: Weight of the adversarial term in what the backbone and the decoder learn from;
+            0.001 in the paper, and 0 for none.
     """
 
     model_type = "context_encoder"
@@ -97,10 +100,11 @@ class InpaintingConfig(PreTrainedConfig):
         self,
         encoder: dict[str, Any] | None = None,
         loss: Literal["l1", "l2"] = "l1",
+        adversarial: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.encoder, self.loss = encoder or {}, loss
+        self.encoder, self.loss, self.adversarial = encoder or {}, loss, adversarial
 
 
 @dataclass
@@ -108,7 +112,7 @@ class InpaintingOutput(ModelOutput):
     """What a `ContextEncoder` gives.
 
     Attributes:
-        loss: Mean error in the holes.
+        loss: Mean error in the holes; in training with an adversarial term, that is added.
         reconstruction: `float32 [batch, channels, height, width]`, the holes and all else.
     """
 
@@ -117,7 +121,12 @@ class InpaintingOutput(ModelOutput):
 
 
 class ContextEncoder(PreTrainedModel):
-    """A timm backbone and a small decoder that makes an image again of its last map of features."""
+    """A timm backbone and a small decoder that makes an image again of its last map of features.
+
+    With an adversarial term a critic learns to tell filled images from whole ones in the same step:
+    its gradient goes on to what filled them with its sign reversed (Ganin and Lempitsky 2015), so
+    that one loss and one optimizer train both.
+    """
 
     config_class = InpaintingConfig
     main_input_name = "pixel_values"
@@ -132,15 +141,21 @@ class ContextEncoder(PreTrainedModel):
         self.decoder = _decoder(
             backbone.num_features, int(backbone.feature_info[-1]["reduction"]), channels
         )
+        if config.adversarial:
+            self.critic = _critic(channels)
         self.post_init()
 
     @classmethod
     def around(
-        cls, encoder: PreTrainedModel, loss: Literal["l1", "l2"] = "l1", seed: int = 0
+        cls,
+        encoder: PreTrainedModel,
+        loss: Literal["l1", "l2"] = "l1",
+        adversarial: float = 0.0,
+        seed: int = 0,
     ) -> "ContextEncoder":
-        """A context encoder with a backbone at hand and a new decoder."""
+        """A context encoder with a backbone at hand and a new decoder; see `InpaintingConfig`."""
         set_seed(seed)
-        model = cls(InpaintingConfig(encoder.config.to_dict(), loss))
+        model = cls(InpaintingConfig(encoder.config.to_dict(), loss, adversarial))
         model.encoder = cast(TimmWrapperForImageClassification, encoder)
         torch.nn.Module.to(model, memory_format=torch.channels_last)
         return model
@@ -159,7 +174,16 @@ class ContextEncoder(PreTrainedModel):
         errors = (made - pixel_values) * mask
         errors = errors.abs() if self.config.loss == "l1" else errors.square()
         loss = errors.sum() / (mask.sum() * pixel_values.shape[1]).clamp(min=1)
+        if self.training and self.config.adversarial:
+            loss = loss + self._told_apart(pixel_values, torch.where(mask, made, pixel_values))
         return InpaintingOutput(loss=loss, reconstruction=made)
+
+    def _told_apart(self, whole: Image, made: Image) -> torch.Tensor:
+        """How badly the critic tells whole images from filled ones, as cross-entropy."""
+        reversed_ = _Reversed.apply(made, self.config.adversarial)
+        logits = self.critic(torch.cat([whole, reversed_])).mean((1, 2, 3))
+        is_whole = torch.arange(len(logits), device=logits.device) < len(whole)
+        return nn.functional.binary_cross_entropy_with_logits(logits, is_whole.to(logits))
 
     def _init_weights(self, module: nn.Module) -> None:
         """Leave weights as PyTorch and timm draw them."""
@@ -182,6 +206,28 @@ def _decoder(width: int, stride: int, channels: int) -> nn.Sequential:
         width, stride = narrower, stride // 2
     layers += [nn.Conv2d(width, channels * stride**2, 3, padding=1), nn.PixelShuffle(stride)]
     return nn.Sequential(*layers)
+
+
+def _critic(channels: int) -> nn.Sequential:
+    """Layers that halve an image three times and tell of each place whether it was made."""
+    widths = (channels, _NARROWEST, 2 * _NARROWEST, 4 * _NARROWEST)
+    layers: list[nn.Module] = []
+    for width, wider in pairwise(widths):
+        layers += [nn.Conv2d(width, wider, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 1))
+
+
+class _Reversed(torch.autograd.Function):
+    """What it is given, and on the way back the gradient times a negative weight."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, weight: float) -> torch.Tensor:
+        ctx.weight = weight
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return -ctx.weight * gradients[0], None
 
 
 def _feature_map(backbone: Any, pixels: torch.Tensor) -> torch.Tensor:

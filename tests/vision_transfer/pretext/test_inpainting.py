@@ -115,6 +115,39 @@ def test_a_model_learns_to_fill_and_its_encoder_is_a_base(tmp_path):
     assert base(waves(2)).logits.shape == (2, 2)
 
 
+def told_apart(model, images, mask):
+    """How badly the critic tells whole images from filled ones, as cross-entropy."""
+    model.train()
+    output = model(images, mask)
+    return output.loss - (output.reconstruction - images)[mask].abs().mean()
+
+
+def test_a_critic_learns_to_tell_filled_images_and_what_fills_them_to_deceive_it():
+    model, _ = new_model(adversarial=1.0)
+    images, mask = waves(16), torch.stack([i["mask"] for i in HoledImages(waves(16), seed=0)])
+
+    def descend(layers):
+        optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()], 1e-3)
+        before = told_apart(model, images, mask).item()
+        for _ in range(40):
+            optimizer.zero_grad()
+            told_apart(model, images, mask).backward()
+            optimizer.step()
+        return told_apart(model, images, mask).item() - before
+
+    assert descend([model.critic]) < -0.05
+    assert descend([model.encoder, model.decoder]) > 0.05  # the same loss, and yet it rises
+
+
+def test_without_an_adversarial_term_and_in_evaluation_there_is_no_critic():
+    plain, _ = new_model()
+    critical, _ = new_model(adversarial=0.5)
+    assert not hasattr(plain, "critic")
+    images, mask = waves(2), torch.stack([i["mask"] for i in HoledImages(waves(2), seed=0)])
+    losses = [model.eval()(images, mask).loss for model in (plain, critical)]
+    assert torch.equal(*losses)
+
+
 def test_a_model_is_saved_and_loaded_whole(tmp_path):
     model, _ = new_model()
     model.eval().save_pretrained(tmp_path)
