@@ -125,8 +125,8 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         size: Height and width of what the model sees, in pixels; no more than frames have.
         repeats: How many pairs are made of each window.
         seed: Of moments that stay the same, with the middle of frames to measure by; both of a pair
-            share them. By default they are drawn each time, and cut, mirrored and coloured at
-            random, all three frames alike.
+            share them. By default they are drawn each time, and cut, mirrored both ways and
+            coloured at random, all three frames alike.
     """
 
     def __init__(
@@ -143,9 +143,10 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         cut: list[Any] = [v2.CenterCrop(size)]
         if seed is None:
             cut = [
-                v2.RandomCrop(size),
+                v2.RandomResizedCrop(size, scale=(0.35, 1.0), ratio=(1.0, 1.0)),
                 v2.RandomHorizontalFlip(),
-                v2.ColorJitter(0.3, 0.3, 0.3),
+                v2.RandomVerticalFlip(),
+                v2.ColorJitter(0.4, 0.4, 0.4),
             ]
         numbers = [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
         self.transform = v2.Compose([*cut, *numbers])
