@@ -54,7 +54,7 @@ CLIPS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_pristine.mp4")
 REPEATS = 10
 """Pairs of examples of each window, in an epoch and to measure on."""
 
-SHOWN = 8
+SHOWN = 8  # examples of each order; no more than REPEATS
 MARGIN = 1.25  # how much larger frames are kept than they are seen, to cut from at random
 
 
@@ -249,7 +249,7 @@ def learn(
         told = np.argmax(result.predictions, -1) == result.label_ids
         # Examples go through all windows before they come to the first one again.
         right = told.reshape(REPEATS, len(held_out), 2).mean((0, 2)).tolist()
-        shown = range(0, 2 * min(SHOWN, len(held_out)), 2)
+        shown = range(0, 2 * SHOWN, 2)
         examples = {
             ORDERS[1 - other]: torch.stack([measured[row + other]["pixel_values"] for row in shown])
             for other in (0, 1)
