@@ -13,8 +13,6 @@ What it does:
 Where a model that ImageNet taught knows such images, as it does pets, it is by far the better base,
 and the report says so: this is for images that are like none of ImageNet's.
 
-What it costs: a quarter of an hour on two cores for the base, and seven minutes more for each number
-of labels.
 What it prints: the table of models, whether the archive paid, and where the base and the report
 are. It stops before any work where the input cannot be used.
 """
