@@ -1,8 +1,11 @@
 """Independent pieces of work, one after another or on all cores at once."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -37,8 +40,30 @@ def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
     with _environment(_QUIET):
         run = Parallel(workers, return_as="generator")
-        results = run(delayed(work)() for work in pieces.values())
+        results = run(delayed(_while_alive)(os.getpid(), work) for work in pieces.values())
         return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+
+
+def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
+    """What a piece returns, from a worker that ends when the process that began it is killed.
+
+    It would go on otherwise, and write where a run that was resumed writes.
+    """
+    if os.getpid() != parent:
+        _end_with(parent)
+    return work()
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Watch a process from a thread; once for all pieces of a worker."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -1,12 +1,24 @@
 """Independent pieces of work, one after another or on all cores at once."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 
+import psutil
 import pytest
 
 from staged_training import InputError
 from staged_training.parallel import one_by_one, side_by_side
+
+_LONG = """
+import time
+from functools import partial
+from staged_training.parallel import side_by_side
+side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
+"""
 
 
 def refuse():
@@ -28,3 +40,16 @@ def test_side_by_side_is_in_other_processes_without_bars_of_their_own():
 def test_what_goes_wrong_in_a_process_is_told_as_ever():
     with pytest.raises(InputError, match="fold 3: no text is urgent"):
         side_by_side({"fold 3": refuse}, "folds")
+
+
+def test_workers_end_when_the_process_that_began_them_is_killed():
+    process = subprocess.Popen([sys.executable, "-c", _LONG])
+    begun = psutil.Process(process.pid)
+    while not (workers := [c for c in begun.children() if "popen_loky" in " ".join(c.cmdline())]):
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(3)  # they are at work
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, left = psutil.wait_procs(workers, timeout=30)  # some have not begun yet
+    assert not left
