@@ -128,7 +128,7 @@ class Arguments:
     quick: bool = field(
         default=False,
         metadata={
-            "help": "A first look: a quarter of the archive's epochs, 200 steps, two draws of 25 "
+            "help": "A first look: a quarter of the archive's epochs, 150 steps, two draws of 25 "
             "and 100 labels."
         },
     )
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         new_model=partial(new_model, arguments, data.names),
         as_photos=partial(as_photos, data),
         asked=100,
-        steps=min(200, arguments.steps) if arguments.quick else arguments.steps,
+        steps=min(150, arguments.steps) if arguments.quick else arguments.steps,
         scratch_rate=SCRATCH_RATE,
         base_rate=BASE_RATE,
     )
