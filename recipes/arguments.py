@@ -104,6 +104,19 @@ def parse_arguments(
     return arguments, hub
 
 
+def check_positive(arguments: "DataclassInstance", *names: str) -> None:
+    """Refuse arguments that are not above zero, by the names of their fields.
+
+    Raises:
+        InputError: One of them is not.
+    """
+    for name in names:
+        value = getattr(arguments, name)
+        if not value > 0:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} is {value}; give a positive number.")
+
+
 def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
     """The arguments that make a run what it is; one can be resumed only with the same."""
     return {

@@ -30,7 +30,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
+from recipes.arguments import (
+    TRACKING,
+    Tracker,
+    check_positive,
+    end_tracking,
+    parse_arguments,
+    what_was_asked,
+)
 from recipes.ct_inpainting_report import (
     BASE,
     Findings,
@@ -175,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         test=data.test,
         names=data.names,
         augment=augmented,
-        new_model=partial(new_model, arguments, data.names),
+        new_model=partial(untrained, arguments, data.names),
         as_photos=partial(as_photos, data),
         asked=100,
         steps=min(150, arguments.steps) if arguments.quick else arguments.steps,
@@ -211,10 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check_arguments(arguments: Arguments) -> None:
     """Refuse numbers and combinations that nothing can be learnt with."""
-    for name in ("size", "spacing", "output_stride", "epochs", "steps", "seeds"):
-        if not getattr(arguments, name) > 0:
-            flag = f"--{name.replace('_', '-')}"
-            raise InputError(f"{flag} is {getattr(arguments, name)}; give a positive number.")
+    check_positive(arguments, "size", "spacing", "output_stride", "epochs", "steps", "seeds")
     if len(arguments.window) != 2 or not arguments.window[1] > 0:
         raise InputError(
             f"--window is {arguments.window}; give a centre and a positive width, such as 50 250."
@@ -340,11 +344,6 @@ def untrained(
     return untrained_backbone(
         arguments.architecture, names, arguments.size, 1, arguments.output_stride, seed
     )
-
-
-def new_model(arguments: Arguments, names: Sequence[str], seed: int) -> PreTrainedModel:
-    """A model with random weights."""
-    return untrained(arguments, names, seed)[0]
 
 
 def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, float]:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from staged_training.hub import OWN_LICENSE, Task, write_card
-from staged_training.outcome import Row
 from staged_training.report import Report, write_results
 from staged_training.run_folder import RunFolder
 from vision_transfer.label_efficiency import LabelEfficiency
@@ -61,16 +60,6 @@ class Findings:
     problems: Sequence[str]
     quick: bool
 
-    @property
-    def most_labels(self) -> int:
-        """With how many labels the model that is kept was trained."""
-        return max(self.efficiency.draws)
-
-    @property
-    def kept_area(self) -> float:
-        """The AUC of the model that is kept, which is that of the first draw."""
-        return self.efficiency.draws[self.most_labels][0][self.efficiency.tuned].auc
-
     def what_was_done(self) -> str:
         """What was learnt from what."""
         archive, train, test = self.sizes
@@ -110,7 +99,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     )
     if findings.problems:
         report.section("Left out in reading", *(f"- {problem}" for problem in findings.problems))
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.arguments(arguments)
     report.write()
     write_results(
         run.report, "ct-inpainting", int(arguments["seed"]), findings.efficiency.named_rows()
@@ -119,7 +108,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         run.path,
         "CT lesions" if findings.simulated else "CT classifier",
         Task("image-classification", "CT scans", "ct-scans", {"auc": "AUC"}),
-        Row(findings.efficiency.tuned, {"auc": findings.kept_area}),
+        findings.efficiency.kept_row(),
         _card_sections(findings, honest),
         license_id="apache-2.0" if findings.simulated else None,
         tags=["transfer-learning", "self-supervised", "ct"],
@@ -150,8 +139,7 @@ def _card_sections(findings: Findings, honest: Sequence[str]) -> list[str]:
         "`base/` holds the base that the archive taught, for `load_backbone`.",
         "## How it was trained",
         findings.what_was_done(),
-        f"The model here is the base, fine-tuned on {findings.most_labels} labels; its AUC "
-        f"is {findings.kept_area:.3f}.",
+        findings.efficiency.what_was_kept(),
         "## What it scores on scans that it was not trained on",
         findings.efficiency.table(),
         findings.efficiency.answer(),

@@ -198,7 +198,7 @@ def tell(
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
     report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.arguments(arguments)
     report.write()
     named = [
         replace(row, name=f"{row.name} ({size} labels)")

@@ -161,7 +161,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     add_classifier_sections(
         report, findings.chosen, test.labels, task.names, task.positive, examples
     )
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.arguments(arguments)
     report.write()
     write_results(run.report, "email-urgency", findings.seeds[0], findings.rows)
     write_card(

@@ -42,7 +42,7 @@ class Comparison:
         names: Of the labels.
         augment: What is done to an image of `train` each time that is learnt from it, in place of
             its transform.
-        new_model: Makes a model with random weights, by a seed.
+        new_model: Makes a model with random weights and its processor, by a seed.
         as_photos: What a model of ImageNet sees.
         asked: The number of labels that the answer is about.
         steps: Steps of training, of 32 images each.
@@ -55,7 +55,7 @@ class Comparison:
     test: LabelledImages
     names: Sequence[str]
     augment: Callable[[torch.Tensor], torch.Tensor]
-    new_model: Callable[[int], PreTrainedModel]
+    new_model: Callable[[int], tuple[PreTrainedModel, BaseImageProcessor]]
     as_photos: AsPhotos
     asked: int
     steps: int
@@ -89,9 +89,7 @@ class Comparison:
         for (count, _), of_json in zip(cells, results, strict=True):
             by_count[count].append({way: Score(*numbers) for way, numbers in of_json.items()})
         run.keep(run.runs / f"labels-{counts[-1]}-draw-0" / "model")
-        (run.path / "base").mkdir(exist_ok=True)
-        for file in base.iterdir():
-            (run.path / "base" / file.name).write_bytes(file.read_bytes())
+        run.keep(base, "base")
         return LabelEfficiency(self.base, by_count, self.asked)
 
     def keep_features(self, base: Path, folder: Path) -> None:
@@ -120,7 +118,7 @@ class Comparison:
             return probe_area((chosen, labels), (test, self.test.labels))
 
         def from_scratch() -> float:
-            model = self.new_model(seed)
+            model, _ = self.new_model(seed)
             learn_from_scratch(model, train, seed, self.steps, self.scratch_rate)
             return area(model, self.test)
 

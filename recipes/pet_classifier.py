@@ -268,7 +268,7 @@ def read_problem(arguments: Arguments) -> Problem:
     column = arguments.label_column or ("label" if arguments.data else "species")
     task = read_image_task(arguments.data or DATA, column)
     for item in task.skipped:
-        print(f"Left out: {item.path.name} {item.reason}.")
+        print(f"Left out: {item}.")
     model, processor = load_backbone(
         arguments.backbone, task.names, arguments.seed, arguments.hidden
     )

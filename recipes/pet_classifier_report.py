@@ -158,10 +158,8 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     ]
     add_learning_curve(report, parts[0], parts[1], len(task.names))
     if task.skipped:
-        report.section(
-            "Images left out", *(f"- {item.path.name} {item.reason}" for item in task.skipped)
-        )
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+        report.section("Images left out", *(f"- {item}" for item in task.skipped))
+    report.arguments(arguments)
     report.write()
     write_results(run.report, "pet-classifier", int(arguments["seed"]), findings.rows)
     write_card(

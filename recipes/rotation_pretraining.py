@@ -29,7 +29,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
+from recipes.arguments import (
+    TRACKING,
+    Tracker,
+    check_positive,
+    end_tracking,
+    parse_arguments,
+    what_was_asked,
+)
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from recipes.pet_classifier import DATA
 from recipes.rotation_pretraining_report import BASE, Findings, print_findings, write_findings
@@ -147,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, hub = parse_arguments(Arguments, argv, command, __doc__)
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     check_arguments(arguments)
-    new_model(arguments, TURNS, 0)
+    untrained(arguments, TURNS)
     data = read_data(arguments)
     destination = hub.destination()
     train, test = (data.labelled(part, arguments.size) for part in (0, 1))
@@ -161,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         test=test,
         names=data.task.names,
         augment=random_square(arguments.size),
-        new_model=partial(new_model, arguments, data.task.names),
+        new_model=partial(untrained, arguments, data.task.names),
         as_photos=data.seen_by,
         asked=50,
         steps=min(100, arguments.steps) if arguments.quick else arguments.steps,
@@ -195,9 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check_arguments(arguments: Arguments) -> None:
     """Refuse numbers that nothing can be learnt with."""
-    for name in ("epochs", "steps", "seeds"):
-        if not getattr(arguments, name) > 0:
-            raise InputError(f"--{name} is {getattr(arguments, name)}; give a positive number.")
+    check_positive(arguments, "epochs", "steps", "seeds")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")
     check_counts(arguments.counts)
@@ -227,13 +232,15 @@ def read_data(arguments: Arguments) -> Data:
         archive = [file for file in found if content(file) not in measured]
         skipped += broken
     for item in skipped:
-        print(f"Left out: {item.path.name} {item.reason}.")
+        print(f"Left out: {item}.")
     return Data(task, (train, test), archive, 2 * arguments.size, skipped)
 
 
-def new_model(arguments: Arguments, names: Sequence[str], seed: int) -> PreTrainedModel:
-    """A model with random weights."""
-    return untrained_backbone(arguments.architecture, names, arguments.size, seed=seed)[0]
+def untrained(
+    arguments: Arguments, names: Sequence[str], seed: int = 0
+) -> tuple[PreTrainedModel, BaseImageProcessor]:
+    """A model with random weights, and its processor."""
+    return untrained_backbone(arguments.architecture, names, arguments.size, seed=seed)
 
 
 def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, Any]:
@@ -246,7 +253,7 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, Any]
     print("Learning from photos without labels which way up they are", flush=True)
     start = time.perf_counter()
     size = arguments.size
-    model, processor = untrained_backbone(arguments.architecture, TURNS, size, seed=arguments.seed)
+    model, processor = untrained(arguments, TURNS, arguments.seed)
     photos = Photos(data.archive, data.side)
     fit = len(photos) * 3 * data.side * (1.5 * data.side) < IN_MEMORY
     held_out = TurnedImages(data.labelled(1, size).images, size, augmented=False)

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from staged_training.hub import OWN_LICENSE, Task, usage, write_card
-from staged_training.outcome import Row
 from staged_training.report import Report, markdown_table, write_results
 from staged_training.run_folder import RunFolder
 from vision_transfer.image_task import Skipped
@@ -59,16 +58,6 @@ class Findings:
     skipped: Sequence[Skipped]
     quick: bool
 
-    @property
-    def most_labels(self) -> int:
-        """With how many labels the model that is kept was trained."""
-        return max(self.efficiency.draws)
-
-    @property
-    def kept_area(self) -> float:
-        """The AUC of the model that is kept, which is that of the first draw."""
-        return self.efficiency.draws[self.most_labels][0][self.efficiency.tuned].auc
-
     def what_was_done(self) -> str:
         """What was learnt from what."""
         archive, train, test = self.sizes
@@ -113,10 +102,8 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         {name: pixels.numpy() for name, pixels in findings.examples.items()},
     )
     if findings.skipped:
-        report.section(
-            "Left out", *(f"- {item.path.name} {item.reason}" for item in findings.skipped)
-        )
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+        report.section("Left out", *(f"- {item}" for item in findings.skipped))
+    report.arguments(arguments)
     report.write()
     rows = findings.efficiency.named_rows()
     write_results(run.report, "rotation-pretraining", int(arguments["seed"]), rows)
@@ -124,7 +111,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         run.path,
         "Classifier on a rotation base",
         Task("image-classification", "Labelled photos", findings.source.stem, {"auc": "AUC"}),
-        Row(findings.efficiency.tuned, {"auc": findings.kept_area}),
+        findings.efficiency.kept_row(),
         _card_sections(findings),
         license_id="apache-2.0" if findings.shipped else None,
         tags=["transfer-learning", "self-supervised"],
@@ -141,8 +128,7 @@ def _card_sections(findings: Findings) -> list[str]:
         "`nlp-transfer run pet-classifier --backbone` takes it.",
         "## How it was trained",
         findings.what_was_done(),
-        f"The model here is the base, fine-tuned on {findings.most_labels} labels; its AUC is "
-        f"{findings.kept_area:.3f}.",
+        findings.efficiency.what_was_kept(),
         "## What it scores on photos that it was not trained on",
         findings.efficiency.table(),
         findings.efficiency.answer(),

@@ -26,7 +26,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from recipes.arguments import TRACKING, Tracker, end_tracking, parse_arguments, what_was_asked
+from recipes.arguments import (
+    TRACKING,
+    Tracker,
+    check_positive,
+    end_tracking,
+    parse_arguments,
+    what_was_asked,
+)
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
 from staged_training.errors import Problem
@@ -152,10 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def check_arguments(arguments: Arguments) -> None:
     """Refuse numbers that nothing can be learnt with."""
-    if not arguments.epochs > 0:
-        raise InputError(f"--epochs is {arguments.epochs}; give a positive number.")
-    if not arguments.window > 0:
-        raise InputError(f"--window is {arguments.window}; give a positive number of seconds.")
+    check_positive(arguments, "epochs", "window")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")
     if arguments.channels not in (1, 3):
@@ -183,11 +187,8 @@ def epochs_of(arguments: Arguments) -> int:
 def read_data(arguments: Arguments) -> Data:
     """Read the videos, or the clips of the package."""
     size = round(MARGIN * arguments.size)
-    if arguments.videos:
-        reading = read_videos(arguments.videos, size, arguments.channels)
-        videos, problems = reading.dataset, reading.problems
-    else:
-        videos, problems = read_videos(clips(), size, arguments.channels)
+    videos, problems = read_videos(arguments.videos or clips(), size, arguments.channels)
+    if not arguments.videos:
         kept = [row for row, file in enumerate(videos["file"]) if file in CLIPS]
         videos = videos.select(kept)
     for problem in problems:

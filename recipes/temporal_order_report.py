@@ -135,7 +135,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
     )
     if findings.problems:
         report.section("Not as expected", *(f"- {problem}" for problem in findings.problems))
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.arguments(arguments)
     report.write()
     write_results(run.report, "temporal-order", int(arguments["seed"]), [findings.row])
     write_card(

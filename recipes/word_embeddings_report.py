@@ -173,7 +173,7 @@ def write_findings(
     report.picture(
         "map", "frequent words of the task by t-SNE", "nlp_transfer.plots.plot_map", words, rows
     )
-    report.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+    report.arguments(arguments)
     report.write()
     seconds = [findings.seconds, *[0.0] * (len(scores) - 1)]
     rows_of_results = [s.row(took) for s, took in zip(scores, seconds, strict=True)]

@@ -6,9 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from staged_training.class_balance import best_bias, scores_on, softmax
+
+
+def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArray[np.float64]:
+    """Half the interval of the mean of a few runs, by Student's t.
+
+    Args:
+        std: Standard deviation over the runs, of any shape.
+        runs: How many there are.
+        confidence: How sure the mean is to lie in the interval.
+    """
+    return np.asarray(std) / runs**0.5 * stats.t.ppf((1 + confidence) / 2, runs - 1)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from staged_training.learning_curve import CurvePoint
-from staged_training.outcome import Row
+from staged_training.outcome import Row, half_interval
 
 _MANY_LABELS = 12
 
@@ -86,7 +85,7 @@ def plot_label_efficiency(
             (line,) = axes.plot(list(rows), values, "-o", markersize=4, label=name)
             if runs > 1:
                 std = [next(r.std[metric] for r in of if r.name == name) for of in rows.values()]
-                half = np.asarray(std) / runs**0.5 * stats.t.ppf(0.975, runs - 1)
+                half = half_interval(std, runs)
                 low, high = np.asarray(values) - half, np.asarray(values) + half
                 axes.fill_between(list(rows), low, high, color=line.get_color(), alpha=0.15)
         _count_axis(axes, list(rows))

@@ -118,6 +118,10 @@ class Report:
         """Add a section of Markdown."""
         self._parts += [f"## {heading}", *paragraphs]
 
+    def arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Add what was asked for."""
+        self.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+
     def picture(self, name: str, description: str, plot: str, *args: Any, **kwargs: Any) -> None:
         """Add a picture, which needs the extra `plots`.
 

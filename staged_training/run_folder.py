@@ -86,10 +86,17 @@ class RunFolder:
                 path.write_text(json.dumps(result))
         return json.loads(done.read_text())
 
-    def keep(self, folder: Path) -> None:
-        """Make the files of a piece of work, such as a saved model, those of the output folder."""
+    def keep(self, folder: Path, name: str = ".") -> None:
+        """Make the files of a piece of work, such as a saved model, those of the output folder.
+
+        Args:
+            folder: Where they are.
+            name: A folder in the output folder that they go to in its place.
+        """
+        kept = self.path / name
+        kept.mkdir(exist_ok=True)
         for file in folder.iterdir():
-            shutil.copy2(file, self.path / file.name)
+            shutil.copy2(file, kept / file.name)
 
     def close(self) -> None:
         """Remove all that was only needed to go on after an interruption; curves are kept."""

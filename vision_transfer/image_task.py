@@ -49,6 +49,9 @@ class Skipped(NamedTuple):
     path: Path
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.path.name} {self.reason}"
+
 
 class ImageDataset(Dataset):
     """Images as a processor prepares them, with their labels; decoded when asked for.
@@ -172,7 +175,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     kept = [row for row, file in enumerate(files) if file not in broken]
     if not kept:
         first = skipped[0]
-        raise InputError(f"{path}: no image could be decoded; {first.path.name} {first.reason}.")
+        raise InputError(f"{path}: no image could be decoded; {first}.")
     table = table.iloc[kept]
     paths = [files[row] for row in kept]
     labels = [str(label) for label in table["label"]]

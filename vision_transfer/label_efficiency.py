@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
-from staged_training.outcome import Row
+from staged_training.outcome import Row, half_interval
 from staged_training.report import Report, markdown_table
 
 SCRATCH = "from scratch"
@@ -84,6 +83,17 @@ class LabelEfficiency:
             for row in of_count
         ]
 
+    def kept_row(self) -> Row:
+        """The row of the model that a recipe keeps: the base, tuned on the first draw of most."""
+        return Row(self.tuned, {"auc": self.draws[max(self.draws)][0][self.tuned].auc})
+
+    def what_was_kept(self) -> str:
+        """What that model is, and its AUC."""
+        return (
+            f"The model here is the base, fine-tuned on {max(self.draws)} labels; its AUC is "
+            f"{self.kept_row().metrics['auc']:.3f}."
+        )
+
     def table(self) -> str:
         """Mean AUC and its standard deviation over draws, as a Markdown table."""
         rows = self.rows()
@@ -134,7 +144,7 @@ class LabelEfficiency:
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
     """The interval of the mean of a few runs, by Student's t."""
     numbers = np.asarray(values, float)
-    half = stats.sem(numbers) * stats.t.ppf((1 + confidence) / 2, len(numbers) - 1)
+    half = half_interval(numbers.std(ddof=1), len(numbers), confidence)
     return float(numbers.mean() - half), float(numbers.mean() + half)
 
 

@@ -1,7 +1,8 @@
 """Pictures of images and of what a model makes of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,16 +40,11 @@ def plot_activations(path: Path, image: Path, maps: Mapping[str, NDArray[np.floa
 
 def plot_images(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> None:
     """Plot rows of images with captions, each row with its name at its left."""
-    columns = max(len(images) for images in rows.values())
-    figure = Figure(figsize=(1.5 * columns + 0.6, 1.75 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
+    figure, grid = _named_rows(rows, 1.5, 1.75)
+    for line, images in zip(grid, rows.values(), strict=True):
         for axes, (image, caption) in zip(line, images, strict=False):
             axes.imshow(np.asarray(_thumbnail(image)))
             axes.set_title(caption, fontsize=7)
-        line[0].set_ylabel(name, fontsize=8)
-        for axes in line:
-            axes.set(xticks=[], yticks=[], frame_on=False)
     figure.savefig(path, dpi=110)
 
 
@@ -59,16 +55,11 @@ def plot_pixels(path: Path, rows: Mapping[str, NDArray[np.float32]]) -> None:
         path: Where to write the picture.
         rows: By name, `[images, channels, height, width]` from -1 to 1, of 1 or 3 channels.
     """
-    columns = max(len(images) for images in rows.values())
-    figure = Figure(figsize=(1.1 * columns + 0.6, 1.15 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for line, (name, images) in zip(grid, rows.items(), strict=True):
+    figure, grid = _named_rows(rows, 1.1, 1.15)
+    for line, images in zip(grid, rows.values(), strict=True):
         for axes, image in zip(line, images, strict=False):
             shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
             axes.imshow(shown / 2 + 0.5, cmap="gray", vmin=0, vmax=1)
-        line[0].set_ylabel(name, fontsize=8)
-        for axes in line:
-            axes.set(xticks=[], yticks=[], frame_on=False)
     figure.savefig(path, dpi=110)
 
 
@@ -89,6 +80,20 @@ def plot_projection(
     if len(names) <= _MANY_LABELS:
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
+
+
+def _named_rows(
+    rows: Mapping[str, Sized], width: float, height: float
+) -> tuple[Figure, NDArray[Any]]:
+    """A grid for rows of images, each row with its name at its left; the size of each in inches."""
+    columns = max(map(len, rows.values()))
+    figure = Figure(figsize=(width * columns + 0.6, height * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for line, name in zip(grid, rows, strict=True):
+        line[0].set_ylabel(name, fontsize=8)
+        for axes in line:
+            axes.set(xticks=[], yticks=[], frame_on=False)
+    return figure, grid
 
 
 def _cells(figure: Figure, rows: int, columns: int) -> list[Axes]:
