@@ -15,14 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import (
-    PreTrainedConfig,
-    PreTrainedModel,
-    TimmWrapperConfig,
-    TimmWrapperForImageClassification,
-    set_seed,
-)
 from transformers.utils import ModelOutput
+
+from vision_transfer.pretext.model import PretextConfig, PretextModel
 
 _WIDTH, _NARROWEST = 64, 16  # channels of the decoder, at its start and at its end
 
@@ -84,11 +79,11 @@ class HoledImages(Dataset[dict[str, torch.Tensor]]):
         return mask
 
 
-class InpaintingConfig(PreTrainedConfig):
+class InpaintingConfig(PretextConfig):
     """What a `ContextEncoder` is made of.
 
     Attributes:
-        encoder: The configuration of its backbone, a `TimmWrapperConfig` as a dictionary.
+        encoder: The configuration of its backbone, see `PretextConfig`.
         loss: `l1`, which leaves edges sharper, or `l2`, as in the paper.
         adversarial: Weight of the adversarial term in what the backbone and the decoder learn from;
             0.001 in the paper, and 0 for none.
@@ -96,15 +91,8 @@ class InpaintingConfig(PreTrainedConfig):
 
     model_type = "context_encoder"
 
-    def __init__(
-        self,
-        encoder: dict[str, Any] | None = None,
-        loss: Literal["l1", "l2"] = "l1",
-        adversarial: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.encoder, self.loss, self.adversarial = encoder or {}, loss, adversarial
+    loss: Literal["l1", "l2"] = "l1"
+    adversarial: float = 0.0
 
 
 @dataclass
@@ -120,7 +108,7 @@ class InpaintingOutput(ModelOutput):
     reconstruction: torch.Tensor | None = None
 
 
-class ContextEncoder(PreTrainedModel):
+class ContextEncoder(PretextModel):
     """A timm backbone and a small decoder that makes an image again of its last map of features.
 
     With an adversarial term a critic learns to tell filled images from whole ones in the same step:
@@ -129,13 +117,9 @@ class ContextEncoder(PreTrainedModel):
     """
 
     config_class = InpaintingConfig
-    main_input_name = "pixel_values"
 
     def __init__(self, config: InpaintingConfig) -> None:
         super().__init__(config)
-        self.encoder = TimmWrapperForImageClassification(
-            cast(TimmWrapperConfig, TimmWrapperConfig.from_dict(dict(config.encoder)))
-        )
         backbone = cast(Any, self.encoder.timm_model)
         channels = self.encoder.config.pretrained_cfg["input_size"][0]
         self.decoder = _decoder(
@@ -144,21 +128,6 @@ class ContextEncoder(PreTrainedModel):
         if config.adversarial:
             self.critic = _critic(channels)
         self.post_init()
-
-    @classmethod
-    def around(
-        cls,
-        encoder: PreTrainedModel,
-        loss: Literal["l1", "l2"] = "l1",
-        adversarial: float = 0.0,
-        seed: int = 0,
-    ) -> "ContextEncoder":
-        """A context encoder with a backbone at hand and a new decoder; see `InpaintingConfig`."""
-        set_seed(seed)
-        model = cls(InpaintingConfig(encoder.config.to_dict(), loss, adversarial))
-        model.encoder = cast(TimmWrapperForImageClassification, encoder)
-        torch.nn.Module.to(model, memory_format=torch.channels_last)
-        return model
 
     def forward(self, pixel_values: torch.Tensor, mask: torch.Tensor) -> InpaintingOutput:
         """Fill holes.
@@ -184,9 +153,6 @@ class ContextEncoder(PreTrainedModel):
         logits = self.critic(torch.cat([whole, reversed_])).mean((1, 2, 3))
         is_whole = torch.arange(len(logits), device=logits.device) < len(whole)
         return nn.functional.binary_cross_entropy_with_logits(logits, is_whole.to(logits))
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Leave weights as PyTorch and timm draw them."""
 
 
 def _decoder(width: int, stride: int, channels: int) -> nn.Sequential:

@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import data
 from torchvision.transforms import v2
-from transformers import (
-    PreTrainedConfig,
-    PreTrainedModel,
-    TimmWrapperConfig,
-    TimmWrapperForImageClassification,
-    set_seed,
-)
 from transformers.utils import ModelOutput
+
+from vision_transfer.pretext.model import PretextConfig, PretextModel
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -176,18 +171,10 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         return rows[:: random.choice([-1, 1])], 1 - shuffled
 
 
-class TemporalOrderConfig(PreTrainedConfig):
-    """What a `TemporalOrder` is made of.
-
-    Attributes:
-        encoder: The configuration of its backbone, a `TimmWrapperConfig` as a dictionary.
-    """
+class TemporalOrderConfig(PretextConfig):
+    """What a `TemporalOrder` is made of."""
 
     model_type = "temporal_order"
-
-    def __init__(self, encoder: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.encoder = encoder or {}
 
 
 @dataclass
@@ -203,7 +190,7 @@ class TemporalOrderOutput(ModelOutput):
     logits: torch.Tensor | None = None
 
 
-class TemporalOrder(PreTrainedModel):
+class TemporalOrder(PretextModel):
     """A timm backbone that sees three frames, one by one, and a head that compares them.
 
     The head has a hidden layer and is given the differences of features beside the features: a
@@ -211,27 +198,14 @@ class TemporalOrder(PreTrainedModel):
     """
 
     config_class = TemporalOrderConfig
-    main_input_name = "pixel_values"
 
     def __init__(self, config: TemporalOrderConfig) -> None:
         super().__init__(config)
-        self.encoder = TimmWrapperForImageClassification(
-            cast(TimmWrapperConfig, TimmWrapperConfig.from_dict(dict(config.encoder)))
-        )
         width = int(cast(Any, self.encoder.timm_model).num_features)
         self.head = nn.Sequential(
             nn.Linear(6 * width, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, len(ORDERS))
         )
         self.post_init()
-
-    @classmethod
-    def around(cls, encoder: PreTrainedModel, seed: int = 0) -> "TemporalOrder":
-        """A model with a backbone at hand and a new head."""
-        set_seed(seed)
-        model = cls(TemporalOrderConfig(encoder.config.to_dict()))
-        model.encoder = cast(TimmWrapperForImageClassification, encoder)
-        torch.nn.Module.to(model, memory_format=torch.channels_last)
-        return model
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None
@@ -250,6 +224,3 @@ class TemporalOrder(PreTrainedModel):
         logits = self.head(torch.cat([first, middle, last, *apart], 1))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return TemporalOrderOutput(loss=loss, logits=logits)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Leave weights as PyTorch and timm draw them."""
