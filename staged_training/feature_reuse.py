@@ -8,6 +8,7 @@ passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 import copy
 import functools
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -42,10 +43,13 @@ _EXAMPLES_COMPARED = 8
 class FeatureHead(nn.Module):
     """The upper layers of a model as a model of its own, on the features of the layers below.
 
-    It shares these layers with the model: to train the one is to train the other.
+    It shares these layers with the model: to train the one is to train the other. A head whose
+    `forward` takes `labels`, as those of detectors and captioners do, computes its own loss and
+    gives an output with whatever it predicts; it may take other inputs of the model too, by their
+    names. Any other gives logits, and the loss is that of the model.
 
     Args:
-        model: A classifier, as `layer_groups` splits it.
+        model: A model with a head, as `layer_groups` splits it.
         batch: Inputs of the model, to find out in what order its layers run, and that logits and
             loss from features are those of the model.
         first: Index of the lowest layer group that is part of it; by default the head.
@@ -68,13 +72,14 @@ class FeatureHead(nn.Module):
             ran.append(name)
 
         self._loss = _loss_of(model)
+        self._names = _inputs_of_head(model, batch)
         batch = _on_device_of(model, batch)
         with _evaluating(model), _hooked(model, tops, note):
             expected = model(**batch)
         self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
         with _evaluating(model):
             try:
-                found = self(*features, labels=batch.get("labels"))
+                found = self(*features, **{n: t for n, t in batch.items() if n in self._names})
                 same = all(_close(found[name], expected[name]) for name in found)
             except (TypeError, RuntimeError):  # a layer got other inputs than in the model
                 same = False
@@ -85,19 +90,27 @@ class FeatureHead(nn.Module):
                 "it without reusing features."
             )
 
-    def forward(self, features: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, Any]:
-        """Classify features.
+    def forward(
+        self, features: torch.Tensor, labels: torch.Tensor | None = None, **others: torch.Tensor
+    ) -> dict[str, Any]:
+        """Predict from features.
 
         Args:
             features: What the lowest of the layers is given, `[batch, ...]`.
-            labels: True labels, `[batch]`.
+            labels: True labels, `[batch, ...]`.
+            **others: What the head takes besides.
 
         Returns:
-            `logits`, `[batch, labels]`, and with labels `loss`.
+            `logits`, `[batch, ...]`, and with labels `loss`; all that a head with a loss of its own
+            predicts.
         """
-        logits = _channels_last(features)
-        for layer in self.layers:
-            logits = layer(logits)
+        states = _channels_last(features)
+        *below, head = self.layers
+        for layer in below:
+            states = layer(states)
+        if _has_own_loss(head):
+            return dict(head(states, labels=labels, **others))
+        logits = head(states)
         loss = {} if labels is None else {"loss": self._loss(logits, labels)}
         return {**loss, "logits": logits}
 
@@ -106,7 +119,8 @@ class FeatureDataset(Dataset):
     """Features and labels of a data set, in its order.
 
     Attributes:
-        columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some.
+        columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some, and
+            what else the head takes.
             Features of texts have a row for each token; they stand behind one another,
             `[tokens of all examples, ...]`, and `lengths`, `[examples]`, tells whose they are.
     """
@@ -209,7 +223,7 @@ def _computed(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(base_features(model, batch, first), batch).items():
+            for name, values in _stored(model, base_features(model, batch, first), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
@@ -246,9 +260,9 @@ def _is_ascending(order: Sequence[int]) -> bool:
     return all(position == index for position, index in enumerate(order))
 
 
-def _stored(features: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+def _stored(model: nn.Module, features: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
     """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out."""
-    columns = {"labels": batch["labels"]} if "labels" in batch else {}
+    columns = {name: batch[name] for name in _inputs_of_head(model, batch)}
     mask = batch.get("attention_mask")
     if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
         return {"features": features, **columns}
@@ -302,6 +316,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
     replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
     replaced["args"].train_sampling_strategy = "random"  # features have no lengths to group by
+    replaced["args"].remove_unused_columns = False  # there are none
     before = {name: getattr(trainer, name) for name in replaced}
     try:
         for name, value in replaced.items():
@@ -359,7 +374,7 @@ def _check_storable(
     sample = _sample(next(iter(data)))
     with _evaluating(model):
         batch = collate(sample)
-        stored = _stored(base_features(model, batch, first), batch)
+        stored = _stored(model, base_features(model, batch, first), batch)
     examples = sum(len(cast(Sized, dataset)) for dataset in data)
     size = stored["features"].nbytes / len(sample) * examples
     if size > psutil.virtual_memory().available / 2:
@@ -427,6 +442,19 @@ class _HeadReachedError(Exception):
 def _modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
     """The modules of a layer group and of all above it, by their names in the model."""
     return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
+
+
+def _has_own_loss(head: nn.Module) -> bool:
+    return "labels" in inspect.signature(head.forward).parameters
+
+
+def _inputs_of_head(model: nn.Module, batch: Batch) -> list[str]:
+    """The inputs of a model that its head is given beside features: labels, and what it names."""
+    head = model.get_submodule(next(iter(layer_groups(model)[-1].modules)))
+    names = {"labels"}
+    if _has_own_loss(head):
+        names |= set(inspect.signature(head.forward).parameters)
+    return [name for name in batch if name in names]
 
 
 def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
