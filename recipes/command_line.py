@@ -11,6 +11,7 @@ RECIPES = {
     "ct-inpainting": "recipes.ct_inpainting",
     "email-urgency": "recipes.email_urgency",
     "pet-classifier": "recipes.pet_classifier",
+    "pet-detector": "recipes.pet_detector",
     "rotation-pretraining": "recipes.rotation_pretraining",
     "temporal-order": "recipes.temporal_order",
     "word-embeddings": "recipes.word_embeddings",
@@ -33,6 +34,7 @@ recipes:
   ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
   pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
+  pet-detector           heads of pets, or boxes of yours: Faster R-CNN on a frozen base
   rotation-pretraining   photos without labels teach a base for a few labels: which way up they are
   temporal-order         videos without labels teach a base: are frames in order
   word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others

@@ -77,6 +77,7 @@ class FeatureHead(nn.Module):
         with _evaluating(model), _hooked(model, tops, note):
             expected = model(**batch)
         self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
+        self.register_state_dict_post_hook(_make_contiguous)
         with _evaluating(model):
             try:
                 found = self(*features, **{n: t for n, t in batch.items() if n in self._names})
@@ -460,6 +461,14 @@ def _inputs_of_head(model: nn.Module, batch: Batch) -> list[str]:
 def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
     device = next(model.parameters()).device
     return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _make_contiguous(
+    module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any
+) -> None:
+    """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
+    for name, tensor in state.items():
+        state[name] = tensor.contiguous()
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:

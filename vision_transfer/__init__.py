@@ -3,6 +3,5 @@
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """
 
-from vision_transfer import classification
-
-__all__ = ["classification"]
+import vision_transfer.classification
+import vision_transfer.detection.model  # noqa: F401

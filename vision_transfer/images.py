@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ MAX_PIXELS = 100_000_000
 
 
 _ORIENTATION = ExifTags.Base.Orientation
+_GENERATOR = Lock()
 
 
 class BrokenImageError(ValueError):
@@ -90,18 +92,36 @@ def check_image(path: Path) -> list[str]:
     return [name for name, is_so in unusual.items() if is_so]
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height, in pixels, that `load_rgb` gives an image, which is not decoded for it.
+
+    Raises:
+        BrokenImageError: As `load_rgb`.
+    """
+    with _opened(path) as image:
+        lies = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)  # a quarter turned
+        return image.size[::-1] if lies else image.size
+
+
 def random_view(image: Image.Image, seed: int) -> Image.Image:
     """A view of an image as augmentation makes them: half of it or more, maybe mirrored.
 
     The crop is that of Inception (Szegedy et al. 2015), whose smaller ones are left out: they show
     no more than a detail.
     """
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         top, left, height, width = RandomResizedCrop.get_params(image, [0.5, 1.0], [3 / 4, 4 / 3])
         mirrored = bool(torch.rand(1) < 0.5)
     view = image.crop((left, top, left + width, top + height))
     return ImageOps.mirror(view) if mirrored else view
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw the same numbers for a seed, also in threads, which share its generator."""
+    with _GENERATOR, torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def plot_filters(path: Path, filters: NDArray[np.float32]) -> None:
 def plot_activations(path: Path, image: Path, maps: Mapping[str, NDArray[np.float32]]) -> None:
     """Plot an image and where each layer group is active in it, from bottom to top."""
     columns = 5
-    cells = [("the image", np.asarray(_thumbnail(image))), *maps.items()]
+    cells = [("the image", np.asarray(thumbnail(image))), *maps.items()]
     rows = -(-len(cells) // columns)
     figure = Figure(figsize=(1.7 * columns, 1.9 * rows), layout="constrained")
     for axes, (name, values) in zip(_cells(figure, rows, columns), cells, strict=False):
@@ -40,10 +40,10 @@ def plot_activations(path: Path, image: Path, maps: Mapping[str, NDArray[np.floa
 
 def plot_images(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> None:
     """Plot rows of images with captions, each row with its name at its left."""
-    figure, grid = _named_rows(rows, 1.5, 1.75)
+    figure, grid = named_rows(rows, 1.5, 1.75)
     for line, images in zip(grid, rows.values(), strict=True):
         for axes, (image, caption) in zip(line, images, strict=False):
-            axes.imshow(np.asarray(_thumbnail(image)))
+            axes.imshow(np.asarray(thumbnail(image)))
             axes.set_title(caption, fontsize=7)
     figure.savefig(path, dpi=110)
 
@@ -55,7 +55,7 @@ def plot_pixels(path: Path, rows: Mapping[str, NDArray[np.float32]]) -> None:
         path: Where to write the picture.
         rows: By name, `[images, channels, height, width]` from -1 to 1, of 1 or 3 channels.
     """
-    figure, grid = _named_rows(rows, 1.1, 1.15)
+    figure, grid = named_rows(rows, 1.1, 1.15)
     for line, images in zip(grid, rows.values(), strict=True):
         for axes, image in zip(line, images, strict=False):
             shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
@@ -82,7 +82,7 @@ def plot_projection(
     figure.savefig(path, dpi=130)
 
 
-def _named_rows(
+def named_rows(
     rows: Mapping[str, Sized], width: float, height: float
 ) -> tuple[Figure, NDArray[Any]]:
     """A grid for rows of images, each row with its name at its left; the size of each in inches."""
@@ -104,7 +104,8 @@ def _cells(figure: Figure, rows: int, columns: int) -> list[Axes]:
     return cells
 
 
-def _thumbnail(path: Path) -> Image.Image:
+def thumbnail(path: Path) -> Image.Image:
+    """An image as small as pictures show it."""
     image = load_rgb(path)
     image.thumbnail((_SIDE, _SIDE))
     return image

@@ -1,0 +1,130 @@
+"""Fast R-CNN as a `transformers` model: a timm backbone, and a head on its feature map."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+    DetrImageProcessor,
+    PreTrainedConfig,
+    PreTrainedModel,
+    TimmBackbone,
+    TimmBackboneConfig,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
+
+from .head import DetectionOutput, FastRCNNHead
+
+
+class FastRCNNConfig(PreTrainedConfig):
+    """Configuration of `FastRCNNForObjectDetection`.
+
+    Args:
+        backbone_config: A `TimmBackboneConfig` as a dictionary; its `out_indices` are the maps that
+            are seen side by side.
+        proposals: Where the regions come from that are looked at: `network`, a region proposal
+            network (Faster R-CNN, Ren et al. 2015); `grid`, the anchors of every place; `given`,
+            another method's, as an input (Fast R-CNN, Girshick 2015).
+        anchor_sizes: Sides of the anchors, in pixels of what the model sees.
+        aspect_ratios: Heights of the anchors by their widths.
+        channels: Width of the layer that the feature map is narrowed to.
+        hidden_size: Width of the two layers that see a region.
+        dropout: Share of what the last of them gives that is dropped.
+        num_proposals: Regions of an image that the network proposes.
+        num_sampled: Regions of an image that are learnt from in a step.
+        num_detections: Boxes that are given for an image at the most.
+        **kwargs: What every configuration takes.
+    """
+
+    model_type = "fast_rcnn"
+
+    def __init__(
+        self,
+        backbone_config: dict[str, Any] | None = None,
+        proposals: Literal["network", "grid", "given"] = "network",
+        anchor_sizes: Sequence[int] = (32, 64, 128),
+        aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        channels: int = 128,
+        hidden_size: int = 256,
+        dropout: float = 0.0,
+        num_proposals: int = 100,
+        num_sampled: int = 32,
+        num_detections: int = 20,
+        **kwargs: Any,
+    ) -> None:
+        self.backbone_config = backbone_config or {}
+        self.proposals = proposals
+        self.anchor_sizes, self.aspect_ratios = list(anchor_sizes), list(aspect_ratios)
+        self.channels, self.hidden_size, self.dropout = channels, hidden_size, dropout
+        self.num_proposals, self.num_sampled = num_proposals, num_sampled
+        self.num_detections = num_detections
+        super().__init__(**kwargs)
+
+
+class FastRCNNForObjectDetection(PreTrainedModel):
+    """Finds objects: Fast R-CNN (Girshick 2015), by default with Faster R-CNN's proposals.
+
+    Where the backbone gives several maps, they are brought to the size of the first and seen side
+    by side (hypercolumns, Hariharan et al. 2015): fine places, and what is there.
+    """
+
+    config_class = FastRCNNConfig
+    base_model_prefix = "backbone"
+    main_input_name = "pixel_values"
+    accepts_loss_kwargs = False  # its losses are means
+
+    def __init__(self, config: FastRCNNConfig) -> None:
+        super().__init__(config)
+        settings = {k: v for k, v in config.backbone_config.items() if k != "model_type"}
+        self.backbone = TimmBackbone(TimmBackboneConfig(**settings))
+        stride = min(cast(Any, self.backbone._backbone).feature_info.reduction())
+        self.head = FastRCNNHead(config, sum(self.backbone.channels), stride)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Leave layers as `torch`, torchvision and timm make them."""
+
+    def feature_map(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The maps of the backbone side by side, `[batch, channels, height, width]`."""
+        first, *others = self.backbone(pixel_values).feature_maps
+        size = first.shape[-2:]
+        resized = (nn.functional.interpolate(o, size=size, mode="bilinear") for o in others)
+        return torch.cat([first, *resized], dim=1) if others else first
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | list[dict[str, torch.Tensor]] | None = None,
+        proposals: torch.Tensor | None = None,
+    ) -> DetectionOutput:
+        """Find objects.
+
+        Args:
+            pixel_values: `[batch, channels, height, width]`, as the processor prepares them.
+            labels: The true objects, `[batch, objects, 5]`: the number of the class, then centre x,
+                centre y, width and height as shares of the image; -1 as class where an image has
+                fewer objects. Or, as the processors of `transformers` give them, for each image a
+                dictionary of `class_labels` and `boxes`.
+            proposals: Where the configuration says that they are given, the regions to look at,
+                `[batch, regions, 4]`, as shares like those of labels; of width 0 where an image has
+                fewer.
+
+        Returns:
+            With labels the loss; but while it trains, also what it finds.
+        """
+        return self.head(self.feature_map(pixel_values), labels, proposals)
+
+
+FastRCNNConfig.register_for_auto_class()
+FastRCNNForObjectDetection.register_for_auto_class("AutoModelForObjectDetection")
+AutoConfig.register(FastRCNNConfig.model_type, FastRCNNConfig)
+AutoModelForObjectDetection.register(FastRCNNConfig, FastRCNNForObjectDetection)
+AutoImageProcessor.register(
+    FastRCNNConfig, image_processor_classes={"torchvision": DetrImageProcessor}
+)
+# Or `pipeline` would say of every model that it is not supported.
+MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES[FastRCNNConfig.model_type] = "FastRCNNForObjectDetection"
