@@ -49,7 +49,7 @@ from vision_transfer.detection.evaluation import (
     mean_box,
     true_boxes,
 )
-from vision_transfer.detection.pretrained import load_detector
+from vision_transfer.detection.pretrained import fitted_anchors, load_detector
 from vision_transfer.detection.task import DetectionTask, read_detection_task
 
 MEAN, TRAINED, TUNED = "mean box", "head on the frozen base", "fine-tuned top layers"
@@ -99,7 +99,7 @@ class Arguments:
         default=3, metadata={"help": "Augmented views of each training image; their maps are kept."}
     )
     epochs: int = field(
-        default=6, metadata={"help": "How often the head goes through images and views."}
+        default=5, metadata={"help": "How often the head goes through images and views."}
     )
     fine_tune: bool = field(
         default=False, metadata={"help": "Fine-tune the top layers after the head."}
@@ -209,8 +209,9 @@ def train_fold(
         What came of each stage, and what is found in each test image in the end.
     """
     split = task.split(fold)
+    anchors = fitted_anchors(task.true_boxes(split.train), arguments.size)
     model, processor = load_detector(
-        arguments.backbone, task.names, arguments.size, seed=arguments.seed + fold
+        arguments.backbone, task.names, arguments.size, seed=arguments.seed + fold, **anchors
     )
     stages = stages_of(arguments)
     trainer = StagedTrainer(

@@ -60,7 +60,7 @@ class FastRCNNHead(nn.Module):
         width = config.channels * _POOLED**2
         classes = int(config.num_labels or 0) + 1  # and the background
         self.roi_heads = RoIHeads(
-            MultiScaleRoIAlign(["map"], _POOLED, 2),
+            MultiScaleRoIAlign(["map"], _POOLED, sampling_ratio=1),
             nn.Sequential(TwoMLPHead(width, config.hidden_size), nn.Dropout(config.dropout)),
             FastRCNNPredictor(config.hidden_size, classes),
             fg_iou_thresh=0.5,

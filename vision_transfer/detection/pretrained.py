@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import DetrImageProcessor, set_seed
@@ -11,11 +12,33 @@ from transformers.image_utils import PILImageResampling
 
 from staged_training.errors import InputError
 from vision_transfer.backbones import load_backbone, preprocessing
+from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.detection.model import FastRCNNConfig, FastRCNNForObjectDetection
 
 STRIDES = (16, 32)
 """Pixels for each cell of the maps that are seen, along a side: where something is can be told from
 the first, what it is from the second."""
+
+
+def fitted_anchors(images: Sequence[Boxes], size: int) -> dict[str, Any]:
+    """Anchors like the boxes that are to be found, after the clusters of YOLOv2 (Redmon and
+    Farhadi 2017): four sizes and three ratios at quantiles of theirs.
+
+    Args:
+        images: The boxes of the training images, as shares of them.
+        size: Height and width of what the model sees, in pixels.
+
+    Returns:
+        `anchor_sizes` and `aspect_ratios` for `FastRCNNConfig`.
+    """
+    corners = np.concatenate([boxes.corners for boxes in images])
+    width, height = (corners[:, 2:] - corners[:, :2]).T
+    sides = size * np.quantile(np.sqrt(width * height), [0.1, 0.35, 0.65, 0.9])
+    ratios = np.quantile(height / width, [0.15, 0.5, 0.85])
+    return {
+        "anchor_sizes": sides.round(1).tolist(),
+        "aspect_ratios": ratios.round(3).tolist(),
+    }
 
 
 def load_detector(

@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 from torchvision.ops import box_convert
-from torchvision.transforms import v2
-from torchvision.tv_tensors import BoundingBoxes
 from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem
@@ -26,6 +24,8 @@ from vision_transfer.image_task import Skipped, checked_images, content
 from vision_transfer.images import load_rgb, seeded, upright_size
 
 _AT_EDGE = 1.0  # pixels that a box may stand out without a word
+_THIN = 0.01  # pixels; a narrower box has no area
+_MOST_CUT = 0.4  # share of an image that a view may lack at each side
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class DetectionDataset(Dataset):
         labels: Of each, the classes of its boxes.
         processor: What prepares the images.
         views: Augmented views of each image, the same ones whenever they are asked for: mirrored
-            half the time, and cropped as for SSD (Liu et al. 2016). They follow behind the images:
-            view v of image i is number `v * len(paths) + i`, where view 0 is the image itself.
+            half the time, and cropped around all boxes. They follow behind the images: view v of
+            image i is number `v * len(paths) + i`, where view 0 is the image itself.
         most: Boxes that every image is made to have, by some of class -1, so that they stack.
     """
 
@@ -124,7 +124,7 @@ class DetectionDataset(Dataset):
         image, boxes = load_rgb(self.paths[row]), torch.from_numpy(self.boxes[row])
         classes = torch.tensor(self.classes[row], dtype=torch.long)
         if view:
-            image, boxes, classes = _random_view(image, boxes, classes, index)
+            image, boxes = _random_view(image, boxes, index)
         pixels = self.processor(image, return_tensors="pt")["pixel_values"]
         return {"pixel_values": pixels[0], "labels": self._labels(boxes, classes, image.size)}
 
@@ -246,7 +246,7 @@ def _checked_box(
             "boxes those of another size of it?"
         )
     cut = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+    if cut[2] - cut[0] < _THIN or cut[3] - cut[1] < _THIN:
         problems.append(Problem(where, f"was left out: {shown} has no area"))
         return None
     out = max(abs(a - b) for a, b in zip(cut, (x1, y1, x2, y2), strict=True))
@@ -255,21 +255,25 @@ def _checked_box(
     return mark._replace(corners=cut)
 
 
-_VIEW = v2.Compose(
-    [
-        v2.RandomIoUCrop(min_scale=0.5, sampler_options=[0.7, 0.9, 1.0], trials=10),
-        v2.RandomHorizontalFlip(),
-        v2.SanitizeBoundingBoxes(min_size=1),
-    ]
-)
-
-
 def _random_view(
-    image: Image.Image, boxes: torch.Tensor, classes: torch.Tensor, seed: int
-) -> tuple[Image.Image, torch.Tensor, torch.Tensor]:
-    """A view of an image with its boxes, as augmentation makes them."""
-    size = image.height, image.width
-    marked = {"boxes": BoundingBoxes(boxes, format="XYXY", canvas_size=size), "labels": classes}
+    image: Image.Image, boxes: torch.Tensor, seed: int
+) -> tuple[Image.Image, torch.Tensor]:
+    """A view of an image with its boxes, all of them whole."""
+    extent = torch.tensor([image.width, image.height])
+    first, last = (
+        (boxes[:, :2].amin(0), boxes[:, 2:].amax(0)) if len(boxes) else (extent, 0 * extent)
+    )
     with seeded(seed):
-        image, marked = _VIEW(image, marked)
-    return image, marked["boxes"].as_subclass(torch.Tensor), marked["labels"]
+        cut, kept = torch.rand(2, 2)
+        mirrored = bool(torch.rand(1) < 0.5)
+    start = (cut * torch.minimum(first, _MOST_CUT * extent)).floor()
+    least = torch.maximum(last, (1 - _MOST_CUT) * extent)
+    end = (least + kept * (extent - least)).ceil()
+    image = image.crop((*start.int().tolist(), *end.int().tolist()))
+    boxes = boxes - start.repeat(2)
+    if mirrored:
+        image = ImageOps.mirror(image)
+        boxes = torch.stack(
+            [image.width - boxes[:, 2], boxes[:, 1], image.width - boxes[:, 0], boxes[:, 3]], 1
+        )
+    return image, boxes
