@@ -3,6 +3,6 @@
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """
 
-from vision_transfer import classification
+from vision_transfer import captioning, classification
 
-__all__ = ["classification"]
+__all__ = ["captioning", "classification"]

@@ -170,7 +170,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     table = _read_rows(path, label_column)
     folder = path if path.is_dir() else path.parent
     files = [folder / name for name in table["file_name"]]
-    skipped, unusual = _checked(files)
+    skipped, unusual = checked_images(files)
     broken = {item.path for item in skipped}
     kept = [row for row, file in enumerate(files) if file not in broken]
     if not kept:
@@ -207,7 +207,7 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder. Check the path of the images.")
     files = _image_files(path)
-    skipped, _ = _checked(files)
+    skipped, _ = checked_images(files)
     broken = {item.path for item in skipped}
     if len(broken) == len(files):
         raise InputError(f"{path}: no image in it that can be decoded.")
@@ -233,15 +233,7 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
         if found is None:
             return _rows_of_folders(path)
         path = found
-    if path.suffix not in _TABLES:
-        raise InputError(
-            f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
-            "table (.csv, .jsonl, .parquet) with a column 'file_name'."
-        )
-    try:
-        table = _TABLES[path.suffix](path)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as a table: {error}") from error
+    table = read_table(path)
     for column in ("file_name", label_column):
         if column not in table:
             raise InputError(
@@ -253,6 +245,23 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
         raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
     columns = {"file_name": table["file_name"], "label": table[label_column]}
     return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of images.
+
+    Raises:
+        InputError: It is of another kind than `.csv`, `.jsonl` and `.parquet`, or damaged.
+    """
+    if path.suffix not in _TABLES:
+        raise InputError(
+            f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
+            "table (.csv, .jsonl, .parquet) with a column 'file_name'."
+        )
+    try:
+        return _TABLES[path.suffix](path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as a table: {error}") from error
 
 
 def _rows_of_folders(folder: Path) -> pd.DataFrame:
@@ -267,7 +276,7 @@ def _rows_of_folders(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({"file_name": names, "label": [name.parts[0] for name in names]})
 
 
-def _checked(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:
+def checked_images(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:
     """The images that cannot be decoded, and how many of the others are unusual in which way."""
 
     def check(file: Path) -> list[str] | Skipped:
