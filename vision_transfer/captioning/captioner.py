@@ -21,6 +21,7 @@ from transformers import (
     set_seed,
 )
 
+from staged_training.feature_reuse import FeatureDataset, compute_features
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
 from vision_transfer.backbones import check_preprocessing
@@ -54,22 +55,38 @@ def new_captioner(
             f"The embedding has {len(embedding)} rows and the vocabulary {len(tokenizer)} words: "
             "align the vectors to this tokenizer."
         )
-    path, last = head_layers(encoder).popitem()
     special = ("pad_token_id", "unk_token_id", "bos_token_id", "eos_token_id")
-    config = CaptionerConfig(
-        encoder_config=encoder.config.to_dict(),
-        replaced=path,
-        feature_size=_width_of_map(encoder) if settings.get("attention") else last.in_features,
-        vocab_size=len(tokenizer),
-        embedding_size=embedding.shape[1],
-        **{name: getattr(tokenizer, name) for name in special},
-        **settings,
-    )
+    settings |= {name: getattr(tokenizer, name) for name in special}
+    settings |= {"vocab_size": len(tokenizer), "embedding_size": embedding.shape[1]}
     set_seed(seed)
-    model = CaptionerForImageTextToText(config, copy.deepcopy(encoder))
+    model = _on_encoder(encoder, **settings)
     with torch.no_grad():
         model.decoder.embedding.weight.copy_(torch.from_numpy(embedding))
     return model
+
+
+def image_features(
+    encoder: PreTrainedModel, images: Dataset, cache: Path, *, attention: bool = False
+) -> FeatureDataset:
+    """What any captioner on an encoder sees of images; it is computed once, and kept in a file.
+
+    Args:
+        encoder: An image classifier, as `load_backbone` loads it.
+        images: As the processor of the captioner prepares them.
+        cache: The file.
+        attention: Whether the decoder looks at the cells of the last map.
+    """
+    model = _on_encoder(encoder, attention=attention)
+    return compute_features(model, images, default_data_collator, cache)
+
+
+def _on_encoder(encoder: PreTrainedModel, **settings: Any) -> CaptionerForImageTextToText:
+    path, last = head_layers(encoder).popitem()
+    width = _width_of_map(encoder) if settings.get("attention") else last.in_features
+    config = CaptionerConfig(
+        encoder_config=encoder.config.to_dict(), replaced=path, feature_size=width, **settings
+    )
+    return CaptionerForImageTextToText(config, copy.deepcopy(encoder))
 
 
 def _width_of_map(encoder: PreTrainedModel) -> int:
@@ -77,16 +94,6 @@ def _width_of_map(encoder: PreTrainedModel) -> int:
     of_timm = getattr(encoder.base_model, "num_features", None)
     config = cast(Any, encoder.config)
     return of_timm or getattr(config, "hidden_sizes", [getattr(config, "hidden_size", 0)])[-1]
-
-
-def beside_embedding(model: CaptionerForImageTextToText) -> str:
-    """Selects all of the decoder but its word embedding, see `select_parameters`."""
-    layers = [
-        name
-        for name, layer in model.decoder.named_children()
-        if name != "embedding" and any(True for _ in layer.parameters())
-    ]
-    return ", ".join(f"decoder.{name}.*" for name in layers)
 
 
 def caption_processor(

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from staged_training.errors import InputError
 from vision_transfer.captioning.task import words
 
-TITLES = {"cider": "CIDEr", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L"}
+TITLES = {"cider": "CIDEr", "bleu": "BLEU-4", "rouge": "ROUGE-L"}
 
 
 def require_metrics() -> None:
@@ -46,7 +46,7 @@ def caption_scores(said: Sequence[str], true: Sequence[Sequence[str]]) -> dict[s
     bleu, _ = Bleu(4).compute_score(references, candidates, verbose=0)
     rouge, _ = Rouge().compute_score(references, candidates)
     cider = float(cider_of_each(said, true).mean())
-    return {"cider": cider, "bleu_4": float(bleu[3]), "rouge_l": float(rouge)}
+    return {"cider": cider, "bleu": float(bleu[3]), "rouge": float(rouge)}
 
 
 def cider_of_each(said: Sequence[str], true: Sequence[Sequence[str]]) -> NDArray[np.float64]:

@@ -18,7 +18,6 @@ from staged_training.feature_reuse import FeatureDataset, FeatureHead, compute_f
 from vision_transfer.backbones import check_preprocessing, load_backbone, untrained_backbone
 from vision_transfer.captioning.captioner import (
     CaptionPairs,
-    beside_embedding,
     caption_labels,
     caption_processor,
     captions_of,
@@ -27,6 +26,7 @@ from vision_transfer.captioning.captioner import (
     set_generation,
 )
 from vision_transfer.captioning.metrics import cider_of_each, most_common_caption
+from vision_transfer.captioning.training import BESIDE_EMBEDDING, PRETRAINED
 
 NO_DROPOUT = {"feature_dropout": 0.0, "embedding_dropout": 0.0, "output_dropout": 0.0}
 BOTH = pytest.mark.parametrize("attention", [False, True])
@@ -46,15 +46,14 @@ class Pixels(torch.utils.data.Dataset):
 def staged(model, train, folder, *, epochs=(40, 5), **options):
     """Train the decoder on a frozen embedding, then both."""
     stages = [
-        Stage("decoder", train=beside_embedding(model), epochs=epochs[0], learning_rate=1e-2),
+        Stage("decoder", train=BESIDE_EMBEDDING, epochs=epochs[0], learning_rate=1e-2),
         Stage("embedding", train="head", epochs=epochs[1], learning_rate=1e-3),
     ]
     arguments = TrainingArguments(
         str(folder), per_device_train_batch_size=16, disable_tqdm=True, report_to="none",
         use_cpu=True, remove_unused_columns=False,
     )  # fmt: skip
-    pretrained = "backbone, decoder.embedding.weight"
-    options = {"pretrained": pretrained, "data_collator": default_data_collator} | options
+    options = {"pretrained": PRETRAINED, "data_collator": default_data_collator} | options
     trainer = StagedTrainer(model, arguments, stages, train_dataset=train, **options)
     trainer.train()
     return trainer

@@ -20,14 +20,14 @@ TRUE = [
 def test_true_captions_score_best_whatever_their_case_and_punctuation():
     said = ["A small black cat sleeps on a red sofa.", "Two dogs run along the wet beach!"]
     scores = caption_scores([*said, TRUE[2][0]], TRUE)
-    assert scores["bleu_4"] == pytest.approx(1) and scores["rouge_l"] == pytest.approx(1)
+    assert scores["bleu"] == pytest.approx(1) and scores["rouge"] == pytest.approx(1)
     alone = [[captions[0]] for captions in TRUE]
     assert cider_of_each([captions[0] for captions in TRUE], alone) == pytest.approx(10)
 
 
 def test_captions_of_other_images_score_next_to_nothing():
     scores = caption_scores([TRUE[1][0], TRUE[2][0], TRUE[0][0]], TRUE)
-    assert scores["cider"] < 0.1 and scores["bleu_4"] < 0.01 and scores["rouge_l"] < 0.4
+    assert scores["cider"] < 0.1 and scores["bleu"] < 0.01 and scores["rouge"] < 0.4
     assert max(caption_scores(["", "", ""], TRUE).values()) < 1e-9
 
 
