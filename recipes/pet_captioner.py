@@ -129,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = mean_rows(outcomes)
     trained = [row for row in rows if row.trainable_parameters]
     chosen = max(trained, key=lambda row: row.metrics["validation_cider"]).name
-    run.keep(next((run.runs / f"fold-{folds[0]}").glob(f"*/models/{chosen}")))
+    saved = (run.runs / f"fold-{folds[0]}").glob("way-*/models/*")
+    run.keep(next(folder for folder in saved if folder.name == chosen))
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         task=task,

@@ -100,7 +100,7 @@ class Findings:
         sees = "the cells of its last map" if self.attention else "its bottleneck"
         return (
             f"The image model, {self.backbone}, saw each photo once; a recurrent decoder learnt "
-            f"captions from {sees}. Its vocabulary are the words that occur twice or more in the "
+            f"captions from {sees}. Its vocabulary is the words that occur twice or more in the "
             f"training captions, its word embedding {self.vectors}. Frozen: the embedding stays as "
             "it is. Fine-tuned: it is trained too, after that."
         )
@@ -124,12 +124,12 @@ class Findings:
 
     def without_the_photo(self) -> str:
         """What the chosen model says when it sees nothing."""
-        blind = next(row for row in self.rows if row.name == self.chosen.model + BLIND)
-        common = next(row for row in self.rows if row.name == MOST_COMMON)
+        blind, seen = self.chosen.model + BLIND, self.row.metrics["cider"]
         return (
-            f"With zeros in place of the features of every photo it scores a CIDEr of "
-            f"{blind.metrics['cider']:.3f}, and the most common caption "
-            f"{common.metrics['cider']:.3f}: what is above that, it has from looking."
+            "With zeros in place of the features of every photo its CIDEr drops from "
+            f"{seen:.3f} to {np.mean(self.scores[blind]):.3f}; that of the most common caption is "
+            f"{np.mean(self.scores[MOST_COMMON]):.3f} "
+            f"({self.told_difference(blind, MOST_COMMON)}). What is above, it has from looking."
         )
 
     def did_the_vectors_pay(self) -> str:
@@ -148,18 +148,15 @@ class Findings:
         )
         frozen = self.difference(pairs["frozen"], "random embedding, frozen")
         said = _verdict(frozen, "They paid", "They did harm", "It is not clear that they paid")
+        why = (
+            f" They know {self.coverage.types:.1%} of the words of the captions. But the decoder "
+            "can say only words that it saw twice or more in captions, each time with a photo; "
+            "which words are alike, all that the vectors add, it need not be told."
+        )
         return (
             f"**{said}**: the CIDEr of {self.vectors} less that of a random embedding is "
             f"{' and '.join(told)}; less that of the best random one ({best}), "
-            f"{self.told_difference(pairs['frozen'], best)} frozen. {self.why()}"
-        )
-
-    def why(self) -> str:
-        """What the word vectors could give at most."""
-        return (
-            f"They know {self.coverage.types:.1%} of the words of the captions, but the decoder "
-            "says only words that it learnt captions with, and learns what these mean from the "
-            "photos: the vectors tell it which words are alike, no more."
+            f"{self.told_difference(pairs['frozen'], best)} frozen.{'' if frozen[1] > 0 else why}"
         )
 
     def difference(self, one: str, other: str) -> tuple[float, float, float]:
@@ -174,25 +171,6 @@ class Findings:
         mean, low, high = self.difference(one, other)
         interval = f", 95 % interval {low:+.3f} to {high:+.3f}" if np.isfinite(low) else ""
         return f"{mean:+.3f}{interval}"
-
-    def examples(self) -> dict[str, list[int]]:
-        """Test photos of the first fold, by how well the chosen model describes them; not picked.
-
-        Returns:
-            Their positions in the test part, under the names of `SHOWN`.
-        """
-        order = np.argsort(-self.cider_of_photos(), kind="stable")
-        middle = (len(order) - SHOWN["median"]) // 2
-        return {
-            "best": order[: SHOWN["best"]].tolist(),
-            "median": order[middle : middle + SHOWN["median"]].tolist(),
-            "worst": order[-SHOWN["worst"] :].tolist(),
-        }
-
-    def cider_of_photos(self) -> np.ndarray:
-        """The CIDEr of what the chosen model says of each test photo of the first fold."""
-        test = self.task.split(self.folds[0]).test
-        return cider_of_each(self.chosen.captions, self.task.captions_of(test))
 
 
 def _verdict(difference: tuple[float, float, float], above: str, below: str, unclear: str) -> str:
@@ -241,16 +219,23 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 
 def _add_examples(report: Report, findings: Findings) -> None:
     """Add ten photos with what is said of them: the best, those in the middle, and the worst."""
-    test, cider = findings.task.split(findings.folds[0]).test, findings.cider_of_photos()
-    examples = findings.examples()
+    task, said = findings.task, findings.chosen.captions
+    test = task.split(findings.folds[0]).test
+    cider = cider_of_each(said, task.captions_of(test))
+    order = np.argsort(-cider, kind="stable").tolist()
+    middle = (len(order) - SHOWN["median"]) // 2
+    examples = {
+        "best": order[: SHOWN["best"]],
+        "median": order[middle : middle + SHOWN["median"]],
+        "worst": order[-SHOWN["worst"] :],
+    }
     report.section(
         "Ten captions",
         f"Of the {len(test)} test photos of the first fold, by the CIDEr of each: the best, those "
         "in the middle, and the worst. None is picked.",
     )
     pictures = {
-        name: [(findings.task.paths[test[i]], findings.chosen.captions[i]) for i in chosen]
-        for name, chosen in examples.items()
+        name: [(task.paths[test[i]], said[i]) for i in chosen] for name, chosen in examples.items()
     }
     description = "ten test photos, with what the model says of each"
     report.picture("captions", description, "vision_transfer.plots.plot_captions", pictures)
@@ -261,9 +246,9 @@ def _add_examples(report: Report, findings: Findings) -> None:
             [
                 [
                     name,
-                    findings.task.paths[test[i]].name,
-                    as_markdown(findings.chosen.captions[i]),
-                    as_markdown("; ".join(findings.task.captions[test[i]])),
+                    task.paths[test[i]].name,
+                    as_markdown(said[i]),
+                    as_markdown("; ".join(task.captions[test[i]])),
                     f"{cider[i]:.2f}",
                 ]
                 for name, chosen in examples.items()
@@ -274,13 +259,8 @@ def _add_examples(report: Report, findings: Findings) -> None:
 
 
 def _card_sections(findings: Findings) -> list[str]:
-    code = partial(
-        usage,
-        "image-text-to-text",
-        findings.reference,
-        '"photo.jpg", text=""',
-        does="describe",
-    )
+    example = '"photo.jpg", text=""'
+    code = partial(usage, "image-text-to-text", findings.reference, example, does="describe")
     return [
         "It says in a sentence what a photo shows. It was trained by NLP Transfer "
         "(`nlp-transfer run pet-captioner`).",

@@ -49,7 +49,7 @@ TOP_LAYERS = Stage(
     layer_decay=0.5,
     keep_statistics=True,
 )
-SEARCH = {"num_beams": 5}
+SEARCH = {"num_beams": 5, "no_repeat_ngram_size": 3}
 LONGEST = 24  # words of a caption
 
 MOST_COMMON, NEAREST = "the most common caption", "the caption of the nearest photo"
@@ -173,18 +173,18 @@ def learn(
     tokenizer = vocabulary(task.captions_of(split.train))
     model = new_model(problem, way, tokenizer, seed)
     processor = caption_processor(problem.processor, tokenizer)
-    rounds: list[tuple[list[Stage], Sequence[Dataset], str]] = [
-        (way.stages, [features.rows(rows) for rows in split], way.pretrained)
+    rounds: list[tuple[list[Stage], Sequence[Dataset], dict[str, Any]]] = [
+        (way.stages, [features.rows(rows) for rows in split], {"pretrained": way.pretrained})
     ]
     if way.top_layers:
         photos = [task.images(rows, processor.image_processor) for rows in split]
-        rounds.append((way.top_layers, photos, "all"))
+        rounds.append((way.top_layers, photos, {"pretrained": "all", "reuse_features": True}))
     nothing = FeatureDataset({"features": torch.zeros_like(features[0]["features"])[None]})
     outcomes: list[Captioned] = []
     results: list[StageResult] = []
-    for stages, images, pretrained in rounds:
+    for stages, images, options in rounds:
         train, validation, test = map(Part, images, map(task.captions_of, split))
-        options = {"pretrained": pretrained, "report_to": problem.report_to}
+        options["report_to"] = problem.report_to
         trainer = caption_trainer(
             model, tokenizer, stages, train, validation, folder, seed, **options
         )

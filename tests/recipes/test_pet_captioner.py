@@ -22,11 +22,10 @@ from recipes.demo import web_app
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
 PERSIAN = str(SHIPPED / "images" / "Persian_128.jpg")
 
+PHOTOS = [PERSIAN, *(str(SHIPPED / "images" / f"{n}.jpg") for n in ("pug_142", "beagle_117"))]
+
 ELSEWHERE = """
 import json
-from transformers import pipeline
-{first}
-describe = pipeline("image-text-to-text", model="{name}"{trust})
 print(json.dumps([type(describe.model).__module__, describe({photos!r}, text=[""] * 3)]))
 """
 
@@ -46,12 +45,13 @@ def captioned(photos, tmp_path_factory):
 
 
 def arguments(captioned, folder):
-    return ["--data", str(captioned), "--folds", "1", "--quick", "--output-dir", str(folder)]
+    flags = ["--data", str(captioned), "--folds", "1", "--quick", "--fine-tune"]
+    return [*flags, "--output-dir", str(folder)]
 
 
 @pytest.fixture(scope="module")
 def trained(captioned, tmp_path_factory):
-    """The output folder of a quick run on one fold."""
+    """The output folder of a quick run with fine-tuning on one fold."""
     folder = tmp_path_factory.mktemp("run") / "out"
     assert main(["run", "pet-captioner", *arguments(captioned, folder)]) == 0
     return folder
@@ -66,6 +66,7 @@ def test_the_table_holds_every_way_the_baselines_and_the_control(trained):
         "the caption of the nearest photo",
         "glove-6b-50d, frozen",
         "glove-6b-50d, fine-tuned",
+        "glove-6b-50d, with the top layers of the encoder",
         "random embedding, frozen",
         "random embedding, fine-tuned",
         "random embedding, trained from the start",
@@ -122,32 +123,15 @@ def test_the_demo_shows_a_page_for_photos(trained):
     assert "Photos, and what is said of them" in labels
 
 
-def test_an_uploaded_captioner_says_the_same_elsewhere(captioned, hub, elsewhere, tmp_path):
+def test_a_run_that_was_killed_goes_on_ends_the_same_and_its_upload_says_the_same_elsewhere(
+    captioned, trained, hub, elsewhere, tmp_path
+):
     folder = tmp_path / "out"
-    target = ["--push-to-hub", "someone/captioner"]
-    assert main(["run", "pet-captioner", *arguments(captioned, folder), *target]) == 0
-    photos = [PERSIAN, *(str(SHIPPED / "images" / n) for n in ("pug_142.jpg", "beagle_117.jpg"))]
-    told = pipeline("image-text-to-text", model=str(folder))(photos, text=[""] * 3)
-    snippets = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    assert len(snippets) == 2
-    for first, trust in (("import vision_transfer", ""), ("", ", trust_remote_code=True")):
-        code = ELSEWHERE.format(first=first, trust=trust, name="someone/captioner", photos=photos)
-        finished = elsewhere(code, with_project=bool(first))
-        assert finished.returncode == 0, finished.stderr
-        module, said = json.loads(finished.stdout.splitlines()[-1])
-        assert module.startswith("vision_transfer." if first else "transformers_modules.")
-        assert said == told
-        assert "is not supported" not in finished.stderr
-    (tmp_path / "photo.jpg").symlink_to(PERSIAN)
-    finished = elsewhere(snippets[1])
-    assert finished.stdout.splitlines()[-1] == str(told[:1]), finished.stderr
-
-
-def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(captioned, trained, tmp_path):
-    folder = tmp_path / "out"
-    flags = arguments(captioned, folder)
-    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-captioner", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    flags = [*arguments(captioned, folder), "--push-to-hub", "someone/captioner"]
+    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-captioner"]
+    process = subprocess.Popen(
+        [*command, *flags[:-2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     finished = folder / "runs" / "fold-1" / "way-0" / "_stages" / "frozen" / "finished"
     while not finished.exists():  # the embedding is about to be tuned
         assert process.poll() is None
@@ -159,12 +143,27 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(captioned,
     resumed, whole = (load_file(path / "model.safetensors") for path in (folder, trained))
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
+    told = pipeline("image-text-to-text", model=str(folder))(PHOTOS, text=[""] * 3)
+    assert pipeline("image-text-to-text", model="someone/captioner")(PHOTOS, text=[""] * 3) == told
+    with_project, without = re.findall(
+        r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL
+    )
+    assert "import vision_transfer" in with_project and "someone/captioner" in with_project
+    (tmp_path / "photo.jpg").symlink_to(PHOTOS[0])
+    finished = elsewhere(without + ELSEWHERE.format(photos=PHOTOS))
+    assert finished.returncode == 0, finished.stderr
+    of_card, rest = finished.stdout.splitlines()[-2:]
+    assert of_card == str(told[:1])
+    module, said = json.loads(rest)
+    assert module.startswith("transformers_modules.") and said == told
+    assert "is not supported" not in finished.stderr
 
-def test_the_decoder_may_look_at_parts_of_photos_and_the_encoder_be_tuned(captioned, tmp_path):
-    flags = [*arguments(captioned, tmp_path / "out"), "--attention", "--fine-tune"]
-    assert main(["run", "pet-captioner", *flags]) == 0
-    report = (tmp_path / "out" / "report" / "report.md").read_text()
-    assert "glove-6b-50d, with the top layers of the encoder" in report
+
+@pytest.mark.slow
+def test_the_decoder_may_look_at_parts_of_photos(captioned, tmp_path):
+    assert (
+        main(["run", "pet-captioner", *arguments(captioned, tmp_path / "out"), "--attention"]) == 0
+    )
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
     assert model.config.attention
 
@@ -174,7 +173,7 @@ def test_the_decoder_may_look_at_parts_of_photos_and_the_encoder_be_tuned(captio
     [
         (["--data", "/no/such/file.json"], "no such file or folder"),
         (["--images", "/no/such/folder"], "no such folder. Check the path of the images"),
-        (["--backbone", "no/such-model"], "no image model could be loaded from there"),
+        (["--backbone", "/no/such/model"], "no image model could be loaded from there"),
         (["--vectors", "/no/vectors.txt"], "/no/vectors.txt"),
         (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
     ],

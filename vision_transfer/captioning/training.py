@@ -72,7 +72,7 @@ def caption_trainer(
         seed=seed,
         per_device_train_batch_size=32,
         per_device_eval_batch_size=64,
-        weight_decay=0.01,
+        weight_decay=0.1,
         metric_for_best_model="cider",
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
