@@ -5,7 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from staged_training.errors import InputError
@@ -84,6 +93,21 @@ def build_vocabulary(
         model_input_names=["input_ids", "attention_mask"],
         token_counts=_token_counts(tokenizer, trainer),
     )
+
+
+def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Add `[BOS]` and `[EOS]` to a vocabulary, between which a model says a text.
+
+    `[BOS]` begins every text from now on; `[EOS]` is added where a text is to be learnt. Texts are
+    padded on the left, so that a model can go on with them, and decoded ones have their clitics
+    back (`do n't` becomes `don't`).
+    """
+    tokenizer.add_special_tokens({"bos_token": "[BOS]", "eos_token": "[EOS]"})
+    begin = ("[BOS]", tokenizer.bos_token_id)
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing("[BOS] $A", special_tokens=[begin])
+    backend.decoder = decoders.WordPiece(cleanup=True)
+    tokenizer.padding_side = "left"
 
 
 def _token_counts(tokenizer: Tokenizer, trainer: trainers.Trainer) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 RECIPES = {
     "ct-inpainting": "recipes.ct_inpainting",
     "email-urgency": "recipes.email_urgency",
+    "pet-captioner": "recipes.pet_captioner",
     "pet-classifier": "recipes.pet_classifier",
     "pet-detector": "recipes.pet_detector",
     "rotation-pretraining": "recipes.rotation_pretraining",
@@ -25,7 +26,8 @@ Transfer learning on small labelled sets: from a pretrained base to a tuned mode
 commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
   advise DATA            which layers to train on your labelled texts or images, and why
-  predict DIR INPUT ...  classify mail, tables of texts or images with a model that was trained here
+  predict DIR INPUT ...  classify mail, tables of texts or images, or describe photos, with a model
+                         that was trained here
   demo DIR               try a trained model in a browser
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
@@ -33,6 +35,7 @@ commands:
 recipes:
   ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+  pet-captioner          what a photo shows, in a sentence: an image model, word vectors, a decoder
   pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
   pet-detector           heads of pets, or boxes of yours: Faster R-CNN on a frozen base
   rotation-pretraining   photos without labels teach a base for a few labels: which way up they are
@@ -115,7 +118,8 @@ def _advise(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
-        description="Classify texts or images with a trained model, the highest score first.",
+        description="Classify texts or images with a trained model, the highest score first, or "
+        "say what photos show.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(
@@ -142,7 +146,8 @@ def _demo(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer demo",
         description="Try a trained model in a browser: paste or drop mail and see it ranked, with "
-        "the words that mattered; or drop photos and see their labels, and where the model looked. "
+        "the words that mattered; or drop photos and see their labels, and where the model looked, "
+        "or a captioner's words. "
         "Everything stays on this computer.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")

@@ -1,8 +1,9 @@
-"""The demo of a trained classifier in a browser: the command `nlp-transfer demo`."""
+"""The demo of a trained model in a browser: the command `nlp-transfer demo`."""
 
 import socket
 from typing import TYPE_CHECKING
 
+from recipes import caption_prediction
 from recipes.prediction import known_to, open_classifier
 from staged_training import InputError
 
@@ -64,11 +65,14 @@ def web_app(model: str) -> "FastAPI":
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
-    from recipes import demo_images, demo_texts
+    from recipes import demo_captions, demo_images, demo_texts
 
     classifier, known = open_classifier(model), known_to(model)
-    is_image = classifier.task == "image-classification"
-    blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
+    if classifier.task == caption_prediction.TASK:
+        blocks = demo_captions.blocks(classifier)
+    else:
+        is_image = classifier.task == "image-classification"
+        blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
     app = FastAPI()
 
     @app.middleware("http")

@@ -34,6 +34,8 @@ def export(model: str, output: str | None) -> str:
         raise InputError(f"{model} is no folder here; say by --output where to write the file.")
     file = Path(output) if output else Path(model) / "model.onnx"
     classifier = open_classifier(model)
+    if "classification" not in classifier.task:
+        raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
     is_image = classifier.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
     exported = export_onnx(classifier.model, batches, file)

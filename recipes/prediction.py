@@ -24,6 +24,7 @@ from transformers import (
 from transformers.utils import cached_file
 
 from nlp_transfer.emails import read_texts
+from recipes import caption_prediction
 from staged_training import InputError
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.feature_reuse import collected_features
@@ -73,6 +74,8 @@ def predict(
 ) -> None:
     """Classify texts or images; print a table, the best first, or one JSON object per input.
 
+    A captioner says what the images show instead.
+
     A model that knows what it is familiar with, see `Familiarity`, marks what is not like it.
 
     Args:
@@ -86,6 +89,10 @@ def predict(
         InputError: An input cannot be read, or there is no model.
     """
     classifier = open_classifier(model)
+    if classifier.task == caption_prediction.TASK:
+        photos = [item for source in sources for item in _images(Path(source))]
+        caption_prediction.print_captions(classifier, photos, as_json=as_json)
+        return
     if classifier.task == "image-classification":
         inputs = [item for source in sources for item in _images(Path(source))]
     else:
@@ -106,7 +113,7 @@ def predict(
 
 
 def open_classifier(model: str) -> Pipeline:
-    """The pipeline of a classifier of texts or of images.
+    """The pipeline of a classifier of texts or of images, or of a captioner.
 
     Raises:
         InputError: There is no model that can be loaded.
@@ -116,6 +123,8 @@ def open_classifier(model: str) -> Pipeline:
     try:
         (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
         # Loaded one by one: `pipeline` does not say why it could not load a model.
+        if "ImageTextToText" in kind:
+            return caption_prediction.open_captioner(model)
         if "ImageClass" in kind:
             return pipeline(
                 "image-classification",

@@ -34,17 +34,7 @@ def add_classifier_sections(
     labels = np.asarray(labels)
     probabilities = np.asarray(outcome.probabilities)
     predicted = probabilities.argmax(axis=1)
-    stages = [StageResult(**stage) for stage in outcome.stages]
-    if stages:
-        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), FROZEN)
-    if outcome.log:
-        report.picture(
-            "curves",
-            "losses and validation score, epoch by epoch; a line marks where a stage ends",
-            "plot_curves",
-            outcome.log,
-            dict([metric]),
-        )
+    add_training(report, outcome, metric)
     report.section("What it gets right and wrong on the test part")
     report.picture(
         "confusion", "true and predicted labels", "plot_confusion", labels, predicted, names
@@ -62,6 +52,27 @@ def add_classifier_sections(
         scored,
     )
     report.section("Most confident errors", _errors(labels, probabilities, names, examples))
+
+
+def add_training(report: Report, outcome: Outcome, metric: tuple[str, str]) -> None:
+    """Add the stages of a model and the curves of its training, as far as there are some.
+
+    Args:
+        report: The report.
+        outcome: What came of the training.
+        metric: The score that was followed on validation, and its title.
+    """
+    stages = [StageResult(**stage) for stage in outcome.stages]
+    if stages:
+        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), FROZEN)
+    if outcome.log:
+        report.picture(
+            "curves",
+            "losses and validation score, epoch by epoch; a line marks where a stage ends",
+            "plot_curves",
+            outcome.log,
+            dict([metric]),
+        )
 
 
 def _errors(

@@ -61,8 +61,7 @@ class FeatureHead(nn.Module):
 
     def __init__(self, model: nn.Module, batch: Batch, first: int = -1) -> None:
         super().__init__()
-        modules = _modules_from(model, first)
-        tops = [name for name in modules if name.rpartition(".")[0] not in modules]
+        tops = _tops(model, first)
         ran: list[str] = []
         features: list[torch.Tensor] = []
 
@@ -164,6 +163,11 @@ def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
     """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
+    return _inputs_of(_tops(model, first), model, batch)
+
+
+def _inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
+    """What the first of these modules that runs is given."""
     found: list[torch.Tensor] = []
 
     def keep(name: str, inputs: tuple[Any, ...]) -> None:
@@ -171,7 +175,7 @@ def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tens
         raise _HeadReachedError
 
     inputs = {name: _channels_last(t) for name, t in _on_device_of(model, batch).items()}
-    with torch.no_grad(), _hooked(model, list(_modules_from(model, first)), keep):
+    with torch.no_grad(), _hooked(model, tops, keep):
         try:
             model(**inputs)
         except _HeadReachedError:
@@ -198,8 +202,9 @@ def compute_features(
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
-    faster = functools.partial(_faster, model, dataset, collate, first)
-    return _computed(faster, dataset, collate, cache, first)
+    tops = _tops(model, first)
+    faster = functools.partial(_faster, model, dataset, collate, tops)
+    return _computed(faster, dataset, collate, cache, tops)
 
 
 def _computed(
@@ -207,7 +212,7 @@ def _computed(
     dataset: Dataset,
     collate: Collate,
     cache: Path | None,
-    first: int,
+    tops: Sequence[str],
 ) -> FeatureDataset:
     """The features of a data set: those that are in the cache, or else what a model computes."""
     if cache and cache.exists():
@@ -224,7 +229,7 @@ def _computed(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(model, base_features(model, batch, first), batch).items():
+            for name, values in _stored(model, _inputs_of(tops, model, batch), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
@@ -237,11 +242,14 @@ def _computed(
     return features
 
 
-def _faster(model: nn.Module, dataset: Dataset, collate: Collate, first: int) -> nn.Module:
-    """A model that computes the features of evaluation mode in less time, or the same model."""
+def _faster(model: nn.Module, dataset: Dataset, collate: Collate, tops: Sequence[str]) -> nn.Module:
+    """A model that computes the features of evaluation mode in less time, or the same model.
+
+    Its layers have the same names, but not always the same groups.
+    """
     example = cast(Any, dataset)[0]
     with _evaluating(model):
-        return folded(model, lambda some: base_features(some, collate([example]), first))
+        return folded(model, lambda some: _inputs_of(tops, some, collate([example])))
 
 
 def _by_length(dataset: Dataset) -> list[int]:
@@ -344,14 +352,14 @@ def _features_of(
 ) -> dict[str, FeatureDataset]:
     """The features of each data set of a trainer."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
-    example = next(iter(data.values()))
+    example, tops = next(iter(data.values())), _tops(model, first)
 
     @functools.cache  # one for all data sets, and none where the cache has their features
     def faster() -> nn.Module:
-        return _faster(model, example, collate, first)
+        return _faster(model, example, collate, tops)
 
     files = {part: _cache_file(trainer, dataset, cache, first) for part, dataset in data.items()}
-    return {part: _computed(faster, data[part], collate, files[part], first) for part in data}
+    return {part: _computed(faster, data[part], collate, files[part], tops) for part in data}
 
 
 def first_trained(model: nn.Module) -> int:
@@ -443,6 +451,12 @@ class _HeadReachedError(Exception):
 def _modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
     """The modules of a layer group and of all above it, by their names in the model."""
     return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
+
+
+def _tops(model: nn.Module, first: int) -> list[str]:
+    """The outermost modules of a layer group and of all above it, by their names in the model."""
+    modules = _modules_from(model, first)
+    return [name for name in modules if name.rpartition(".")[0] not in modules]
 
 
 def _has_own_loss(head: nn.Module) -> bool:

@@ -108,7 +108,13 @@ def write_card(
 
 
 def usage(
-    pipeline: str, reference: str, example: str, first: str = "", *, trusts_code: bool = False
+    pipeline: str,
+    reference: str,
+    example: str,
+    first: str = "",
+    *,
+    trusts_code: bool = False,
+    does: str = "classify",
 ) -> str:
     """The lines of Python that use a model, for its card.
 
@@ -118,14 +124,15 @@ def usage(
         example: What it is to be tried on, in Python.
         first: A line to begin with.
         trusts_code: Whether it is loaded by code that comes with it.
+        does: What it does, which the pipeline is called.
     """
     trust = ", trust_remote_code=True" if trusts_code else ""
     lines = [
         *([first] if first else []),
         "from transformers import pipeline",
         "",
-        f'classify = pipeline("{pipeline}", model="{reference}"{trust})',
-        f"print(classify({example}))",
+        f'{does} = pipeline("{pipeline}", model="{reference}"{trust})',
+        f"print({does}({example}))",
     ]
     return "\n".join(["```python", *lines, "```"])
 

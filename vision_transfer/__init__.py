@@ -3,5 +3,6 @@
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """
 
-import vision_transfer.classification
-import vision_transfer.detection.model  # noqa: F401
+from vision_transfer import captioning, classification, detection
+
+__all__ = ["captioning", "classification", "detection"]

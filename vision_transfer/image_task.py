@@ -35,9 +35,9 @@ from vision_transfer.images import (
     random_view,
 )
 
-_TABLES = {
-    ".csv": pd.read_csv,
+_TABLES = {  # by preference
     ".jsonl": partial(pd.read_json, lines=True, dtype=False),
+    ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,
 }
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -227,9 +227,12 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
     """The columns `file_name`, `label` and, where there is one, `fold`."""
-    if path.is_dir() and not _table_in(path):
-        return _rows_of_folders(path)
-    path, table = read_table(path)
+    if path.is_dir():
+        found = table_in(path)
+        if found is None:
+            return _rows_of_folders(path)
+        path = found
+    table = read_table(path)
     for column in ("file_name", label_column):
         if column not in table:
             raise InputError(
@@ -243,26 +246,26 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
     return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
 
 
-def read_table(path: Path) -> tuple[Path, pd.DataFrame]:
-    """A table, or the `metadata` of a folder of images, and which file it is.
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of images.
 
     Raises:
-        InputError: There is none, or it cannot be read.
+        InputError: It is of another kind than `.csv`, `.jsonl` and `.parquet`, or damaged.
     """
-    found = _table_in(path) if path.is_dir() else path
-    if found is None or found.suffix not in _TABLES:
+    if path.suffix not in _TABLES:
         raise InputError(
             f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
             "table (.csv, .jsonl, .parquet) with a column 'file_name'."
         )
     try:
-        return found, _TABLES[found.suffix](found)
+        return _TABLES[path.suffix](path)
     except (ValueError, OSError) as error:
-        raise InputError(f"{found}: cannot be read as a table: {error}") from error
+        raise InputError(f"{path}: cannot be read as a table: {error}") from error
 
 
-def _table_in(folder: Path) -> Path | None:
-    tables = [folder / f"metadata{suffix}" for suffix in (".jsonl", ".csv", ".parquet")]
+def table_in(folder: Path) -> Path | None:
+    """The table of a folder of images, `metadata` of any kind, if it has one."""
+    tables = [folder / f"metadata{suffix}" for suffix in _TABLES]
     return next((table for table in tables if table.exists()), None)
 
 

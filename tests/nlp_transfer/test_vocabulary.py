@@ -2,6 +2,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from nlp_transfer import build_vocabulary
+from nlp_transfer.vocabulary import add_bounds
 from staged_training import InputError
 
 TEXTS = [
@@ -72,3 +73,15 @@ def test_texts_without_frequent_words_are_refused():
         build_vocabulary(TEXTS, min_frequency=9)
     with pytest.raises(ValueError, match="needs max_size"):
         build_vocabulary(TEXTS, model="wordpiece")
+
+
+def test_a_vocabulary_with_bounds_begins_texts_and_puts_clitics_back():
+    tokenizer = build_vocabulary(["the dog 's tail", "they do n't"], min_frequency=1)
+    before = len(tokenizer)
+    add_bounds(tokenizer)
+    assert len(tokenizer) == before + 2
+    ids = tokenizer("the dog's tail")["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id and tokenizer.eos_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "the dog's tail"
+    padded = tokenizer(["they don't", "dog"], padding=True)["input_ids"]
+    assert padded[1][:2] == [tokenizer.pad_token_id, tokenizer.pad_token_id]

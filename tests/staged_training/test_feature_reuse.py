@@ -11,7 +11,14 @@ from torch import nn
 from torch.utils.data import TensorDataset
 from transformers import Trainer, set_seed
 
-from staged_training import InputError, Stage, StagedTrainer, freeze, on_features
+from staged_training import (
+    InputError,
+    Stage,
+    StagedTrainer,
+    freeze,
+    layer_groups,
+    on_features,
+)
 from staged_training.feature_reuse import (
     FeatureHead,
     base_features,
@@ -273,6 +280,30 @@ def test_features_are_in_the_order_of_the_data_and_free_of_dropout(convnet):
     assert features.columns["labels"].tolist() == list(range(10))
     with torch.no_grad():
         expected = convnet.eval().features(pixels)
+    torch.testing.assert_close(features.columns["features"], expected)
+
+
+class Shortcut(nn.Module):
+    """A block whose shortcut is a stack of layers, and no longer is one when it is folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.shortcut = nn.Sequential(nn.Conv2d(4, 8, 1), nn.BatchNorm2d(8))
+
+    def forward(self, maps):
+        return self.second(self.first(maps)) + self.shortcut(maps)
+
+
+def test_features_are_those_of_a_layer_though_its_folded_copy_has_other_groups(convnet):
+    convnet.blocks = Shortcut()
+    convnet.eval()
+    pixels = torch.randn(10, 3, 16, 16)
+    data = TensorDataset(pixels, torch.arange(10))
+    head = len(layer_groups(convnet)) - 1
+    features = compute_features(convnet, data, collate, first=head)
+    with torch.no_grad():
+        expected = convnet.features(pixels)
     torch.testing.assert_close(features.columns["features"], expected)
 
 

@@ -1,1 +1,8 @@
-"""Detection: Fast R-CNN on any timm backbone, annotations as people have them, COCO's scores."""
+"""Detection: Fast R-CNN on any timm backbone, annotations as people have them, COCO's scores.
+
+Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
+"""
+
+from .model import DetectionOutput, FastRCNNConfig, FastRCNNForObjectDetection
+
+__all__ = ["DetectionOutput", "FastRCNNConfig", "FastRCNNForObjectDetection"]

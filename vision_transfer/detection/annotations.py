@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from staged_training.errors import InputError
-from vision_transfer.image_task import read_table
+from vision_transfer.image_task import read_table, table_in
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -130,7 +130,8 @@ def _read_voc(folder: Path, images: Path) -> list[AnnotatedImage]:
 def _read_table(
     source: Path, images: Path | None, box_column: str, label_column: str | None
 ) -> list[AnnotatedImage]:
-    file, table = read_table(source)
+    file = (table_in(source) or source) if source.is_dir() else source
+    table = read_table(file)
     for column in filter(None, ("file_name", box_column, label_column)):
         if column not in table:
             raise InputError(

@@ -1,0 +1,189 @@
+"""Pet captioner: a pretrained image model and word vectors, and a decoder that says what it sees.
+
+What it does:
+  1. loads a pretrained image model, freezes it, and computes its features of every photo once; no
+     fold, seed or decoder needs them again;
+  2. on each fold, builds the vocabulary of the training captions and aligns it to word vectors
+     (E_T); trains a recurrent decoder on the features (after Show and Tell, Vinyals et al. 2015),
+     its word embedding frozen, then the embedding too at a smaller rate; the epoch of the highest
+     CIDEr on validation is kept in each stage;
+  3. with --attention, lets the decoder look at another part of the photo for every word (Show,
+     Attend and Tell, Xu et al. 2015); with --fine-tune, goes on with the top layers of the image
+     model;
+  4. measures all of it (BLEU-4, ROUGE-L, CIDEr) beside the most common caption and the caption of
+     the nearest training photo, beside the same decoder on a random embedding, which shows what the
+     word vectors gave, and beside what it says without the photo;
+  5. keeps the model that validation likes best, of the first fold.
+
+What it prints: the table of models, whether the word vectors paid, and where the model and the
+report are. It stops before any work where the input cannot be used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from nlp_transfer import align, open_vectors
+from recipes.arguments import TRACKING, Tracker, parse_arguments, what_was_asked
+from recipes.pet_captioner_report import Findings, print_findings, write_findings
+from recipes.pet_captioner_ways import (
+    BLIND,
+    Captioned,
+    Problem,
+    baselines,
+    learn,
+    vocabulary,
+    ways_from,
+)
+from staged_training.feature_reuse import FeatureDataset, features_key
+from staged_training.hub import push
+from staged_training.outcome import mean_rows
+from staged_training.run_folder import RunFolder
+from staged_training.splits import chosen_folds
+from vision_transfer.backbones import PACKAGED, load_backbone
+from vision_transfer.captioning.captioner import caption_processor, image_features
+from vision_transfer.captioning.metrics import require_metrics
+from vision_transfer.captioning.task import read_caption_task
+
+DATA = Path(__file__).parent / "data" / "pets"
+
+
+@dataclass
+class Arguments:
+    """What can be asked of the recipe; each field is a flag."""
+
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "Captions: a folder or a table (.jsonl, .csv, .parquet) with a column "
+            "file_name, and one of captions, caption or text; those of Flickr8k (captions.txt or "
+            "Flickr8k.token.txt); or the JSON of COCO. Without a column `fold` the photos are "
+            "dealt into five folds. By default the 370 photos that come with it."
+        },
+    )
+    images: str | None = field(
+        default=None,
+        metadata={"help": "Folder of the photos, where it is not that of the captions."},
+    )
+    backbone: str = field(
+        default="efficientnet-lite0",
+        metadata={
+            "help": "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a "
+            "folder, or a name on the Hub such as timm/resnet50.a1_in1k."
+        },
+    )
+    vectors: str = field(
+        default="glove-6b-50d", metadata={"help": "Word vectors: glove-6b-50d, or a file."}
+    )
+    attention: bool = field(
+        default=False, metadata={"help": "Let the decoder look at parts of the photos."}
+    )
+    fine_tune: bool = field(
+        default=False, metadata={"help": "Fine-tune the top layers of the image model at the end."}
+    )
+    folds: str = field(
+        default="all",
+        metadata={"help": "`all` for the whole protocol, or the number of the fold to test on."},
+    )
+    seed: int = field(
+        default=0, metadata={"help": "Seed of all that is random; each fold adds its number."}
+    )
+    output_dir: str = field(
+        default="outputs/pet-captioner", metadata={"help": "Folder of the model and the report."}
+    )
+    resume: bool = field(
+        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
+    )
+    quick: bool = field(default=False, metadata={"help": "A tenth of the epochs."})
+    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe.
+
+    Raises:
+        InputError: An argument or the data cannot be used; nothing has been written then.
+    """
+    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-captioner", __doc__)
+    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    problem = read_problem(arguments)
+    task = problem.task
+    folds = chosen_folds(arguments.folds, task.folds)
+    coverage = align(vocabulary(task.captions), problem.vectors).coverage
+    destination = hub.destination()
+
+    run.open()
+    features = features_of(problem, run.runs)
+    outcomes = []
+    for fold in folds:
+        of_fold = baselines(task, features.columns["features"], task.split(fold))
+        for number, way in enumerate(problem.ways):
+            print(f"Fold {fold}: {way.name}, {way.stages[0].name}", flush=True)
+            keep, seed = fold == folds[0], arguments.seed + fold
+            work = partial(learn, problem, way, features, fold, seed, keep=keep)
+            done = run.once(f"fold-{fold}/way-{number}", work)
+            of_fold += [Captioned(**item) for item in done]
+        outcomes.append(of_fold)
+
+    rows = mean_rows(outcomes)
+    trained = [row for row in rows if row.trainable_parameters]
+    chosen = max(trained, key=lambda row: row.metrics["validation_cider"]).name
+    saved = (run.runs / f"fold-{folds[0]}").glob("way-*/models/*")
+    run.keep(next(folder for folder in saved if folder.name == chosen))
+    findings = Findings(
+        reference=destination.repo_id if destination else str(run.path),
+        task=task,
+        licensed=arguments.data is None and arguments.backbone in PACKAGED,
+        backbone=arguments.backbone,
+        vectors=problem.vectors.title,
+        coverage=coverage,
+        attention=arguments.attention,
+        rows=[row for row in rows if not row.name.endswith(BLIND) or row.name == chosen + BLIND],
+        scores={row.name: [_score(of_fold, row.name) for of_fold in outcomes] for row in rows},
+        chosen=next(item for item in outcomes[0] if item.model == chosen),
+        folds=folds,
+        quick=arguments.quick,
+    )
+    write_findings(run, findings, what_was_asked(arguments))
+    run.close()
+    print_findings(run, findings)
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
+
+
+def read_problem(arguments: Arguments) -> Problem:
+    """Read and check what the recipe works on."""
+    require_metrics()
+    task = read_caption_task(arguments.data or DATA, arguments.images)
+    for item in [*task.skipped, *task.problems]:
+        print(f"Left out: {item}.")
+    vectors = open_vectors(arguments.vectors)
+    encoder, processor = load_backbone(arguments.backbone, ["any", "other"], arguments.seed)
+    return Problem(
+        task=task,
+        vectors=vectors,
+        encoder=encoder.eval(),
+        processor=processor,
+        ways=ways_from(vectors.title, quick=arguments.quick, top_layers=arguments.fine_tune),
+        attention=arguments.attention,
+        report_to=arguments.report_to,
+    )
+
+
+def features_of(problem: Problem, folder: Path) -> FeatureDataset:
+    """The features of all photos, kept in a folder."""
+    task = problem.task
+    processor = caption_processor(problem.processor, vocabulary(task.captions))
+    images = task.images(range(len(task.paths)), processor.image_processor)
+    cache = folder / f"{features_key(problem.encoder, images.fingerprint)}.safetensors"
+    return image_features(problem.encoder, images, cache, attention=problem.attention)
+
+
+def _score(outcomes: Sequence[Captioned], model: str) -> float:
+    """The CIDEr of a model on a fold."""
+    return next(item.metrics["cider"] for item in outcomes if item.model == model)
+
+
+if __name__ == "__main__":
+    main()

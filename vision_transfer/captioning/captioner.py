@@ -1,0 +1,204 @@
+"""Captioners: made of a pretrained image model and a word embedding, saved, asked for captions."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from transformers import (
+    BaseImageProcessor,
+    BitImageProcessor,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    VisionTextDualEncoderProcessor,
+    default_data_collator,
+    set_seed,
+)
+
+from staged_training.feature_reuse import FeatureDataset, compute_features
+from staged_training.files import written_whole
+from staged_training.layer_groups import head_layers
+from vision_transfer.backbones import check_preprocessing
+from vision_transfer.captioning.modeling_captioner import (
+    CaptionerConfig,
+    CaptionerForImageTextToText,
+)
+
+
+def new_captioner(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    embedding: NDArray[np.float32],
+    seed: int = 0,
+    **settings: Any,
+) -> CaptionerForImageTextToText:
+    """Put a new decoder on a pretrained image model.
+
+    Args:
+        encoder: An image classifier, as `load_backbone` loads it. It is copied, without its head.
+        tokenizer: The vocabulary, with tokens that begin and end a caption.
+        embedding: The row of each of its words, `float32 [len(tokenizer), width]`.
+        seed: Of the random weights of the decoder.
+        **settings: Of `CaptionerConfig`, such as `attention=True`.
+
+    Raises:
+        ValueError: The embedding is not one of this vocabulary.
+    """
+    if len(embedding) != len(tokenizer):
+        raise ValueError(
+            f"The embedding has {len(embedding)} rows and the vocabulary {len(tokenizer)} words: "
+            "align the vectors to this tokenizer."
+        )
+    special = ("pad_token_id", "unk_token_id", "bos_token_id", "eos_token_id")
+    settings |= {name: getattr(tokenizer, name) for name in special}
+    settings |= {"vocab_size": len(tokenizer), "embedding_size": embedding.shape[1]}
+    set_seed(seed)
+    model = _on_encoder(encoder, **settings)
+    with torch.no_grad():
+        model.decoder.embedding.weight.copy_(torch.from_numpy(embedding))
+    return model
+
+
+def image_features(
+    encoder: PreTrainedModel, images: Dataset, cache: Path, *, attention: bool = False
+) -> FeatureDataset:
+    """What any captioner on an encoder sees of images; it is computed once, and kept in a file.
+
+    Args:
+        encoder: An image classifier, as `load_backbone` loads it.
+        images: As the processor of the captioner prepares them.
+        cache: The file.
+        attention: Whether the decoder looks at the cells of the last map.
+    """
+    model = _on_encoder(encoder, attention=attention)
+    return compute_features(model, images, default_data_collator, cache)
+
+
+def _on_encoder(encoder: PreTrainedModel, **settings: Any) -> CaptionerForImageTextToText:
+    path, last = head_layers(encoder).popitem()
+    width = _width_of_map(encoder) if settings.get("attention") else last.in_features
+    config = CaptionerConfig(
+        encoder_config=encoder.config.to_dict(), replaced=path, feature_size=width, **settings
+    )
+    return CaptionerForImageTextToText(config, copy.deepcopy(encoder))
+
+
+def _width_of_map(encoder: PreTrainedModel) -> int:
+    """Numbers in each cell of the last map of an image model."""
+    of_timm = getattr(encoder.base_model, "num_features", None)
+    config = cast(Any, encoder.config)
+    return of_timm or getattr(config, "hidden_sizes", [getattr(config, "hidden_size", 0)])[-1]
+
+
+def caption_processor(
+    images: BaseImageProcessor, tokenizer: PreTrainedTokenizerFast
+) -> VisionTextDualEncoderProcessor:
+    """One processor for the images and the words of a captioner, which can be saved.
+
+    Those of timm models cannot be saved by themselves: one of `transformers` that does the same
+    takes their place.
+    """
+    if hasattr(images, "data_config"):
+        settings = images.data_config
+        height, width = settings["input_size"][1:]
+        same = BitImageProcessor(
+            size={"shortest_edge": int(min(height, width) / settings["crop_pct"])},
+            crop_size={"height": height, "width": width},
+            resample=Image.Resampling[settings["interpolation"].upper()],
+            image_mean=list(settings["mean"]),
+            image_std=list(settings["std"]),
+        )
+        check_preprocessing(same, images)
+        images = same
+    return VisionTextDualEncoderProcessor(images, tokenizer)
+
+
+def caption_labels(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str]) -> torch.Tensor:
+    """Captions as a decoder learns them: `int64 [captions, tokens]`, -100 behind their ends."""
+    tokens = tokenizer(list(captions), add_special_tokens=False)["input_ids"]
+    ended = [torch.tensor([*words, tokenizer.eos_token_id]) for words in tokens]
+    return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=-100)
+
+
+class CaptionPairs(Dataset):
+    """Each caption with its image, as a captioner learns them: `labels` beside what the images are.
+
+    Args:
+        images: Their features, or the images as the processor prepares them.
+        captions: Of each image.
+        tokenizer: The vocabulary.
+    """
+
+    def __init__(
+        self,
+        images: Dataset,
+        captions: Sequence[Sequence[str]],
+        tokenizer: PreTrainedTokenizerFast,
+    ) -> None:
+        self.images = images
+        self.rows = [row for row, of_image in enumerate(captions) for _ in of_image]
+        self.labels = caption_labels(tokenizer, [text for texts in captions for text in texts])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {**self.images[self.rows[index]], "labels": self.labels[index]}
+
+
+def captions_of(
+    model: CaptionerForImageTextToText,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    **generation: Any,
+) -> list[str]:
+    """What a captioner says of each image.
+
+    Args:
+        model: The captioner.
+        dataset: Examples with `features` or `pixel_values`.
+        tokenizer: Its vocabulary.
+        **generation: How to search for the words, in place of its `generation_config`.
+    """
+    model.eval()
+    said: list[str] = []
+    for batch in DataLoader(dataset, batch_size=64, collate_fn=default_data_collator):
+        name = "features" if "features" in batch else "pixel_values"
+        words = model.generate(**{name: batch[name].to(model.device)}, **generation)
+        said += tokenizer.batch_decode(words, skip_special_tokens=True)
+    return said
+
+
+def set_generation(model: CaptionerForImageTextToText, longest: int, **search: Any) -> None:
+    """Set how a captioner searches for words, which is saved with it.
+
+    Args:
+        model: The captioner.
+        longest: Tokens of a caption at the most.
+        **search: Of `GenerationConfig`, such as `num_beams`.
+    """
+    config = model.config
+    never = [config.pad_token_id, config.unk_token_id, config.bos_token_id]
+    model.generation_config = GenerationConfig(
+        pad_token_id=config.pad_token_id,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        suppress_tokens=never,
+        max_new_tokens=longest,
+        **search,
+    )
+
+
+def save_captioner(
+    model: CaptionerForImageTextToText, processor: VisionTextDualEncoderProcessor, folder: Path
+) -> None:
+    """Save a captioner with its processor, whole or not at all."""
+    with written_whole(folder) as temporary:
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)

@@ -1,0 +1,99 @@
+"""Training of captioners in stages: the decoder, its word embedding, the top of the encoder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerFast, TrainingArguments, default_data_collator
+
+from staged_training import Stage, StagedTrainer
+from vision_transfer.captioning.captioner import CaptionPairs, captions_of
+from vision_transfer.captioning.metrics import cider_of_each
+from vision_transfer.captioning.modeling_captioner import CaptionerForImageTextToText
+
+PRETRAINED = "backbone, decoder.embedding.weight"
+"""Selects what carries pretrained weights: the encoder, and an embedding of word vectors."""
+
+BESIDE_EMBEDDING = "decoder.[!e]*"
+"""Selects the decoder without its embedding, the one part of it whose name begins with an e."""
+
+
+class Part(NamedTuple):
+    """Some images with their captions.
+
+    Attributes:
+        images: Their features, or the images as the processor prepares them.
+        captions: Of each image.
+    """
+
+    images: Dataset
+    captions: Sequence[Sequence[str]]
+
+
+def caption_trainer(
+    model: CaptionerForImageTextToText,
+    tokenizer: PreTrainedTokenizerFast,
+    stages: Sequence[Stage],
+    train: Part,
+    validation: Part,
+    folder: Path,
+    seed: int,
+    *,
+    pretrained: str = PRETRAINED,
+    report_to: str = "none",
+    **options: Any,
+) -> StagedTrainer:
+    """What trains a captioner; the best epoch of a stage has the highest CIDEr on validation.
+
+    The loss is no guide: it rises again while the captions still get better. Captions are searched
+    for greedily here.
+
+    Args:
+        model: The captioner.
+        tokenizer: Its vocabulary.
+        stages: What is trained, in order.
+        train: What to learn from. Features of the images, where all stages train the decoder alone.
+        validation: What to choose epochs by.
+        folder: For checkpoints.
+        seed: Of all that is random.
+        pretrained: Selects what carries pretrained weights.
+        report_to: Where training is to be watched, as for `TrainingArguments`.
+        **options: Of `StagedTrainer`.
+    """
+
+    def score(_: Any) -> dict[str, float]:
+        said = captions_of(model, validation.images, tokenizer, num_beams=1)
+        return {"cider": float(cider_of_each(said, validation.captions).mean())}
+
+    arguments = TrainingArguments(
+        str(folder),
+        seed=seed,
+        per_device_train_batch_size=32,
+        per_device_eval_batch_size=64,
+        weight_decay=0.1,
+        metric_for_best_model="cider",
+        dataloader_pin_memory=torch.accelerator.is_available(),
+        remove_unused_columns=False,
+        report_to=report_to,
+        run_name="/".join(folder.parts[-2:]),
+        project="nlp-transfer",
+    )
+    return StagedTrainer(
+        model,
+        arguments,
+        stages,
+        pretrained=pretrained,
+        train_dataset=CaptionPairs(train.images, train.captions, tokenizer),
+        eval_dataset=CaptionPairs(validation.images, validation.captions, tokenizer),
+        data_collator=default_data_collator,
+        compute_metrics=score,
+        preprocess_logits_for_metrics=_words,
+        **options,
+    )
+
+
+def _words(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The likeliest words: the scores of all words are more than memory holds."""
+    return logits.argmax(dim=-1)
