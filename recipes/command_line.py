@@ -26,8 +26,8 @@ Transfer learning on small labelled sets: from a pretrained base to a tuned mode
 commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
   advise DATA            which layers to train on your labelled texts or images, and why
-  predict DIR INPUT ...  classify mail, tables of texts or images, or describe photos, with a model
-                         that was trained here
+  predict DIR INPUT ...  classify mail, tables of texts or images, describe photos or find things
+                         in them, with a model that was trained here
   demo DIR               try a trained model in a browser
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
@@ -118,8 +118,8 @@ def _advise(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
-        description="Classify texts or images with a trained model, the highest score first, or "
-        "say what photos show.",
+        description="Classify texts or images with a trained model, the highest score first; "
+        "say what photos show, or where something is in them.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(
@@ -147,8 +147,8 @@ def _demo(arguments: list[str]) -> None:
         "nlp-transfer demo",
         description="Try a trained model in a browser: paste or drop mail and see it ranked, with "
         "the words that mattered; or drop photos and see their labels, and where the model looked, "
-        "or a captioner's words. "
-        "Everything stays on this computer.",
+        "what a captioner says of them, or what a detector finds. Everything stays on this "
+        "computer.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(

@@ -3,7 +3,7 @@
 import socket
 from typing import TYPE_CHECKING
 
-from recipes import caption_prediction
+from recipes import caption_prediction, detection_prediction
 from recipes.prediction import known_to, open_classifier
 from staged_training import InputError
 
@@ -65,11 +65,13 @@ def web_app(model: str) -> "FastAPI":
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
-    from recipes import demo_captions, demo_images, demo_texts
+    from recipes import demo_images, demo_pictures, demo_texts
 
     classifier, known = open_classifier(model), known_to(model)
     if classifier.task == caption_prediction.TASK:
-        blocks = demo_captions.blocks(classifier)
+        blocks = demo_pictures.captioner_blocks(classifier)
+    elif classifier.task == detection_prediction.TASK:
+        blocks = demo_pictures.detector_blocks(classifier)
     else:
         is_image = classifier.task == "image-classification"
         blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)

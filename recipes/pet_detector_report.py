@@ -162,7 +162,7 @@ def _add_pictures(report: Report, findings: Findings) -> None:
 
 def _card_sections(findings: Findings) -> list[str]:
     names = ", ".join(findings.task.names)
-    code = partial(usage, "object-detection", findings.reference, '"photo.jpg"')
+    code = partial(usage, "object-detection", findings.reference, '"photo.jpg"', does="detect")
     return [
         f"Finds boxes of {names} in images: Faster R-CNN (Ren et al. 2015) on "
         f"`{findings.backbone}`. It was trained by NLP Transfer (`nlp-transfer run pet-detector`).",

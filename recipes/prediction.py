@@ -24,11 +24,15 @@ from transformers import (
 from transformers.utils import cached_file
 
 from nlp_transfer.emails import read_texts
-from recipes import caption_prediction
+from recipes import caption_prediction, detection_prediction
 from staged_training import InputError
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.feature_reuse import collected_features
 
+_SHOWN = {
+    caption_prediction.TASK: caption_prediction.print_captions,
+    detection_prediction.TASK: detection_prediction.print_detections,
+}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -74,7 +78,7 @@ def predict(
 ) -> None:
     """Classify texts or images; print a table, the best first, or one JSON object per input.
 
-    A captioner says what the images show instead.
+    A captioner says what the images show instead, and a detector what is where in them.
 
     A model that knows what it is familiar with, see `Familiarity`, marks what is not like it.
 
@@ -89,9 +93,9 @@ def predict(
         InputError: An input cannot be read, or there is no model.
     """
     classifier = open_classifier(model)
-    if classifier.task == caption_prediction.TASK:
+    if show := _SHOWN.get(classifier.task):
         photos = [item for source in sources for item in _images(Path(source))]
-        caption_prediction.print_captions(classifier, photos, as_json=as_json)
+        show(classifier, photos, as_json=as_json)
         return
     if classifier.task == "image-classification":
         inputs = [item for source in sources for item in _images(Path(source))]
@@ -113,7 +117,7 @@ def predict(
 
 
 def open_classifier(model: str) -> Pipeline:
-    """The pipeline of a classifier of texts or of images, or of a captioner.
+    """The pipeline of a classifier of texts or of images, of a captioner or a detector.
 
     Raises:
         InputError: There is no model that can be loaded.
@@ -125,6 +129,8 @@ def open_classifier(model: str) -> Pipeline:
         # Loaded one by one: `pipeline` does not say why it could not load a model.
         if "ImageTextToText" in kind:
             return caption_prediction.open_captioner(model)
+        if "ObjectDetection" in kind:
+            return detection_prediction.open_detector(model)
         if "ImageClass" in kind:
             return pipeline(
                 "image-classification",
