@@ -10,6 +10,7 @@ its first step to its last; what computing the maps once takes is told beside it
 """
 
 import argparse
+import sys
 import tempfile
 import time
 
@@ -31,10 +32,10 @@ class EpochTimes(TrainerCallback):
     def __init__(self):
         self.seconds = []
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(self, args, state, control, **kwargs):  # noqa: D102
         self.start = time.perf_counter()
 
-    def on_epoch_end(self, args, state, control, **kwargs):
+    def on_epoch_end(self, args, state, control, **kwargs):  # noqa: D102
         self.seconds.append(time.perf_counter() - self.start)
 
 
@@ -66,7 +67,7 @@ def trainer_of(folder: str, epochs: int) -> tuple[Trainer, EpochTimes]:
     return trainer, times
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=3)
     epochs = parser.parse_args().epochs
@@ -88,4 +89,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
