@@ -157,8 +157,10 @@ class FeatureDataset(Dataset):
 def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """A batch of examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
     columns = {name: [example[name] for example in examples] for name in examples[0]}
-    features = nn.utils.rnn.pad_sequence(columns.pop("features"), batch_first=True)
-    return {"features": features, **{n: torch.stack(v) for n, v in columns.items()}}
+    features = columns.pop("features")
+    alike = len({some.shape for some in features}) == 1  # then one pass over the memory is enough
+    joined = torch.stack(features) if alike else nn.utils.rnn.pad_sequence(features, True)
+    return {"features": joined, **{n: torch.stack(v) for n, v in columns.items()}}
 
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
