@@ -58,7 +58,7 @@ class ImageDataset(Dataset):
 
     Args:
         paths: The files.
-        labels: Their label numbers.
+        labels: Their label numbers, or for subclasses lists of them.
         processor: What prepares them.
         views: Augmented views of each image, the same ones whenever they are asked for. They follow
             behind the images: view v of image i is number `v * len(paths) + i`, where view 0 is the
@@ -68,7 +68,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         paths: Sequence[Path],
-        labels: Sequence[int],
+        labels: Sequence[int] | Sequence[Sequence[int]],
         processor: BaseImageProcessor,
         views: int = 0,
     ) -> None:

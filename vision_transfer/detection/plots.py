@@ -52,4 +52,5 @@ def draw_boxes(
         axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, ec=drawn, ls=style))
         if color is None:
             text = f"{score:.2f}" if len(names) == 1 else f"{names[int(label)]} {score:.2f}"
-            axes.text(x1, y1, text, fontsize=5, color="white", backgroundcolor=drawn)
+            label_of = {"facecolor": drawn, "linewidth": 0, "pad": 1}
+            axes.text(x1, y1, text, fontsize=5, color="white", bbox=label_of)

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch.utils.data import Dataset
 from torchvision.ops import box_convert
 from transformers import BaseImageProcessor
 
@@ -20,7 +18,7 @@ from staged_training.errors import InputError, Problem
 from staged_training.splits import Indices, Split, fold_split, given_folds, stratified_folds
 from vision_transfer.detection.annotations import AnnotatedImage, Marked, read_annotations
 from vision_transfer.detection.evaluation import Boxes
-from vision_transfer.image_task import Skipped, checked_images, content
+from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
 from vision_transfer.images import load_rgb, seeded, upright_size
 
 _AT_EDGE = 1.0  # pixels that a box may stand out without a word
@@ -87,7 +85,7 @@ class DetectionTask:
         )
 
 
-class DetectionDataset(Dataset):
+class DetectionDataset(ImageDataset):
     """Images as a processor prepares them, with labels as `FastRCNNForObjectDetection` takes them.
 
     Args:
@@ -110,37 +108,27 @@ class DetectionDataset(Dataset):
         views: int = 0,
         most: int = 0,
     ) -> None:
-        self.paths, self.boxes, self.classes = list(paths), list(boxes), list(labels)
-        self.processor, self.views = processor, views
+        super().__init__(paths, labels, processor, views)
+        self.boxes = list(boxes)
         self.most = max([most, 1, *(len(of_image) for of_image in labels)])
-
-    def __len__(self) -> int:
-        return len(self.paths) * (1 + self.views)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         view, row = divmod(index, len(self.paths))
         image, boxes = load_rgb(self.paths[row]), torch.from_numpy(self.boxes[row])
-        classes = torch.tensor(self.classes[row], dtype=torch.long)
+        classes = torch.tensor(self.labels[row], dtype=torch.long)
         if view:
             image, boxes = _random_view(image, boxes, index)
         pixels = self.processor(image, return_tensors="pt")["pixel_values"]
         return {"pixel_values": pixels[0], "labels": self._labels(boxes, classes, image.size)}
 
-    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
-        """The images of a batch, for which `DataLoader` asks in one go: decoded in parallel."""
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(self.__getitem__, indices))
-
     @property
     def fingerprint(self) -> str:
         """Changes with any file, box or class and the processor; see `features_key`."""
-        digest = hashlib.sha256(f"{self.processor!r} {self.views} {self.most}".encode())
-        for path, boxes, classes in zip(self.paths, self.boxes, self.classes, strict=True):
-            state = path.stat()
-            digest.update(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}\0".encode())
-            digest.update(f"{boxes.tolist()} {classes}\0".encode())
+        digest = hashlib.sha256(f"{super().fingerprint} {self.most} {self.labels}".encode())
+        for boxes in self.boxes:
+            digest.update(f"{boxes.tolist()}\0".encode())
         return digest.hexdigest()
 
     def _labels(
