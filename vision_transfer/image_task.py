@@ -68,7 +68,7 @@ class ImageDataset(Dataset):
     def __init__(
         self,
         paths: Sequence[Path],
-        labels: Sequence[int] | Sequence[Sequence[int]],
+        labels: Sequence[Any],
         processor: BaseImageProcessor,
         views: int = 0,
     ) -> None:
