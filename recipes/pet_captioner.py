@@ -15,6 +15,7 @@ What it does:
      word vectors gave, and beside what it says without the photo;
   5. keeps the model that validation likes best, of the first fold.
 
+What it costs: about twelve minutes on one core for 370 photos and all folds.
 What it prints: the table of models, whether the word vectors paid, and where the model and the
 report are. It stops before any work where the input cannot be used.
 """

@@ -85,15 +85,12 @@ def read_captions(source: Path) -> CaptionFile:
     return CaptionFile(path, rows, problems)
 
 
-def image_folder(path: Path, first: str) -> Path:
-    """Where the images of a file of captions are: beside it, or in a sub-folder that is usual.
-
-    Args:
-        path: The file of the captions.
-        first: The name of one of its images.
-    """
-    candidates = [path.parent, *(path.parent / name for name in _IMAGE_FOLDERS)]
-    return next((folder for folder in candidates if (folder / first).exists()), path.parent)
+def image_folder(file: CaptionFile) -> Path:
+    """Where the images of a file of captions are: beside it, or in a sub-folder that is usual."""
+    beside = file.path.parent
+    candidates = [beside, *(beside / name for name in _IMAGE_FOLDERS)]
+    found = (f for row in file.rows for f in candidates if (f / row.image).exists())
+    return next(found, beside)
 
 
 def _file_in(folder: Path) -> Path:
@@ -181,7 +178,8 @@ def _coco(path: Path, problems: list[Problem]) -> Iterator[Captioned]:
     described = set()
     for number, annotation in enumerate(annotations, 1):
         where = f"{path}: annotation {number}"
-        caption, image = (annotation.get(key) for key in ("caption", "image_id"))
+        fields = annotation if isinstance(annotation, dict) else {}
+        caption, image = fields.get("caption"), fields.get("image_id")
         if not isinstance(caption, str):
             raise InputError(
                 f"{where} has no 'caption'. Give the file of captions (captions_*.json), not that "

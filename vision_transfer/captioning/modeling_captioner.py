@@ -184,6 +184,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
 
     config_class = CaptionerConfig
     base_model_prefix = "encoder"
+    accepts_loss_kwargs = False  # its loss is a mean over the words of the batch
 
     def __init__(self, config: CaptionerConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)

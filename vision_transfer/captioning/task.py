@@ -87,7 +87,7 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
             there are fewer than five images.
     """
     file = read_captions(Path(source))
-    folder = Path(images) if images else image_folder(file.path, file.rows[0].image)
+    folder = Path(images) if images else image_folder(file)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path of the images.")
     problems = list(file.problems)

@@ -140,6 +140,7 @@ def test_ids_and_images_of_coco_that_have_no_counterpart(images):
     [
         ("x.json", "[1, 2]", "is not JSON as COCO has it"),
         ("x.json", '{"images": []', "is not JSON as COCO has it"),
+        ("x.json", '{"images": [], "annotations": [1]}', "annotation 1 has no 'caption'"),
         ("captions.txt", "0.png A dot", r"line 1 is not image,caption: '0.png A dot'"),
         ("captions.jsonl", '{"file_name": "0.png"}', "needs a column 'file_name' and one of"),
         ("captions.jsonl", '{"file_name": "0.png", "captions": []}', "row 1: 0.png has no caption"),
