@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from staged_training.classifier_report import add_training
 from staged_training.hub import OWN_LICENSE, Task, usage, write_card
 from staged_training.outcome import Outcome, Row
 from staged_training.report import (
-    FROZEN,
     Report,
     markdown_table,
     results_table,
-    stage_table,
     tested_on,
     write_results,
 )
 from staged_training.run_folder import RunFolder
 from staged_training.splits import fold_numbers
-from staged_training.stages import StageResult
 from vision_transfer.detection.evaluation import METRICS, Boxes, best_overlaps
 from vision_transfer.detection.task import DetectionTask
 
@@ -93,10 +91,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
         "models", "average precision of each model", "plot_rows", findings.rows, "map", "AP"
     )
     _add_pictures(report, findings)
-    stages = [StageResult(**stage) for stage in findings.chosen.stages]
-    report.section("How the model that is kept was trained", stage_table(stages), FROZEN)
-    curves = "losses and validation score, epoch by epoch; a line marks where a stage ends"
-    report.picture("curves", curves, "plot_curves", findings.chosen.log, {"map": "AP"})
+    add_training(report, findings.chosen, ("map", "AP"))
     if findings.task.skipped:
         report.section("Images left out", *(f"- {item}" for item in findings.task.skipped))
     if findings.task.problems:
