@@ -11,6 +11,8 @@ What it does:
   4. measures by COCO's average precision, beside a box that is always at the same place, and keeps
      the model of the first fold.
 
+What it costs: about a minute and a half for each fold on two cores, and 0.4 GB of memory for its
+maps.
 What it prints: the table of models, and where the model and the report are. It stops before any
 work where the input cannot be used.
 """
