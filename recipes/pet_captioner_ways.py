@@ -37,7 +37,8 @@ from vision_transfer.captioning.modeling_captioner import CaptionerForImageTextT
 from vision_transfer.captioning.task import CaptionTask
 from vision_transfer.captioning.training import BESIDE_EMBEDDING, PRETRAINED, Part, caption_trainer
 
-# Rates, epochs, the decoder and how it searches are those with the best CIDEr on validation.
+# The decoder, its rate and epochs, and how it searches are the best of those tried, by CIDEr on
+# validation.
 FROZEN = Stage("frozen", train=BESIDE_EMBEDDING, epochs=40, learning_rate=5e-3)
 TUNED = Stage("fine-tuned", train="head", epochs=10, learning_rate=1e-3)
 FROM_THE_START = replace(FROZEN, name="trained from the start", train="head")
@@ -50,7 +51,7 @@ TOP_LAYERS = Stage(
     keep_statistics=True,
 )
 SEARCH = {"num_beams": 5, "no_repeat_ngram_size": 3}
-LONGEST = 24  # words of a caption
+LONGEST = 24  # words that may be said; more where the captions of training have more
 
 MOST_COMMON, NEAREST = "the most common caption", "the caption of the nearest photo"
 BLIND = ", image left out"
@@ -170,8 +171,11 @@ def learn(
         keep: Save the model after each stage in `folder/models`.
     """
     task, split = problem.task, problem.task.split(fold)
-    tokenizer = vocabulary(task.captions_of(split.train))
+    captions = task.captions_of(split.train)
+    tokenizer = vocabulary(captions)
     model = new_model(problem, way, tokenizer, seed)
+    longest = max(len(caption.split()) for of_image in captions for caption in of_image)
+    set_generation(model, max(LONGEST, longest + 1), **SEARCH)
     processor = caption_processor(problem.processor, tokenizer)
     rounds: list[tuple[list[Stage], Sequence[Dataset], dict[str, Any]]] = [
         (way.stages, [features.rows(rows) for rows in split], {"pretrained": way.pretrained})
@@ -232,9 +236,7 @@ def new_model(
 ) -> CaptionerForImageTextToText:
     """A captioner whose decoder is not trained yet."""
     matrix = embedding(problem.vectors, tokenizer, seed, random=not way.vectors)
-    model = new_captioner(problem.encoder, tokenizer, matrix, seed, attention=problem.attention)
-    set_generation(model, LONGEST, **SEARCH)
-    return model
+    return new_captioner(problem.encoder, tokenizer, matrix, seed, attention=problem.attention)
 
 
 def _outcome(

@@ -26,7 +26,7 @@ _IMAGE_FOLDERS = ("Images", "images", "Flicker8k_Dataset")  # so spelt where it 
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionRow:
     """A caption of an image, as a file has it.
 
     Attributes:
@@ -53,7 +53,7 @@ class CaptionFile:
     """
 
     path: Path
-    rows: list[Captioned]
+    rows: list[CaptionRow]
     problems: list[Problem]
 
 
@@ -108,7 +108,7 @@ def _file_in(folder: Path) -> Path:
     return found[0]
 
 
-def _table(path: Path) -> Iterator[Captioned]:
+def _table(path: Path) -> Iterator[CaptionRow]:
     table = read_table(path)
     column = next((name for name in CAPTION_COLUMNS if name in table), None)
     if column is None or "file_name" not in table:
@@ -126,7 +126,7 @@ def _table(path: Path) -> Iterator[Captioned]:
         if not usable or not all(isinstance(caption, str) for caption in captions):
             raise InputError(f"{where}: {name} has no caption. Fill or delete it.")
         for caption in captions:
-            yield Captioned(name, caption, where, folds.get(name))
+            yield CaptionRow(name, caption, where, folds.get(name))
 
 
 def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
     return folds
 
 
-def _flickr(path: Path) -> Iterator[Captioned]:
+def _flickr(path: Path) -> Iterator[CaptionRow]:
     separator = "," if path.name == "captions.txt" else "\t"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -162,10 +162,10 @@ def _flickr(path: Path) -> Iterator[Captioned]:
         caption = caption.strip()
         if len(caption) > 1 and caption[0] == caption[-1] == '"':  # as CSV quotes a comma
             caption = caption[1:-1].replace('""', '"')
-        yield Captioned(name.partition("#")[0], caption, f"{path}: line {number}")
+        yield CaptionRow(name.partition("#")[0], caption, f"{path}: line {number}")
 
 
-def _coco(path: Path, problems: list[Problem]) -> Iterator[Captioned]:
+def _coco(path: Path, problems: list[Problem]) -> Iterator[CaptionRow]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         names = {image["id"]: image["file_name"] for image in content["images"]}
@@ -191,6 +191,6 @@ def _coco(path: Path, problems: list[Problem]) -> Iterator[Captioned]:
                 "Delete it, or add the image."
             )
         described.add(image)
-        yield Captioned(names[image], caption, where)
+        yield CaptionRow(names[image], caption, where)
     without = [name for number, name in names.items() if number not in described]
     problems += [Problem(name, "has no caption") for name in without]

@@ -10,7 +10,7 @@ from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem
 from staged_training.splits import Indices, Split, fold_numbers, fold_split, given_folds
-from vision_transfer.captioning.layouts import Captioned, image_folder, read_captions
+from vision_transfer.captioning.layouts import CaptionRow, image_folder, read_captions
 from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
 
 MOST_WORDS = 50
@@ -116,14 +116,14 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
     )
 
 
-def _by_image(rows: Sequence[Captioned]) -> dict[str, list[Captioned]]:
-    found: dict[str, list[Captioned]] = {}
+def _by_image(rows: Sequence[CaptionRow]) -> dict[str, list[CaptionRow]]:
+    found: dict[str, list[CaptionRow]] = {}
     for row in rows:
         found.setdefault(row.image, []).append(row)
     return found
 
 
-def _usable(rows: Sequence[Captioned], problems: list[Problem]) -> list[Captioned]:
+def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[CaptionRow]:
     """The captions of an image that can be learnt; the others are added to the problems."""
     usable = []
     for row in rows:
