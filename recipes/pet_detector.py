@@ -49,6 +49,7 @@ from vision_transfer.detection.evaluation import (
     detection_metrics,
     found_boxes,
     mean_box,
+    require_metrics,
     true_boxes,
 )
 from vision_transfer.detection.pretrained import fitted_anchors, load_detector
@@ -168,7 +169,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse numbers that nothing can be learnt with."""
+    """Refuse numbers that nothing can be learnt with, and to begin without the scores."""
+    require_metrics()
     check_positive(arguments, "epochs")
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")

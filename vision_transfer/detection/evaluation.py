@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from torchvision.ops import box_iou
 from transformers import EvalPrediction
+
+from staged_training.errors import InputError
 
 METRICS = {"map": "AP", "map_50": "AP at IoU 0.5", "map_75": "AP at IoU 0.75"}
 """Titles of the metrics, by the names that torchmetrics gives them too."""
@@ -44,6 +47,16 @@ class Boxes(NamedTuple):
     def only(self, chosen: NDArray[Any]) -> "Boxes":
         """Some of them."""
         return Boxes(self.corners[chosen], self.labels[chosen], self.scores[chosen])
+
+
+def require_metrics() -> None:
+    """Refuse to begin without the library of the scores.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    if not find_spec("pycocotools"):
+        raise InputError("Boxes are scored by a library: pip install 'nlp-transfer[detection]'.")
 
 
 def detection_metrics(prediction: EvalPrediction) -> dict[str, float]:
