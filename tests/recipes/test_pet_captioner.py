@@ -120,7 +120,7 @@ def test_the_demo_shows_a_page_for_photos(trained):
     with TestClient(web_app(str(trained))) as client:
         config = client.get("/config").json()
     labels = [component["props"].get("label") for component in config["components"]]
-    assert "Photos, and what is said of them" in labels
+    assert "Photos, and what was seen" in labels
 
 
 def test_a_run_that_was_killed_goes_on_ends_the_same_and_its_upload_says_the_same_elsewhere(

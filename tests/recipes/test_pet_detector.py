@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from fastapi.testclient import TestClient
 from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file
@@ -17,6 +18,8 @@ from transformers import pipeline
 
 from recipes.command_line import main
 from recipes.demo import web_app
+from recipes.demo_pictures import detector_blocks
+from recipes.detection_prediction import open_detector
 from tests.recipes.test_hub_round_trip import snippets
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
@@ -84,7 +87,18 @@ def test_boxes_in_photos_are_printed_and_shown(trained, heads, capsys):
             assert (box["label"], box["score"] >= 0.5) == ("head", True)
     assert main(["predict", str(trained), PERSIAN]) == 0
     assert capsys.readouterr().out.startswith(PERSIAN)
-    assert web_app(str(trained)).routes
+
+
+def test_the_demo_marks_what_is_found_in_photos(trained):
+    page = detector_blocks(open_detector(str(trained)))
+    (look, _) = page.fns.values()
+    gallery, notes = look.fn([PERSIAN])
+    (shown,) = gallery.value
+    assert notes == f"Persian_128.jpg: {shown['caption']}"
+    assert re.match(r"nothing|head 0\.\d\d at \d+ \d+ \d+ \d+", shown["caption"])
+    assert max(Image.open(shown["image"]["path"]).size) <= 360
+    with TestClient(web_app(str(trained))) as client:
+        assert "Photos, searched" in client.get("/config").text
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_the_same(trained, heads, tmp_path):
