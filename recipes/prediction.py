@@ -27,7 +27,7 @@ from nlp_transfer.emails import read_texts
 from recipes import caption_prediction, detection_prediction
 from staged_training import InputError
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
-from staged_training.feature_reuse import collected_features
+from staged_training.feature_head import collected_features
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,

@@ -8,7 +8,6 @@ passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 import copy
 import functools
 import hashlib
-import inspect
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
@@ -24,95 +23,28 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 
 from staged_training.batch_norm_folding import folded
 from staged_training.errors import InputError
+from staged_training.feature_head import (
+    Batch,
+    FeatureHead,
+    base_features,
+    evaluating,
+    inputs_of,
+    inputs_of_head,
+    modules_from,
+    tops_from,
+)
 from staged_training.files import written_whole
 from staged_training.layer_groups import layer_groups
 
 logger = logging.getLogger(__name__)
 
-Batch = Mapping[str, torch.Tensor]
 Collate = Callable[[list[Any]], Batch]
 
-_TOLERANCE = 1e-5
 _EXAMPLES_COMPARED = 8
-
-
-class FeatureHead(nn.Module):
-    """The upper layers of a model as a model of its own, on the features of the layers below.
-
-    It shares these layers with the model: to train the one is to train the other. A head whose
-    `forward` takes `labels`, as those of detectors and captioners do, computes its own loss and
-    gives an output with whatever it predicts; it may take other inputs of the model too, by their
-    names. Any other gives logits, and the loss is that of the model.
-
-    Args:
-        model: A model with a head, as `layer_groups` splits it.
-        batch: Inputs of the model, to find out in what order its layers run, and that logits and
-            loss from features are those of the model.
-        first: Index of the lowest layer group that is part of it; by default the head.
-
-    Raises:
-        InputError: The upper layers cannot be told from those below by running them: they take more
-            than features, or what they compute from these is not what the model computes.
-    """
-
-    def __init__(self, model: nn.Module, batch: Batch, first: int = -1) -> None:
-        super().__init__()
-        tops = _tops(model, first)
-        ran: list[str] = []
-        features: list[torch.Tensor] = []
-
-        def note(name: str, inputs: tuple[Any, ...]) -> None:
-            if not ran:
-                features.append(inputs[0].clone())  # a layer may work in place
-            ran.append(name)
-
-        self._loss = _loss_of(model)
-        self._names = _inputs_of_head(model, batch)
-        batch = _on_device_of(model, batch)
-        with _evaluating(model), _hooked(model, tops, note):
-            expected = model(**batch)
-        self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
-        self.register_state_dict_post_hook(_make_contiguous)
-        with _evaluating(model):
-            try:
-                found = self(*features, **{n: t for n, t in batch.items() if n in self._names})
-                same = all(_close(found[name], expected[name]) for name in found)
-            except (TypeError, RuntimeError):  # a layer got other inputs than in the model
-                same = False
-        if not same:
-            raise InputError(
-                f"The upper layers of {type(model).__name__} ({', '.join(tops)}) do not compute "
-                "the model's logits and loss from the features of the layers below alone. Train "
-                "it without reusing features."
-            )
-
-    def forward(
-        self, features: torch.Tensor, labels: torch.Tensor | None = None, **others: torch.Tensor
-    ) -> dict[str, Any]:
-        """Predict from features.
-
-        Args:
-            features: What the lowest of the layers is given, `[batch, ...]`.
-            labels: True labels, `[batch, ...]`.
-            **others: What the head takes besides.
-
-        Returns:
-            `logits`, `[batch, ...]`, and with labels `loss`; all that a head with a loss of its own
-            predicts.
-        """
-        states = _channels_last(features)
-        *below, head = self.layers
-        for layer in below:
-            states = layer(states)
-        if _has_own_loss(head):
-            return dict(head(states, labels=labels, **others))
-        logits = head(states)
-        loss = {} if labels is None else {"loss": self._loss(logits, labels)}
-        return {**loss, "logits": logits}
 
 
 class FeatureDataset(Dataset):
@@ -163,28 +95,6 @@ def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch
     return {"features": joined, **{n: torch.stack(v) for n, v in columns.items()}}
 
 
-def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
-    """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
-    return _inputs_of(_tops(model, first), model, batch)
-
-
-def _inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
-    """What the first of these modules that runs is given."""
-    found: list[torch.Tensor] = []
-
-    def keep(name: str, inputs: tuple[Any, ...]) -> None:
-        found.append(inputs[0])
-        raise _HeadReachedError
-
-    inputs = {name: _channels_last(t) for name, t in _on_device_of(model, batch).items()}
-    with torch.no_grad(), _hooked(model, tops, keep):
-        try:
-            model(**inputs)
-        except _HeadReachedError:
-            return found[0].detach()
-    raise InputError(f"The head of {type(model).__name__} does not run in its forward pass.")
-
-
 def compute_features(
     model: nn.Module,
     dataset: Dataset,
@@ -204,7 +114,7 @@ def compute_features(
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
-    tops = _tops(model, first)
+    tops = tops_from(model, first)
     faster = functools.partial(_faster, model, dataset, collate, tops)
     return _computed(faster, dataset, collate, cache, tops)
 
@@ -231,11 +141,11 @@ def _computed(
         columns: dict[str, list[torch.Tensor]] = {}
         loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(model, _inputs_of(tops, model, batch), batch).items():
+            for name, values in _stored(model, inputs_of(tops, model, batch), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
-    with _evaluating(model):
+    with evaluating(model):
         computed = FeatureDataset(run())
     features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
     if cache:
@@ -250,8 +160,8 @@ def _faster(model: nn.Module, dataset: Dataset, collate: Collate, tops: Sequence
     Its layers have the same names, but not always the same groups.
     """
     example = cast(Any, dataset)[0]
-    with _evaluating(model):
-        return folded(model, lambda some: _inputs_of(tops, some, collate([example])))
+    with evaluating(model):
+        return folded(model, lambda some: inputs_of(tops, some, collate([example])))
 
 
 def _by_length(dataset: Dataset) -> list[int]:
@@ -273,7 +183,7 @@ def _is_ascending(order: Sequence[int]) -> bool:
 
 def _stored(model: nn.Module, features: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
     """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out."""
-    columns = {name: batch[name] for name in _inputs_of_head(model, batch)}
+    columns = {name: batch[name] for name in inputs_of_head(model, batch)}
     mask = batch.get("attention_mask")
     if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
         return {"features": features, **columns}
@@ -354,7 +264,7 @@ def _features_of(
 ) -> dict[str, FeatureDataset]:
     """The features of each data set of a trainer."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
-    example, tops = next(iter(data.values())), _tops(model, first)
+    example, tops = next(iter(data.values())), tops_from(model, first)
 
     @functools.cache  # one for all data sets, and none where the cache has their features
     def faster() -> nn.Module:
@@ -383,7 +293,7 @@ def _check_storable(
     if not all(is_deterministic(dataset, collate) for dataset in data):
         raise InputError("The inputs differ from time to time.")
     sample = _sample(next(iter(data)))
-    with _evaluating(model):
+    with evaluating(model):
         batch = collate(sample)
         stored = _stored(model, base_features(model, batch, first), batch)
     examples = sum(len(cast(Sized, dataset)) for dataset in data)
@@ -413,7 +323,7 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
         first: Index of the layer group whose inputs are the features; by default the head.
     """
     digest = hashlib.sha256("\0".join(data).encode())
-    upper = _modules_from(model, first)
+    upper = modules_from(model, first)
     for name, tensor in model.state_dict().items():
         if name.rpartition(".")[0] not in upper:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -430,103 +340,3 @@ def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
 def _sample(dataset: Dataset) -> list[Any]:
     """The first examples."""
     return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset))))]
-
-
-@contextmanager
-def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what the head of a model is given, a vector for each example, while it runs.
-
-    Example:
-        >>> with collected_features(classifier.model) as features:
-        ...     results = classifier(images)
-    """
-    rows: list[torch.Tensor] = []
-    head = next(iter(layer_groups(model)[-1].modules))
-    with _hooked(model, [head], lambda _, inputs: rows.extend(inputs[0].flatten(1).cpu())):
-        yield rows
-
-
-class _HeadReachedError(Exception):
-    """Ends a forward pass where the head would begin."""
-
-
-def _modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
-    """The modules of a layer group and of all above it, by their names in the model."""
-    return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
-
-
-def _tops(model: nn.Module, first: int) -> list[str]:
-    """The outermost modules of a layer group and of all above it, by their names in the model."""
-    modules = _modules_from(model, first)
-    return [name for name in modules if name.rpartition(".")[0] not in modules]
-
-
-def _has_own_loss(head: nn.Module) -> bool:
-    return "labels" in inspect.signature(head.forward).parameters
-
-
-def _inputs_of_head(model: nn.Module, batch: Batch) -> list[str]:
-    """The inputs of a model that its head is given beside features: labels, and what it names."""
-    head = model.get_submodule(next(iter(layer_groups(model)[-1].modules)))
-    names = {"labels"}
-    if _has_own_loss(head):
-        names |= set(inspect.signature(head.forward).parameters)
-    return [name for name in batch if name in names]
-
-
-def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-    device = next(model.parameters()).device
-    return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def _make_contiguous(
-    module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any
-) -> None:
-    """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
-    for name, tensor in state.items():
-        state[name] = tensor.contiguous()
-
-
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The memory layout in which convolutions are fastest, for images; anything else as it is."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-
-
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    return found.shape == expected.shape and bool((found - expected).abs().max() <= _TOLERANCE)
-
-
-def _loss_of(model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss of a model from its logits and labels."""
-    if isinstance(model, PreTrainedModel) and model.loss_type is not None:
-        return lambda logits, labels: model.loss_function(labels, logits, model.config)
-    return nn.functional.cross_entropy
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
-
-
-@contextmanager
-def _hooked(
-    model: nn.Module, names: Sequence[str], hook: Callable[[str, tuple[Any, ...]], None]
-) -> Iterator[None]:
-    """Call `hook` with its name and inputs whenever one of the named modules runs."""
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda _, inputs, name=name: hook(name, inputs)
-        )
-        for name in names
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

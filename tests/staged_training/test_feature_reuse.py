@@ -19,13 +19,8 @@ from staged_training import (
     layer_groups,
     on_features,
 )
-from staged_training.feature_reuse import (
-    FeatureHead,
-    base_features,
-    collate_features,
-    compute_features,
-    features_key,
-)
+from staged_training.feature_head import FeatureHead, base_features
+from staged_training.feature_reuse import collate_features, compute_features, features_key
 from tests.staged_training.conftest import ConvNet, collate
 
 BATCHES = {

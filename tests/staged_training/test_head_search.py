@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from staged_training.feature_reuse import FeatureHead, compute_features
+from staged_training.feature_head import FeatureHead
+from staged_training.feature_reuse import compute_features
 from staged_training.head_search import search_head
 from tests.staged_training.conftest import collate
 

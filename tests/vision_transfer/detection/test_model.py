@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from staged_training import InputError, Stage, StagedTrainer, layer_groups
-from staged_training.feature_reuse import FeatureHead, base_features
+from staged_training.feature_head import FeatureHead, base_features
 from vision_transfer.backbones import (
     load_backbone,
     preprocessing,

@@ -1,0 +1,215 @@
+"""The upper layers of a model as a model of its own, on the features of the layers below them."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from staged_training.errors import InputError
+from staged_training.layer_groups import layer_groups
+
+Batch = Mapping[str, torch.Tensor]
+
+_TOLERANCE = 1e-5
+
+
+class FeatureHead(nn.Module):
+    """The upper layers of a model as a model of its own, on the features of the layers below.
+
+    It shares these layers with the model: to train the one is to train the other. A head whose
+    `forward` takes `labels`, as those of detectors and captioners do, computes its own loss and
+    gives an output with whatever it predicts; it may take other inputs of the model too, by their
+    names. Any other gives logits, and the loss is that of the model.
+
+    Args:
+        model: A model with a head, as `layer_groups` splits it.
+        batch: Inputs of the model, to find out in what order its layers run, and that logits and
+            loss from features are those of the model.
+        first: Index of the lowest layer group that is part of it; by default the head.
+
+    Raises:
+        InputError: The upper layers cannot be told from those below by running them: they take more
+            than features, or what they compute from these is not what the model computes.
+    """
+
+    def __init__(self, model: nn.Module, batch: Batch, first: int = -1) -> None:
+        super().__init__()
+        tops = tops_from(model, first)
+        ran: list[str] = []
+        features: list[torch.Tensor] = []
+
+        def note(name: str, inputs: tuple[Any, ...]) -> None:
+            if not ran:
+                features.append(inputs[0].clone())  # a layer may work in place
+            ran.append(name)
+
+        self._loss = _loss_of(model)
+        self._names = inputs_of_head(model, batch)
+        batch = _on_device_of(model, batch)
+        with evaluating(model), _hooked(model, tops, note):
+            expected = model(**batch)
+        self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
+        self.register_state_dict_post_hook(_make_contiguous)
+        with evaluating(model):
+            try:
+                found = self(*features, **{n: t for n, t in batch.items() if n in self._names})
+                same = all(_close(found[name], expected[name]) for name in found)
+            except (TypeError, RuntimeError):  # a layer got other inputs than in the model
+                same = False
+        if not same:
+            raise InputError(
+                f"The upper layers of {type(model).__name__} ({', '.join(tops)}) do not compute "
+                "the model's logits and loss from the features of the layers below alone. Train "
+                "it without reusing features."
+            )
+
+    def forward(
+        self, features: torch.Tensor, labels: torch.Tensor | None = None, **others: torch.Tensor
+    ) -> dict[str, Any]:
+        """Predict from features.
+
+        Args:
+            features: What the lowest of the layers is given, `[batch, ...]`.
+            labels: True labels, `[batch, ...]`.
+            **others: What the head takes besides.
+
+        Returns:
+            `logits`, `[batch, ...]`, and with labels `loss`; all that a head with a loss of its own
+            predicts.
+        """
+        states = _channels_last(features)
+        *below, head = self.layers
+        for layer in below:
+            states = layer(states)
+        if _has_own_loss(head):
+            return dict(head(states, labels=labels, **others))
+        logits = head(states)
+        loss = {} if labels is None else {"loss": self._loss(logits, labels)}
+        return {**loss, "logits": logits}
+
+
+def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
+    """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
+    return inputs_of(tops_from(model, first), model, batch)
+
+
+def inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
+    """What the first of these modules that runs is given."""
+    found: list[torch.Tensor] = []
+
+    def keep(name: str, inputs: tuple[Any, ...]) -> None:
+        found.append(inputs[0])
+        raise _HeadReachedError
+
+    inputs = {name: _channels_last(t) for name, t in _on_device_of(model, batch).items()}
+    with torch.no_grad(), _hooked(model, tops, keep):
+        try:
+            model(**inputs)
+        except _HeadReachedError:
+            return found[0].detach()
+    raise InputError(f"The head of {type(model).__name__} does not run in its forward pass.")
+
+
+@contextmanager
+def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect what the head of a model is given, a vector for each example, while it runs.
+
+    Example:
+        >>> with collected_features(classifier.model) as features:
+        ...     results = classifier(images)
+    """
+    rows: list[torch.Tensor] = []
+    head = next(iter(layer_groups(model)[-1].modules))
+    with _hooked(model, [head], lambda _, inputs: rows.extend(inputs[0].flatten(1).cpu())):
+        yield rows
+
+
+def tops_from(model: nn.Module, first: int) -> list[str]:
+    """The outermost modules of a layer group and of all above it, by their names in the model."""
+    modules = modules_from(model, first)
+    return [name for name in modules if name.rpartition(".")[0] not in modules]
+
+
+def modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
+    """The modules of a layer group and of all above it, by their names in the model."""
+    return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
+
+
+def inputs_of_head(model: nn.Module, batch: Batch) -> list[str]:
+    """The inputs of a model that its head is given beside features: labels, and what it names."""
+    head = model.get_submodule(next(iter(layer_groups(model)[-1].modules)))
+    names = {"labels"}
+    if _has_own_loss(head):
+        names |= set(inspect.signature(head.forward).parameters)
+    return [name for name in batch if name in names]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Let a model evaluate, without gradients, and be again what it was before."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+class _HeadReachedError(Exception):
+    """Ends a forward pass where the head would begin."""
+
+
+def _has_own_loss(head: nn.Module) -> bool:
+    return "labels" in inspect.signature(head.forward).parameters
+
+
+def _loss_of(model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The loss of a model from its logits and labels."""
+    if isinstance(model, PreTrainedModel) and model.loss_type is not None:
+        return lambda logits, labels: model.loss_function(labels, logits, model.config)
+    return nn.functional.cross_entropy
+
+
+def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return found.shape == expected.shape and bool((found - expected).abs().max() <= _TOLERANCE)
+
+
+def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    device = next(model.parameters()).device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _make_contiguous(
+    module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any
+) -> None:
+    """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
+    for name, tensor in state.items():
+        state[name] = tensor.contiguous()
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The memory layout in which convolutions are fastest, for images; anything else as it is."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, names: Sequence[str], hook: Callable[[str, tuple[Any, ...]], None]
+) -> Iterator[None]:
+    """Call `hook` with its name and inputs whenever one of the named modules runs."""
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, name=name: hook(name, inputs)
+        )
+        for name in names
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
