@@ -44,13 +44,13 @@ from staged_training.run_folder import RunFolder
 from staged_training.splits import Split, chosen_folds
 from vision_transfer.backbones import PACKAGED, save_classifier
 from vision_transfer.detection.evaluation import (
+    METRICS,
     Boxes,
     average_precision,
     detection_metrics,
     found_boxes,
     mean_box,
     require_metrics,
-    true_boxes,
 )
 from vision_transfer.detection.pretrained import fitted_anchors, load_detector
 from vision_transfer.detection.task import DetectionTask, read_detection_task
@@ -284,9 +284,9 @@ def measured(
     scores = []
     for part in parts:
         result = trainer.predict(part)
-        logits, boxes = cast(tuple[np.ndarray, np.ndarray], result.predictions)
-        found = found_boxes(logits, boxes)
-        scores.append(average_precision(true_boxes(np.asarray(result.label_ids)), found))
+        found = found_boxes(*cast(tuple[np.ndarray, np.ndarray], result.predictions))
+        metrics = cast(dict[str, float], result.metrics)
+        scores.append({name: metrics[f"test_{name}"] for name in METRICS})
     return found, scores
 
 

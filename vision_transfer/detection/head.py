@@ -85,7 +85,9 @@ class FastRCNNHead(nn.Module):
         sizes = [(height, width)] * len(features)
         images = ImageList(features.new_empty(len(features), 0, height, width), sizes)
         loss = None
-        if labels is not None:
+        if labels is None:
+            regions, _ = self._regions(images, maps, None, proposals)
+        else:
             targets = [_target(of_image, width, height) for of_image in labels]
             with self._as_in_training():
                 regions, losses = self._regions(images, maps, targets, proposals)
@@ -93,7 +95,6 @@ class FastRCNNHead(nn.Module):
             loss = torch.stack([*losses.values(), *of_objects.values()]).sum()
         if self.training:
             return DetectionOutput(loss=loss)
-        regions, _ = self._regions(images, maps, None, proposals)
         found, _ = self.roi_heads(maps, regions, sizes)
         return DetectionOutput(loss, *self._as_output(found, images))
 
@@ -156,6 +157,7 @@ class FastRCNNHead(nn.Module):
 
 def _proposal_network(config: "FastRCNNConfig", anchors: AnchorGenerator) -> RegionProposalNetwork:
     """The region proposal network of Faster R-CNN, with the thresholds of its paper."""
+    # As many in training as otherwise: an evaluation takes the regions that its loss was of.
     kept = {"training": config.num_proposals, "testing": config.num_proposals}
     return RegionProposalNetwork(
         anchors,
