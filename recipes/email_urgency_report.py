@@ -7,7 +7,7 @@ from typing import Any
 from nlp_transfer.text_task import LabelledTexts, TextTask
 from recipes.prediction import Input, classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
-from staged_training.hub import OWN_LICENSE, Task, usage, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.outcome import Outcome, Row
 from staged_training.report import (
     Report,
@@ -183,10 +183,9 @@ def _card_sections(findings: Findings) -> list[str]:
         f"A classifier of mail: {' or '.join(task.names)}. It was trained in stages by "
         "NLP Transfer (`nlp-transfer run email-urgency`).",
         "## How to use it",
-        "With `pip install nlp-transfer`:",
-        usage("text-classification", findings.reference, EXAMPLE, "import nlp_transfer"),
-        "Without it, by the code that comes with the model; read that first:",
-        usage("text-classification", findings.reference, EXAMPLE, trusts_code=True),
+        *usage_with_code(
+            "text-classification", findings.reference, EXAMPLE, "nlp_transfer", "nlp-transfer"
+        ),
         "## How it was trained",
         f"{findings.protocol()} The model here was trained on {trained_on}.",
         stage_table([StageResult(**stage) for stage in findings.chosen.stages]),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from nlp_transfer.alignment import Coverage
 from recipes.pet_captioner_ways import BLIND, MOST_COMMON, NEAREST, Captioned
 from staged_training.classifier_report import add_training
-from staged_training.hub import OWN_LICENSE, Task, usage, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.outcome import Row
 from staged_training.report import (
     Report,
@@ -260,15 +259,18 @@ def _add_examples(report: Report, findings: Findings) -> None:
 
 def _card_sections(findings: Findings) -> list[str]:
     example = '"photo.jpg", text=""'
-    code = partial(usage, "image-text-to-text", findings.reference, example, does="describe")
     return [
         "It says in a sentence what a photo shows. It was trained by NLP Transfer "
         "(`nlp-transfer run pet-captioner`).",
         "## How to use it",
-        "With `pip install 'nlp-transfer[vision]'`:",
-        code("import vision_transfer"),
-        "Without it, by the code that comes with the model; read that first:",
-        code(trusts_code=True),
+        *usage_with_code(
+            "image-text-to-text",
+            findings.reference,
+            example,
+            "vision_transfer",
+            "'nlp-transfer[vision]'",
+            "describe",
+        ),
         "`text` is what the caption is to begin with.",
         "## How it was trained",
         f"{findings.protocol()} {findings.what_was_done()} The model here was trained on the "

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from staged_training.classifier_report import add_classifier_sections, add_learn
 from staged_training.familiarity import Familiarity
 from staged_training.feature_reuse import FeatureDataset
 from staged_training.head_search import Trial
-from staged_training.hub import OWN_LICENSE, Task, usage, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage, usage_with_code, write_card
 from staged_training.outcome import Outcome, Row
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
@@ -220,15 +219,10 @@ def _card_sections(findings: Findings) -> list[str]:
 
 def _usage(findings: Findings) -> list[str]:
     """How to use the model; it comes with code if its head is one of this package."""
-    code = partial(usage, "image-classification", findings.reference, '"photo.jpg"')
+    asked = "image-classification", findings.reference, '"photo.jpg"'
     if not findings.has_own_head:
-        return [code()]
-    return [
-        "With `pip install 'nlp-transfer[vision]'`:",
-        code("import vision_transfer"),
-        "Without it, by the code that comes with the model; read that first:",
-        code(trusts_code=True),
-    ]
+        return [usage(*asked)]
+    return usage_with_code(*asked, "vision_transfer", "'nlp-transfer[vision]'")
 
 
 def print_findings(run: RunFolder, findings: Findings) -> None:

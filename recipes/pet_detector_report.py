@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from staged_training.classifier_report import add_training
-from staged_training.hub import OWN_LICENSE, Task, usage, write_card
+from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.outcome import Outcome, Row
 from staged_training.report import (
     Report,
@@ -157,15 +156,18 @@ def _add_pictures(report: Report, findings: Findings) -> None:
 
 def _card_sections(findings: Findings) -> list[str]:
     names = ", ".join(findings.task.names)
-    code = partial(usage, "object-detection", findings.reference, '"photo.jpg"', does="detect")
     return [
         f"Finds boxes of {names} in images: Faster R-CNN (Ren et al. 2015) on "
         f"`{findings.backbone}`. It was trained by NLP Transfer (`nlp-transfer run pet-detector`).",
         "## How to use it",
-        "With `pip install 'nlp-transfer[vision]'`:",
-        code("import vision_transfer"),
-        "Without it, by the code that comes with the model; read that first:",
-        code(trusts_code=True),
+        *usage_with_code(
+            "object-detection",
+            findings.reference,
+            '"photo.jpg"',
+            "vision_transfer",
+            "'nlp-transfer[vision]'",
+            "detect",
+        ),
         "## How it was trained",
         findings.what_was_done(),
         "The model here is that of the first fold tested.",

@@ -137,6 +137,28 @@ def usage(
     return "\n".join(["```python", *lines, "```"])
 
 
+def usage_with_code(
+    pipeline: str, reference: str, example: str, package: str, install: str, does: str = "classify"
+) -> list[str]:
+    """How to use a model that comes with code of this project, for its card: with it and without.
+
+    Args:
+        pipeline: As for `usage`; so are `reference`, `example` and `does`.
+        reference: What the model is loaded by.
+        example: What it is to be tried on.
+        package: The package that makes the model known.
+        install: What `pip` installs for that.
+        does: What the model does.
+    """
+    code = partial(usage, pipeline, reference, example, does=does)
+    return [
+        f"With `pip install {install}`:",
+        code(f"import {package}"),
+        "Without it, by the code that comes with the model; read that first:",
+        code(trusts_code=True),
+    ]
+
+
 def check_push(destination: Destination) -> Destination:
     """Find out before any training whether a push can work.
 
