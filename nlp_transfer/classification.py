@@ -20,6 +20,7 @@ from staged_training.class_balance import metrics_on
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
 from staged_training.outcome import Outcome, outcome
+from staged_training.processes import ONE_BATCH
 
 
 def recurrent_classifier(
@@ -81,6 +82,7 @@ def staged_text_trainer(
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model="average_precision",
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
         report_to=report_to,
         run_name="/".join(output_dir.parts[-3:]),

@@ -85,6 +85,9 @@ def _run(arguments: list[str]) -> None:
     )
     parser.add_argument("recipe", choices=RECIPES)
     recipe = parser.parse_args(arguments[:1]).recipe
+    from staged_training.processes import join
+
+    join()
     importlib.import_module(RECIPES[recipe]).main(arguments[1:])
 
 

@@ -51,6 +51,7 @@ from recipes.email_urgency_ways import (
 from staged_training import InputError
 from staged_training.hub import push
 from staged_training.outcome import mean_rows
+from staged_training.processes import is_first
 from staged_training.run_folder import RunFolder
 from staged_training.splits import chosen_folds
 
@@ -164,8 +165,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
         run.open()
         comparison = compare(run, problem, corpus, folds, seeds, hasty=arguments.quick)
-        tell(run, problem, comparison, folds, what_was_asked(arguments))
-        run.close()
+        if is_first():
+            tell(run, problem, comparison, folds, what_was_asked(arguments))
+            run.close()
         return
     knowledge, cut = problem.what_it_knows()
     print(f"{knowledge}\n")
@@ -185,6 +187,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         first = run.runs / f"fold-{folds[0]}" / f"seed-{seeds[0]}" / way.name
         run.keep(first / "models" / chosen)
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         task=task,

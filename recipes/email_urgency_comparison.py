@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from nlp_transfer.word_vectors import FILE_NAME, save_vectors
 from recipes.email_urgency_report import CARD_METRICS, TITLES
 from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate_all, long_enough, quick
 from staged_training.outcome import Row, mean_rows
+from staged_training.processes import by_first
 from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
 from staged_training.run_folder import RunFolder
 
@@ -118,7 +120,7 @@ def learn_from(
     words = tokenizer.convert_ids_to_tokens(known)
 
     def word2vec(folder: Path) -> None:
-        vectors = train_word2vec(texts, tokenizer, dim=DIM, workers=1)
+        vectors = by_first(partial(train_word2vec, texts, tokenizer, dim=DIM, workers=1))
         save_vectors(folder / FILE_NAME, words, vectors[words])
 
     def window(folder: Path) -> None:

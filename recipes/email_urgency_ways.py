@@ -33,6 +33,7 @@ from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.outcome import Outcome
 from staged_training.parallel import one_by_one, side_by_side
+from staged_training.processes import by_first
 from staged_training.run_folder import RunFolder
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
@@ -237,9 +238,13 @@ def _score(
 ) -> list[dict[str, Any]]:
     """As `evaluate`, without the models: many would fill a disk."""
     result = evaluate(problem, way, fold, seed, folder, size)
+    by_first(partial(_empty, folder))
+    return result
+
+
+def _empty(folder: Path) -> None:
     for path in folder.iterdir():
         shutil.rmtree(path)
-    return result
 
 
 def refit(

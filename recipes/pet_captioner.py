@@ -40,6 +40,7 @@ from recipes.pet_captioner_ways import (
 from staged_training.feature_reuse import FeatureDataset, features_key
 from staged_training.hub import push
 from staged_training.outcome import mean_rows
+from staged_training.processes import is_first
 from staged_training.run_folder import RunFolder
 from staged_training.splits import chosen_folds
 from vision_transfer.backbones import PACKAGED, load_backbone
@@ -132,6 +133,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = max(trained, key=lambda row: row.metrics["validation_cider"]).name
     saved = (run.runs / f"fold-{folds[0]}").glob("way-*/models/*")
     run.keep(next(folder for folder in saved if folder.name == chosen))
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         task=task,

@@ -46,6 +46,7 @@ from staged_training.head_search import Trial, search_head
 from staged_training.hub import push
 from staged_training.linear_probe import fit_probe, linear_probe
 from staged_training.outcome import Outcome, mean_rows, outcome
+from staged_training.processes import ONE_BATCH, is_first
 from staged_training.run_folder import RunFolder
 from staged_training.splits import Split, chosen_folds
 from vision_transfer.backbones import (
@@ -232,6 +233,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         kept = fine_tuned(problem, run.runs / f"fold-{folds[0]}" / "model", folds[0])
     run.once("kept", partial(save, kept, problem.processor))
     run.keep(run.runs / "kept" / "model")
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         task=task,
@@ -282,6 +285,7 @@ def read_problem(arguments: Arguments) -> Problem:
             num_train_epochs=1 if arguments.quick else HEAD_EPOCHS,
             per_device_train_batch_size=32,
             per_device_eval_batch_size=256,
+            accelerator_config=ONE_BATCH,
             dataloader_pin_memory=torch.accelerator.is_available(),
             save_strategy="no",
             logging_strategy="no",
@@ -398,6 +402,7 @@ def fine_tune(
         seed=seed,
         per_device_train_batch_size=16,
         metric_for_best_model="accuracy",
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         report_to=problem.report_to,

@@ -40,6 +40,7 @@ from recipes.pet_detector_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer
 from staged_training.hub import push
 from staged_training.outcome import Outcome, mean_rows
+from staged_training.processes import ONE_BATCH, is_first
 from staged_training.run_folder import RunFolder
 from staged_training.splits import Split, chosen_folds
 from vision_transfer.backbones import PACKAGED, save_classifier
@@ -148,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         boxes = map(Boxes.from_lists, of_fold["found"])
         found |= dict(zip(task.split(fold).test.tolist(), boxes, strict=True))
     run.keep(run.runs / f"fold-{folds[0]}" / "model")
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         task=task,
@@ -268,6 +271,7 @@ def training_arguments(arguments: Arguments, folder: Path) -> TrainingArguments:
         warmup_steps=0.1,
         lr_scheduler_type="cosine",
         metric_for_best_model="map",
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         report_to=arguments.report_to,

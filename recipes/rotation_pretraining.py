@@ -41,7 +41,9 @@ from recipes.few_label_comparison import Comparison, available_counts, check_cou
 from recipes.pet_classifier import DATA
 from recipes.rotation_pretraining_report import BASE, Findings, print_findings, write_findings
 from staged_training import InputError
+from staged_training.files import written_whole
 from staged_training.hub import push
+from staged_training.processes import is_first
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import save_classifier, untrained_backbone
 from vision_transfer.few_labels import LabelledImages
@@ -177,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     draws = 2 if arguments.quick else arguments.seeds
     efficiency = comparison.run(run, run.runs / "rotation" / "base", counts, draws, arguments.seed)
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         shipped=arguments.data is None and arguments.archive is None,
@@ -277,7 +281,8 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, Any]
         for name, found in rows.items()
         if len(chosen := random.permutation(found)[:SHOWN])
     }
-    save_file(examples, folder / "examples.safetensors")
+    with written_whole(folder / "examples.safetensors") as path:
+        save_file(examples, path)
     save_classifier(model, processor, folder / "base")
     turns = [right[result.label_ids == turn] for turn in range(len(TURNS))]
     return {

@@ -37,8 +37,10 @@ from recipes.arguments import (
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
 from staged_training.errors import Problem
+from staged_training.files import written_whole
 from staged_training.hub import push
 from staged_training.parallel import side_by_side
+from staged_training.processes import is_first
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.pretext.temporal_order import (
@@ -136,6 +138,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     pieces = {name: partial(run.once, name, work) for name, work in works.items()}
     results = side_by_side(pieces, "Learning whether frames are in order")
     run.keep(run.runs / "base" / "model")
+    if not is_first():
+        return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
         shipped=arguments.videos is None,
@@ -255,7 +259,8 @@ def learn(
             ORDERS[1 - other]: torch.stack([measured[row + other]["pixel_values"] for row in shown])
             for other in (0, 1)
         }
-        save_file(examples, folder / "examples.safetensors")
+        with written_whole(folder / "examples.safetensors") as path:
+            save_file(examples, path)
     return {"files": files, "right": right, "seconds": time.perf_counter() - start}
 
 

@@ -34,6 +34,7 @@ from recipes.arguments import parse_arguments, what_was_asked
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
 from staged_training import InputError
 from staged_training.hub import push
+from staged_training.processes import by_first, is_first
 from staged_training.run_folder import RunFolder
 
 DATA = Path(__file__).parent / "data"
@@ -111,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     work = partial(learn, arguments, corpus, tokenizer)
     seconds = run.once(arguments.model, work)
     run.keep(run.runs / arguments.model / "vectors")
+    if not is_first():
+        return
     findings = Findings(
         folder=run.path,
         repo_id=destination.repo_id if destination else None,
@@ -164,7 +167,8 @@ def learn(
         words = sorted((w for w in counts if counts[w]), key=lambda word: -counts[word])
         rows = model.embedding_matrix()[tokenizer.convert_tokens_to_ids(words)]
     else:
-        vectors = train_word2vec(
+        train = partial(
+            train_word2vec,
             corpus,
             tokenizer,
             algorithm="cbow" if arguments.model == "cbow" else "skip-gram",
@@ -174,6 +178,7 @@ def learn(
             workers=arguments.workers,
             seed=arguments.seed,
         )
+        vectors = by_first(train)
         words, rows = vectors.index_to_key, vectors.vectors
         if arguments.model != "fasttext":
             words = [word for word in words if vectors.get_vecattr(word, "count")]

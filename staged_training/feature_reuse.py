@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 from transformers import Trainer
 
+from staged_training import processes
 from staged_training.batch_norm_folding import folded
 from staged_training.errors import InputError
 from staged_training.feature_head import (
@@ -105,7 +107,8 @@ def compute_features(
     """Run the lower layers of a model over a data set once, in evaluation mode.
 
     On an accelerator the largest batch that memory allows is found by trying; on a processor small
-    batches are fastest, since what passes between layers then stays in its cache.
+    batches are fastest, since what passes between layers then stays in its cache. Of several
+    processes of a run each computes its share, and all of them get all features.
 
     Args:
         model: The model, on the device to compute on.
@@ -127,26 +130,32 @@ def _computed(
     tops: Sequence[str],
 ) -> FeatureDataset:
     """The features of a data set: those that are in the cache, or else what a model computes."""
-    if cache and cache.exists():
-        return FeatureDataset(load_file(cache))
+    if processes.all_of(bool(cache and cache.exists())):
+        return FeatureDataset(load_file(cast(Path, cache)))
 
     model = faster()
     order = _by_length(dataset)
     batch_size = 256
     if next(model.parameters()).device.type == "cpu":
         batch_size = 32 if _is_text(dataset) else 8
+    # In whole batches, so that a feature is what it would be in one process, to the last bit.
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    several = processes.count()
+    shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
+    own = Subset(dataset, shares[processes.number()])
 
     @find_executable_batch_size(starting_batch_size=batch_size)
     def run(batch_size: int) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
-        loader = DataLoader(Subset(dataset, order), batch_size, collate_fn=collate)
+        loader = DataLoader(own, batch_size, collate_fn=collate)
         for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
             for name, values in _stored(model, inputs_of(tops, model, batch), batch).items():
                 columns.setdefault(name, []).append(values.cpu())
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     with evaluating(model):
-        computed = FeatureDataset(run())
+        computed = FeatureDataset(processes.gathered(run()))
+    order = list(chain.from_iterable(shares))
     features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
     if cache:
         with written_whole(cache) as path:

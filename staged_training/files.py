@@ -5,9 +5,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 from staged_training.errors import InputError
+from staged_training.processes import is_first
 
 
 @contextmanager
@@ -16,9 +17,13 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name is beside `path`, so the last step is a rename on one file system: after a
     crash the old content (or nothing) is found under `path`, never half of the new. A folder
-    replaces the folder that was there.
+    replaces the folder that was there. Of several processes of a run, what the first wrote stays.
     """
     path = Path(path)
+    if not is_first():
+        with TemporaryDirectory() as elsewhere:
+            yield Path(elsewhere) / "new"
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     workspace = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:

@@ -12,10 +12,16 @@ import psutil
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
+from staged_training.processes import TOLD_BY_LAUNCHER, by_first
+
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
 # Bars of several workers would overwrite one another.
-_QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+_ALONE_AND_QUIET = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    **dict.fromkeys(TOLD_BY_LAUNCHER),
+}
 
 
 def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
@@ -31,17 +37,21 @@ def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     """What each piece returns, from as many processes as there are cores, with a thread each.
 
     A small model keeps one core busy and gains little from a second. Where memory is short there
-    are fewer processes.
+    are fewer processes. In a run of several processes the first begins them, on its machine.
 
     Args:
         pieces: Work by its name; it, and what it returns, can be pickled.
         what: What the progress bar counts.
     """
-    workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
-    with _environment(_QUIET):
-        run = Parallel(workers, return_as="generator")
-        results = run(delayed(_while_alive)(os.getpid(), work) for work in pieces.values())
-        return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+
+    def work() -> list[Any]:
+        workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
+        with _environment(_ALONE_AND_QUIET):
+            run = Parallel(workers, return_as="generator")
+            results = run(delayed(_while_alive)(os.getpid(), piece) for piece in pieces.values())
+            return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+
+    return by_first(work)
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
@@ -67,15 +77,19 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment for the processes that are started meanwhile."""
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables, or remove those that are `None`, for the processes that are started here."""
     before = {name: os.environ.get(name) for name in variables}
-    os.environ |= variables
+    _set(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -3,11 +3,13 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from staged_training.errors import InputError
 from staged_training.files import written_whole
+from staged_training.processes import by_first
 from staged_training.trainer import CURVES
 
 
@@ -32,6 +34,10 @@ class RunFolder:
         self.runs = path / "runs"
         self.report = path / "report"
         self._arguments = json.loads(json.dumps(dict(arguments), default=str))
+        by_first(partial(self._check, resume=resume))
+
+    def _check(self, *, resume: bool) -> None:
+        path = self.path
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file. Give a folder as --output-dir.")
         if not path.exists() or not any(path.iterdir()):
@@ -65,6 +71,9 @@ class RunFolder:
 
     def open(self) -> None:
         """Make the folder, if it is not there yet."""
+        by_first(self._make)
+
+    def _make(self) -> None:
         if not self._record.exists():
             with written_whole(self._record) as path:
                 path.write_text(json.dumps(self._arguments, indent=2))
@@ -73,18 +82,20 @@ class RunFolder:
     def once(self, name: str, work: Callable[[Path], Any]) -> Any:
         """Do a piece of work in a folder of its own, or return what it returned before.
 
+        All processes of a run do it together; what it returned in the first counts.
+
         Args:
             name: The name of the folder.
             work: Takes the folder; returns what JSON can hold.
         """
         folder = self.runs / name
         done = folder / "done.json"
-        if not done.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+        if not by_first(done.exists):
+            by_first(partial(folder.mkdir, parents=True, exist_ok=True))
             result = work(folder)
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
-        return json.loads(done.read_text())
+        return json.loads(by_first(done.read_text))
 
     def keep(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
@@ -93,13 +104,19 @@ class RunFolder:
             folder: Where they are.
             name: A folder in the output folder that they go to in its place.
         """
-        kept = self.path / name
+        by_first(partial(self._copy, folder, self.path / name))
+
+    @staticmethod
+    def _copy(folder: Path, kept: Path) -> None:
         kept.mkdir(exist_ok=True)
         for file in folder.iterdir():
             shutil.copy2(file, kept / file.name)
 
     def close(self) -> None:
-        """Remove all that was only needed to go on after an interruption; curves are kept."""
+        """Remove all that was only needed to go on after an interruption; curves are kept.
+
+        It is for the first of several processes alone, after it has told what came of the run.
+        """
         for curves in self.runs.rglob(CURVES):
             kept = self.path / CURVES / curves.parent.relative_to(self.runs)
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
 from staged_training.layer_groups import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
+from staged_training.processes import by_first
 from staged_training.progress import StageProgress
 from staged_training.report import FROZEN, stage_table
 from staged_training.stages import Stage, StageResult, check_stages
@@ -51,7 +53,8 @@ class StagedTrainer(Trainer):
 
     After each epoch a checkpoint is written to `args.output_dir`/_stages, so that a run that was
     killed goes on with `train(resume_from_checkpoint=True)` and ends with the weights that it would
-    have ended with.
+    have ended with. `accelerate launch` trains on all devices; a run that was killed may go on with
+    another number of processes, from where it was, if `args.accelerator_config` is `ONE_BATCH`.
 
     Args:
         model: A model with a head on a base, as `layer_groups` finds them.
@@ -132,7 +135,7 @@ class StagedTrainer(Trainer):
             InputError: The output folder holds a run that was cut off, and it is not to be resumed.
         """
         if not resume_from_checkpoint:
-            self._start_afresh()
+            by_first(self._start_afresh)
         output_dir = self.args.output_dir
         self.results = []
         log: list[dict[str, Any]] = []
@@ -223,15 +226,14 @@ class StagedTrainer(Trainer):
 
     def _start_afresh(self) -> None:
         """Remove what an earlier, complete run left; refuse to remove what can be resumed."""
-        if self._folder.exists():
-            if not self._finished_folder(self.stages[-1]).exists():
-                raise InputError(
-                    f"{self._folder} holds a run that was cut off. Go on with it by "
-                    "train(resume_from_checkpoint=True), or delete that folder."
-                )
-            if self.is_world_process_zero():
-                shutil.rmtree(self._folder)
-        self.accelerator.wait_for_everyone()
+        if not self._folder.exists():
+            return
+        if not self._finished_folder(self.stages[-1]).exists():
+            raise InputError(
+                f"{self._folder} holds a run that was cut off. Go on with it by "
+                "train(resume_from_checkpoint=True), or delete that folder."
+            )
+        shutil.rmtree(self._folder)
 
     def _finished_folder(self, stage: Stage) -> Path:
         return self._folder / stage.name.replace(" ", "-") / "finished"
@@ -241,7 +243,7 @@ class StagedTrainer(Trainer):
     ) -> tuple[StageResult, list[dict[str, Any]]]:
         """Bring the model to the end of a stage, by training or from disk; its result and log."""
         finished = self._finished_folder(stage)
-        if not finished.exists():
+        if not by_first(finished.exists):
             result = self._run_stage(stage, finished.parent, *train_arguments)
             if self.is_world_process_zero():
                 with written_whole(finished) as folder:
@@ -260,7 +262,7 @@ class StagedTrainer(Trainer):
     def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
-        checkpoint = _newest_whole_checkpoint(folder)
+        checkpoint = by_first(partial(_newest_whole_checkpoint, folder))
         self._stage = stage
         self.args.output_dir = str(folder)
         self.args.learning_rate = stage.learning_rate

@@ -29,6 +29,7 @@ from staged_training import Stage
 from staged_training.errors import InputError
 from staged_training.files import check_replaceable, written_whole
 from staged_training.layer_groups import layer_groups
+from staged_training.processes import ONE_BATCH, by_first
 
 _BATCH = 32
 
@@ -83,7 +84,7 @@ def train_recurrent_model(
             held_out = segment_dataset(validation, tokenizer, path, "validation")
         when = "no" if held_out is None else "epoch"
         arguments = TrainingArguments(
-            str(folder / "run"),
+            by_first(lambda: str(folder / "run")),
             seed=seed,
             num_train_epochs=epochs,
             learning_rate=learning_rate,
@@ -97,6 +98,7 @@ def train_recurrent_model(
             save_total_limit=1,
             load_best_model_at_end=held_out is not None,
             include_num_input_tokens_seen="non_padding",
+            accelerator_config=ONE_BATCH,
             dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
             logging_steps=100,
             disable_tqdm=True,
@@ -121,11 +123,14 @@ def train_recurrent_model(
         ) as bar:
             trainer.add_callback(TokenProgress(bar, width=1))
             trainer.train()
-        if trainer.is_world_process_zero():
+
+        def save() -> None:
             with written_whole(output_dir) as saved:
                 model.save_pretrained(saved)
                 tokenizer.save_pretrained(saved)
                 trainer.state.save_to_json(str(saved / TRAINER_STATE_NAME))
+
+        by_first(save)
     return model.eval()
 
 

@@ -20,6 +20,7 @@ from nlp_transfer.language_models.configuration_window import WindowLanguageMode
 from nlp_transfer.language_models.contexts import Context
 from nlp_transfer.language_models.modeling_window import WindowLanguageModel
 from nlp_transfer.language_models.window_stream import WindowStream, count_words, joined
+from staged_training import processes
 from staged_training.errors import InputError
 from staged_training.files import check_replaceable, written_whole
 
@@ -97,7 +98,14 @@ def train_window_model(
         sampled_words=sampled_words,
     )
     stream = WindowStream(
-        texts, tokenizer, context, batch_size, words=words, workers=workers, shuffle=True, seed=seed
+        texts,
+        tokenizer,
+        context,
+        max(1, batch_size // processes.count()),  # a step takes one of each process
+        words=words,
+        workers=workers,
+        shuffle=True,
+        seed=seed,
     )
     arguments = TrainingArguments(
         str(output_dir),
@@ -123,11 +131,14 @@ def train_window_model(
     ) as bar:
         trainer.add_callback(TokenProgress(bar, context.width))
         trainer.train()
-    if trainer.is_world_process_zero():
+
+    def save() -> None:
         with written_whole(output_dir) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
             trainer.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+
+    processes.by_first(save)
     return model.eval()
 
 

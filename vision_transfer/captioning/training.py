@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, TrainingArguments, default_data_collator
 
 from staged_training import Stage, StagedTrainer
+from staged_training.processes import ONE_BATCH
 from vision_transfer.captioning.captioner import CaptionPairs, captions_of
 from vision_transfer.captioning.metrics import cider_of_each
 from vision_transfer.captioning.modeling_captioner import CaptionerForImageTextToText
@@ -74,6 +75,7 @@ def caption_trainer(
         per_device_eval_batch_size=64,
         weight_decay=0.1,
         metric_for_best_model="cider",
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         report_to=report_to,

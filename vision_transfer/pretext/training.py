@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from staged_training.processes import ONE_BATCH
+
 
 def train_pretext(
     model: nn.Module,
@@ -51,6 +53,7 @@ def train_pretext(
         lr_scheduler_type="cosine",
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=4 * batch_size,
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         label_names=[label],
