@@ -66,13 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from transformers.utils.logging import disable_progress_bar
 
     from staged_training.errors import InputError
+    from staged_training.processes import is_first, number
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     disable_progress_bar()  # those of loading and saving, which take no time here
     try:
         commands[arguments[0]](arguments[1:])
     except InputError as error:
-        print(f"nlp-transfer: {error}", file=sys.stderr)
+        whose = "" if is_first() else f" (process {number()})"
+        print(f"nlp-transfer{whose}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -237,6 +237,8 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     # Training then draws the numbers, for dropout, that it would draw without features.
     with torch.random.fork_rng(devices=[]):
         head = _head_alone(trainer, data.values(), first)
+        if not processes.all_of(head is not None):
+            head = None
         features = _features_of(trainer, data, cache, first) if head else {}
     if head is None:
         yield

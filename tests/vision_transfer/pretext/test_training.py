@@ -1,12 +1,10 @@
-"""Training a pretext task on two devices: the same as on one with batches of twice the size."""
-
-import os
-import subprocess
-import sys
+"""Training a pretext task on two devices: the same as on one, as a batch is shared by them."""
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from tests.processes import finished, launch
 
 _TRAIN = """
 import sys
@@ -16,26 +14,23 @@ from vision_transfer.backbones import untrained_backbone
 from vision_transfer.pretext.rotation import TURNS, TurnedImages
 from vision_transfer.pretext.training import train_pretext
 
-folder, batch_size = Path(sys.argv[1]), int(sys.argv[2])
+folder = Path(sys.argv[1])
 images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
 turned = TurnedImages(images, 32, augmented=False)
 model, _ = untrained_backbone("test_convnext", TURNS, 32)  # has no statistics of batches
 trainer = train_pretext(
-    model, turned, turned, folder / "run", epochs=2, batch_size=batch_size, use_cpu=True
+    model, turned, turned, folder / "run", epochs=2, batch_size=16, use_cpu=True
 )
 trainer.save_model(str(folder / "model"))
 print("processes:", trainer.accelerator.num_processes)
 """
 
 
-def weights(folder, processes, batch_size):
-    """What is learnt by so many processes, each of which is given batches of a size."""
+def weights(folder, processes):
+    """What is learnt by so many processes."""
     (folder / "train.py").write_text(_TRAIN)
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
-    command += ["--standalone", str(folder / "train.py"), str(folder), str(batch_size)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert f"processes: {processes}" in told.stdout
+    told = finished(launch(processes, folder / "train.py", folder))
+    assert f"processes: {processes}" in told
     return load_file(folder / "model" / "model.safetensors")
 
 
@@ -43,8 +38,8 @@ def weights(folder, processes, batch_size):
 def test_two_processes_learn_what_one_does(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    one = weights(tmp_path / "one", processes=1, batch_size=16)
-    two = weights(tmp_path / "two", processes=2, batch_size=8)
+    one = weights(tmp_path / "one", processes=1)
+    two = weights(tmp_path / "two", processes=2)
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=1e-4), name

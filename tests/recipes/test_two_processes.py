@@ -1,0 +1,91 @@
+"""A recipe in two processes: it learns what one learns, ends when one is killed, and goes on."""
+
+import json
+import time
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from recipes.command_line import main
+from tests.processes import finished, launch
+
+NOISE = 0.05
+
+pytestmark = pytest.mark.xdist_group("distributed")
+
+
+def in_two(*arguments, **options):
+    return launch(2, "-m", "recipes.command_line", "run", *arguments, **options)
+
+
+def metrics(folder):
+    """The metrics of each model of a finished run."""
+    results = json.loads((folder / "report" / "results.json").read_text())
+    return {row["name"]: row["metrics"] for row in results["rows"]}
+
+
+def second_process(launcher):
+    """The process of a launched program that is not the first, once it is there."""
+    while True:
+        assert launcher.poll() is None
+        for child in psutil.Process(launcher.pid).children():
+            if child.environ().get("RANK") == "1":
+                return child
+        time.sleep(0.1)
+
+
+def test_all_end_when_one_is_killed_and_one_alone_goes_on(photos, tmp_path):
+    flags = ["pet-classifier", "--data", str(photos), "--label-column", "species"]
+    flags += ["--folds", "1", "--fine-tune", "--quick", "--output-dir", str(tmp_path / "out")]
+    run = in_two(*flags)
+    second = second_process(run)
+    while not (tmp_path / "out" / "runs" / "fold-1").exists():  # the top layers are trained now
+        assert run.poll() is None
+        time.sleep(0.1)
+    second.kill()
+    start = time.monotonic()
+    run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert time.monotonic() - start < 60
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+    assert main(["run", *flags, "--resume"]) == 0
+    assert metrics(tmp_path / "out")["linear probe on the bottleneck"]["accuracy"] > 0.8
+    assert load_file(tmp_path / "out" / "model.safetensors")
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_bad_input_is_told_and_nothing_is_written(tmp_path):
+    run = in_two("pet-classifier", "--data", "nowhere", "--output-dir", str(tmp_path / "out"))
+    _, problems = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "nlp-transfer: nowhere: no such" in problems
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ["email-urgency"],
+        ["email-urgency", "--base", "bert"],
+        ["word-embeddings"],
+        ["pet-classifier", "--folds", "0", "--fine-tune"],
+        ["pet-detector", "--folds", "0"],
+        ["pet-captioner", "--folds", "0"],
+        ["temporal-order"],
+        ["rotation-pretraining"],
+        ["ct-inpainting"],
+    ],
+    ids=" ".join,
+)
+def test_two_processes_score_what_one_does(recipe, tmp_path):
+    flags = [*recipe, "--quick", "--output-dir"]
+    assert main(["run", *flags, str(tmp_path / "one")]) == 0
+    finished(in_two(*flags, str(tmp_path / "two")))
+    one, two = (metrics(tmp_path / folder) for folder in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, scores in one.items():
+        for metric, score in scores.items():
+            assert two[name][metric] == pytest.approx(score, abs=NOISE), (name, metric)

@@ -1,0 +1,116 @@
+"""Several processes of one run: one writes, all know, and features are shared out among them."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from staged_training import InputError, processes
+from staged_training.processes import join
+from tests.processes import finished, launch
+
+_PROGRAM = """
+import json, sys
+from functools import partial
+from pathlib import Path
+import torch
+from datasets import Dataset
+from safetensors.torch import save_file
+from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
+from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models
+from staged_training import InputError, processes
+from staged_training.feature_reuse import compute_features
+from staged_training.files import written_whole
+from staged_training.parallel import side_by_side
+
+folder = Path(sys.argv[1])
+processes.join()
+
+torch.manual_seed(0)
+sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+model = BertForSequenceClassification(BertConfig(vocab_size=50, **sizes))
+words = Tokenizer(models.WordLevel({"[PAD]": 0}, unk_token="[PAD]"))
+collate = DataCollatorWithPadding(
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
+)
+rows = [[(row * 7 + place) % 49 + 1 for place in range(3 + row % 11)] for row in range(150)]
+texts = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * len(r) for r in rows]})
+features = compute_features(model, texts, collate, folder / "cache.safetensors", first=1)
+save_file(features.columns, folder / f"features-{processes.number()}.safetensors")
+
+def refuse():
+    raise InputError("no such file")
+
+try:
+    processes.by_first(refuse)
+except InputError as error:
+    refused = str(error)
+with written_whole(folder / "told.json") as path:
+    path.write_text(json.dumps(processes.number()))
+own = {
+    "number": processes.number(),
+    "told": processes.by_first(processes.number),
+    "all": processes.all_of(True),
+    "some": processes.all_of(processes.is_first()),
+    "refused": refused,
+    "sum": side_by_side({str(n): partial(pow, n, 2) for n in (2, 3)}, "n"),
+}
+(folder / f"known-{processes.number()}.json").write_text(json.dumps(own))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What one process and what two left, in a folder each."""
+    folders = {}
+    for count in (1, 2):
+        folders[count] = tmp_path_factory.mktemp(f"run-of-{count}")
+        (folders[count] / "program.py").write_text(_PROGRAM)
+        finished(launch(count, folders[count] / "program.py", folders[count]))
+    return folders
+
+
+@pytest.mark.xdist_group("distributed")
+def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(runs):
+    alone = load_file(runs[1] / "features-0.safetensors")
+    assert len(alone["lengths"]) == 150
+    for name in ("features-0", "features-1", "cache"):
+        shared = load_file(runs[2] / f"{name}.safetensors")
+        assert shared.keys() == alone.keys()
+        assert all(torch.equal(alone[column], shared[column]) for column in alone)
+
+
+@pytest.mark.xdist_group("distributed")
+def test_what_the_first_process_does_all_know(runs):
+    first, second = (json.loads((runs[2] / f"known-{n}.json").read_text()) for n in (0, 1))
+    assert (first.pop("number"), second.pop("number")) == (0, 1)
+    known = {"told": 0, "all": True, "some": False, "refused": "no such file", "sum": [4, 9]}
+    assert first == second == known
+
+
+@pytest.mark.xdist_group("distributed")
+def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
+    assert json.loads((runs[2] / "told.json").read_text()) == 0
+    assert {path.name for path in runs[2].iterdir()} - {
+        path.name for path in runs[1].iterdir()
+    } == {
+        "features-1.safetensors",
+        "known-1.json",
+    }
+
+
+def test_one_process_is_the_first_and_knows_all():
+    rows = {"features": torch.ones(2, 3)}
+    assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
+    assert processes.by_first(lambda: 7) == 7
+    assert processes.all_of(True) and not processes.all_of(False)
+    assert torch.equal(processes.gathered(rows)["features"], rows["features"])
+
+
+@pytest.mark.parametrize("count", ["3", "16"])
+def test_processes_that_cannot_share_a_batch_are_refused_at_once(monkeypatch, count):
+    monkeypatch.setenv("WORLD_SIZE", count)
+    with pytest.raises(InputError, match=f"{count} processes cannot share .* Start 2, 4 or 8"):
+        join()
