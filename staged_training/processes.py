@@ -45,9 +45,12 @@ def join() -> None:
     if os.environ["RANK"] != "0":
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    on_processors = not torch.accelerator.is_available()
+    if on_processors:  # else `TrainingArguments` would take each process for the only one
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+    PartialState(cpu=on_processors, timeout=_PATIENCE)
 
 
 def number() -> int:

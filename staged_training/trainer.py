@@ -166,7 +166,7 @@ class StagedTrainer(Trainer):
         self._load_weights(self._finished_folder(stage))
 
     def _load_weights(self, finished: Path) -> None:
-        load_model(self.model, finished / "model.safetensors", device=str(self.args.device))
+        load_model(self.model, finished / "model.safetensors")
 
     def create_model_card(
         self,

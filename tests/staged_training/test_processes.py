@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 import torch
 from datasets import Dataset
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
 from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, TrainingArguments
 from tokenizers import Tokenizer, models
-from staged_training import InputError, processes
+from staged_training import InputError, Stage, StagedTrainer, processes
 from staged_training.feature_reuse import compute_features
 from staged_training.files import written_whole
 from staged_training.parallel import side_by_side
@@ -30,15 +30,32 @@ processes.join()
 
 torch.manual_seed(0)
 sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+sizes |= dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 model = BertForSequenceClassification(BertConfig(vocab_size=50, **sizes))
 words = Tokenizer(models.WordLevel({"[PAD]": 0}, unk_token="[PAD]"))
 collate = DataCollatorWithPadding(
     PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]")
 )
-rows = [[(row * 7 + place) % 49 + 1 for place in range(3 + row % 11)] for row in range(150)]
-texts = Dataset.from_dict({"input_ids": rows, "attention_mask": [[1] * len(r) for r in rows]})
+rows = [[(row * 7 + place) % 49 + 1 for place in range(3 + row % 11)] for row in range(160)]
+masks, labels = [[1] * len(row) for row in rows], [row[0] % 2 for row in rows]
+texts = Dataset.from_dict({"input_ids": rows, "attention_mask": masks, "labels": labels})
 features = compute_features(model, texts, collate, folder / "cache.safetensors", first=1)
 save_file(features.columns, folder / f"features-{processes.number()}.safetensors")
+
+arguments = TrainingArguments(
+    str(folder / "run"),
+    per_device_train_batch_size=16,
+    accelerator_config=processes.ONE_BATCH,
+    report_to="none",
+    disable_tqdm=True,
+)
+stages = [
+    Stage("head", train="head", epochs=2, learning_rate=1e-2),
+    Stage("top", train="backbone[-1:], head", epochs=2, learning_rate=1e-3),
+]
+data = {"train_dataset": texts, "eval_dataset": texts, "data_collator": collate}
+StagedTrainer(model, arguments, stages, reuse_features=True, **data).train()
+save_model(model, str(folder / f"model-{processes.number()}.safetensors"))
 
 def refuse():
     raise InputError("no such file")
@@ -75,11 +92,20 @@ def runs(tmp_path_factory):
 @pytest.mark.xdist_group("distributed")
 def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(runs):
     alone = load_file(runs[1] / "features-0.safetensors")
-    assert len(alone["lengths"]) == 150
+    assert len(alone["lengths"]) == 160
     for name in ("features-0", "features-1", "cache"):
         shared = load_file(runs[2] / f"{name}.safetensors")
         assert shared.keys() == alone.keys()
         assert all(torch.equal(alone[column], shared[column]) for column in alone)
+
+
+@pytest.mark.xdist_group("distributed")
+def test_two_processes_learn_in_stages_what_one_does_and_both_end_with_it(runs):
+    alone = load_file(runs[1] / "model-0.safetensors")
+    for name in ("model-0", "model-1"):
+        shared = load_file(runs[2] / f"{name}.safetensors")
+        for weight, tensor in alone.items():
+            assert torch.allclose(tensor, shared[weight], atol=1e-5), (name, weight)
 
 
 @pytest.mark.xdist_group("distributed")
@@ -93,12 +119,8 @@ def test_what_the_first_process_does_all_know(runs):
 @pytest.mark.xdist_group("distributed")
 def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
     assert json.loads((runs[2] / "told.json").read_text()) == 0
-    assert {path.name for path in runs[2].iterdir()} - {
-        path.name for path in runs[1].iterdir()
-    } == {
-        "features-1.safetensors",
-        "known-1.json",
-    }
+    alone, shared = ({path.name for path in runs[count].iterdir()} for count in (1, 2))
+    assert shared - alone == {"features-1.safetensors", "known-1.json", "model-1.safetensors"}
 
 
 def test_one_process_is_the_first_and_knows_all():
