@@ -87,10 +87,11 @@ def _run(arguments: list[str]) -> None:
     )
     parser.add_argument("recipe", choices=RECIPES)
     recipe = parser.parse_args(arguments[:1]).recipe
-    from staged_training.processes import join
+    from staged_training.processes import join, leave
 
     join()
     importlib.import_module(RECIPES[recipe]).main(arguments[1:])
+    leave()
 
 
 def _advise(arguments: list[str]) -> None:

@@ -53,6 +53,13 @@ def join() -> None:
     PartialState(cpu=on_processors, timeout=_PATIENCE)
 
 
+def leave() -> None:
+    """Wait for the other processes to have come to the end, too, and part from them."""
+    if _several():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
 def number() -> int:
     """The number of this process, 0 for the first."""
     return distributed.get_rank() if _several() else 0
