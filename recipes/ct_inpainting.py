@@ -47,6 +47,7 @@ from recipes.ct_inpainting_report import (
 from recipes.data.ct_lesions import LABELS, SIDE, SPACING, simulated_scans
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from staged_training import InputError
+from staged_training.files import written_whole
 from staged_training.hub import push
 from staged_training.run_folder import RunFolder
 from staged_training.splits import fold_split, stratified_folds
@@ -382,9 +383,8 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, floa
         "masked": whole.masked_fill(mask, -1.0),
         "reconstructed": filled(whole, made, mask),
     }
-    save_file(
-        {k: v[:SHOWN].contiguous() for k, v in examples.items()}, folder / "examples.safetensors"
-    )
+    with written_whole(folder / "examples.safetensors") as path:
+        save_file({k: v[:SHOWN].contiguous() for k, v in examples.items()}, path)
     save_features(model.encoder, processor, folder / "base")
     seconds = time.perf_counter() - start
     return {

@@ -237,8 +237,7 @@ def _score(
 ) -> list[dict[str, Any]]:
     """As `evaluate`, without the models: many would fill a disk."""
     result = evaluate(problem, way, fold, seed, folder, size)
-    for path in folder.iterdir():
-        shutil.rmtree(path)
+    shutil.rmtree(folder / "models")
     return result
 
 

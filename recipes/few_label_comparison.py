@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training import InputError
+from staged_training.files import written_whole
 from staged_training.parallel import side_by_side
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import load_backbone, save_classifier
@@ -101,7 +102,8 @@ class Comparison:
             found |= _both_features("imagenet", model, self.as_photos(processor))
         except InputError as error:
             print(f"Without a model that ImageNet taught: {error}")
-        save_file(found, folder / FEATURES)
+        with written_whole(folder / FEATURES) as path:
+            save_file(found, path)
 
     def learn(
         self, base: Path, kept: Path, count: int, seed: int, folder: Path
@@ -119,12 +121,13 @@ class Comparison:
 
         def from_scratch() -> float:
             model, _ = self.new_model(seed)
-            learn_from_scratch(model, train, seed, self.steps, self.scratch_rate)
+            kept_in = folder / "from-scratch"
+            learn_from_scratch(model, train, seed, self.steps, self.scratch_rate, kept_in)
             return area(model, self.test)
 
         def on_base() -> float:
             model, processor = load_backbone(base, self.names, seed)
-            learn_on_base(model, train, seed, self.steps, self.base_rate)
+            learn_on_base(model, train, seed, self.steps, self.base_rate, folder / "on-base")
             save_classifier(model, processor, folder / "model")
             return area(model, self.test)
 

@@ -1,6 +1,5 @@
 """The ways to a captioner: what its word embedding begins as, and what is trained when."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -210,7 +209,6 @@ def learn(
             outcomes.append(_outcome(name + BLIND, task, split, said, seconds=0.0))
             if keep:
                 save_captioner(model, processor, folder / "models" / name)
-    shutil.rmtree(folder / "_stages")  # all that is known of them is told
     end_tracking(problem.report_to)
     return [asdict(item) for item in outcomes]
 

@@ -41,6 +41,7 @@ from recipes.few_label_comparison import Comparison, available_counts, check_cou
 from recipes.pet_classifier import DATA
 from recipes.rotation_pretraining_report import BASE, Findings, print_findings, write_findings
 from staged_training import InputError
+from staged_training.files import written_whole
 from staged_training.hub import push
 from staged_training.run_folder import RunFolder
 from vision_transfer.backbones import save_classifier, untrained_backbone
@@ -277,7 +278,8 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, Any]
         for name, found in rows.items()
         if len(chosen := random.permutation(found)[:SHOWN])
     }
-    save_file(examples, folder / "examples.safetensors")
+    with written_whole(folder / "examples.safetensors") as path:
+        save_file(examples, path)
     save_classifier(model, processor, folder / "base")
     turns = [right[result.label_ids == turn] for turn in range(len(TURNS))]
     return {

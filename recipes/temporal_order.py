@@ -37,6 +37,7 @@ from recipes.arguments import (
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
 from staged_training.errors import Problem
+from staged_training.files import written_whole
 from staged_training.hub import push
 from staged_training.parallel import side_by_side
 from staged_training.run_folder import RunFolder
@@ -255,7 +256,8 @@ def learn(
             ORDERS[1 - other]: torch.stack([measured[row + other]["pixel_values"] for row in shown])
             for other in (0, 1)
         }
-        save_file(examples, folder / "examples.safetensors")
+        with written_whole(folder / "examples.safetensors") as path:
+            save_file(examples, path)
     return {"files": files, "right": right, "seconds": time.perf_counter() - start}
 
 

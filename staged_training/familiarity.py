@@ -13,6 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from staged_training.files import written_whole
+
 FILE_NAME = "familiarity.safetensors"
 ANSWERED = 0.95
 
@@ -36,7 +38,8 @@ class Familiarity:
     def save(self, folder: Path) -> None:
         """Write it beside a saved model."""
         tensors = {"references": self.references.half()}
-        save_file(tensors, folder / FILE_NAME, {"threshold": str(self.threshold)})
+        with written_whole(folder / FILE_NAME) as path:
+            save_file(tensors, path, {"threshold": str(self.threshold)})
 
 
 def familiarity(

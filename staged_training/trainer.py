@@ -16,7 +16,6 @@ from safetensors.torch import load_model, save_model
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
-    Trainer,
     TrainerState,
     TrainingArguments,
     set_seed,
@@ -25,6 +24,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
+from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
 from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
@@ -38,8 +38,11 @@ from staged_training.stages import Stage, StageResult, check_stages
 CURVES = "tensorboard"
 """The folder in that of the output which TensorBoard reads."""
 
+STAGES = "_stages"
+"""That of checkpoints and finished stages. `Trainer.push_to_hub` leaves out what begins so."""
 
-class StagedTrainer(Trainer):
+
+class StagedTrainer(CheckpointingTrainer):
     """Trains a model in stages; in each, only the layers that the stage selects.
 
     Each stage has a fresh optimizer and schedule and ends with the weights of its best epoch, by
@@ -107,8 +110,7 @@ class StagedTrainer(Trainer):
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(Path(self.args.output_dir or ".") / CURVES)
-        # `Trainer.push_to_hub` leaves out what begins with an underscore.
-        self._folder = Path(self.args.output_dir or ".") / "_stages"
+        self._folder = Path(self.args.output_dir or ".") / STAGES
         self._before: tuple[int, float] = 0, 0.0  # steps and epochs of the stages that are over
         self._whole = self.model  # also while a part of it trains on features
 
@@ -260,7 +262,7 @@ class StagedTrainer(Trainer):
     def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
-        checkpoint = _newest_whole_checkpoint(folder)
+        checkpoint = newest_checkpoint(folder)
         self._stage = stage
         self.args.output_dir = str(folder)
         self.args.learning_rate = stage.learning_rate
@@ -343,20 +345,6 @@ def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgumen
         if args.greater_is_better is None:
             args.greater_is_better = not args.metric_for_best_model.endswith("loss")
     return args
-
-
-def _newest_whole_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: `Trainer` writes its state file last."""
-    checkpoints = sorted(
-        folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1])
-    )
-    for checkpoint in reversed(checkpoints):
-        try:
-            json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        return checkpoint
-    return None
 
 
 def _epochs_to_run(stage: Stage, checkpoint: Path | None) -> int:

@@ -47,15 +47,15 @@ def test_few_labels_have_the_shares_of_all_and_are_drawn_by_a_seed(count):
     assert count == 100 or not np.array_equal(rows, few(labels, count, seed=2))
 
 
-def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too():
+def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too(tmp_path):
     fresh, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
     base = copy.deepcopy(fresh)
-    learn_from_scratch(base, stripes(256, 0), seed=0, steps=60, learning_rate=2e-3)
+    learn_from_scratch(base, stripes(256, 0), 0, 60, 2e-3, tmp_path / "base")
     few_images, test = stripes(16, 1), stripes(200, 2)
     tuned = new_head(copy.deepcopy(base), ["a", "b"])
     scratch = copy.deepcopy(fresh)
-    learn_on_base(tuned, few_images, seed=0, steps=12, learning_rate=5e-4)
-    learn_from_scratch(scratch, few_images, seed=0, steps=12, learning_rate=5e-4)
+    learn_on_base(tuned, few_images, 0, 12, 5e-4, tmp_path / "tuned")
+    learn_from_scratch(scratch, few_images, 0, 12, 5e-4, tmp_path / "scratch")
     assert area(tuned, test) > 0.95
     assert area(tuned, test) > area(scratch, test)
     known = [(features(base, part).numpy(), part.labels) for part in (few_images, test)]

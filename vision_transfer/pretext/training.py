@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+
+from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
 
 
 def train_pretext(
@@ -61,7 +62,7 @@ def train_pretext(
         report_to=report_to,
         **settings,
     )
-    trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=held_out)
-    last = get_last_checkpoint(str(folder)) if folder.exists() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer = CheckpointingTrainer(model, arguments, train_dataset=train, eval_dataset=held_out)
+    last = newest_checkpoint(folder)
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer

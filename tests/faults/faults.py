@@ -1,0 +1,126 @@
+"""What is done to a run: signals, a disk that is full or may not be written to, a clock's jump."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+SIGNALS = {
+    "SIGKILL": signal.SIGKILL,
+    "SIGTERM": signal.SIGTERM,
+    "Ctrl-C": signal.SIGINT,
+    "Ctrl-C to its group": signal.SIGINT,
+}
+FULL, READ_ONLY, CLOCK = "disk full", "read-only", "clock, SIGKILL"
+
+DISK = "512m"
+DAY = 86400
+PATIENCE = 120  # seconds until a process that should end is called hung
+
+
+class Disk:
+    """A disk in memory to run on where one can be mounted, or else a plain folder.
+
+    Where it is a plain folder, "full" means that no file may become larger than it is likely to be.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        path.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(path)]
+        self.mounted = subprocess.run(mount, capture_output=True).returncode == 0
+
+    def remove(self):
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.path)], check=True)
+
+    @contextmanager
+    def full(self, process, left):
+        """Only so many bytes can still be written, by the process or those that it started."""
+        if self.mounted:
+            filler = self.path / "filler"
+            status = os.statvfs(self.path)
+            count = max(0, status.f_bavail * status.f_frsize - left)
+            with filler.open("wb") as file, suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, max(1, count))
+            yield
+            filler.unlink()
+        else:
+            with suppress(psutil.NoSuchProcess):
+                for each in [process, *process.children(recursive=True)]:
+                    resource.prlimit(each.pid, resource.RLIMIT_FSIZE, (left, -1))
+            yield
+
+    @contextmanager
+    def read_only(self):
+        """What opens a file there finds that it may not write."""
+        path = str(self.path)
+        subprocess.run(["mount", "--bind", "--read-only", path, path], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", path], check=True)
+        yield
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+class Clock:
+    """The clock of a process, by libfaketime; files get the times that a jump would leave."""
+
+    def __init__(self, folder):
+        self.library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        self.file = folder / "clock"
+        self.set(0)
+
+    def set(self, seconds):
+        self.file.write_text(f"{seconds:+d}s\n")
+
+    @property
+    def environment(self):
+        return {
+            "LD_PRELOAD": str(self.library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    def jump(self, seconds, folder):
+        """Jump; the files that were there were then written so much later or earlier."""
+        self.set(seconds)
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                when = path.stat().st_mtime - seconds
+                os.utime(path, (when, when))
+
+
+def possible(disk, clock):
+    """The faults that can be made here."""
+    kinds = [*SIGNALS, FULL]
+    if disk.mounted:
+        kinds.append(READ_ONLY)
+    if clock.library:
+        kinds.append(CLOCK)
+    return kinds
+
+
+def send(kind, process):
+    """Send a signal to a process, or to its group as a terminal does."""
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if kind == "Ctrl-C to its group":
+            os.killpg(process.pid, SIGNALS[kind])
+        else:
+            process.send_signal(SIGNALS[kind])
+
+
+def seconds_to_end(process):
+    """How long it takes until a process has ended; it is killed when that is too long."""
+    start = time.monotonic()
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() - start > PATIENCE:
+            process.kill()
+        with suppress(psutil.Error):
+            process.wait(0.05)
+    return time.monotonic() - start
