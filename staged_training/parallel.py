@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any
 
 import psutil
+import tqdm.std
 from joblib import Parallel, cpu_count, delayed
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm as progress
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
@@ -41,7 +42,7 @@ def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     with _environment(_QUIET):
         run = Parallel(workers, return_as="generator")
         results = run(delayed(_while_alive)(os.getpid(), work) for work in pieces.values())
-        return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+        return list(progress(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
@@ -50,6 +51,7 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
     It would go on otherwise, and write where a run that was resumed writes.
     """
     if os.getpid() != parent:
+        tqdm.std.tqdm.set_lock(RLock())  # one for several processes would be told of as leaked
         _end_with(parent)
     return work()
 
