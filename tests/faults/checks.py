@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from staged_training.files import PARTIAL
+from tests.faults.faults import content
 from tests.faults.slices import scores
 
 
@@ -15,7 +16,7 @@ def broken_files(folder):
     """Files that are named like whole ones and are not."""
     return [
         f"{path.relative_to(folder)}: {error!r}"
-        for path in sorted(folder.rglob("*"))
+        for path in sorted(content(folder))
         if path.is_file() and not any(part.endswith(PARTIAL) for part in path.parts)
         if (error := _error_of(path))
     ]

@@ -90,10 +90,17 @@ class Clock:
     def jump(self, seconds, folder):
         """Jump; the files that were there were then written so much later or earlier."""
         self.set(seconds)
-        for path in folder.rglob("*"):
+        for path in content(folder):
             with suppress(OSError):
                 when = path.stat().st_mtime - seconds
                 os.utime(path, (when, when))
+
+
+def content(folder):
+    """The paths in a folder in which others write and remove."""
+    while True:
+        with suppress(FileNotFoundError):
+            return set(folder.rglob("*"))
 
 
 def possible(disk, clock):

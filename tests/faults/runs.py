@@ -21,6 +21,7 @@ from tests.faults.faults import (
     SIGNALS,
     Clock,
     Disk,
+    content,
     possible,
     seconds_to_end,
     send,
@@ -232,7 +233,7 @@ def _wait(process, output, moment, life, random):
     elif moment == "end":
         after = random.uniform(0, life.ended - life.kept)
     changes = int(random.integers(1, 9))
-    content = None
+    known = None
     came = begun if moment == "start" else None
     while _alive(process):
         now = time.monotonic()
@@ -245,9 +246,9 @@ def _wait(process, output, moment, life, random):
         if came is not None and now - came >= after:
             return True
         if moment == "write" and changes > 0 and _is_at_work(output, begun):
-            found = set(output.rglob("*"))
-            changes -= content is not None and found != content
-            content = found
+            found = content(output)
+            changes -= known is not None and found != known
+            known = found
         time.sleep(POLL)
     return False
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import psutil
 import pytest
+from tqdm.auto import tqdm
 
 from staged_training import InputError
 from staged_training.parallel import one_by_one, side_by_side
@@ -19,6 +20,25 @@ from functools import partial
 from staged_training.parallel import side_by_side
 side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
 """
+
+
+_INTERRUPTED = """
+import os, signal, time
+from functools import partial
+from threading import Timer
+from staged_training.parallel import side_by_side
+from tests.staged_training.test_parallel import nap_with_a_bar
+Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    side_by_side({str(n): partial(nap_with_a_bar, 60) for n in range(4)}, "naps")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def nap_with_a_bar(seconds):
+    for _ in tqdm(range(seconds)):
+        time.sleep(1)
 
 
 def refuse():
@@ -53,3 +73,9 @@ def test_workers_end_when_the_process_that_began_them_is_killed():
     process.wait()
     _, left = psutil.wait_procs(workers, timeout=30)  # some have not begun yet
     assert not left
+
+
+def test_workers_that_are_stopped_leave_no_word_of_it():
+    finished = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True)
+    assert finished.stdout == "stopped\n"
+    assert "leaked" not in finished.stderr and "Traceback" not in finished.stderr
