@@ -336,7 +336,7 @@ def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgumen
     args = copy.copy(args)
     args.logging_strategy = IntervalStrategy.EPOCH
     args.save_strategy = SaveStrategy.EPOCH
-    args.save_total_limit = 1  # beside the best
+    args.save_total_limit = 2  # the best, the newest; of 1 `Trainer` removes the newest in the end
     args.restore_callback_states_from_checkpoint = True  # how much patience is left
     if evaluates:
         args.eval_strategy = IntervalStrategy.EPOCH

@@ -33,7 +33,7 @@ def row(tally):
         tally.count,
         ", ".join(f"{count} {kind}" for kind, count in sorted(tally.faults.items())),
         tally.resumed,
-        f"{tally.lost:.2f}",
+        "not counted" if tally.lost is None else f"{tally.lost:.2f}",
         f"{tally.slowest:.1f} s",
         f"{tally.identical} of {tally.chains}",
         len(tally.failures),
@@ -41,9 +41,9 @@ def row(tally):
 
 
 def tell(tally):
-    """Show how far it is on the terminal."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{tally.recipe}: {tally.count} faults, {len(tally.failures)} failures ")
+    """Show how far it is."""
+    told = f"{tally.recipe}: {tally.count} faults, {len(tally.failures)} failures"
+    print(told, end="\r" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
 
 
 def main():

@@ -57,7 +57,7 @@ class Tally:
     resumed: int = 0
     chains: int = 0
     identical: int = 0
-    lost: float = 0.0
+    lost: float | None = None  # where nothing is trained by `transformers.Trainer`
     slowest: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -200,7 +200,8 @@ def _attempt(shop, life, kinds, random, tally, *, quiet):
     else:
         seconds_to_end(process)
     code, log = status(), shop.log.read_text()
-    tally.lost = max(tally.lost, epochs_lost(before, _steps(shop)[len(before) :]))
+    if after := _steps(shop)[len(before) :]:
+        tally.lost = max(tally.lost or 0, epochs_lost(before, after))
     if happened and code != 0:
         tally.faults[str(kind)] = tally.faults.get(str(kind), 0) + 1
         tally.moments[str(moment)] = tally.moments.get(str(moment), 0) + 1

@@ -89,6 +89,7 @@ def test_the_best_epoch_is_kept_beside_the_newest_and_loaded_in_the_end(
         return result
 
     monkeypatch.setattr(made, "evaluation_loop", with_loss)
+    made.args.save_total_limit = 2
     made.train()
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {"checkpoint-3", "checkpoint-12"}

@@ -275,3 +275,21 @@ def test_an_order_of_stages_that_would_wreck_the_base_is_refused(arguments, imag
     with pytest.raises(InputError, match="trains pretrained layers"):
         staged(new_model(), arguments(), images, STAGES[1:])
     assert not (tmp_path / "out").exists()
+
+
+def test_the_newest_checkpoint_stays_until_its_stage_is_kept(arguments, images):
+    """`Trainer` may remove it when training has ended; a kill then would cost all epochs since."""
+
+    class KillAtTheEnd(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            raise Killed
+
+    def run(*callbacks, resume=False):
+        args = arguments(metric_for_best_model="accuracy", greater_is_better=False)  # epoch 1
+        options = {"eval_dataset": images, "compute_metrics": accuracy}
+        trainer = staged(new_model(), args, images, callbacks=list(callbacks), **options)
+        trainer.train(resume_from_checkpoint=resume)
+
+    with pytest.raises(Killed):
+        run(KillAtTheEnd())
+    run(KillAfter(6), resume=True)  # the steps of the second stage
