@@ -292,7 +292,7 @@ def _problems(code, log, kind, since, seconds, *, happened):
     if kind in (FULL, READ_ONLY):
         told = code == 2 and "cannot be" in last and "Traceback" not in log
         return [] if told else [f"ended with {code}: {last}"]
-    if since < BEGINNING and code in (-SIGNALS[kind], 128 + SIGNALS[kind]):
+    if since < BEGINNING and code in (1, -SIGNALS[kind], 128 + SIGNALS[kind]):
         return []
     found = [] if code == 128 + SIGNALS[kind] else [f"ended with {code}"]
     if "Traceback" in log or "stopped; go on with --resume" not in last:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
@@ -23,21 +24,29 @@ side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
 
 
 _INTERRUPTED = """
-import os, signal, time
+import os, signal, sys, time
 from functools import partial
-from threading import Timer
+from pathlib import Path
+from threading import Thread
 from staged_training.parallel import side_by_side
 from tests.staged_training.test_parallel import nap_with_a_bar
-Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+def interrupt():
+    while len(list(Path(sys.argv[1]).iterdir())) < 2:
+        time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Thread(target=interrupt, daemon=True).start()
 try:
-    side_by_side({str(n): partial(nap_with_a_bar, 60) for n in range(4)}, "naps")
+    side_by_side({str(n): partial(nap_with_a_bar, sys.argv[1]) for n in range(4)}, "naps")
 except KeyboardInterrupt:
     print("stopped")
 """
 
 
-def nap_with_a_bar(seconds):
-    for _ in tqdm(range(seconds)):
+def nap_with_a_bar(folder):
+    for _ in tqdm(range(60)):
+        (Path(folder) / str(os.getpid())).touch()
         time.sleep(1)
 
 
@@ -75,7 +84,9 @@ def test_workers_end_when_the_process_that_began_them_is_killed():
     assert not left
 
 
-def test_workers_that_are_stopped_leave_no_word_of_it():
-    finished = subprocess.run([sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True)
+@pytest.mark.skipif(os.cpu_count() < 2, reason="there is one worker only")
+def test_workers_that_are_stopped_leave_no_word_of_it(tmp_path):
+    command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.stdout == "stopped\n"
     assert "leaked" not in finished.stderr and "Traceback" not in finished.stderr
