@@ -26,6 +26,10 @@ class CheckpointingTrainer(Trainer):
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._workspace) if self._workspace else super()._get_output_dir(trial)
 
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._workspace:  # uploads go on while training does, from where it stays
+            super()._push_from_checkpoint(checkpoint_folder)
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial))
         checkpoint = folder / _name(self.state.global_step)
@@ -52,6 +56,8 @@ class CheckpointingTrainer(Trainer):
                     str(folder), self.args.save_total_limit, self.state.best_model_checkpoint
                 )
             self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
