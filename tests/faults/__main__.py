@@ -7,9 +7,9 @@ Each recipe is run once on a slice of its data without a fault. Then it is inter
 with `--resume` until it is done, again and again, until there were so many faults. They are drawn
 at random: SIGKILL; SIGTERM; Ctrl-C, to the process and to its group; a disk that becomes full or
 read-only (where none can be mounted, files may not grow in place of the first); a clock that jumps
-by a day (where libfaketime is installed) and SIGKILL after that. After each fault every file that
-is named like a finished one must be whole, and the process must have told in one line what
-happened; at the end all files must be there and no others, weights to the bit, scores too.
+by a day, for Python code and the times of files, and SIGKILL after that. After each fault every
+file that is named like a finished one must be whole, and the process must have told in one line
+what happened; at the end all files must be there and no others, weights to the bit, scores too.
 """
 
 import argparse

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psutil
+
+from staged_training.files import written_whole
 
 SIGNALS = {
     "SIGKILL": signal.SIGKILL,
@@ -67,25 +68,18 @@ class Disk:
 
 
 class Clock:
-    """The clock of a process, by libfaketime; files get the times that a jump would leave."""
+    """The clock that the Python code of a run reads, see `spy`; files get the times of a jump.
+
+    libfaketime would set it wrong for other code too, but lets Python's `sleep` fail.
+    """
 
     def __init__(self, folder):
-        self.library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
         self.file = folder / "clock"
         self.set(0)
 
     def set(self, seconds):
-        self.file.write_text(f"{seconds:+d}s\n")
-
-    @property
-    def environment(self):
-        return {
-            "LD_PRELOAD": str(self.library),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_CACHE_DURATION": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
+        with written_whole(self.file) as path:  # it is read all the time
+            path.write_text(str(seconds))
 
     def jump(self, seconds, folder):
         """Jump; the files that were there were then written so much later or earlier."""
@@ -103,14 +97,9 @@ def content(folder):
             return set(folder.rglob("*"))
 
 
-def possible(disk, clock):
+def possible(disk):
     """The faults that can be made here."""
-    kinds = [*SIGNALS, FULL]
-    if disk.mounted:
-        kinds.append(READ_ONLY)
-    if clock.library:
-        kinds.append(CLOCK)
-    return kinds
+    return [*SIGNALS, FULL, CLOCK, *([READ_ONLY] if disk.mounted else [])]
 
 
 def send(kind, process):

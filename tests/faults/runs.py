@@ -86,6 +86,7 @@ class Workshop:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": f"{SPY}:{root}",
             "STEPS_FILE": str(self.steps),
+            "CLOCK_FILE": str(self.clock.file),
             "TMPDIR": str(self.temporary),
         }
         self._starter = subprocess.Popen(
@@ -103,10 +104,11 @@ class Workshop:
         self._starter.wait()
         self.disk.remove()
 
-    def start(self, output, *, copied, faked_clock=False):
+    def start(self, output, *, copied):
         """Start a run in a copy of a process, or as a person does: its process, how to get its exit
         status, and when it began."""
         self.log.write_text("")
+        self.clock.set(0)
         arguments = ["run", *self.arguments, "--output-dir", str(output), "--resume"]
         if copied:
             order = json.dumps({"log": str(self.log), "arguments": arguments})
@@ -114,12 +116,10 @@ class Workshop:
             self._starter.stdin.flush()
             process = psutil.Process(int(self._starter.stdout.readline()))
             return process, lambda: int(self._starter.stdout.readline()), time.monotonic()
-        self.clock.set(0)
-        environment = self.environment | (self.clock.environment if faked_clock else {})
         with self.log.open("a") as log:
             process = psutil.Popen(
                 [sys.executable, "-m", "recipes.command_line", *arguments],
-                env=environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -151,7 +151,7 @@ def interrupt(recipe, shop, kills, seed, tell):
     tally = Tally(recipe)
     whole = shop.folder / "whole"
     life = shop.undisturbed(whole)
-    kinds = possible(shop.disk, shop.clock)
+    kinds = possible(shop.disk)
     while tally.count < kills:
         shutil.rmtree(shop.output, ignore_errors=True)
         shop.steps.write_text("")
@@ -176,10 +176,9 @@ def interrupt(recipe, shop, kills, seed, tell):
 def _attempt(shop, life, kinds, random, tally, *, quiet):
     """Start or resume a run and do something to it; whether it is done."""
     kind, moment = random.choice(kinds), random.choice(list(MOMENTS), p=list(MOMENTS.values()))
-    copied = moment != "start" and kind != CLOCK
     before = _steps(shop)
     resumes = (shop.output / "runs" / "arguments.json").exists()
-    process, status, begun = shop.start(shop.output, copied=copied, faked_clock=kind == CLOCK)
+    process, status, begun = shop.start(shop.output, copied=moment != "start")
     happened = False
     if not quiet:
         happened = _wait(process, shop.output, moment, life, random)

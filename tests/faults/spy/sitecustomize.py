@@ -1,9 +1,14 @@
-"""Notes each step of training in every process of a run; Python imports this as it starts."""
+"""Notes each step of training in every process of a run, and lets its clock be set wrong.
+
+Python imports this as it starts.
+"""
 
 import importlib.abc
 import importlib.util
 import os
 import sys
+import time
+from pathlib import Path
 
 
 class Spy(importlib.abc.MetaPathFinder):
@@ -38,5 +43,13 @@ def watch(trainer):
     trainer.training_step = noted
 
 
+def set_wrong(file):
+    """Let the clock of the wall be wrong by so many seconds as a file says at the time."""
+    seconds, nanoseconds = time.time, time.time_ns
+    time.time = lambda: seconds() + int(file.read_text())
+    time.time_ns = lambda: nanoseconds() + 10**9 * int(file.read_text())
+
+
 if "STEPS_FILE" in os.environ:
     sys.meta_path.insert(0, Spy())
+    set_wrong(Path(os.environ["CLOCK_FILE"]))
