@@ -20,6 +20,7 @@ SIGNALS = {
 FULL, READ_ONLY, CLOCK = "disk full", "read-only", "clock, SIGKILL"
 
 DISK = "512m"
+LOG = 100_000  # bytes that may be written in any case: to tell of it
 DAY = 86400
 PATIENCE = 120  # seconds until a process that should end is called hung
 
@@ -54,7 +55,8 @@ class Disk:
         else:
             with suppress(psutil.NoSuchProcess):
                 for each in [process, *process.children(recursive=True)]:
-                    resource.prlimit(each.pid, resource.RLIMIT_FSIZE, (left, -1))
+                    _, most = resource.prlimit(each.pid, resource.RLIMIT_FSIZE)
+                    resource.prlimit(each.pid, resource.RLIMIT_FSIZE, (left + LOG, most))
             yield
 
     @contextmanager
