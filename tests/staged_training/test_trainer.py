@@ -293,3 +293,20 @@ def test_the_newest_checkpoint_stays_until_its_stage_is_kept(arguments, images):
     with pytest.raises(Killed):
         run(KillAtTheEnd())
     run(KillAfter(6), resume=True)  # the steps of the second stage
+
+
+def test_a_model_whose_stages_are_loaded_is_the_one_that_was_trained_its_configuration_too(
+    arguments, bert
+):
+    ids = torch.randint(5, 50, (16, 6), generator=torch.Generator().manual_seed(0))
+    data = [{"input_ids": row, "labels": int(row[0] > 25)} for row in ids]
+    untrained = copy.deepcopy(bert)
+
+    def run(model, resume):
+        stage = Stage("head", train="head", epochs=1, learning_rate=0.01)
+        StagedTrainer(model, arguments(), [stage], train_dataset=data).train(resume)
+        return model
+
+    trained, loaded = run(bert, False), run(untrained, True)
+    assert trained.config.to_dict() == loaded.config.to_dict()
+    assert torch.equal(trained.classifier.weight, loaded.classifier.weight)
