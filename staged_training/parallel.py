@@ -1,6 +1,7 @@
 """Independent pieces of work, one after another or on all cores at once."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
     """
     if os.getpid() != parent:
         tqdm.std.tqdm.set_lock(RLock())  # one for several processes would be told of as leaked
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
     return work()
 

@@ -34,7 +34,7 @@ from tests.staged_training.test_parallel import nap_with_a_bar
 def interrupt():
     while len(list(Path(sys.argv[1]).iterdir())) < 2:
         time.sleep(0.1)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.killpg(0, signal.SIGINT)  # as a terminal does
 
 Thread(target=interrupt, daemon=True).start()
 try:
@@ -44,10 +44,18 @@ except KeyboardInterrupt:
 """
 
 
+class WhenRemoved:
+    """Python passes over what is raised in such a method, a Ctrl-C too, and only says so."""
+
+    def __del__(self):
+        time.sleep(0.01)
+
+
 def nap_with_a_bar(folder):
-    for _ in tqdm(range(60)):
+    for _ in tqdm(range(60_000)):
         (Path(folder) / str(os.getpid())).touch()
-        time.sleep(1)
+        WhenRemoved()
+        time.sleep(0.001)
 
 
 def refuse():
@@ -87,6 +95,6 @@ def test_workers_end_when_the_process_that_began_them_is_killed():
 @pytest.mark.skipif(os.cpu_count() < 2, reason="there is one worker only")
 def test_workers_that_are_stopped_leave_no_word_of_it(tmp_path):
     command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
-    finished = subprocess.run(command, capture_output=True, text=True)
+    finished = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     assert finished.stdout == "stopped\n"
     assert "leaked" not in finished.stderr and "Traceback" not in finished.stderr
