@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,9 +79,12 @@ def _why_unwritable(error: Exception, path: Path | None) -> str | None:
     """Why nothing could be written, if that is what an error is about."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _UNWRITABLE else None
+    of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have
+    if of_rust and int(of_rust[1]) in _UNWRITABLE:
+        return os.strerror(int(of_rust[1]))
     if path is None:
         return None
-    try:  # PyTorch and safetensors have errors of their own, which do not say: the disk does
+    try:  # PyTorch does not say; the disk does
         with TemporaryFile(dir=path.parent) as file:
             file.write(bytes(_PROBE))
     except OSError as refused:

@@ -5,6 +5,7 @@ import resource
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from staged_training.errors import InputError
@@ -73,6 +74,14 @@ def test_a_full_disk_is_told_with_the_path_whatever_writes(write, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert str(told.value).startswith(f"{tmp_path / 'model'} cannot be written (File too large)")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_where_there_is_room_again_when_it_is_asked(tmp_path):
+    """safetensors removes what it wrote, and then there is room for less."""
+    full = SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+    told = pytest.raises(InputError, match="model cannot be written \\(No space left on device")
+    with told, written_whole(tmp_path / "model"):
+        raise full
 
 
 def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
