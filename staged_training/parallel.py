@@ -6,18 +6,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from threading import RLock, Thread
+from threading import Thread
 from typing import Any
 
 import psutil
-import tqdm.std
 from joblib import Parallel, cpu_count, delayed
-from tqdm.auto import tqdm as progress
+from tqdm.auto import tqdm
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
-# Bars of several workers would overwrite one another.
-_QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+# Bars of several workers would overwrite one another; and when workers are ended amid their work,
+# what counts their semaphores says that it had to remove some.
+_QUIET = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+}
 
 
 def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
@@ -43,7 +47,7 @@ def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     with _environment(_QUIET):
         run = Parallel(workers, return_as="generator")
         results = run(delayed(_while_alive)(os.getpid(), work) for work in pieces.values())
-        return list(progress(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+        return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
@@ -52,7 +56,6 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
     It would go on otherwise, and write where a run that was resumed writes.
     """
     if os.getpid() != parent:
-        tqdm.std.tqdm.set_lock(RLock())  # one for several processes would be told of as leaked
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
     return work()
