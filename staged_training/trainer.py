@@ -274,7 +274,7 @@ class StagedTrainer(CheckpointingTrainer):
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
         evaluates = self.args.load_best_model_at_end
         start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
-        config = getattr(self.model, "config", None)
+        config: Any = getattr(self.model, "config", None)
         problem_type = getattr(config, "problem_type", None)
         with self._on_features():
             if evaluates and self._tunes_only(stage):
@@ -286,10 +286,10 @@ class StagedTrainer(CheckpointingTrainer):
             set_seed(self.args.seed + self.stages.index(stage))
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         self.remove_callback(EarlyStoppingCallback)
-        if hasattr(
-            config, "problem_type"
-        ):  # the loss infers it, which a stage that is loaded lacks
-            config.problem_type = problem_type
+        if problem_type != getattr(config, "problem_type", None):
+            config.problem_type = (
+                problem_type  # the loss inferred it: a stage that is loaded lacks it
+            )
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
         if start_score is not None and best_score is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ SPY = Path(__file__).parent / "spy"
 SLOW = 5  # seconds in which a process that is asked to stop should have ended
 BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in Python's way
 POLL = 0.004
+TOLD = re.compile(r"nlp-transfer: \S+ cannot be (written|read or written) \(.+\)")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
 """The moments of a run, and how often each kind is drawn: from its start to the end of start-up;
@@ -289,7 +291,7 @@ def _problems(code, log, kind, since, seconds, *, happened):
     if kind in ("SIGKILL", CLOCK):
         return [] if code == -9 else [f"ended with {code}: {last}"]
     if kind in (FULL, READ_ONLY):
-        told = code == 2 and "cannot be" in last and "Traceback" not in log
+        told = code == 2 and TOLD.search(log) and "Traceback" not in log
         return [] if told else [f"ended with {code}: {last}"]
     if since < BEGINNING and code in (1, -SIGNALS[kind], 128 + SIGNALS[kind]):
         return []
