@@ -4,8 +4,10 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from recipes.stopping import Stopped, stoppable
 
 RECIPES = {
     "ct-inpainting": "recipes.ct_inpainting",
@@ -47,7 +49,12 @@ recipes:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 for input that cannot be used."""
+    """Run a command.
+
+    Returns:
+        The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
         "run": _run,
@@ -63,15 +70,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in commands:
         print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
         return 2
+    try:
+        with stoppable():
+            return _told(commands[arguments[0]], arguments[1:])
+    except Stopped as stopped:
+        hint = "; go on with --resume" if arguments[0] == "run" else ""
+        print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
+        return stopped.status
+
+
+def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
+    """Run a command; tell what it cannot use without a traceback."""
     from transformers.utils.logging import disable_progress_bar
 
     from staged_training.errors import InputError
+    from staged_training.files import unwritable_told
     from staged_training.processes import is_first, number
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     disable_progress_bar()  # those of loading and saving, which take no time here
     try:
-        commands[arguments[0]](arguments[1:])
+        with unwritable_told():
+            command(arguments)
     except InputError as error:
         whose = "" if is_first() else f" (process {number()})"
         print(f"nlp-transfer{whose}: {error}", file=sys.stderr)

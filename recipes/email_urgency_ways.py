@@ -238,13 +238,8 @@ def _score(
 ) -> list[dict[str, Any]]:
     """As `evaluate`, without the models: many would fill a disk."""
     result = evaluate(problem, way, fold, seed, folder, size)
-    by_first(partial(_empty, folder))
+    by_first(partial(shutil.rmtree, folder / "models"))
     return result
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        shutil.rmtree(path)
 
 
 def refit(

@@ -121,12 +121,13 @@ class Comparison:
 
         def from_scratch() -> float:
             model, _ = self.new_model(seed)
-            learn_from_scratch(model, train, seed, self.steps, self.scratch_rate)
+            kept_in = folder / "from-scratch"
+            learn_from_scratch(model, train, seed, self.steps, self.scratch_rate, kept_in)
             return area(model, self.test)
 
         def on_base() -> float:
             model, processor = load_backbone(base, self.names, seed)
-            learn_on_base(model, train, seed, self.steps, self.base_rate)
+            learn_on_base(model, train, seed, self.steps, self.base_rate, folder / "on-base")
             save_classifier(model, processor, folder / "model")
             return area(model, self.test)
 

@@ -1,10 +1,8 @@
 """The ways to a captioner: what its word embedding begins as, and what is trained when."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from recipes.arguments import end_tracking
 from staged_training import Stage, StageResult
 from staged_training.feature_reuse import FeatureDataset
 from staged_training.outcome import Outcome
-from staged_training.processes import by_first
 from staged_training.splits import Split
 from vision_transfer.captioning.captioner import (
     caption_processor,
@@ -212,7 +209,6 @@ def learn(
             outcomes.append(_outcome(name + BLIND, task, split, said, seconds=0.0))
             if keep:
                 save_captioner(model, processor, folder / "models" / name)
-    by_first(partial(shutil.rmtree, folder / "_stages"))  # all that is known of them is told
     end_tracking(problem.report_to)
     return [asdict(item) for item in outcomes]
 

@@ -16,6 +16,7 @@ from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.alignment import Coverage
 from nlp_transfer.evaluation import Analogies, Similarity, analogies, nearest, word_similarity
 from nlp_transfer.word_vectors import FILE_NAME, WordVectors
+from staged_training.files import written_whole
 from staged_training.hub import OWN_LICENSE
 from staged_training.outcome import Row
 from staged_training.report import Report, markdown_table, write_results
@@ -272,7 +273,8 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         "## License",
         LICENSE if findings.shipped else OWN_LICENSE,
     ]
-    ModelCard("\n\n".join(sections) + "\n").save(folder / "README.md")
+    with written_whole(folder / "README.md") as path:
+        ModelCard("\n\n".join(sections) + "\n").save(path)
 
 
 def print_findings(run: RunFolder, findings: Findings, scores: Sequence[Scores]) -> None:

@@ -1,38 +1,101 @@
-"""Files that are either there whole or not at all."""
+"""Files that are either there whole or not at all, and what is told where none can be written."""
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 
 from staged_training.errors import InputError
 from staged_training.processes import is_first
+
+PARTIAL = ".partial"
+"""How hidden names end of what is being written; after a crash that is of no use to anyone."""
+
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+}
+_PROBE = 2**20  # bytes
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path to write a file or a folder to; it becomes `path` if all went well.
 
-    The temporary name is beside `path`, so the last step is a rename on one file system: after a
-    crash the old content (or nothing) is found under `path`, never half of the new. A folder
-    replaces the folder that was there. Of several processes of a run, what the first wrote stays.
+    The temporary path has the same last name, and its folder is beside `path`, so the last step is
+    a rename on one file system: after a crash the old content (or nothing) is found under `path`,
+    never half of the new. A folder replaces the folder that was there. Of several processes of a
+    run, what the first wrote stays.
+
+    Raises:
+        InputError: The disk is full or may not be written to.
     """
     path = Path(path)
     if not is_first():
         with TemporaryDirectory() as elsewhere:
-            yield Path(elsewhere) / "new"
+            yield Path(elsewhere) / path.name
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    workspace = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    with unwritable_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workspace = Path(mkdtemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent))
     try:
-        yield workspace / "new"
-        if path.is_dir():
-            path.rename(workspace / "old")
-        (workspace / "new").replace(path)
+        with unwritable_told(path):
+            yield workspace / path.name
+            if path.is_dir():
+                path.rename(workspace / f"{path.name}.old")
+            (workspace / path.name).replace(path)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what was being written in a folder, at any depth, when a process was killed."""
+    for path in list(folder.rglob(f".*{PARTIAL}")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def unwritable_told(path: Path | None = None) -> Iterator[None]:
+    """Tell of a full disk, or one that may not be written to, as an `InputError`.
+
+    Args:
+        path: What is being written; by default the file that the error names.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = _why_unwritable(error, path)
+        if reason is None:
+            raise
+        what = f"{path} cannot be written"
+        if path is None:
+            what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
+        raise InputError(
+            f"{what} ({reason}). Make room, or allow it; a run then goes on with --resume."
+        ) from error
+
+
+def _why_unwritable(error: Exception, path: Path | None) -> str | None:
+    """Why nothing could be written, if that is what an error is about."""
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _UNWRITABLE else None
+    of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have
+    if of_rust and int(of_rust[1]) in _UNWRITABLE:
+        return os.strerror(int(of_rust[1]))
+    if path is None:
+        return None
+    try:  # PyTorch does not say; the disk does
+        with TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(_PROBE))
+    except OSError as refused:
+        return refused.strerror
+    return None
 
 
 def check_replaceable(folder: str | os.PathLike[str]) -> None:

@@ -115,9 +115,8 @@ def _train(
     arguments.learning_rate, arguments.weight_decay = rate, weight_decay
     arguments.disable_tqdm = True
     set_seed(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments.output_dir = folder
-        trainer = Trainer(head, arguments, train_dataset=train)
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-        return cast(ArrayLike, trainer.predict(validation).predictions)
+    arguments.output_dir = tempfile.gettempdir()  # it must be somewhere; nothing is written there
+    trainer = Trainer(head, arguments, train_dataset=train)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return cast(ArrayLike, trainer.predict(validation).predictions)

@@ -13,6 +13,7 @@ from huggingface_hub.errors import HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from staged_training.errors import InputError
+from staged_training.files import written_whole
 from staged_training.outcome import Row
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ def write_card(
         eval_results=results,
     )
     content = "\n\n".join([f"---\n{data.to_yaml()}\n---", f"# {title}", *sections])
-    ModelCard(content + "\n").save(folder / "README.md")
+    with written_whole(folder / "README.md") as path:
+        ModelCard(content + "\n").save(path)
 
 
 def usage(

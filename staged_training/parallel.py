@@ -1,6 +1,7 @@
 """Independent pieces of work, one after another or on all cores at once."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +17,12 @@ from staged_training.processes import TOLD_BY_LAUNCHER, by_first
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
-# Bars of several workers would overwrite one another.
+# Bars of several workers would overwrite one another; and when workers are ended amid their work,
+# what counts their semaphores says that it had to remove some.
 _ALONE_AND_QUIET = {
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     **dict.fromkeys(TOLD_BY_LAUNCHER),
 }
 
@@ -60,6 +63,7 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
     It would go on otherwise, and write where a run that was resumed writes.
     """
     if os.getpid() != parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
     return work()
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from staged_training.files import written_whole
 from staged_training.html_page import html_page
 from staged_training.outcome import Row
 from staged_training.stages import StageResult
@@ -34,7 +35,8 @@ def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> 
         "rows": [asdict(row) for row in rows],
         "versions": {"python": platform.python_version(), **versions},
     }
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    with written_whole(folder / "results.json") as path:
+        path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
@@ -135,7 +137,8 @@ class Report:
         if importlib.util.find_spec("matplotlib"):
             module, _, function = plot.rpartition(".")
             plots = importlib.import_module(module or "staged_training.plots")
-            getattr(plots, function)(self.folder / f"{name}.png", *args, **kwargs)
+            with written_whole(self.folder / f"{name}.png") as path:
+                getattr(plots, function)(path, *args, **kwargs)
             self._parts.append(f"![{description}]({name}.png)")
         else:
             self._parts.append(
@@ -146,10 +149,11 @@ class Report:
     def write(self) -> Path:
         """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
         content = "\n\n".join(self._parts) + "\n"
-        (self.folder / "report.md").write_text(content, encoding="utf-8")
-        path = self.folder / "index.html"
-        path.write_text(html_page(content, self.title, self.folder), encoding="utf-8")
-        return path
+        page = html_page(content, self.title, self.folder)
+        for name, text in {"report.md": content, "index.html": page}.items():
+            with written_whole(self.folder / name) as path:
+                path.write_text(text, encoding="utf-8")
+        return self.folder / "index.html"
 
 
 def as_markdown(text: str) -> str:

@@ -1,16 +1,17 @@
 """The output folder of a recipe: what may be in it, what is done already, what is kept."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from staged_training.errors import InputError
-from staged_training.files import written_whole
+from staged_training.files import PARTIAL, remove_partial, written_whole
 from staged_training.processes import by_first
-from staged_training.trainer import CURVES
+from staged_training.trainer import CURVES, STAGES
 
 
 class RunFolder:
@@ -25,8 +26,8 @@ class RunFolder:
         resume: Go on with a run that was cut off.
 
     Raises:
-        InputError: The folder holds something else, a run that would be lost, or one that was
-            asked for with other arguments.
+        InputError: The folder holds something else, a run that would be lost, one that was asked
+            for with other arguments, or one that is at work.
     """
 
     def __init__(self, path: Path, arguments: Mapping[str, Any], *, resume: bool) -> None:
@@ -34,16 +35,27 @@ class RunFolder:
         self.runs = path / "runs"
         self.report = path / "report"
         self._arguments = json.loads(json.dumps(dict(arguments), default=str))
-        by_first(partial(self._check, resume=resume))
+        self._resume = resume
+        self._lock: IO[str] | None = None
+        by_first(self._look)
 
-    def _check(self, *, resume: bool) -> None:
+    def _look(self) -> None:
+        """Refuse a path that is no folder for this run, or that another run writes to."""
         path = self.path
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file. Give a folder as --output-dir.")
-        if not path.exists() or not any(path.iterdir()):
+        if self._lock_file.exists():
+            self._keep_others_out()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse a folder whose content does not go with what was asked for."""
+        path = self.path
+        if self._is_new():
             return
         if not self._record.exists():
             if (self.report / "results.json").exists():
+                shutil.rmtree(self.runs, ignore_errors=True)  # if `close` did not get to its end
                 raise InputError(
                     f"{path} holds a finished run. Delete it, or give another --output-dir."
                 )
@@ -51,7 +63,7 @@ class RunFolder:
                 f"{path} holds something else ({next(iter(sorted(path.iterdir()))).name}). Give a "
                 "new or an empty folder as --output-dir."
             )
-        if not resume:
+        if not self._resume:
             raise InputError(
                 f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
             )
@@ -65,15 +77,56 @@ class RunFolder:
             )
             raise InputError(f"{path} cannot be resumed with other arguments: {changes}.")
 
+    def _is_new(self) -> bool:
+        """Whether the folder holds nothing, or what is left of a run that was killed at once."""
+        if not self.path.exists():
+            return True
+        of_runs = self.runs.iterdir() if self.runs.is_dir() else ()
+        return not any(
+            file not in (self.runs, self._lock_file) and not file.name.endswith(PARTIAL)
+            for file in (*self.path.iterdir(), *of_runs)
+        )
+
+    def _keep_others_out(self) -> None:
+        """Lock the folder until it is closed, or this process ends, however it does.
+
+        Of several processes that make one run, the first does this. Those that a process starts do
+        not inherit such a lock: none outlives it.
+        """
+        self._lock = self._lock_file.open("a")
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(
+                f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
+                "give another --output-dir."
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:  # a worker does pieces of work, and holds no lock
+        return self.__dict__ | {"_lock": None}
+
     @property
     def _record(self) -> Path:
         return self.runs / "arguments.json"
 
+    @property
+    def _lock_file(self) -> Path:
+        return self.runs / "lock"
+
     def open(self) -> None:
-        """Make the folder, if it is not there yet."""
+        """Make the folder, if it is not there yet, and keep other runs out of it.
+
+        Raises:
+            InputError: Another run came first, or the folder cannot be written to.
+        """
         by_first(self._make)
 
     def _make(self) -> None:
+        if not self._lock:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            self._keep_others_out()
+            self._check()  # again: another run may have come and gone
+        remove_partial(self.path)
         if not self._record.exists():
             with written_whole(self._record) as path:
                 path.write_text(json.dumps(self._arguments, indent=2))
@@ -82,7 +135,9 @@ class RunFolder:
     def once(self, name: str, work: Callable[[Path], Any]) -> Any:
         """Do a piece of work in a folder of its own, or return what it returned before.
 
-        All processes of a run do it together; what it returned in the first counts.
+        All processes of a run do it together; what it returned in the first counts. That is written
+        before the stages of its training are removed, so that no moment is left at which all of it
+        would have to be done again.
 
         Args:
             name: The name of the folder.
@@ -95,6 +150,7 @@ class RunFolder:
             result = work(folder)
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
+        by_first(partial(_remove_stages, folder))
         return json.loads(by_first(done.read_text))
 
     def keep(self, folder: Path, name: str = ".") -> None:
@@ -110,7 +166,8 @@ class RunFolder:
     def _copy(folder: Path, kept: Path) -> None:
         kept.mkdir(exist_ok=True)
         for file in folder.iterdir():
-            shutil.copy2(file, kept / file.name)
+            with written_whole(kept / file.name) as path:
+                shutil.copy2(file, path)
 
     def close(self) -> None:
         """Remove all that was only needed to go on after an interruption; curves are kept.
@@ -121,4 +178,12 @@ class RunFolder:
             kept = self.path / CURVES / curves.parent.relative_to(self.runs)
             kept.parent.mkdir(parents=True, exist_ok=True)
             curves.rename(kept)
+        self._record.unlink()  # from here on the run counts as finished
         shutil.rmtree(self.runs)
+        if self._lock:
+            self._lock.close()
+
+
+def _remove_stages(folder: Path) -> None:
+    for stages in list(folder.rglob(STAGES)):
+        shutil.rmtree(stages)

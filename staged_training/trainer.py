@@ -17,7 +17,6 @@ from safetensors.torch import load_model, save_model
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
-    Trainer,
     TrainerState,
     TrainingArguments,
     set_seed,
@@ -26,6 +25,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
+from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
 from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
@@ -40,8 +40,11 @@ from staged_training.stages import Stage, StageResult, check_stages
 CURVES = "tensorboard"
 """The folder in that of the output which TensorBoard reads."""
 
+STAGES = "_stages"
+"""That of checkpoints and finished stages. `Trainer.push_to_hub` leaves out what begins so."""
 
-class StagedTrainer(Trainer):
+
+class StagedTrainer(CheckpointingTrainer):
     """Trains a model in stages; in each, only the layers that the stage selects.
 
     Each stage has a fresh optimizer and schedule and ends with the weights of its best epoch, by
@@ -110,8 +113,7 @@ class StagedTrainer(Trainer):
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(Path(self.args.output_dir or ".") / CURVES)
-        # `Trainer.push_to_hub` leaves out what begins with an underscore.
-        self._folder = Path(self.args.output_dir or ".") / "_stages"
+        self._folder = Path(self.args.output_dir or ".") / STAGES
         self._before: tuple[int, float] = 0, 0.0  # steps and epochs of the stages that are over
         self._whole = self.model  # also while a part of it trains on features
 
@@ -262,7 +264,7 @@ class StagedTrainer(Trainer):
     def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
-        checkpoint = by_first(partial(_newest_whole_checkpoint, folder))
+        checkpoint = by_first(partial(newest_checkpoint, folder))
         self._stage = stage
         self.args.output_dir = str(folder)
         self.args.learning_rate = stage.learning_rate
@@ -274,6 +276,8 @@ class StagedTrainer(Trainer):
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
         evaluates = self.args.load_best_model_at_end
         start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
+        config: Any = getattr(self.model, "config", None)
+        problem_type = getattr(config, "problem_type", None)
         with self._on_features():
             if evaluates and self._tunes_only(stage):
                 self.state.global_step, self.state.epoch = 0, 0.0
@@ -284,6 +288,10 @@ class StagedTrainer(Trainer):
             set_seed(self.args.seed + self.stages.index(stage))
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         self.remove_callback(EarlyStoppingCallback)
+        if problem_type != getattr(config, "problem_type", None):
+            config.problem_type = (
+                problem_type  # the loss inferred it: a stage that is loaded lacks it
+            )
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
         if start_score is not None and best_score is not None:
@@ -336,7 +344,7 @@ def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgumen
     args = copy.copy(args)
     args.logging_strategy = IntervalStrategy.EPOCH
     args.save_strategy = SaveStrategy.EPOCH
-    args.save_total_limit = 1  # beside the best
+    args.save_total_limit = 2  # the best, the newest; of 1 `Trainer` removes the newest in the end
     args.restore_callback_states_from_checkpoint = True  # how much patience is left
     if evaluates:
         args.eval_strategy = IntervalStrategy.EPOCH
@@ -345,20 +353,6 @@ def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgumen
         if args.greater_is_better is None:
             args.greater_is_better = not args.metric_for_best_model.endswith("loss")
     return args
-
-
-def _newest_whole_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: `Trainer` writes its state file last."""
-    checkpoints = sorted(
-        folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[-1])
-    )
-    for checkpoint in reversed(checkpoints):
-        try:
-            json.loads((checkpoint / TRAINER_STATE_NAME).read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        return checkpoint
-    return None
 
 
 def _epochs_to_run(stage: Stage, checkpoint: Path | None) -> int:

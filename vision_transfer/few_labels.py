@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -70,10 +70,14 @@ def learn_from_scratch(
     seed: int,
     steps: int,
     learning_rate: float,
+    folder: Path,
 ) -> None:
-    """Train all of a model with random weights, what a base has to beat."""
+    """Train all of a model with random weights, what a base has to beat.
+
+    Checkpoints go to `folder`; a run that was killed goes on from there.
+    """
     stage = Stage("all layers", "backbone, head", _EPOCHS, learning_rate)
-    _run(model, [stage], train, seed, steps, allow_joint_training=True)
+    _run(model, [stage], train, seed, steps, folder, allow_joint_training=True)
 
 
 def learn_on_base(
@@ -82,17 +86,19 @@ def learn_on_base(
     seed: int,
     steps: int,
     learning_rate: float,
+    folder: Path,
     head_rate: float = 5e-3,
 ) -> None:
     """Train the head of a model on its frozen base, then all of it at a smaller rate.
 
-    The head gets a sixth of the steps more.
+    The head gets a sixth of the steps more. Checkpoints go to `folder`; a run that was killed goes
+    on from there.
     """
     stages = [
         Stage("head", "head", 1, head_rate),
         Stage("all layers", "backbone, head", _EPOCHS, learning_rate),
     ]
-    _run(model, stages, train, seed, steps)
+    _run(model, stages, train, seed, steps, folder)
 
 
 def _run(
@@ -101,26 +107,27 @@ def _run(
     train: Dataset[Any],
     seed: int,
     steps: int,
+    folder: Path,
     **settings: Any,
 ) -> None:
     count = len(cast(Any, train))
     copies = max(1, round(steps / _EPOCHS * _BATCH / count))
     repeated: Dataset[Any] = ConcatDataset([train] * copies)
-    with TemporaryDirectory() as folder:  # it takes a minute: a run that was killed starts anew
-        arguments = TrainingArguments(
-            folder,
-            per_device_train_batch_size=_BATCH,
-            weight_decay=0.05,
-            warmup_steps=0.15,
-            lr_scheduler_type="cosine",
-            dataloader_pin_memory=torch.accelerator.is_available(),
-            remove_unused_columns=False,
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            seed=seed,
-        )
-        StagedTrainer(model, arguments, stages, train_dataset=repeated, **settings).train()
+    arguments = TrainingArguments(
+        str(folder),
+        per_device_train_batch_size=_BATCH,
+        weight_decay=0.05,
+        warmup_steps=0.15,
+        lr_scheduler_type="cosine",
+        dataloader_pin_memory=torch.accelerator.is_available(),
+        remove_unused_columns=False,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+    )
+    trainer = StagedTrainer(model, arguments, stages, train_dataset=repeated, **settings)
+    trainer.train(resume_from_checkpoint=True)
 
 
 def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:

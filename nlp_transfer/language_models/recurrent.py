@@ -27,7 +27,7 @@ from nlp_transfer.models import (
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage
 from staged_training.errors import InputError
-from staged_training.files import check_replaceable, written_whole
+from staged_training.files import PARTIAL, check_replaceable, written_whole
 from staged_training.layer_groups import layer_groups
 from staged_training.processes import ONE_BATCH, by_first
 
@@ -75,7 +75,7 @@ def train_recurrent_model(
         model.load_embedding(torch.from_numpy(embedding))
     output_dir = Path(output_dir)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{output_dir.name}-", dir=output_dir.parent) as temporary:
+    with TemporaryDirectory(PARTIAL, f".{output_dir.name}-", output_dir.parent) as temporary:
         folder = Path(temporary)
         train = segment_dataset(texts, tokenizer, folder / "train.arrow", "texts")
         held_out = None

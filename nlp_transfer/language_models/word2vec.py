@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +66,7 @@ def train_word2vec(
     require_gensim()
     from gensim.models import FastText, KeyedVectors, Word2Vec
 
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "sentences.txt"
+    with TemporaryFile("w+", encoding="utf-8") as file:  # without a name: none is left of it
         counts, sentences = _write_sentences(texts, tokenizer, file)
         total = sum(counts.values())
         if not total:
@@ -106,19 +104,19 @@ def train_word2vec(
 class _Sentences:
     """The lines of a file as lists of words, again and again, with one progress bar."""
 
-    def __init__(self, file: Path, bar: tqdm) -> None:
+    def __init__(self, file: IO[str], bar: tqdm) -> None:
         self.file, self.bar = file, bar
 
     def __iter__(self) -> Iterator[list[str]]:
-        with self.file.open(encoding="utf-8") as lines:
-            for line in lines:
-                words = line.split()
-                yield words
-                self.bar.update(len(words))
+        self.file.seek(0)
+        for line in self.file:
+            words = line.split()
+            yield words
+            self.bar.update(len(words))
 
 
 def _write_sentences(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, file: Path
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, file: IO[str]
 ) -> tuple[dict[str, int], int]:
     """Write the words of each text on a line; how often each occurs, and how many lines it is."""
     words = np.array(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), object)
@@ -131,14 +129,14 @@ def _write_sentences(
     counts: NDArray[np.int64] = np.zeros(len(words), np.int64)
     sentences = 0
     bar = tqdm(desc="Tokenizing", unit="text", delay=2, dynamic_ncols=True)
-    with file.open("w", encoding="utf-8") as output, bar:
+    with bar:
         for batch in _batches(texts):
             for encoding in backend.encode_batch_fast(batch, add_special_tokens=False):
                 ids = np.array(encoding.ids, np.intp)
                 ids = ids[used[ids]]
                 np.add.at(counts, ids, 1)
                 for start in range(0, len(ids), _MAX_WORDS):
-                    output.write(" ".join(words[ids[start : start + _MAX_WORDS]]) + "\n")
+                    file.write(" ".join(words[ids[start : start + _MAX_WORDS]]) + "\n")
                     sentences += 1
             bar.update(len(batch))
     return dict(zip(words[used], counts[used].tolist(), strict=True)), sentences

@@ -1,5 +1,9 @@
 """Word2Vec: every word of the vocabulary has a row, the same seed the same one, and it learns."""
 
+import os
+import signal
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -106,3 +110,18 @@ def test_what_cannot_be_learnt_from_is_refused(tokenizer):
         train(["zzqx", ""], tokenizer)
     with pytest.raises(InputError, match="epochs is 0; give 1 or more"):
         train(["the mail"], tokenizer, epochs=0)
+
+
+def test_nothing_temporary_has_a_name_that_a_kill_would_leave(tmp_path):
+    code = """
+import os, signal, sys
+from gensim.models import Word2Vec
+Word2Vec.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+from nlp_transfer import build_vocabulary
+from nlp_transfer.language_models.word2vec import train_word2vec
+train_word2vec(["one two three"], build_vocabulary(["one two three"], min_frequency=1))
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list(tmp_path.iterdir())

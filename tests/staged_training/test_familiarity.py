@@ -35,3 +35,14 @@ def test_it_is_saved_beside_a_model(tmp_path):
     torch.testing.assert_close(
         loaded.similarity(features), known.similarity(features), rtol=0, atol=1e-3
     )
+
+
+def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def killed(tensors, path, metadata):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("staged_training.familiarity.save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        familiarity(around(0, 10, 1)).save(tmp_path)
+    assert not list(tmp_path.iterdir())

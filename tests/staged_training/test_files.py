@@ -1,9 +1,15 @@
 """Files are written whole or not at all."""
 
+import errno
+import resource
+
 import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from staged_training.errors import InputError
-from staged_training.files import check_replaceable, written_whole
+from staged_training.files import check_replaceable, unwritable_told, written_whole
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -45,3 +51,46 @@ def test_only_a_model_or_nothing_may_be_replaced_by_a_model(tmp_path):
         check_replaceable(tmp_path / "letters.txt")
     (tmp_path / "config.json").write_text("{}")
     check_replaceable(tmp_path)
+
+
+WEIGHTS = {"weight": torch.zeros(500_000)}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(bytes(2_000_000)),
+        lambda path: save_file(WEIGHTS, path),
+        lambda path: torch.save(WEIGHTS, path),
+    ],
+)
+def test_a_full_disk_is_told_with_the_path_whatever_writes(write, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(InputError) as told, written_whole(tmp_path / "model") as path:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(told.value).startswith(f"{tmp_path / 'model'} cannot be written (File too large)")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told_where_there_is_room_again_when_it_is_asked(tmp_path):
+    """safetensors removes what it wrote, and then there is room for less."""
+    full = SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+    told = pytest.raises(InputError, match="model cannot be written \\(No space left on device")
+    with told, written_whole(tmp_path / "model"):
+        raise full
+
+
+def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), written_whole(tmp_path / "model"):
+        raise RuntimeError("shapes")
+    with pytest.raises(FileNotFoundError), unwritable_told():
+        (tmp_path / "absent").read_text()
+
+
+def test_a_disk_that_may_not_be_written_to_is_told_with_the_file(tmp_path):
+    with pytest.raises(InputError, match="out cannot be read or written"), unwritable_told():
+        raise OSError(errno.EROFS, "Read-only file system", "out")

@@ -1,7 +1,11 @@
 """A head trained on features with the rate and weight decay that validation likes best."""
 
+import shutil
+import tempfile
+
 import pytest
 import torch
+from transformers import Trainer
 
 from staged_training.feature_head import FeatureHead
 from staged_training.feature_reuse import compute_features
@@ -40,3 +44,18 @@ def test_each_trial_starts_from_the_same_weights_and_seed(parts, arguments):
         head.load_state_dict(start)
         losses.append(search_head(head, features, features, arguments(), rates, (0.0,)).grid[-1])
     assert losses[0] == losses[1]
+
+
+def test_nothing_temporary_is_written_that_a_kill_would_leave(
+    parts, arguments, tmp_path, monkeypatch
+):
+    def killed(self):
+        raise KeyboardInterrupt
+
+    head, features = parts
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # as SIGKILL lets nothing
+    monkeypatch.setattr(Trainer, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search_head(head, features, features, arguments(), (0.5,), (0.0,))
+    assert not list(tmp_path.glob("tmp*"))

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
+from tqdm.auto import tqdm
 
 from staged_training import InputError
 from staged_training.parallel import one_by_one, side_by_side
@@ -19,6 +21,41 @@ from functools import partial
 from staged_training.parallel import side_by_side
 side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
 """
+
+
+_INTERRUPTED = """
+import os, signal, sys, time
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from staged_training.parallel import side_by_side
+from tests.staged_training.test_parallel import nap_with_a_bar
+
+def interrupt():
+    while len(list(Path(sys.argv[1]).iterdir())) < 2:
+        time.sleep(0.1)
+    os.killpg(0, signal.SIGINT)  # as a terminal does
+
+Thread(target=interrupt, daemon=True).start()
+try:
+    side_by_side({str(n): partial(nap_with_a_bar, sys.argv[1]) for n in range(4)}, "naps")
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+class WhenRemoved:
+    """Python passes over what is raised in such a method, a Ctrl-C too, and only says so."""
+
+    def __del__(self):
+        time.sleep(0.01)
+
+
+def nap_with_a_bar(folder):
+    for _ in tqdm(range(60_000)):
+        (Path(folder) / str(os.getpid())).touch()
+        WhenRemoved()
+        time.sleep(0.001)
 
 
 def refuse():
@@ -53,3 +90,11 @@ def test_workers_end_when_the_process_that_began_them_is_killed():
     process.wait()
     _, left = psutil.wait_procs(workers, timeout=30)  # some have not begun yet
     assert not left
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="there is one worker only")
+def test_workers_that_are_stopped_leave_no_word_of_it(tmp_path):
+    command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    assert finished.stdout == "stopped\n"
+    assert "leaked" not in finished.stderr and "Traceback" not in finished.stderr

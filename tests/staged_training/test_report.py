@@ -154,3 +154,17 @@ def test_tables_show_deviations_and_escape_bars():
     rows = [Row("net", {"ap": 0.5}, {"ap": 0.25}, 2.0, 7000)]
     assert "| net   | 0.500 ± 0.250 | 2.0     | 7,000 " in results_table(rows, {"ap": "AP"})
     assert "a\\|b" in markdown_table(["x"], [["a|b"]])
+
+
+def test_a_picture_or_page_that_was_not_drawn_to_its_end_is_not_there(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def killed(figure, path, **kwargs):
+        path.write_bytes(b"PN")
+        raise KeyboardInterrupt
+
+    report = Report(tmp_path, "Title")
+    monkeypatch.setattr(Figure, "savefig", killed)
+    with pytest.raises(KeyboardInterrupt):
+        report.picture("models", "scores", "plot_rows", [Row("it", {"ap": 0.5})], "ap", "AP")
+    assert not list(tmp_path.iterdir())

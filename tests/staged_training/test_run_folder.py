@@ -1,11 +1,30 @@
 """The output folder of a recipe: nothing in it is lost, nothing is done twice."""
 
+import shutil
+import subprocess
+import sys
+
+import psutil
 import pytest
 
 from staged_training import InputError
+from staged_training.files import PARTIAL
 from staged_training.run_folder import RunFolder
 
 ARGUMENTS = {"seed": 0, "folds": "all"}
+
+
+ANOTHER = """
+import multiprocessing, sys, time
+from pathlib import Path
+from staged_training.run_folder import RunFolder
+run = RunFolder(Path(sys.argv[1]), {"seed": 0, "folds": "all"}, resume=False)
+run.open()
+child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+child.start()
+print(child.pid, flush=True)
+child.join()
+"""
 
 
 @pytest.fixture
@@ -13,6 +32,20 @@ def cut_off(tmp_path):
     folder = RunFolder(tmp_path / "out", ARGUMENTS, resume=False)
     folder.open()
     return folder
+
+
+@pytest.fixture
+def at_work(tmp_path):
+    """A folder in which another process is at work, that process, and one that it started."""
+    folder = tmp_path / "busy"
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANOTHER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    child = int(process.stdout.readline())
+    yield folder, process
+    process.kill()
+    process.wait()
+    psutil.Process(child).kill()
 
 
 def test_nothing_is_made_before_it_is_opened(tmp_path):
@@ -81,3 +114,112 @@ def test_what_is_kept_survives_the_end(cut_off):
     cut_off.keep(cut_off.runs / "fold-0" / "model")
     cut_off.close()
     assert {f.name for f in cut_off.path.iterdir()} == {"model.safetensors", "report"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_which_another_run_is_at_work_is_refused(at_work, resume):
+    folder, _ = at_work
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(InputError, match="is in use: another run writes to it"):
+        RunFolder(folder, ARGUMENTS, resume=resume)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_of_two_runs_that_begin_together_the_first_to_write_goes_on(tmp_path):
+    waiting = RunFolder(tmp_path / "busy", ARGUMENTS, resume=False)  # while it reads its data
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANOTHER, str(waiting.path)], stdout=subprocess.PIPE, text=True
+    )
+    child = int(process.stdout.readline())
+    with pytest.raises(InputError, match="is in use"):
+        waiting.open()
+    process.kill()
+    process.wait()
+    psutil.Process(child).kill()
+
+
+def test_a_run_that_another_one_finished_meanwhile_is_not_begun_again(tmp_path):
+    first, second = (RunFolder(tmp_path / "out", ARGUMENTS, resume=True) for _ in range(2))
+    first.open()
+    (first.report / "results.json").write_text("{}")
+    first.close()
+    with pytest.raises(InputError, match="holds a finished run"):
+        second.open()
+    assert not second.runs.exists()
+
+
+def test_a_killed_run_can_be_resumed_at_once_though_its_children_live(at_work):
+    folder, process = at_work
+    process.kill()
+    process.wait()
+    resumed = RunFolder(folder, ARGUMENTS, resume=True)
+    resumed.open()
+    (resumed.report / "results.json").write_text("{}")
+    resumed.close()
+    assert [path.name for path in folder.iterdir()] == ["report"]  # no lock is left
+
+
+def test_a_run_that_was_killed_as_it_began_is_begun_again(tmp_path):
+    runs = tmp_path / "out" / "runs"
+    (runs / f".arguments.json-1{PARTIAL}").mkdir(parents=True)
+    (runs / "lock").touch()
+    for resume in (True, False):
+        RunFolder(tmp_path / "out", ARGUMENTS, resume=resume)
+    RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open()
+    assert {path.name for path in runs.iterdir()} == {"arguments.json", "lock"}
+
+
+def test_what_was_being_written_at_a_kill_is_removed_when_the_run_goes_on(cut_off):
+    left = [cut_off.runs / "fold-0" / f".done.json-1{PARTIAL}", cut_off.path / f".a{PARTIAL}"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("ha")
+    RunFolder(cut_off.path, ARGUMENTS, resume=True).open()
+    assert not any(folder.exists() for folder in left)
+
+
+def test_a_kill_amid_the_final_clean_up_leaves_a_finished_run(cut_off, monkeypatch):
+    def killed(path):
+        (path / "arguments.json").unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    (cut_off.runs / "fold-0").mkdir()
+    (cut_off.report / "results.json").write_text("{}")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        cut_off.close()
+    with pytest.raises(InputError, match="holds a finished run"):
+        RunFolder(cut_off.path, ARGUMENTS, resume=True)
+    assert [path.name for path in cut_off.path.iterdir()] == ["report"]
+
+
+def test_a_kill_while_a_model_is_kept_leaves_no_half_of_it(cut_off, monkeypatch):
+    def killed(source, target):
+        target.write_text("wei")
+        raise KeyboardInterrupt
+
+    model = cut_off.runs / "fold-0" / "model"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").write_text("weights")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copy2", killed)
+        cut_off.keep(model)
+    assert not (cut_off.path / "model.safetensors").exists()
+
+
+def test_stages_of_a_piece_go_when_its_result_is_written_and_not_before(cut_off):
+    def train(folder):
+        (folder / "proxy" / "_stages" / "head").mkdir(parents=True, exist_ok=True)
+        return object() if fails else 1
+
+    stages = cut_off.runs / "fold-0" / "proxy" / "_stages"
+    fails = True
+    with pytest.raises(TypeError):  # no JSON
+        cut_off.once("fold-0", train)
+    assert (stages / "head").exists()
+    fails = False
+    assert cut_off.once("fold-0", train) == 1
+    assert not stages.exists()
+    (stages / "left by a kill").mkdir(parents=True)
+    assert cut_off.once("fold-0", train) == 1
+    assert not stages.exists()

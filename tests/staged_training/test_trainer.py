@@ -275,3 +275,37 @@ def test_an_order_of_stages_that_would_wreck_the_base_is_refused(arguments, imag
     with pytest.raises(InputError, match="trains pretrained layers"):
         staged(new_model(), arguments(), images, STAGES[1:])
     assert not (tmp_path / "out").exists()
+
+
+def test_the_newest_checkpoint_stays_until_its_stage_is_kept(arguments, images):
+    """`Trainer` may remove it when training has ended; a kill then would cost all epochs since."""
+
+    class KillAtTheEnd(TrainerCallback):
+        def on_train_end(self, args, state, control, **kwargs):
+            raise Killed
+
+    def run(*callbacks, resume=False):
+        args = arguments(metric_for_best_model="accuracy", greater_is_better=False)  # epoch 1
+        options = {"eval_dataset": images, "compute_metrics": accuracy}
+        trainer = staged(new_model(), args, images, callbacks=list(callbacks), **options)
+        trainer.train(resume_from_checkpoint=resume)
+
+    with pytest.raises(Killed):
+        run(KillAtTheEnd())
+    run(KillAfter(6), resume=True)  # the steps of the second stage
+
+
+def test_a_model_whose_stages_are_loaded_is_the_one_that_was_trained_its_configuration_too(
+    arguments, bert, tmp_path
+):
+    ids = torch.randint(5, 50, (16, 6), generator=torch.Generator().manual_seed(0))
+    data = [{"input_ids": row, "labels": int(row[0] > 25)} for row in ids]
+    untrained = copy.deepcopy(bert)
+    for model, folder in ((bert, "trained"), (untrained, "loaded")):
+        stage = Stage("head", train="head", epochs=1, learning_rate=0.01)
+        trainer = StagedTrainer(model, arguments(), [stage], train_dataset=data)
+        trainer.train(resume_from_checkpoint=folder == "loaded")
+        model.save_pretrained(tmp_path / folder)
+    for name in ("config.json", "model.safetensors"):
+        trained, loaded = (tmp_path / folder / name for folder in ("trained", "loaded"))
+        assert trained.read_bytes() == loaded.read_bytes()

@@ -47,15 +47,15 @@ def test_few_labels_have_the_shares_of_all_and_are_drawn_by_a_seed(count):
     assert count == 100 or not np.array_equal(rows, few(labels, count, seed=2))
 
 
-def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too():
+def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too(tmp_path):
     fresh, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
     base = copy.deepcopy(fresh)
-    learn_from_scratch(base, stripes(256, 0), seed=0, steps=60, learning_rate=2e-3)
+    learn_from_scratch(base, stripes(256, 0), 0, 60, 2e-3, tmp_path / "base")
     few_images, test = stripes(16, 1), stripes(200, 2)
     tuned = new_head(copy.deepcopy(base), ["a", "b"])
     scratch = copy.deepcopy(fresh)
-    learn_on_base(tuned, few_images, seed=0, steps=12, learning_rate=5e-4)
-    learn_from_scratch(scratch, few_images, seed=0, steps=12, learning_rate=5e-4)
+    learn_on_base(tuned, few_images, 0, 12, 5e-4, tmp_path / "tuned")
+    learn_from_scratch(scratch, few_images, 0, 12, 5e-4, tmp_path / "scratch")
     assert area(tuned, test) > 0.95
     assert area(tuned, test) > area(scratch, test)
     known = [(features(base, part).numpy(), part.labels) for part in (few_images, test)]
@@ -92,3 +92,37 @@ def test_the_interval_of_the_mean_holds_it_as_often_as_it_says():
     intervals = [mean_interval(random.normal(3, 1, 5)) for _ in range(1000)]
     share = np.mean([low < 3 < high for low, high in intervals])
     assert abs(share - 0.95) < 3 * (0.95 * 0.05 / 1000) ** 0.5
+
+
+class KillAtStep:
+    """Data that end the process, or what stands for it, when so many were asked for."""
+
+    def __init__(self, data, examples):
+        self.data, self.left = data, examples
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.data[index]
+
+
+def test_learning_that_was_cut_off_goes_on_with_the_epoch_and_ends_the_same(tmp_path):
+    """Three epochs of 64 in all: the third is cut off, and what is left takes no more than one."""
+
+    def learn(folder, examples):
+        model, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
+        data = KillAtStep(stripes(64, 0), examples)
+        try:
+            learn_from_scratch(model, data, 0, 12, 2e-3, tmp_path / folder)
+        except KeyboardInterrupt:
+            return None
+        return model.state_dict()
+
+    whole = learn("whole", 6 * 64)
+    assert learn("cut", 5 * 64 + 32) is None
+    resumed = learn("cut", 64)
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())

@@ -1,5 +1,6 @@
 """How a base learns a pretext task: one `Trainer` for all of them, which can be resumed."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from staged_training.processes import ONE_BATCH
+from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
+from staged_training.processes import ONE_BATCH, by_first
 
 
 def train_pretext(
@@ -64,7 +65,7 @@ def train_pretext(
         report_to=report_to,
         **settings,
     )
-    trainer = Trainer(model, arguments, train_dataset=train, eval_dataset=held_out)
-    last = get_last_checkpoint(str(folder)) if folder.exists() else None
-    trainer.train(resume_from_checkpoint=last)
+    trainer = CheckpointingTrainer(model, arguments, train_dataset=train, eval_dataset=held_out)
+    last = by_first(partial(newest_checkpoint, folder))
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer

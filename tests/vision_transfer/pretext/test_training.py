@@ -5,6 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.processes import finished, launch
+from vision_transfer.backbones import untrained_backbone
+from vision_transfer.pretext.rotation import TURNS, TurnedImages
+from vision_transfer.pretext.training import train_pretext
 
 _TRAIN = """
 import sys
@@ -43,3 +46,17 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=1e-4), name
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
+    def learn(epochs):
+        model, _ = untrained_backbone("test_resnet", TURNS, 32)
+        images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+        turned = TurnedImages(images, 32, augmented=False)
+        options = {"use_cpu": True, "disable_tqdm": True}
+        return train_pretext(model, turned, turned, tmp_path, epochs=epochs, **options)
+
+    learn(epochs=2)
+    (tmp_path / "checkpoint-9").mkdir()
+    (tmp_path / "checkpoint-9" / "model.safetensors").write_bytes(b"half")
+    assert learn(epochs=3).state.global_step == 3

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM: a command that is asked to stop does so at once, and tells in one line."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class Stopped(KeyboardInterrupt):
+    """A command was asked to stop.
+
+    Args:
+        number: The number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise `Stopped` where one of these signals comes; where another does, end without more.
+
+    Signals that are ignored, such as Ctrl-C by a process in the background, stay so.
+    """
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        for other in before:
+            signal.signal(other, lambda again, _: os._exit(128 + again))
+        raise Stopped(number)
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

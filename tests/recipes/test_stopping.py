@@ -1,0 +1,39 @@
+"""A command that is asked to stop ends with one line."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = """
+import sys, time
+from recipes import command_line
+
+def wait(arguments):
+    print("at work", flush=True)
+    time.sleep(60)
+
+command_line._run = command_line._coverage = wait
+sys.exit(command_line.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["run", "coverage"])
+def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "at work\n"
+    start = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode == 128 + number
+    hint = "; go on with --resume" if command == "run" else ""
+    assert said == f"\nnlp-transfer: stopped{hint}\n"
