@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
-from transformers.trainer import TRAINER_STATE_NAME
 
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts
+from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.class_balance import metrics_on
-from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
 from staged_training.outcome import Outcome, outcome
 from staged_training.processes import ONE_BATCH
@@ -158,10 +157,8 @@ def save_classifier(trainer: StagedTrainer, positive: int, shift: float, folder:
     with torch.no_grad():
         list(head_layers(model).values())[-1].bias[positive] += shift
     model.config.positive_label = cast(dict[int, str], model.config.id2label)[positive]
-    with written_whole(folder) as temporary:
-        model.save_pretrained(temporary)
-        cast(PreTrainedTokenizerBase, trainer.processing_class).save_pretrained(temporary)
-        trainer.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+    tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
+    save_trained(model, tokenizer, trainer.state, folder)
 
 
 def _logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:

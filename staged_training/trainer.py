@@ -216,7 +216,8 @@ class StagedTrainer(CheckpointingTrainer):
             FROZEN,
         ]
         card = "\n\n".join(sections) + "\n"
-        Path(str(self.args.output_dir), "README.md").write_text(card, encoding="utf-8")
+        with written_whole(Path(str(self.args.output_dir), "README.md")) as path:
+            path.write_text(card, encoding="utf-8")
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the stage at hand, with a rate for each layer group."""
@@ -247,19 +248,20 @@ class StagedTrainer(CheckpointingTrainer):
         finished = self._finished_folder(stage)
         if not by_first(finished.exists):
             result = self._run_stage(stage, finished.parent, *train_arguments)
-            if self.is_world_process_zero():
-                with written_whole(finished) as folder:
-                    folder.mkdir()
-                    save_model(self.model, str(folder / "model.safetensors"))
-                    record = {"result": asdict(result), "log": self.state.log_history}
-                    (folder / "stage.json").write_text(json.dumps(record))
-                for checkpoint in finished.parent.glob("checkpoint-*"):
-                    shutil.rmtree(checkpoint)
-            self.accelerator.wait_for_everyone()
+            by_first(partial(self._keep_stage, result, finished))
             return result, self.state.log_history
         self._load_weights(finished)
         record = json.loads((finished / "stage.json").read_text())
         return StageResult(**record["result"]), record["log"]
+
+    def _keep_stage(self, result: StageResult, finished: Path) -> None:
+        with written_whole(finished) as folder:
+            folder.mkdir()
+            save_model(self.model, str(folder / "model.safetensors"))
+            record = {"result": asdict(result), "log": self.state.log_history}
+            (folder / "stage.json").write_text(json.dumps(record))
+        for checkpoint in finished.parent.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
 
     def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
@@ -288,10 +290,9 @@ class StagedTrainer(CheckpointingTrainer):
             set_seed(self.args.seed + self.stages.index(stage))
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         self.remove_callback(EarlyStoppingCallback)
+        # the loss inferred it: a stage that is loaded lacks it
         if problem_type != getattr(config, "problem_type", None):
-            config.problem_type = (
-                problem_type  # the loss inferred it: a stage that is loaded lacks it
-            )
+            config.problem_type = problem_type
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
         if start_score is not None and best_score is not None:

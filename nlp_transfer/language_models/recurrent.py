@@ -15,7 +15,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
 from nlp_transfer.language_models.segments import chunks, segment_dataset, segments
 from nlp_transfer.language_models.window import TokenProgress
@@ -24,10 +23,11 @@ from nlp_transfer.models import (
     RecurrentForCausalLM,
     RecurrentForSequenceClassification,
 )
+from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage
 from staged_training.errors import InputError
-from staged_training.files import PARTIAL, check_replaceable, written_whole
+from staged_training.files import PARTIAL, check_replaceable
 from staged_training.layer_groups import layer_groups
 from staged_training.processes import ONE_BATCH, by_first
 
@@ -123,14 +123,7 @@ def train_recurrent_model(
         ) as bar:
             trainer.add_callback(TokenProgress(bar, width=1))
             trainer.train()
-
-        def save() -> None:
-            with written_whole(output_dir) as saved:
-                model.save_pretrained(saved)
-                tokenizer.save_pretrained(saved)
-                trainer.state.save_to_json(str(saved / TRAINER_STATE_NAME))
-
-        by_first(save)
+        save_trained(model, tokenizer, trainer.state, output_dir)
     return model.eval()
 
 

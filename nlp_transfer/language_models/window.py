@@ -13,16 +13,16 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
 from nlp_transfer.language_models.callbacks import BestEpoch, TokenProgress
 from nlp_transfer.language_models.configuration_window import WindowLanguageModelConfig
 from nlp_transfer.language_models.contexts import Context
 from nlp_transfer.language_models.modeling_window import WindowLanguageModel
 from nlp_transfer.language_models.window_stream import WindowStream, count_words, joined
+from nlp_transfer.trained_model import save_trained
 from staged_training import processes
 from staged_training.errors import InputError
-from staged_training.files import check_replaceable, written_whole
+from staged_training.files import check_replaceable
 
 EXACT_SOFTMAX_WORDS = 20_000
 SAMPLED_WORDS = 2_048
@@ -131,14 +131,7 @@ def train_window_model(
     ) as bar:
         trainer.add_callback(TokenProgress(bar, context.width))
         trainer.train()
-
-    def save() -> None:
-        with written_whole(output_dir) as temporary:
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            trainer.state.save_to_json(str(temporary / TRAINER_STATE_NAME))
-
-    processes.by_first(save)
+    save_trained(model, tokenizer, trainer.state, output_dir)
     return model.eval()
 
 

@@ -1,15 +1,13 @@
 """The smallest task of each recipe that goes through all that the recipe does."""
 
 import json
-import shutil
 
-import numpy as np
 import pandas as pd
 
-from recipes.data.ct_lesions import LABELS, simulated_scans
 from recipes.email_urgency import DATA as MAILS
 from recipes.pet_classifier import DATA as PETS
-from tests.vision_transfer.ct.scans import small_slice
+from tests.small_data import small_messages, small_photos
+from tests.vision_transfer.ct.scans import write_hospital
 from tests.vision_transfer.films import moving_disc, write_film
 
 FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
@@ -17,14 +15,8 @@ SMALL = ["--size", "32", "--architecture", "test_resnet"]
 
 
 def texts(folder):
-    """216 texts in three folds."""
-    table = pd.read_parquet(MAILS / "messages.parquet")
-    kept = [
-        rows.head(12 if label == "urgent" else 60)
-        for (fold, label), rows in table.groupby(["fold", "label"])
-        if fold < 3
-    ]
-    pd.concat(kept).to_parquet(folder / "messages.parquet")
+    """246 texts in three folds."""
+    small_messages().to_parquet(folder / "messages.parquet")
     return ["--data", str(folder / "messages.parquet")]
 
 
@@ -38,11 +30,7 @@ def mails(folder):
 
 def pets(folder):
     """Six cats and six dogs in each of three folds, with their heads and captions."""
-    table = pd.read_json(PETS / "metadata.jsonl", lines=True)
-    kept = table[table["fold"] < 3].groupby(["fold", "species"]).head(6)
-    (folder / "images").mkdir()
-    for name in kept["file_name"]:
-        shutil.copy(PETS / name, folder / name)
+    kept = small_photos(folder)
     captions = pd.read_json(PETS / "captions.jsonl", lines=True)
     captions = captions[captions["file_name"].isin(kept["file_name"])]
     for name, rows in {"metadata": kept, "captions": captions}.items():
@@ -59,19 +47,7 @@ def films(folder):
 
 def scans(folder):
     """80 simulated scans as DICOM files."""
-    found = simulated_scans(80, seed=5)
-    (folder / "scans").mkdir()
-    for number, pixels in enumerate(found.hounsfield[:, 0]):
-        data = small_slice()
-        data.PatientID = str(number // 2)
-        data.SeriesInstanceUID, data.SOPInstanceUID = f"1.2.{number}", f"1.2.{number}.1"
-        data.Rows, data.Columns = pixels.shape
-        data.PixelSpacing = [0.7, 0.7]
-        data.RescaleSlope, data.RescaleIntercept = 1, -1024
-        data.PixelData = (pixels + 1024).astype(np.uint16).tobytes()
-        data.save_as(folder / "scans" / f"{number}.dcm")
-    table = {"file": [f"{n}.dcm" for n in range(80)], "label": [LABELS[i] for i in found.labels]}
-    pd.DataFrame(table).to_csv(folder / "labels.csv", index=False)
+    write_hospital(folder)
     return ["--data", str(folder / "scans"), "--labels", str(folder / "labels.csv")]
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.small_data import small_messages, small_photos
+
 DATA = Path(__file__).parents[2] / "recipes" / "data"
 
 
@@ -10,14 +12,7 @@ DATA = Path(__file__).parents[2] / "recipes" / "data"
 def small_data(tmp_path_factory):
     """A slice of the shipped texts in three folds, and of those of the proxy task."""
     folder = tmp_path_factory.mktemp("data")
-    messages = pd.read_parquet(DATA / "email_urgency" / "messages.parquet")
-    messages = messages[messages["fold"] < 3]
-    kept = [
-        rows.head(count)
-        for (_, label), rows in messages.groupby(["fold", "label"])
-        for count in [12 if label == "urgent" else 70]
-    ]
-    pd.concat(kept).to_parquet(folder / "messages.parquet")
+    small_messages().to_parquet(folder / "messages.parquet")
     pd.read_parquet(DATA / "email_urgency" / "proxy.parquet").iloc[::14].to_parquet(
         folder / "proxy.parquet"
     )
@@ -28,11 +23,7 @@ def small_data(tmp_path_factory):
 def photos(tmp_path_factory):
     """Six cats and six dogs in each of three folds, and a file that is no photo."""
     folder = tmp_path_factory.mktemp("pets")
-    table = pd.read_json(DATA / "pets" / "metadata.jsonl", lines=True)
-    kept = table[table["fold"] < 3].groupby(["fold", "species"]).head(6)
-    (folder / "images").mkdir()
-    for name in kept["file_name"]:
-        (folder / name).symlink_to(DATA / "pets" / name)
+    kept = small_photos(folder)
     broken = {"file_name": "images/broken.jpg", "species": "dog", "fold": 0}
     (folder / broken["file_name"]).write_text("no photo")
     rows = pd.concat([kept, pd.DataFrame([broken])])

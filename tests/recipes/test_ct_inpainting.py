@@ -6,8 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -15,8 +13,7 @@ from transformers import AutoModelForImageClassification
 
 from recipes.command_line import main
 from recipes.ct_inpainting import LABELS, augmented
-from recipes.data.ct_lesions import simulated_scans
-from tests.vision_transfer.ct.scans import IDENTIFIERS, small_slice
+from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital
 from vision_transfer.backbones import load_backbone
 
 SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
@@ -27,22 +24,8 @@ FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
 def hospital(tmp_path_factory):
     """Simulated scans as DICOM files, two of each patient, and the table of their labels."""
     folder = tmp_path_factory.mktemp("hospital")
-    (folder / "scans").mkdir()
-    scans = simulated_scans(80, seed=5)
-    for number, pixels in enumerate(scans.hounsfield[:, 0]):
-        data = small_slice()
-        for name, value in IDENTIFIERS.items():
-            setattr(data, name, value)
-        data.PatientID = f"{IDENTIFIERS['PatientID']}-{number // 2}"
-        data.SeriesInstanceUID, data.SOPInstanceUID = f"1.2.{number}", f"1.2.{number}.1"
-        data.Rows, data.Columns = pixels.shape
-        data.PixelSpacing = [0.7, 0.7]
-        data.RescaleSlope, data.RescaleIntercept = 1, -1024
-        data.PixelData = (pixels + 1024).astype(np.uint16).tobytes()
-        data.save_as(folder / "scans" / f"{number}.dcm")
+    write_hospital(folder)
     (folder / "scans" / "notes.txt").write_text("no scan")
-    table = {"file": [f"{n}.dcm" for n in range(80)], "label": [LABELS[i] for i in scans.labels]}
-    pd.DataFrame(table).to_csv(folder / "labels.csv", index=False)
     return folder
 
 

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
+
+from recipes.data.ct_lesions import LABELS, simulated_scans
 
 IDENTIFIERS = {
     "PatientName": "Vanderbilt^Wilhelmina",
@@ -46,6 +50,25 @@ def write_series(
         files.append(folder / f"{prefix}-{count - number}.dcm")
         data.save_as(files[-1])
     return files
+
+
+def write_hospital(folder: Path) -> None:
+    """Write 80 simulated scans, two of each patient, to `scans/`; their labels to `labels.csv`."""
+    (folder / "scans").mkdir()
+    scans = simulated_scans(80, seed=5)
+    for number, pixels in enumerate(scans.hounsfield[:, 0]):
+        data = small_slice()
+        for name, value in IDENTIFIERS.items():
+            setattr(data, name, value)
+        data.PatientID = f"{IDENTIFIERS['PatientID']}-{number // 2}"
+        data.SeriesInstanceUID, data.SOPInstanceUID = f"1.2.{number}", f"1.2.{number}.1"
+        data.Rows, data.Columns = pixels.shape
+        data.PixelSpacing = [0.7, 0.7]
+        data.RescaleSlope, data.RescaleIntercept = 1, -1024
+        data.PixelData = (pixels + 1024).astype(np.uint16).tobytes()
+        data.save_as(folder / "scans" / f"{number}.dcm")
+    table = {"file": [f"{n}.dcm" for n in range(80)], "label": [LABELS[i] for i in scans.labels]}
+    pd.DataFrame(table).to_csv(folder / "labels.csv", index=False)
 
 
 def change(file: Path, **values: object) -> None:

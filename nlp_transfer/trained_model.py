@@ -1,0 +1,26 @@
+"""A trained model of texts as a folder: weights, tokenizer, and how training went."""
+
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+from staged_training.files import written_whole
+from staged_training.processes import by_first
+
+
+def save_trained(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    state: TrainerState,
+    folder: str | Path,
+) -> None:
+    """Save a model with its tokenizer, whole or not at all; the first of several processes does."""
+
+    def save() -> None:
+        with written_whole(folder) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            state.save_to_json(str(temporary / TRAINER_STATE_NAME))
+
+    by_first(save)
