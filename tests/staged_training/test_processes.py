@@ -75,6 +75,7 @@ own = {
     "sum": side_by_side({str(n): partial(pow, n, 2) for n in (2, 3)}, "n"),
 }
 (folder / f"known-{processes.number()}.json").write_text(json.dumps(own))
+processes.leave()
 """
 
 

@@ -13,6 +13,7 @@ _TRAIN = """
 import sys
 from pathlib import Path
 import torch
+from staged_training.processes import leave
 from vision_transfer.backbones import untrained_backbone
 from vision_transfer.pretext.rotation import TURNS, TurnedImages
 from vision_transfer.pretext.training import train_pretext
@@ -26,6 +27,7 @@ trainer = train_pretext(
 )
 trainer.save_model(str(folder / "model"))
 print("processes:", trainer.accelerator.num_processes)
+leave()
 """
 
 
