@@ -259,7 +259,7 @@ def read_table(path: Path) -> pd.DataFrame:
         )
     try:
         return _TABLES[path.suffix](path)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # pandas raises almost anything on damage
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
 
 

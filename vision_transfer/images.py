@@ -84,7 +84,7 @@ def check_image(path: Path) -> list[str]:
             "CMYK": image.mode == "CMYK",
             "16-bit": image.mode.startswith("I") or image.mode == "F",
             "turned by its EXIF data": image.getexif().get(_ORIENTATION, 1) != 1,
-            "animated": getattr(image, "n_frames", 1) > 1,
+            "animated": getattr(image, "is_animated", False),
             "transparent": _shows_through(image),
         }
         image.draft("RGB", (image.width // 8, image.height // 8))
@@ -143,9 +143,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise BrokenImageError("is no image") from error
     except Image.DecompressionBombError as error:
         raise BrokenImageError(f"is too large ({error})") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what decoders raise on damage
-        if isinstance(error, BrokenImageError):
-            raise
+    except BrokenImageError:
+        raise
+    except Exception as error:  # decoders raise almost anything on damage
         raise BrokenImageError(f"is damaged or truncated ({error})") from error
 
 

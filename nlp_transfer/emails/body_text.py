@@ -13,8 +13,13 @@ _BLOCKS = {
 }
 # fmt: on
 _CELLS = ("td", "th")
-# Python's HTML parser takes quadratic time on some malformed input; no model reads this far.
-_MAX_HTML_CHARACTERS = 300_000
+_MAX_HTML_CHARACTERS = 300_000  # no model reads this far, and a tag may take a kilobyte of memory
+# What has no end, up to the end of the text; the parser would look for the end from each of them.
+_UNENDED = [
+    (re.compile(r"<[a-z/!?]", re.I), ">"),
+    (re.compile(r"<!--"), "-->"),
+    (re.compile(r"<!\["), "]>"),
+]
 _UNSEEN_TAGS = ["script", "style", "template", "title"]
 _UNSEEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.I)
 # Mail programs mark what they quote; a bare <blockquote> is often mere indentation.
@@ -35,12 +40,15 @@ def html_to_text(html: str, keep_quotes: bool = False) -> str:
 
     Nothing is rendered or fetched; scripts, styles, comments and hidden elements are dropped.
     """
-    soup = BeautifulSoup(html[:_MAX_HTML_CHARACTERS], "html.parser")
+    soup = BeautifulSoup(_ended(html[:_MAX_HTML_CHARACTERS]), "html.parser")
     unseen = [*soup.find_all(_UNSEEN_TAGS), *soup.find_all(style=_UNSEEN_STYLE)]
     unseen += soup.select("[hidden]" if keep_quotes else f"[hidden], {_QUOTED_HTML}")
     for tag in unseen:
         tag.decompose()
-    preformatted = {id(string) for pre in soup.find_all("pre") for string in pre.strings}
+    preformatted: set[int] = set()
+    for pre in soup.find_all("pre"):
+        if id(pre) not in preformatted:  # what is nested is not gone through again and again
+            preformatted.update(map(id, pre.descendants))
     pieces = []
     for node in soup.descendants:
         if _is_block(node) or _is_block(node.previous_sibling):
@@ -51,6 +59,14 @@ def html_to_text(html: str, keep_quotes: bool = False) -> str:
             pieces.append(" ")
     lines = (" ".join(line.split()) for line in "".join(pieces).splitlines())
     return "\n".join(filter(None, lines))
+
+
+def _ended(html: str) -> str:
+    """HTML without the tag, the comment or the section at its end that is never closed."""
+    for start, end in _UNENDED:
+        unended = start.search(html, html.rfind(end) + 1)
+        html = html[: unended.start()] if unended else html
+    return html
 
 
 def _is_block(node: PageElement | None) -> bool:

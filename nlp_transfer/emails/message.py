@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from email.errors import HeaderParseError, InvalidBase64LengthDefect
 from email.header import decode_header
 from email.message import Message
+from email.policy import Compat32
 from typing import NamedTuple, cast
 
 from bs4.dammit import EncodingDetector
@@ -27,6 +28,8 @@ _NOT_FOR_MAIL = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode
 
 # Some programs send HTML under the name of plain text.
 _HTML_START = re.compile(r"\s*(?:<!doctype html|<html)\b", re.I)
+
+_MOST_OF_HEADER = 10_000  # characters; the standard parser takes quadratic time on parameters
 
 
 class BrokenMessageError(ValueError):
@@ -61,10 +64,19 @@ def parse_message(data: bytes, keep_quotes: bool = False) -> Content:
         raise BrokenMessageError(f"cannot be parsed ({error!r})") from error
 
 
+class _Lenient(Compat32):
+    """Parses headers only as far as asked, and no further than an honest one would go.
+
+    The newer policies raise on many a malformed date, address or parameter.
+    """
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_MOST_OF_HEADER]
+
+
 def _content(data: bytes, keep_quotes: bool) -> Content:
-    # The older compat32 policy parses headers only as far as asked; the default one raises on
-    # many a malformed date, address or parameter.
-    message = email.message_from_bytes(data)
+    message = email.message_from_bytes(data, policy=_Lenient())
     if not message.keys():
         raise BrokenMessageError("has no mail headers")
     parts = list(_text_parts(message))
@@ -126,7 +138,7 @@ def _decoded_part(part: Message) -> str:
         raise BrokenMessageError("has a base64 text that cannot be decoded")
     charset = part.get_content_charset()
     if charset is None and part.get_content_subtype() == "html":
-        charset = EncodingDetector.find_declared_encoding(data, is_html=True)
+        charset = EncodingDetector.find_declared_encoding(data[:20_000], is_html=True)
     return _decode(data, charset).replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -8,11 +8,15 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from staged_training.errors import InputError
+from staged_training.unpacking import MOST_GROWTH, most_unpacked
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 # One block holds any row that is worth reading; Arrow refuses a row longer than a block.
 _BLOCK_BYTES = 64 * 2**20
+
+_MOST_COLUMNS = 1_000  # each takes memory for every row
+_BATCH_ROWS = 256  # a value that is stored once may stand in each of them
 
 
 def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
@@ -29,18 +33,18 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
     suffix = source.suffix.lower()
     try:
         if suffix == ".parquet":
-            table = parquet.ParquetFile(source).read()
+            table = _read_parquet(source)
         elif suffix == ".jsonl":
             table = _read_json_lines(source)
         else:
             table = _read_delimited(source, "," if suffix == ".csv" else "\t", as_text)
-    except (pa.ArrowException, OSError) as error:
+        _check_columns(source, table.column_names)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise InputError(
             f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
             "Repair the file or export it anew."
         ) from error
-    if len(set(table.column_names)) < table.num_columns:
-        raise InputError(f"{source}: two columns have the same name: {table.column_names}.")
     if table.num_rows == 0:
         raise InputError(f"{source}: has no rows.")
     return table
@@ -64,9 +68,40 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
         ) from error
 
 
+def _check_width(source: Path, columns: int) -> None:
+    if columns > _MOST_COLUMNS:
+        raise InputError(
+            f"{source}: has {columns:,} columns, more than {_MOST_COLUMNS:,}. Is it a table of "
+            "texts? Leave out what is not needed."
+        )
+
+
+def _check_columns(source: Path, names: Sequence[str]) -> None:
+    _check_width(source, len(names))
+    if len(set(names)) < len(names):
+        raise InputError(f"{source}: two columns have the same name: {list(names)}.")
+    if unprintable := [name for name in names if "\0" in name]:
+        raise InputError(f"{source}: the name of a column holds a NUL: {unprintable[0]!r}.")
+
+
+def _read_parquet(source: Path) -> pa.Table:
+    file = parquet.ParquetFile(source)
+    _check_width(source, file.metadata.num_columns)
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    left = most_unpacked(source) - sum(group.total_byte_size for group in groups)
+    batches = []
+    for batch in file.iter_batches(_BATCH_ROWS):
+        left -= batch.nbytes
+        if left < 0:
+            raise pa.ArrowInvalid(f"it unpacks to more than {MOST_GROWTH} times its size")
+        batches.append(batch)
+    return pa.Table.from_batches(batches, file.schema_arrow)
+
+
 def _read_delimited(source: Path, delimiter: str, as_text: Sequence[str]) -> pa.Table:
-    for _ in _lines(source):  # Arrow would not say which line is no UTF-8
-        pass
+    for number, line in _lines(source):  # Arrow would not say which line is no UTF-8
+        if number == 1:
+            _check_width(source, line.count(delimiter) + 1)
     return csv.read_csv(
         source,
         # One thread, since only then do the errors name the row (the header is row 1).
@@ -83,7 +118,7 @@ def _read_json_lines(source: Path) -> pa.Table:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{source}: line {number} is not JSON ({error}).") from error
         if not isinstance(row, dict):
             raise InputError(
@@ -92,10 +127,13 @@ def _read_json_lines(source: Path) -> pa.Table:
             )
         rows.append(row)
     columns = dict.fromkeys(key for row in rows for key in row)
+    _check_width(source, len(columns))
     try:
         return pa.table({column: [row.get(column) for row in rows] for column in columns})
     except UnicodeError as error:
         raise InputError(f"{source}: a text holds half a surrogate pair ({error}).") from error
+    except OverflowError as error:
+        raise InputError(f"{source}: holds a number that is too large ({error}).") from error
 
 
 def _lines(source: Path) -> Iterator[tuple[int, str]]:

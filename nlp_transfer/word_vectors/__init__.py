@@ -19,6 +19,9 @@ PACKAGED = {"glove-6b-50d": glove_6b_50d}
 FILE_NAME = "vectors.txt"
 """What vectors are called in a folder."""
 
+MOST_NUMBERS = 2**14
+"""Of a vector; a file that claims more is refused before room is made for them."""
+
 
 def open_vectors(name_or_path: str | Path) -> WordVectors:
     """Open word vectors without reading them; the format is found out from the content.
@@ -53,9 +56,10 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
         raise InputError(f"{source}: is empty, expected word vectors. Copy or download it again.")
     if first.startswith(PICKLE_MAGIC):
         return gensim_vectors(path)
-    if header := re.fullmatch(rb"(\d+) (\d+)\s*", first):
+    if header := re.fullmatch(rb"(\d{1,18}) (\d{1,18})\s*", first):
         count, dim = map(int, header.groups())
         if count and dim:
+            _check_width(source, dim)
             return (TextVectors if _is_text(beginning, dim) else BinaryVectors)(source, dim, count)
     dim = count_numbers(first)
     if not dim:
@@ -63,7 +67,16 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
             f"{source}, line 1: found no numbers after the word, expected a line such as "
             "'the 0.418 0.24968 -0.41242', or a header 'count dim'. Is this a file of word vectors?"
         )
+    _check_width(source, dim)
     return TextVectors(source, dim)
+
+
+def _check_width(source: Source, dim: int) -> None:
+    if dim > MOST_NUMBERS:
+        raise InputError(
+            f"{source}, line 1: says that a vector has {dim:,} numbers; more than {MOST_NUMBERS:,} "
+            "are not read. Is this a file of word vectors?"
+        )
 
 
 def _of_folder(path: Path) -> WordVectors:

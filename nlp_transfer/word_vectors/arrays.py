@@ -24,14 +24,15 @@ class ArrayVectors(WordVectors):
         rows: `[len(words), dim]`, best a memory map.
 
     Raises:
-        InputError: There are not as many words as rows.
+        InputError: There are not as many words as rows, or these are not of floating numbers.
     """
 
     def __init__(self, name: str, words: pyarrow.Array, rows: NDArray[np.floating]) -> None:
-        if rows.ndim != 2 or len(words) != len(rows):
+        if rows.ndim != 2 or rows.dtype.kind != "f" or len(words) != len(rows):
             raise InputError(
-                f"{name}: {len(words):,} words and an array of shape {rows.shape} do not fit "
-                "together. The files are damaged or from different sets; copy them again."
+                f"{name}: {len(words):,} words and an array of shape {rows.shape} and type "
+                f"{rows.dtype} do not fit together. The files are damaged or from different sets; "
+                "copy them again."
             )
         self.name, self.dim = name, rows.shape[1]
         self._words, self._rows = words, rows

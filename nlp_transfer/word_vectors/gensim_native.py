@@ -1,15 +1,18 @@
 """gensim `KeyedVectors` as its `save` writes them: a pickle, and large arrays beside it.
 
-A pickle can run any code. This one is read with nothing allowed in it but plain values, NumPy
-arrays and the object itself, which becomes an inert stand-in; gensim need not be installed.
+A pickle can run any code. This one is read with nothing allowed in it but plain values; the object
+itself and NumPy's arrays become inert stand-ins, whose numbers are taken from the bytes they hold.
+gensim need not be installed.
 """
 
+import mmap
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar, cast
 
 import numpy as np
 import pyarrow
+from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.arrays import ArrayVectors
 from staged_training.errors import InputError
@@ -17,33 +20,59 @@ from staged_training.errors import InputError
 PICKLE_MAGIC = b"\x80"
 
 
-class _StandIn:
+class _Saved:
     """Holds the attributes of the saved object and does nothing."""
 
     index_to_key: list[str]
-    vectors: np.ndarray[Any, Any]
+    vectors: "_Array | None"
+
+
+class _Array:
+    """Holds what an array, its type or a number of NumPy is made of, and makes nothing of it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("gensim.models.keyedvectors", "KeyedVectors"): _StandIn,
-    ("gensim.models.fasttext", "FastTextKeyedVectors"): _StandIn,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "float32"): np.float32,
+    ("gensim.models.keyedvectors", "KeyedVectors"): _Saved,
+    ("gensim.models.fasttext", "FastTextKeyedVectors"): _Saved,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Array,
+    ("numpy", "float32"): _Array,
     **{
-        (f"numpy.{core}.multiarray", name): getattr(np._core.multiarray, name)  # type: ignore[attr-defined]
+        (f"numpy.{core}.multiarray", name): _Array
         for core in ("core", "_core")
         for name in ("_reconstruct", "scalar")
     },
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+# The one in Python: that in C makes room for as many values as a number in the file says.
+class _PlainUnpickler(pickle._Unpickler):
+    # Of a `bytearray`, which gensim does not write, even this one makes room for what is claimed.
+    dispatch: ClassVar = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it holds {module}.{name}") from None
+
+
+def _numbers(array: _Array) -> NDArray[np.floating]:
+    """The array that a stand-in was saved as."""
+    _, shape, kind, by_column, content = array.state
+    dtype = np.dtype({"f2": "f2", "f4": "f4", "f8": "f8"}[kind.arguments[0]])
+    swapped = dtype.newbyteorder(">" if kind.state[1] == ">" else "<")
+    return np.frombuffer(content, swapped).reshape(shape, order="F" if by_column else "C")
 
 
 def gensim_vectors(path: Path) -> ArrayVectors:
@@ -53,30 +82,24 @@ def gensim_vectors(path: Path) -> ArrayVectors:
         InputError: The file holds something else, or a part that lay beside it is missing.
     """
     try:
-        with path.open("rb") as file:
-            saved = _PlainUnpickler(file).load()
-        words, rows = saved.index_to_key, getattr(saved, "vectors", None)
-        if rows is None:
+        # Mapped, so that no more is read than there is, however much the pickle asks for.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            saved = _PlainUnpickler(cast(BinaryIO, content)).load()
+        words, array = saved.index_to_key, getattr(saved, "vectors", None)
+        if len({*words, None}) <= len(words):  # a word that is referred to often would take room
+            raise ValueError("it holds a word twice, or none in place of one")
+        if array is None:
             rows = np.load(f"{path}.vectors.npy", mmap_mode="r", allow_pickle=False)
+        else:
+            rows = _numbers(array)
         return ArrayVectors(str(path), pyarrow.array(words, pyarrow.string()), rows)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: {error.filename} is missing. gensim wrote it beside {path.name}; copy both."
         ) from error
-    # A damaged pickle can fail in any of these ways.
-    except (
-        pickle.UnpicklingError,
-        pyarrow.ArrowException,
-        AttributeError,
-        EOFError,
-        ImportError,
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, InputError):
-            raise
+    except InputError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way
         raise InputError(
             f"{path}: not the KeyedVectors of gensim 4 ({error}). Load them in gensim and save "
             "their `.wv` again, or write them with `save_word2vec_format`."

@@ -79,6 +79,8 @@ class TextVectors(WordVectors):
             )
         except pyarrow.ArrowInvalid as error:
             raise self._not_numbers(lines) from error
+        if table.num_rows != len(lines):  # a carriage return between numbers ends a row
+            raise self._not_numbers(lines)
         for column, values in enumerate(table.columns):
             rows[:, column] = values.to_numpy()
         check_finite(rows, [f"{self.name}, line {line.number}" for line in lines])

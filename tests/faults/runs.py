@@ -32,7 +32,8 @@ SPY = Path(__file__).parent / "spy"
 SLOW = 5  # seconds in which a process that is asked to stop should have ended
 BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in Python's way
 POLL = 0.004
-TOLD = re.compile(r"nlp-transfer: \S+ cannot be (written|read or written) \(.+\)")
+# Paths may hold blanks.
+TOLD = re.compile(r"nlp-transfer: .+ cannot be (written|read or written) \(.+\)")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
 """The moments of a run, and how often each kind is drawn: from its start to the end of start-up;

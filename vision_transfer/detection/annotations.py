@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import pandas as pd
+from pandas.api.types import is_scalar
 
 from staged_training.errors import InputError
 from vision_transfer.image_task import read_table, table_in
@@ -137,6 +138,9 @@ def _read_table(
             raise InputError(
                 f"{file}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
             )
+    unnamed = [row for row, name in enumerate(table["file_name"], 1) if not _is_name(name)]
+    if unnamed:
+        raise InputError(f"{file}: row {unnamed[0]} has no file name. Fill or delete it.")
     folder = images or file.parent
     folds = table["fold"] if "fold" in table else [None] * len(table)
     only = box_column.removesuffix("_box")
@@ -149,22 +153,29 @@ def _read_table(
     ]
 
 
+def _is_name(cell: Any) -> bool:
+    return isinstance(cell, str) and bool(cell.strip())
+
+
 def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
     """The boxes in a cell of a table."""
-    if isinstance(cell, str) and cell.strip():
+    if isinstance(cell, str):
         try:
-            cell = json.loads(cell)
-        except ValueError as error:
+            cell = json.loads(cell) if cell.strip() else None
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].") from error
     if isinstance(cell, dict):
-        classes = cell.get("categories", cell.get("category"))
-        if classes is None or "bbox" not in cell or len(classes) != len(cell["bbox"]):
+        boxes: Any = cell.get("bbox")
+        classes: Any = cell.get("categories", cell.get("category"))
+        if is_scalar(boxes) or is_scalar(classes) or len(classes) != len(boxes):
             raise InputError(f"{where}: needs lists `bbox` and `categories` of the same length.")
-        pairs = zip(cell["bbox"], classes, strict=True)
+        pairs = zip(boxes, classes, strict=True)
         return [Marked(where, str(name), _from_size(where, box)) for box, name in pairs]
-    if cell is None or (not hasattr(cell, "__len__") and pd.isna(cell)) or not len(cell):
-        return []
-    return [Marked(where, label, cell)]
+    if is_scalar(cell):
+        if pd.isna(cell):
+            return []
+        raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].")
+    return [Marked(where, label, cell)] if len(cell) else []
 
 
 def _from_size(where: str, box: Any) -> tuple[float, float, float, float]:

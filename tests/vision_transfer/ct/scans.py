@@ -23,20 +23,29 @@ IDENTIFIERS = {
 """Made up, and of words that come up nowhere else."""
 
 
+SERIES = "1.2.826.0.1.3680043.8.498.1"
+"""A series for files that are to belong together wherever they are written."""
+
+
 def small_slice() -> FileDataset:
     """The slice: 128 x 128 pixels of the abdomen."""
     return pydicom.dcmread(get_testdata_file("CT_small.dcm"))
 
 
 def write_series(
-    folder: Path, count: int = 5, step: float = 2.5, patient: str = "one", prefix: str = "slice"
+    folder: Path,
+    count: int = 5,
+    step: float = 2.5,
+    patient: str = "one",
+    prefix: str = "slice",
+    series: str = "",
 ) -> list[Path]:
     """Write a series whose files are named against the order of its slices.
 
     The slice at z mm is brighter by its number, so that it can be told from the others.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    series = generate_uid()
+    series = series or generate_uid()
     files = []
     for number in range(count):
         data = small_slice()
