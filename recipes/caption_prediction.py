@@ -17,7 +17,7 @@ def open_captioner(model: str) -> Pipeline:
     """The pipeline of a captioner, from its folder or its name on the Hub."""
     return pipeline(
         "image-text-to-text",
-        AutoModelForImageTextToText.from_pretrained(model),
+        AutoModelForImageTextToText.from_pretrained(model, use_safetensors=True),
         processor=AutoProcessor.from_pretrained(model),
     )
 

@@ -17,7 +17,7 @@ def open_detector(model: str) -> Pipeline:
     """The pipeline of a detector, from its folder or its name on the Hub."""
     return pipeline(
         "object-detection",
-        AutoModelForObjectDetection.from_pretrained(model),
+        AutoModelForObjectDetection.from_pretrained(model, use_safetensors=True),
         image_processor=AutoImageProcessor.from_pretrained(model),
     )
 

@@ -26,6 +26,7 @@ from transformers.utils import cached_file
 from nlp_transfer.emails import read_texts
 from recipes import caption_prediction, detection_prediction
 from staged_training import InputError
+from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.feature_head import collected_features
 
@@ -134,24 +135,24 @@ def open_classifier(model: str) -> Pipeline:
         if "ImageClass" in kind:
             return pipeline(
                 "image-classification",
-                AutoModelForImageClassification.from_pretrained(model),
+                AutoModelForImageClassification.from_pretrained(model, use_safetensors=True),
                 image_processor=AutoImageProcessor.from_pretrained(model),
                 top_k=None,
             )
         return pipeline(
             "text-classification",
-            AutoModelForSequenceClassification.from_pretrained(model),
+            AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True),
             tokenizer=AutoTokenizer.from_pretrained(model),
             top_k=None,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # `transformers` raises almost anything on damage
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise InputError(
                 f"{model}: there is no room for it ({error}). Free some, or set HF_HOME to a "
                 "folder on another disk. Nothing was left half downloaded."
             ) from error
         raise InputError(
-            f"{model}: no model could be loaded from there ({str(error).splitlines()[0]}). Give "
+            f"{model}: no model could be loaded from there ({first_line(error)}). Give "
             "the folder that a recipe wrote (its --output-dir), or a name on the Hub."
         ) from error
 

@@ -19,3 +19,8 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file} {self.reason}"
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what an error of a library says, for a message of our own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

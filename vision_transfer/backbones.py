@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from staged_training import layer_groups
-from staged_training.errors import InputError
+from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
@@ -104,12 +104,14 @@ def load_backbone(
         model, processor = _load_packaged(PACKAGED[str(name_or_path)])
     else:
         try:
-            model = AutoModelForImageClassification.from_pretrained(name_or_path)
+            model = AutoModelForImageClassification.from_pretrained(
+                name_or_path, use_safetensors=True
+            )
             processor = AutoImageProcessor.from_pretrained(name_or_path)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # `transformers` raises almost anything on damage
             raise InputError(
                 f"{name_or_path}: no image model could be loaded from there "
-                f"({str(error).splitlines()[0]}). Give a folder, a name on the Hub, or one of "
+                f"({first_line(error)}). Give a folder, a name on the Hub, or one of "
                 f"{', '.join(PACKAGED)}."
             ) from error
     set_seed(seed)

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
 
 
@@ -36,7 +36,7 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
     except (OSError, ValueError) as error:
         raise InputError(
             f"{name_or_folder}: no data set could be loaded from there "
-            f"({str(error).splitlines()[0]}). Check the name or the path."
+            f"({first_line(error)}). Check the name or the path."
         ) from error
     everything = datasets.concatenate_datasets(list(splits.values()))
     features = everything.features

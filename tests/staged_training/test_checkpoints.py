@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,25 @@ def test_the_best_epoch_is_kept_beside_the_newest_and_loaded_in_the_end(
     assert state["best_model_checkpoint"] == str(out / "checkpoint-3")
     best = load_file(out / "checkpoint-3" / "model.safetensors")
     assert all(torch.equal(t, made.model.state_dict()[name]) for name, t in best.items())
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_checkpoint_with_code_in_it_runs_nothing(name, arguments, images, tmp_path):
+    trainer(arguments, images).train()
+    checkpoint, marker = newest_checkpoint(tmp_path / "out"), tmp_path / "it-ran"
+    torch.save({"state": Touch(marker)}, checkpoint / name)
+    resumed = trainer(arguments, images)
+    resumed.args.num_train_epochs = 8
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert not marker.exists()

@@ -1,0 +1,151 @@
+"""What comes from strangers runs no code, writes nothing elsewhere, and sees no secrets."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from huggingface_hub import HfApi
+from transformers import set_seed
+
+from nlp_transfer import build_vocabulary
+from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.word_vectors import open_vectors
+from recipes.command_line import main
+from recipes.demo import web_app
+from tests.hub_server.server import TOKEN
+
+ROOT = Path(__file__).parents[2]
+NAME = "someone/model"
+TEXT = "Call me before noon"
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model of texts that was not trained."""
+    folder = tmp_path / "model"
+    tokenizer = build_vocabulary([TEXT], min_frequency=1)
+    set_seed(0)
+    RecurrentForSequenceClassification(RecurrentConfig(vocab_size=len(tokenizer))).save_pretrained(
+        folder
+    )
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def predict(name, tmp_path):
+    (tmp_path / "mail.eml").write_text(f"Subject: {TEXT}\n\nNow.")
+    return main(["predict", str(name), str(tmp_path / "mail.eml")])
+
+
+def upload(folder):
+    HfApi().create_repo(NAME)
+    HfApi().upload_folder(repo_id=NAME, folder_path=folder)
+
+
+def test_code_that_comes_with_a_model_is_not_run(folder, hub, tmp_path, capsys):
+    marker = tmp_path / "it-ran"
+    code = f"from pathlib import Path\nPath({str(marker)!r}).touch()\n"
+    (folder / "evil.py").write_text(f"{code}class Config: pass\nclass Model: pass\n")
+    described = json.loads((folder / "config.json").read_text())
+    described["model_type"] = "evil"
+    described["auto_map"] = {
+        "AutoConfig": "evil.Config",
+        "AutoModelForSequenceClassification": "evil.Model",
+    }
+    (folder / "config.json").write_text(json.dumps(described))
+    upload(folder)
+    for name in (folder, NAME):
+        assert predict(name, tmp_path) == 2
+        assert "no model could be loaded" in capsys.readouterr().err
+    assert not marker.exists()
+
+
+def test_pickled_weights_run_nothing(folder, hub, tmp_path, capsys):
+    marker = tmp_path / "it-ran"
+    (folder / "model.safetensors").unlink()
+    torch.save({"embedding": Touch(marker)}, folder / "pytorch_model.bin")
+    upload(folder)
+    for name in (folder, NAME):
+        assert predict(name, tmp_path) == 2
+        assert "no model could be loaded" in capsys.readouterr().err
+    assert not marker.exists()
+    torch.load(folder / "pytorch_model.bin", weights_only=False)
+    assert marker.exists()  # it would have
+
+
+@pytest.mark.parametrize("damage", ["cut", "claimed to be long", "no weights"])
+def test_damaged_weights_are_told(damage, folder, tmp_path, capsys):
+    file = folder / "model.safetensors"
+    content = file.read_bytes()
+    long = b"\xff" * 7 + b"\0"
+    damaged = {"cut": content[:-100], "claimed to be long": long + content[8:], "no weights": b""}
+    file.write_bytes(damaged[damage])
+    assert predict(folder, tmp_path) == 2
+    assert "no model could be loaded" in capsys.readouterr().err
+
+
+def test_files_of_the_hub_stay_in_their_folder(folder, hub, tmp_path, capsys):
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    parts = {"metadata": {}, "weight_map": {"embedding.weight": "../../../../outside.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(parts))
+    upload(folder)
+    assert predict(NAME, tmp_path) == 2
+    assert "no model could be loaded" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("outside*"))
+
+
+@pytest.mark.parametrize("member", ["../../outside.txt", "/outside.txt"])
+def test_what_is_in_a_zip_is_read_where_it_is(member, tmp_path):
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.writestr(member, "a 1 2\nb 3 4\n")
+    assert open_vectors(tmp_path / "v.zip").lookup(["b"])[1].tolist() == [[3, 4]]
+    assert [path.name for path in tmp_path.iterdir()] == ["v.zip"]
+
+
+def test_the_token_is_in_no_file_no_message_and_no_upload(hub, small_data, tmp_path, capfd, caplog):
+    folder = tmp_path / "out"
+    data = ["--data", str(small_data / "messages.parquet"), "--proxy", "none", "--quick"]
+    target = ["--output-dir", str(folder), "--push-to-hub", NAME]
+    hub.fail("POST", "commit/", status=500, times=1)
+    assert main(["run", "email-urgency", *data, *target]) == 0
+    hub.fail("GET", "whoami", status=401, times=9)
+    assert main(["run", "email-urgency", *data, *target, "--output-dir", f"{folder}-2"]) == 2
+    said = "".join(capfd.readouterr()) + caplog.text
+    uploaded = hub.repositories[NAME].files("main")
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert uploaded
+    secret = TOKEN.encode()
+    assert secret not in said.encode()
+    assert not [path for path in written if secret in path.read_bytes()]
+    assert not [name for name, file in uploaded.items() if secret in file.content]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/config.json", "{folder}/../mail.eml"])
+def test_a_user_of_the_demo_cannot_read_files(path, folder, tmp_path):
+    (tmp_path / "mail.eml").write_text("private")
+    with TestClient(web_app(str(folder))) as client:
+        found = client.get(f"/gradio_api/file={path.format(folder=folder)}")
+    assert found.status_code in (403, 404)
+
+
+def test_the_tests_that_the_page_names_are_there():
+    page = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
