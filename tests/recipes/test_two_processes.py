@@ -1,6 +1,8 @@
 """A recipe in two processes: it learns what one learns, ends when one is killed, and goes on."""
 
+import contextlib
 import json
+import random
 import time
 
 import psutil
@@ -8,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from recipes.command_line import main
+from tests.faults.slices import SLICES, flags_of
 from tests.processes import finished, launch
 
 NOISE = 0.12  # of a quick run's CIDEr from seed to seed, which is the noisiest score
@@ -25,12 +28,12 @@ def metrics(folder):
     return {row["name"]: row["metrics"] for row in results["rows"]}
 
 
-def second_process(launcher):
-    """The process of a launched program that is not the first, once it is there."""
+def process_of(launcher, rank):
+    """One of the processes of a launched program, once it is there."""
     while True:
         assert launcher.poll() is None
         for child in psutil.Process(launcher.pid).children():
-            if child.environ().get("RANK") == "1":
+            if child.environ().get("RANK") == str(rank):
                 return child
         time.sleep(0.1)
 
@@ -39,7 +42,7 @@ def test_all_end_when_one_is_killed_and_one_alone_goes_on(photos, tmp_path):
     flags = ["pet-classifier", "--data", str(photos), "--label-column", "species"]
     flags += ["--folds", "1", "--fine-tune", "--quick", "--output-dir", str(tmp_path / "out")]
     run = in_two(*flags)
-    second = second_process(run)
+    second = process_of(run, 1)
     while not (tmp_path / "out" / "runs" / "fold-1").exists():  # the top layers are trained now
         assert run.poll() is None
         time.sleep(0.1)
@@ -53,6 +56,30 @@ def test_all_end_when_one_is_killed_and_one_alone_goes_on(photos, tmp_path):
     assert main(["run", *flags, "--resume"]) == 0
     assert metrics(tmp_path / "out")["linear probe on the bottleneck"]["accuracy"] > 0.8
     assert load_file(tmp_path / "out" / "model.safetensors")
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", SLICES)
+def test_whichever_is_killed_and_when_the_other_ends_and_one_alone_goes_on(recipe, tmp_path):
+    flags = [*flags_of(recipe, tmp_path / "data"), "--output-dir", str(tmp_path / "out")]
+    moments = random.Random(recipe)
+    for rank in (1, 0, 1, 0):
+        run = in_two(*flags, "--resume")
+        process = process_of(run, rank)
+        while run.poll() is None and not (tmp_path / "out" / "runs").exists():
+            time.sleep(0.1)
+        time.sleep(moments.uniform(0, 8))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+        start = time.monotonic()
+        run.communicate(timeout=60)
+        print(f"{recipe}: rank {rank} killed, ended after {time.monotonic() - start:.1f} s")
+        if run.returncode == 0:  # it was done before
+            break
+    else:
+        assert main(["run", *flags, "--resume"]) == 0
+    assert metrics(tmp_path / "out")
     assert not (tmp_path / "out" / "runs").exists()
 
 
