@@ -21,6 +21,8 @@ from tests.fuzz.limits import TooLargeError, TooSlowError, failure, limited
 from tests.fuzz.targets import TARGETS, written
 
 MIB = 2**20
+FOUND = Path(__file__).parent / "found"
+"""Files that the fuzzer found, each named after the target that it broke."""
 
 
 def html(text):
@@ -165,6 +167,13 @@ def test_the_real_files_that_others_are_made_of_are_read(target, tmp_path):
         with limited():
             TARGETS[target].read(file)
         assert file.exists() or target == "annotations", name
+
+
+@pytest.mark.parametrize("file", sorted(FOUND.iterdir()), ids=lambda file: file.stem)
+def test_a_file_that_was_found_breaks_nothing_any_more(file, tmp_path):
+    target = TARGETS[file.name.partition("-")[0]]
+    if error := failure(target.read, written(target, file.read_bytes(), tmp_path)):
+        raise error
 
 
 @pytest.mark.parametrize("target", TARGETS)

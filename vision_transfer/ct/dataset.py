@@ -113,10 +113,13 @@ def hounsfield(part: Slice) -> NDArray[np.int16]:
 def _of_dicom(file: Path) -> NDArray[Any]:
     import pydicom
     from pydicom.config import disable_value_validation
+    from pydicom.uid import JPEG2000TransferSyntaxes
 
     with disable_value_validation():  # its warnings quote what the header says
         data = pydicom.dcmread(file)
         slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
+        if data.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+            data.pixel_array_options(decoding_plugin="pylibjpeg")  # GDCM may end the process
         stored = data.pixel_array
     if slope.is_integer() and intercept.is_integer():  # nearly always, and far faster
         return stored.astype(np.int32) * int(slope) + int(intercept)
