@@ -71,8 +71,8 @@ def compute_features(
 
     Args:
         model: The model, on the device to compute on.
-        dataset: The examples, the same whenever they are asked for. They may come in a stream,
-            such as a `datasets.IterableDataset`, which is read once.
+        dataset: The examples, the same whenever they are asked for, and in each process. They may
+            come in a stream, such as a `datasets.IterableDataset`, which is read once, by each.
         collate: What makes a batch of examples.
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
@@ -120,12 +120,8 @@ def _computed_parts(
         return
     example = first[0][0]
     model = faster(example)
-    batch_size = 256
-    if next(model.parameters()).device.type == "cpu":
-        batch_size = 32 if _is_text(example) else 8
     several = processes.count()
 
-    @find_executable_batch_size(starting_batch_size=batch_size)
     def run(batch_size: int, own: Dataset) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
         for batch in DataLoader(own, batch_size, collate_fn=collate):
@@ -134,6 +130,13 @@ def _computed_parts(
                 columns.setdefault(name, []).append(values.cpu())
             bar.update(several * len(features))
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
+
+    if next(model.parameters()).device.type == "cpu":
+        batch_size = 32 if _is_text(example) else 8
+        run_own: Callable[[Dataset], dict[str, torch.Tensor]] = functools.partial(run, batch_size)
+    else:
+        batch_size = 256
+        run_own = find_executable_batch_size(run, starting_batch_size=batch_size)
 
     total = len(dataset) if isinstance(dataset, Sized) else None
     with tqdm(None, "features", total, unit="example", delay=2, dynamic_ncols=True) as bar:
@@ -145,7 +148,7 @@ def _computed_parts(
             shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
             with evaluating(model):
                 own = Subset(cast(Dataset, examples), shares[processes.number()])
-                computed = FeatureDataset(processes.gathered(run(own)))
+                computed = FeatureDataset(processes.gathered(run_own(own)))
             ran = list(chain.from_iterable(shares))
             yield (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
             bar.n = done = done + len(order)
