@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset
 
 from staged_training.errors import InputError
 from staged_training.files import unwritable_told, written_whole
+from staged_training.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 
@@ -104,7 +104,8 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
         parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
             go to a file, those of one part are held in memory.
         file: The file. Without one they go to memory, and when they would take more than half of
-            what is free, to a file for temporary ones, which is gone when nobody reads it any more.
+            `free_memory`, to a file in the folder for temporary ones (`TMPDIR`, which should be on
+            a disk), which is gone when nobody reads it any more.
 
     Raises:
         InputError: There is no part, or the disk is full.
@@ -113,7 +114,7 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
         with written_whole(file) as path, path.open("w+b") as stream:
             _write(stream, parts)
             return _mapped(stream)
-    room = psutil.virtual_memory().available / 2
+    room = free_memory() / 2
     held: deque[Columns] = deque()
     parts = iter(parts)
     for part in parts:
@@ -148,7 +149,7 @@ def room_for_features(folder: Path | None) -> float:
     while not there.exists():
         there = there.parent
     disk = shutil.disk_usage(there).free
-    return disk if folder else max(disk, psutil.virtual_memory().available / 2)
+    return disk if folder else max(disk, free_memory() / 2)
 
 
 def _drained(held: deque[Columns]) -> Iterator[Columns]:
