@@ -138,20 +138,27 @@ def _computed_parts(
         batch_size = 256
         run_own = find_executable_batch_size(run, starting_batch_size=batch_size)
 
+    def columns_of(
+        examples: Sequence[Any] | Subset, order: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        # In whole batches, so that a feature is what it would be in one process, to the last bit.
+        batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+        shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
+        own = Subset(cast(Dataset, examples), shares[processes.number()])
+        with evaluating(model):
+            computed = FeatureDataset(processes.gathered(run_own(own)))
+        ran = list(chain.from_iterable(shares))
+        return (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
+
     total = len(dataset) if isinstance(dataset, Sized) else None
     with tqdm(None, "features", total, unit="example", delay=2, dynamic_ncols=True) as bar:
         done = 0
-        for examples, order in chain([first], windows):
-            # In whole batches, so that a feature is what it would be in one process, to the last
-            # bit.
-            batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-            shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
-            with evaluating(model):
-                own = Subset(cast(Dataset, examples), shares[processes.number()])
-                computed = FeatureDataset(processes.gathered(run_own(own)))
-            ran = list(chain.from_iterable(shares))
-            yield (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
+        windows = chain([first], windows)
+        del first  # no window is held here while the next is read and run
+        for examples, order in windows:
+            yield columns_of(examples, order)
             bar.n = done = done + len(order)
+            del examples, order
 
 
 def _windows(

@@ -103,7 +103,7 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
     Args:
         parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
             go to a file, those of one part are held in memory.
-        file: The file. Without one they go to memory, and when they would take more than half of
+        file: The file. Without one they go to memory, and when they come near half of
             `free_memory`, to a file in the folder for temporary ones (`TMPDIR`, which should be on
             a disk), which is gone when nobody reads it any more.
 
@@ -119,8 +119,10 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
     parts = iter(parts)
     for part in parts:
         held.append(part)
-        room -= part["features"].nbytes
-        if room < 0:
+        size = part["features"].nbytes
+        room -= size
+        del part
+        if room < 2 * size:  # what it takes to compute the next part
             folder = Path(tempfile.gettempdir())
             with unwritable_told(folder / "features"), tempfile.TemporaryFile(dir=folder) as stream:
                 _write(stream, chain(_drained(held), parts))
@@ -165,10 +167,11 @@ def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
     for part in parts:
         features = part["features"]
         stream.write(_bytes(features))
-        rows, none = rows + len(features), features[:0]
+        rows, none = rows + len(features), torch.empty_like(features[:0])
         for name, values in part.items():
             if name != "features":
                 others.setdefault(name, []).append(values)
+        del part, features  # before the next are computed
     if none is None:
         raise InputError("There is no example to compute features of.")
     header = {"features": _described(none, rows, 0)}
