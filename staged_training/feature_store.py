@@ -27,6 +27,7 @@ from staged_training.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 
+_SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
 _BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
@@ -103,7 +104,7 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
     Args:
         parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
             go to a file, those of one part are held in memory.
-        file: The file. Without one they go to memory, and when they come near half of
+        file: The file. Without one they go to memory, and when they come near a quarter of
             `free_memory`, to a file in the folder for temporary ones (`TMPDIR`, which should be on
             a disk), which is gone when nobody reads it any more.
 
@@ -114,7 +115,7 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
         with written_whole(file) as path, path.open("w+b") as stream:
             _write(stream, parts)
             return _mapped(stream)
-    room = free_memory() / 2
+    room = free_memory() * _SHARE_OF_MEMORY
     held: deque[Columns] = deque()
     parts = iter(parts)
     for part in parts:
@@ -151,7 +152,7 @@ def room_for_features(folder: Path | None) -> float:
     while not there.exists():
         there = there.parent
     disk = shutil.disk_usage(there).free
-    return disk if folder else max(disk, free_memory() / 2)
+    return disk if folder else max(disk, free_memory() * _SHARE_OF_MEMORY)
 
 
 def _drained(held: deque[Columns]) -> Iterator[Columns]:

@@ -46,7 +46,7 @@ def test_what_outgrows_memory_goes_to_a_file_that_nobody_has_to_remove(
     rooms, tmp_path, monkeypatch
 ):
     in_memory = kept(parts())
-    free = 2 * sum(part["features"].nbytes for part in list(parts())[:rooms])
+    free = 4 * sum(part["features"].nbytes for part in list(parts())[:rooms])
     memory = psutil.virtual_memory()._replace(available=free)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
