@@ -123,7 +123,6 @@ def test_a_stream_is_learnt_from_in_memory_that_its_features_would_not_fit_into(
     assert few.returncode == many.returncode == 0, few.stderr + many.stderr
     assert "The frozen layers run in every epoch" not in many.stderr
     few, many = (json.loads(finished.stdout.splitlines()[-1]) for finished in (few, many))
-    print(few, many)
     features = 4 * 64 * many["tokens"]  # bytes: two layers, of 32 numbers each
     assert features > LIMIT
     assert many["peak"] - few["peak"] < 0.1 * features
