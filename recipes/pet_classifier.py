@@ -41,7 +41,8 @@ from staged_training import InputError, Stage, StagedTrainer
 from staged_training.class_balance import majority_logits, metrics_on
 from staged_training.familiarity import Familiarity, familiarity
 from staged_training.feature_head import FeatureHead
-from staged_training.feature_reuse import FeatureDataset, compute_features, features_key
+from staged_training.feature_reuse import compute_features, features_key
+from staged_training.feature_store import FeatureDataset
 from staged_training.head_search import Trial, search_head
 from staged_training.hub import push
 from staged_training.linear_probe import fit_probe, linear_probe

@@ -9,18 +9,15 @@ import copy
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import psutil
 import torch
 from accelerate.utils import find_executable_batch_size
-from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
@@ -39,7 +36,13 @@ from staged_training.feature_head import (
     modules_from,
     tops_from,
 )
-from staged_training.files import written_whole
+from staged_training.feature_store import (
+    FeatureDataset,
+    collate_features,
+    kept,
+    read,
+    room_for_features,
+)
 from staged_training.layer_groups import layer_groups
 
 logger = logging.getLogger(__name__)
@@ -47,59 +50,13 @@ logger = logging.getLogger(__name__)
 Collate = Callable[[list[Any]], Batch]
 
 _EXAMPLES_COMPARED = 8
-
-
-class FeatureDataset(Dataset):
-    """Features and labels of a data set, in its order.
-
-    Attributes:
-        columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some, and
-            what else the head takes.
-            Features of texts have a row for each token; they stand behind one another,
-            `[tokens of all examples, ...]`, and `lengths`, `[examples]`, tells whose they are.
-    """
-
-    def __init__(self, columns: dict[str, torch.Tensor]) -> None:
-        self.columns = columns
-        lengths = columns.get("lengths")
-        self._ends = None if lengths is None else lengths.cumsum(0).tolist()
-
-    def __len__(self) -> int:
-        return len(self.columns.get("lengths", self.columns["features"]))
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        others = {n: v[index] for n, v in self.columns.items() if n not in ("features", "lengths")}
-        return {"features": self._features(index), **others}
-
-    def _features(self, index: int) -> torch.Tensor:
-        if self._ends is None:
-            return self.columns["features"][index]
-        end = self._ends[index]
-        return self.columns["features"][end - int(self.columns["lengths"][index]) : end]
-
-    def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
-        """Some of the examples."""
-        chosen = torch.as_tensor(indices)
-        columns = {n: values[chosen] for n, values in self.columns.items() if n != "features"}
-        if self._ends is None:
-            columns["features"] = self.columns["features"][chosen]
-        else:
-            columns["features"] = torch.cat([self._features(int(index)) for index in chosen])
-        return FeatureDataset(columns)
-
-
-def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """A batch of examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
-    columns = {name: [example[name] for example in examples] for name in examples[0]}
-    features = columns.pop("features")
-    alike = len({some.shape for some in features}) == 1  # then one pass over the memory is enough
-    joined = torch.stack(features) if alike else nn.utils.rnn.pad_sequence(features, True)
-    return {"features": joined, **{n: torch.stack(v) for n, v in columns.items()}}
+# How much of the data is run, by length if it is text, before its features are kept.
+_EXAMPLES_AT_ONCE, _TOKENS_AT_ONCE = 256, 2**17
 
 
 def compute_features(
     model: nn.Module,
-    dataset: Dataset,
+    dataset: Dataset | Iterable[Any],
     collate: Collate,
     cache: Path | None = None,
     first: int = -1,
@@ -110,80 +67,149 @@ def compute_features(
     batches are fastest, since what passes between layers then stays in its cache. Of several
     processes of a run each computes its share, and all of them get all features.
 
+    Neither the data nor their features need fit into memory, see `feature_store.kept`.
+
     Args:
         model: The model, on the device to compute on.
-        dataset: The examples, the same whenever they are asked for.
+        dataset: The examples, the same whenever they are asked for, and in each process. They may
+            come in a stream, such as a `datasets.IterableDataset`, which is read once, by each.
         collate: What makes a batch of examples.
         cache: A file, named after `features_key`, to read the features from or to keep them in.
         first: Index of the layer group whose inputs are the features; by default the head.
+
+    Raises:
+        InputError: There is no example, or the features were kept neither in memory nor on disk.
     """
     tops = tops_from(model, first)
-    faster = functools.partial(_faster, model, dataset, collate, tops)
+    faster = functools.partial(_faster, model, collate, tops)
     return _computed(faster, dataset, collate, cache, tops)
 
 
 def _computed(
-    faster: Callable[[], nn.Module],
-    dataset: Dataset,
+    faster: Callable[[Any], nn.Module],
+    dataset: Dataset | Iterable[Any],
     collate: Collate,
     cache: Path | None,
     tops: Sequence[str],
 ) -> FeatureDataset:
-    """The features of a data set: those that are in the cache, or else what a model computes."""
+    """The features of a data set: those that are in the cache, or else what a model computes.
+
+    Args:
+        faster: Makes the model, from an example.
+        dataset: As for `compute_features`; so are those that follow.
+        collate: What makes a batch of examples.
+        cache: The file of the cache.
+        tops: The layers whose inputs are the features.
+    """
     if processes.all_of(bool(cache and cache.exists())):
-        return FeatureDataset(load_file(cast(Path, cache)))
+        return read(cast(Path, cache))
+    parts = _computed_parts(faster, dataset, collate, tops)
+    return kept(parts, cache)
 
-    model = faster()
-    order = _by_length(dataset)
-    batch_size = 256
-    if next(model.parameters()).device.type == "cpu":
-        batch_size = 32 if _is_text(dataset) else 8
-    # In whole batches, so that a feature is what it would be in one process, to the last bit.
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+def _computed_parts(
+    faster: Callable[[Any], nn.Module],
+    dataset: Dataset | Iterable[Any],
+    collate: Collate,
+    tops: Sequence[str],
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield the columns of each window, see `_windows`."""
+    windows = _windows(dataset)
+    first = next(windows, None)
+    if first is None:
+        return
+    example = first[0][0]
+    model = faster(example)
     several = processes.count()
-    shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
-    own = Subset(dataset, shares[processes.number()])
 
-    @find_executable_batch_size(starting_batch_size=batch_size)
-    def run(batch_size: int) -> dict[str, torch.Tensor]:
+    def run(batch_size: int, own: Dataset) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
-        loader = DataLoader(own, batch_size, collate_fn=collate)
-        for batch in tqdm(loader, "features", unit="batch", delay=2, dynamic_ncols=True):
-            for name, values in _stored(model, inputs_of(tops, model, batch), batch).items():
+        for batch in DataLoader(own, batch_size, collate_fn=collate):
+            features = inputs_of(tops, model, batch)
+            for name, values in _stored(model, features, batch).items():
                 columns.setdefault(name, []).append(values.cpu())
+            bar.update(several * len(features))
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
-    with evaluating(model):
-        computed = FeatureDataset(processes.gathered(run()))
-    order = list(chain.from_iterable(shares))
-    features = computed if _is_ascending(order) else computed.rows(np.argsort(order))
-    if cache:
-        with written_whole(cache) as path:
-            save_file(features.columns, path)
-    return features
+    if next(model.parameters()).device.type == "cpu":
+        batch_size = 32 if _is_text(example) else 8
+        run_own: Callable[[Dataset], dict[str, torch.Tensor]] = functools.partial(run, batch_size)
+    else:
+        batch_size = 256
+        run_own = find_executable_batch_size(run, starting_batch_size=batch_size)
+
+    def columns_of(
+        examples: Sequence[Any] | Subset, order: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        # In whole batches, so that a feature is what it would be in one process, to the last bit.
+        batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+        shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
+        own = Subset(cast(Dataset, examples), shares[processes.number()])
+        with evaluating(model):
+            computed = FeatureDataset(processes.gathered(run_own(own)))
+        ran = list(chain.from_iterable(shares))
+        return (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
+
+    total = len(dataset) if isinstance(dataset, Sized) else None
+    with tqdm(None, "features", total, unit="example", delay=2, dynamic_ncols=True) as bar:
+        done = 0
+        windows = chain([first], windows)
+        del first  # no window is held here while the next is read and run
+        for examples, order in windows:
+            yield columns_of(examples, order)
+            bar.n = done = done + len(order)
+            del examples, order
 
 
-def _faster(model: nn.Module, dataset: Dataset, collate: Collate, tops: Sequence[str]) -> nn.Module:
+def _windows(
+    dataset: Dataset | Iterable[Any],
+) -> Iterator[tuple[Sequence[Any] | Subset, Sequence[int]]]:
+    """Yield neighbouring examples, as many as are run before any is kept, and in which order.
+
+    Texts are run by length, so that little is padded.
+    """
+    at_once = _EXAMPLES_AT_ONCE * processes.count()
+    if isinstance(dataset, Sized) and not _is_text_data(dataset):
+        for start in range(0, len(dataset), at_once):  # each is looked up with its batch
+            rows = range(start, min(start + at_once, len(dataset)))
+            yield Subset(cast(Dataset, dataset), rows), range(len(rows))
+        return
+    window: list[Any] = []
+    filled = 0.0
+    for example in cast(Iterable[Any], dataset):
+        window.append(example)
+        text = _is_text(example)
+        filled += len(example["input_ids"]) / _TOKENS_AT_ONCE if text else 1 / at_once
+        if filled >= 1:
+            yield window, _by_length(window)
+            window, filled = [], 0.0
+    if window:
+        yield window, _by_length(window)
+
+
+def _faster(model: nn.Module, collate: Collate, tops: Sequence[str], example: Any) -> nn.Module:
     """A model that computes the features of evaluation mode in less time, or the same model.
 
     Its layers have the same names, but not always the same groups.
     """
-    example = cast(Any, dataset)[0]
     with evaluating(model):
         return folded(model, lambda some: inputs_of(tops, some, collate([example])))
 
 
-def _by_length(dataset: Dataset) -> list[int]:
-    """The examples in the order to run them: texts by length, so that little is padded."""
-    if _is_text(dataset):
-        return np.argsort(
-            [len(ids) for ids in cast(Any, dataset)["input_ids"]], kind="stable"
-        ).tolist()
-    return list(range(len(cast(Sized, dataset))))
+def _by_length(examples: Sequence[Any]) -> Sequence[int]:
+    """The numbers of examples in the order to run them."""
+    if _is_text(examples[0]):
+        lengths = [len(example["input_ids"]) for example in examples]
+        return np.argsort(lengths, kind="stable").tolist()
+    return range(len(examples))
 
 
-def _is_text(dataset: Dataset) -> bool:
+def _is_text_data(dataset: Any) -> bool:
     return "input_ids" in (getattr(dataset, "column_names", None) or ())
+
+
+def _is_text(example: Any) -> bool:
+    return isinstance(example, Mapping) and "input_ids" in example
 
 
 def _is_ascending(order: Sequence[int]) -> bool:
@@ -211,7 +237,10 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     the head is trained alone. The weights that it trains are those of the model. It trains the
     whole model as ever, and says so, where inputs differ from time to time, as augmentation makes
     them, where the upper layers cannot be run alone (see `FeatureHead`), and where the features
-    would not fit into memory.
+    would fit neither into memory nor on the disk of temporary files.
+
+    Its data may come in a stream, such as a `datasets.IterableDataset`: the features are trained on
+    in shuffled order, as those of other data.
 
     Args:
         trainer: The lower layers of its model, at least one group, must be frozen.
@@ -236,7 +265,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
     # Training then draws the numbers, for dropout, that it would draw without features.
     with torch.random.fork_rng(devices=[]):
-        head = _head_alone(trainer, data.values(), first)
+        head = _head_alone(trainer, data.values(), cache, first)
         if not processes.all_of(head is not None):
             head = None
         features = _features_of(trainer, data, cache, first) if head else {}
@@ -259,11 +288,13 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             setattr(trainer, name, value)
 
 
-def _head_alone(trainer: Trainer, data: Collection[Dataset], first: int) -> FeatureHead | None:
+def _head_alone(
+    trainer: Trainer, data: Collection[Dataset], cache: Path | None, first: int
+) -> FeatureHead | None:
     """The upper layers alone; `None`, and a warning, where they cannot train on features."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
     try:
-        _check_storable(model, first, data, collate)
+        _check_storable(model, first, data, collate, cache)
         return FeatureHead(model, collate(_sample(next(iter(data)))[:2]), first)
     except InputError as error:
         logger.warning("The frozen layers run in every epoch, not once: %s", error)
@@ -275,14 +306,17 @@ def _features_of(
 ) -> dict[str, FeatureDataset]:
     """The features of each data set of a trainer."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
-    example, tops = next(iter(data.values())), tops_from(model, first)
+    tops = tops_from(model, first)
+    example = _sample(next(iter(data.values())))[0]
 
     @functools.cache  # one for all data sets, and none where the cache has their features
     def faster() -> nn.Module:
-        return _faster(model, example, collate, tops)
+        return _faster(model, collate, tops, example)
 
     files = {part: _cache_file(trainer, dataset, cache, first) for part, dataset in data.items()}
-    return {part: _computed(faster, data[part], collate, files[part], tops) for part in data}
+    return {
+        part: _computed(lambda _: faster(), data[part], collate, files[part], tops) for part in data
+    }
 
 
 def first_trained(model: nn.Module) -> int:
@@ -298,19 +332,23 @@ def first_trained(model: nn.Module) -> int:
 
 
 def _check_storable(
-    model: nn.Module, first: int, data: Collection[Dataset], collate: Collate
+    model: nn.Module,
+    first: int,
+    data: Collection[Dataset],
+    collate: Collate,
+    cache: Path | None,
 ) -> None:
-    """Refuse features that are not the same in every epoch, or too many to be held in memory."""
+    """Refuse features that are not the same in every epoch, or too many to be kept anywhere."""
     if not all(is_deterministic(dataset, collate) for dataset in data):
         raise InputError("The inputs differ from time to time.")
     sample = _sample(next(iter(data)))
     with evaluating(model):
         batch = collate(sample)
         stored = _stored(model, base_features(model, batch, first), batch)
-    examples = sum(len(cast(Sized, dataset)) for dataset in data)
+    examples = sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
     size = stored["features"].nbytes / len(sample) * examples
-    if size > psutil.virtual_memory().available / 2:
-        raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory.")
+    if size > room_for_features(cache):
+        raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory or disk.")
 
 
 def _cache_file(trainer: Trainer, dataset: Dataset, cache: Path | None, first: int) -> Path | None:
@@ -350,4 +388,6 @@ def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
 
 def _sample(dataset: Dataset) -> list[Any]:
     """The first examples."""
-    return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(cast(Sized, dataset))))]
+    if isinstance(dataset, Sized):
+        return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(dataset)))]
+    return list(islice(cast(Iterable[Any], dataset), _EXAMPLES_COMPARED))

@@ -4,7 +4,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_model, save_model
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -59,6 +60,11 @@ class StagedTrainer(CheckpointingTrainer):
     have ended with. `accelerate launch` trains on all devices; a run that was killed may go on with
     another number of processes, from where it was, if `args.accelerator_config` is `ONE_BATCH`.
 
+    Its data may come in streams, such as a `datasets.IterableDataset`. For features that are reused
+    a stream is read once, and they are trained on in shuffled order. A stage that runs the whole
+    model reads it in every epoch, in its own order (`stream.shuffle(seed=0, buffer_size=10_000)`
+    changes that), and before the first such stage once more to count its examples.
+
     Args:
         model: A model with a head on a base, as `layer_groups` finds them.
         args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
@@ -73,7 +79,8 @@ class StagedTrainer(CheckpointingTrainer):
         **kwargs: All that `transformers.Trainer` takes besides.
 
     Raises:
-        InputError: The stages cannot be used with this model; see `check_stages`.
+        InputError: The stages cannot be used with this model, see `check_stages`, or the training
+            data can be read only once.
 
     Example:
         >>> trainer = StagedTrainer(
@@ -108,12 +115,26 @@ class StagedTrainer(CheckpointingTrainer):
         self._pretrained = pretrained
         self._reuse_features = reuse_features
         evaluates = kwargs.get("eval_dataset") is not None
+        train_dataset = kwargs.pop("train_dataset", None)
+        stream = train_dataset is not None and not isinstance(train_dataset, Sized)
+        if isinstance(train_dataset, Iterator):
+            raise InputError(
+                f"train_dataset is a {type(train_dataset).__name__}, which can be read only once. "
+                "Give what begins anew in each epoch, such as datasets.IterableDataset."
+                "from_generator(function)."
+            )
+        kwargs["train_dataset"] = None if stream else train_dataset
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
+        # Losses are means over a batch; else `Trainer` would add those of all processes up.
+        self.model_accepts_loss_kwargs = False
+        if stream:  # whose length `Trainer` asks for at once, though features may tell it later
+            self.train_dataset = train_dataset
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
         for callback in self.callback_handler.callbacks:
             if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
                 callback.logging_dir = str(Path(self.args.output_dir or ".") / CURVES)
         self._folder = Path(self.args.output_dir or ".") / STAGES
+        self._examples: int | None = None  # of a stream
         self._before: tuple[int, float] = 0, 0.0  # steps and epochs of the stages that are over
         self._whole = self.model  # also while a part of it trains on features
 
@@ -161,6 +182,21 @@ class StagedTrainer(CheckpointingTrainer):
         super().log(told, start_time)
         logs["epoch"] = told["epoch"]
         self.state.global_step, self.state.epoch = here
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The batches of training data; of a stream the examples are counted before."""
+        data = self.train_dataset
+        if data is None or isinstance(data, Sized):
+            return super().get_train_dataloader()
+        if self._examples is None:
+            self._examples = by_first(lambda: sum(1 for _ in cast(Iterable[Any], data)))
+        if not self._examples:
+            raise InputError("train_dataset has no example. Check where its stream reads from.")
+        self.train_dataset = CountedStream(cast(Iterable[Any], data), self._examples)
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.train_dataset = data
 
     def load_stage(self, name: str) -> None:
         """Set the model to what it was at the end of a stage that is finished."""
@@ -338,6 +374,29 @@ class StagedTrainer(CheckpointingTrainer):
         trains_head_alone = first == len(layer_groups(self.model)) - 1
         cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
         return on_features(self, cache if trains_head_alone else None)
+
+
+class CountedStream(IterableDataset):
+    """A stream that knows how many examples come, as `Trainer` must to know the steps of an epoch.
+
+    Args:
+        stream: The examples, from the first on whenever they are asked for.
+        examples: How many.
+    """
+
+    def __init__(self, stream: Iterable[Any], examples: int) -> None:
+        self._stream, self._examples = stream, examples
+
+    def __len__(self) -> int:
+        return self._examples
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._stream)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the stream, for it to be shuffled anew."""
+        if hasattr(self._stream, "set_epoch"):
+            self._stream.set_epoch(epoch)
 
 
 def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:

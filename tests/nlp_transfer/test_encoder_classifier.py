@@ -9,7 +9,7 @@ from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts
 from staged_training import InputError, Stage, freeze, layer_groups
 from staged_training.feature_head import FeatureHead, base_features
-from staged_training.feature_reuse import collate_features
+from staged_training.feature_store import collate_features
 
 TEXTS = [
     "The server is down, call me before noon.",

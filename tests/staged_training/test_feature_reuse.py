@@ -2,13 +2,15 @@
 
 import copy
 import logging
+import shutil
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 from datasets import Dataset
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import IterableDataset, TensorDataset
 from transformers import Trainer, set_seed
 
 from staged_training import (
@@ -20,7 +22,8 @@ from staged_training import (
     on_features,
 )
 from staged_training.feature_head import FeatureHead, base_features
-from staged_training.feature_reuse import collate_features, compute_features, features_key
+from staged_training.feature_reuse import compute_features, features_key
+from staged_training.feature_store import collate_features
 from tests.staged_training.conftest import ConvNet, collate
 
 BATCHES = {
@@ -169,18 +172,37 @@ def test_layers_that_cannot_run_alone_train_within_the_model_and_this_is_told(
     assert sum(seen) >= 2 * len(images)
 
 
-def test_features_beyond_memory_are_not_stored(arguments, images, caplog, monkeypatch):
-    memory = psutil.virtual_memory()._replace(available=10_000)
+def test_features_beyond_memory_go_to_disk_and_lead_to_the_same_head(
+    arguments, images, monkeypatch
+):
+    def run(available):
+        memory = psutil.virtual_memory()._replace(available=available)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+        trainer = trainer_of(Trainer, arguments(), images)
+        freeze(trainer.model, "backbone")
+        with on_features(trainer):
+            on_disk = trainer.train_dataset._pages is not None
+            trainer.train()
+        return on_disk, trainer.model.head.weight
+
+    in_memory, on_disk = run(10_000), run(1_000)  # 24 vectors of 8 numbers are 768 bytes
+    assert (in_memory[0], on_disk[0]) == (False, True)
+    assert torch.equal(in_memory[1], on_disk[1])
+
+
+def test_features_beyond_memory_and_disk_are_not_stored(arguments, images, caplog, monkeypatch):
+    memory = psutil.virtual_memory()._replace(available=2_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_600))
     trainer = trainer_of(Trainer, arguments(), images)
     freeze(trainer.model, "backbone")
     with caplog.at_level(logging.WARNING), on_features(trainer):
         trainer.train()
     assert "GB of memory" not in caplog.text  # 48 vectors of 8 numbers are 1,536 bytes
-    memory = memory._replace(available=2_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_500))
     with caplog.at_level(logging.WARNING), on_features(trainer):
         trainer.train()
-    assert "GB of memory" in caplog.text
+    assert "GB of memory or disk" in caplog.text
 
 
 @pytest.mark.parametrize("trained", ["backbone[-1:], head", "backbone[-2:], head"])
@@ -302,6 +324,52 @@ def test_features_are_those_of_a_layer_though_its_folded_copy_has_other_groups(c
     torch.testing.assert_close(features.columns["features"], expected)
 
 
+def numbered(count):
+    """Images whose first pixel tells their number."""
+    pixels = torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(pixels, torch.arange(count))
+
+
+def test_features_of_a_stream_are_those_of_the_data_and_it_is_read_once(convnet):
+    data = numbered(600)  # more than are run before any is kept
+    asked = []
+
+    def stream():
+        for row in range(len(data)):
+            asked.append(row)
+            yield data[row]
+
+    of_stream = compute_features(convnet, stream(), collate)
+    of_data = compute_features(convnet, data, collate)
+    assert asked == list(range(600))
+    assert of_stream.columns["labels"].tolist() == list(range(600))
+    for name, column in of_data.columns.items():
+        assert torch.equal(of_stream.columns[name], column), name
+
+
+def test_a_stream_without_examples_is_refused(convnet):
+    with pytest.raises(InputError, match="no example to compute features of"):
+        compute_features(convnet, iter(()), collate)
+
+
+def test_a_stream_is_trained_on_in_shuffled_order(arguments, images):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return (images[row] for row in range(len(images)))
+
+    def run(data):
+        trainer = trainer_of(Trainer, arguments(max_steps=9), images, train_dataset=data)
+        freeze(trainer.model, "backbone")
+        seen = count_passes(trainer.model)
+        with on_features(trainer):
+            trainer.train()
+        return trainer.model.head.weight, sum(seen)
+
+    (of_data, _), (of_stream, seen) = run(images), run(Stream())
+    assert torch.equal(of_data, of_stream)  # so in the order that was drawn for the data
+    assert seen <= 2 * len(images) + 12
+
+
 class TokenTagger(nn.Module):
     """An encoder with a head on the states of all its tokens."""
 
@@ -332,6 +400,8 @@ def test_features_of_texts_have_as_many_rows_as_tokens(bert, tmp_path):
         for row, own in enumerate(ids):
             alone = tagger.bert(torch.tensor([own])).last_hidden_state[0]
             torch.testing.assert_close(features[row]["features"], alone, rtol=0, atol=1e-5)
+    of_stream = compute_features(tagger, data.to_iterable_dataset(), padded)
+    assert torch.equal(of_stream.columns["features"], features.columns["features"])
     chosen = features.rows([4, 0])
     assert torch.equal(chosen[1]["features"], features[0]["features"])
     batch = collate_features([chosen[0], chosen[1]])["features"]

@@ -41,6 +41,8 @@ masks, labels = [[1] * len(row) for row in rows], [row[0] % 2 for row in rows]
 texts = Dataset.from_dict({"input_ids": rows, "attention_mask": masks, "labels": labels})
 features = compute_features(model, texts, collate, folder / "cache.safetensors", first=1)
 save_file(features.columns, folder / f"features-{processes.number()}.safetensors")
+streamed = compute_features(model, texts.to_iterable_dataset(), collate, first=1)
+save_file(streamed.columns, folder / f"streamed-{processes.number()}.safetensors")
 
 arguments = TrainingArguments(
     str(folder / "run"),
@@ -56,6 +58,10 @@ stages = [
 data = {"train_dataset": texts, "eval_dataset": texts, "data_collator": collate}
 StagedTrainer(model, arguments, stages, reuse_features=True, **data).train()
 save_model(model, str(folder / f"model-{processes.number()}.safetensors"))
+arguments.output_dir = str(folder / "run-on-stream")
+data["train_dataset"] = texts.to_iterable_dataset().shuffle(seed=0, buffer_size=160)
+StagedTrainer(model, arguments, stages, **data).train()
+save_model(model, str(folder / f"stream-model-{processes.number()}.safetensors"))
 
 def refuse():
     raise InputError("no such file")
@@ -94,7 +100,7 @@ def runs(tmp_path_factory):
 def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(runs):
     alone = load_file(runs[1] / "features-0.safetensors")
     assert len(alone["lengths"]) == 160
-    for name in ("features-0", "features-1", "cache"):
+    for name in ("features-0", "features-1", "cache", "streamed-0", "streamed-1"):
         shared = load_file(runs[2] / f"{name}.safetensors")
         assert shared.keys() == alone.keys()
         assert all(torch.equal(alone[column], shared[column]) for column in alone)
@@ -102,11 +108,12 @@ def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(r
 
 @pytest.mark.xdist_group("distributed")
 def test_two_processes_learn_in_stages_what_one_does_and_both_end_with_it(runs):
-    alone = load_file(runs[1] / "model-0.safetensors")
-    for name in ("model-0", "model-1"):
-        shared = load_file(runs[2] / f"{name}.safetensors")
-        for weight, tensor in alone.items():
-            assert torch.allclose(tensor, shared[weight], atol=1e-5), (name, weight)
+    for trained in ("model", "stream-model"):
+        alone = load_file(runs[1] / f"{trained}-0.safetensors")
+        for name in (f"{trained}-0", f"{trained}-1"):
+            shared = load_file(runs[2] / f"{name}.safetensors")
+            for weight, tensor in alone.items():
+                assert torch.allclose(tensor, shared[weight], atol=1e-5), (name, weight)
 
 
 @pytest.mark.xdist_group("distributed")
@@ -121,7 +128,8 @@ def test_what_the_first_process_does_all_know(runs):
 def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
     assert json.loads((runs[2] / "told.json").read_text()) == 0
     alone, shared = ({path.name for path in runs[count].iterdir()} for count in (1, 2))
-    assert shared - alone == {"features-1.safetensors", "known-1.json", "model-1.safetensors"}
+    of_each = ("features", "streamed", "model", "stream-model")
+    assert shared - alone == {"known-1.json", *(f"{name}-1.safetensors" for name in of_each)}
 
 
 def test_one_process_is_the_first_and_knows_all():

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import IterableDataset
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import (
@@ -309,3 +310,64 @@ def test_a_model_whose_stages_are_loaded_is_the_one_that_was_trained_its_configu
     for name in ("config.json", "model.safetensors"):
         trained, loaded = (tmp_path / folder / name for folder in ("trained", "loaded"))
         assert trained.read_bytes() == loaded.read_bytes()
+
+
+def stream_of(images):
+    """The images as a stream that is shuffled anew in each epoch, and how often they were read."""
+    read = []
+
+    def rows():
+        for pixels, label in images:
+            read.append(int(label))
+            yield {"pixel_values": pixels.numpy(), "labels": label.item()}
+
+    stream = IterableDataset.from_generator(rows).shuffle(seed=0, buffer_size=24)
+    return stream.with_format("torch"), read
+
+
+def test_a_stream_is_trained_on_in_stages_and_read_once_more_to_be_counted(arguments, images):
+    stream, read = stream_of(images)
+    args = arguments(metric_for_best_model="accuracy")
+    options = {"train_dataset": stream, "eval_dataset": stream, "compute_metrics": accuracy}
+    trainer = StagedTrainer(new_model(), args, STAGES, **options)
+    trainer.train()
+    losses = [entry for entry in trainer.state.log_history if "loss" in entry]
+    assert [entry["step"] for entry in losses] == [3, 6, 9, 12, 15]
+    assert len(read) == 24 * (1 + 5 + 6)  # counted, trained on, evaluated on, before tuning too
+
+
+def test_a_stream_goes_on_after_a_kill_with_the_weights_it_would_have_had(arguments, images):
+    def run(*callbacks, resume=False):
+        args, (stream, _) = arguments(), stream_of(images)
+        options = {"train_dataset": stream, "callbacks": list(callbacks)}
+        trainer = StagedTrainer(new_model(), args, STAGES, **options)
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer.model.state_dict()
+
+    expected = run()
+    with pytest.raises(Killed):
+        run(KillAfter(8))
+    found = run(resume=True)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+
+
+def test_features_of_a_stream_lead_to_the_weights_that_those_of_data_do(arguments, images):
+    def run(data, **options):
+        model = new_model()
+        stage = [Stage("head", train="head", epochs=3, learning_rate=0.05)]
+        StagedTrainer(model, arguments(), stage, train_dataset=data, **options).train()
+        return model.head.weight
+
+    in_order = IterableDataset.from_generator(
+        lambda: ({"pixel_values": p.numpy(), "labels": n.item()} for p, n in images)
+    ).with_format("torch")
+    of_data = run(images, data_collator=collate, reuse_features=True)
+    assert torch.equal(run(in_order, reuse_features=True), of_data)
+
+
+def test_data_that_can_be_read_once_or_are_empty_are_refused(arguments, images):
+    with pytest.raises(InputError, match=r"generator, which can be read only once. Give"):
+        staged(new_model(), arguments(), (row for row in images))
+    nothing = IterableDataset.from_generator(lambda: iter(()))
+    with pytest.raises(InputError, match="train_dataset has no example"):
+        staged(new_model(), arguments(), nothing).train()

@@ -21,7 +21,8 @@ from transformers import (
     set_seed,
 )
 
-from staged_training.feature_reuse import FeatureDataset, compute_features
+from staged_training.feature_reuse import compute_features
+from staged_training.feature_store import FeatureDataset
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
 from vision_transfer.backbones import check_preprocessing

@@ -1,0 +1,229 @@
+"""Where features are kept: in memory while they fit, else in a file that is mapped into memory.
+
+The file is of safetensors, written part by part; its header is written last, when it is known how
+many features there are. All else that is kept is small, and is held in memory.
+"""
+
+import json
+import mmap
+import shutil
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import Dataset
+
+from staged_training.errors import InputError
+from staged_training.files import unwritable_told, written_whole
+from staged_training.memory import free_memory
+
+Columns = Mapping[str, torch.Tensor]
+
+_SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
+_BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
+_DTYPES = {
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U8": torch.uint8, "BOOL": torch.bool},
+}
+
+
+class FeatureDataset(Dataset):
+    """Features and labels of a data set, in its order.
+
+    Attributes:
+        columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some, and
+            what else the head takes.
+            Features of texts have a row for each token; they stand behind one another,
+            `[tokens of all examples, ...]`, and `lengths`, `[examples]`, tells whose they are.
+
+    Args:
+        columns: See above.
+        pages: The memory into which `features` are mapped, where they are in a file.
+    """
+
+    def __init__(self, columns: dict[str, torch.Tensor], pages: mmap.mmap | None = None) -> None:
+        self.columns = columns
+        self._pages = pages
+        lengths = columns.get("lengths")
+        self._ends = None if lengths is None else lengths.cumsum(0).numpy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureDataset, (self.columns,)  # to another process, without what is mapped in this
+
+    def __len__(self) -> int:
+        return len(self.columns.get("lengths", self.columns["features"]))
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        others = {n: v[index] for n, v in self.columns.items() if n not in ("features", "lengths")}
+        return {"features": self._features(index), **others}
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+        """The examples of a batch, for which `DataLoader` asks in one go."""
+        if self._pages:
+            self._pages.madvise(mmap.MADV_DONTNEED)  # else memory would fill with what was read
+        return [self[index] for index in indices]
+
+    def _features(self, index: int) -> torch.Tensor:
+        if self._ends is None:
+            return self.columns["features"][index]
+        end = int(self._ends[index])
+        return self.columns["features"][end - int(self.columns["lengths"][index]) : end]
+
+    def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
+        """Some of the examples."""
+        chosen = torch.as_tensor(indices)
+        columns = {n: values[chosen] for n, values in self.columns.items() if n != "features"}
+        if self._ends is None:
+            columns["features"] = self.columns["features"][chosen]
+        else:
+            columns["features"] = torch.cat([self._features(int(index)) for index in chosen])
+        return FeatureDataset(columns)
+
+
+def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
+    columns = {name: [example[name] for example in examples] for name in examples[0]}
+    features = columns.pop("features")
+    alike = len({some.shape for some in features}) == 1  # then one pass over the memory is enough
+    joined = torch.stack(features) if alike else nn.utils.rnn.pad_sequence(features, True)
+    return {"features": joined, **{n: torch.stack(v) for n, v in columns.items()}}
+
+
+def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
+    """Keep features: the rows of all parts, those of the first first.
+
+    Args:
+        parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
+            go to a file, those of one part are held in memory.
+        file: The file. Without one they go to memory, and when they come near a quarter of
+            `free_memory`, to a file in the folder for temporary ones (`TMPDIR`, which should be on
+            a disk), which is gone when nobody reads it any more.
+
+    Raises:
+        InputError: There is no part, or the disk is full.
+    """
+    if file:
+        with written_whole(file) as path, path.open("w+b") as stream:
+            _write(stream, parts)
+            return _mapped(stream)
+    room = free_memory() * _SHARE_OF_MEMORY
+    held: deque[Columns] = deque()
+    parts = iter(parts)
+    for part in parts:
+        held.append(part)
+        size = part["features"].nbytes
+        room -= size
+        del part
+        if room < 2 * size:  # what it takes to compute the next part
+            folder = Path(tempfile.gettempdir())
+            with unwritable_told(folder / "features"), tempfile.TemporaryFile(dir=folder) as stream:
+                _write(stream, chain(_drained(held), parts))
+                return _mapped(stream)
+    if not held:
+        raise InputError("There is no example to compute features of.")
+    return FeatureDataset({name: torch.cat([part[name] for part in held]) for name in held[0]})
+
+
+def read(file: Path) -> FeatureDataset:
+    """The features of a file that `kept` wrote, or `safetensors`.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    with file.open("rb") as stream:
+        try:
+            return _mapped(stream)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{file}: is no whole file of features. Delete it.") from error
+
+
+def room_for_features(folder: Path | None) -> float:
+    """How many bytes of features can be kept in a folder, or without one in memory or on disk."""
+    there = Path(folder or tempfile.gettempdir()).absolute()
+    while not there.exists():
+        there = there.parent
+    disk = shutil.disk_usage(there).free
+    return disk if folder else max(disk, free_memory() * _SHARE_OF_MEMORY)
+
+
+def _drained(held: deque[Columns]) -> Iterator[Columns]:
+    while held:
+        yield held.popleft()
+
+
+def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
+    """Write the features as they come, then all other columns, and at last the header."""
+    others: dict[str, list[torch.Tensor]] = {}
+    rows, none = 0, None
+    stream.write(bytes(_BEFORE_DATA))
+    for part in parts:
+        features = part["features"]
+        stream.write(_bytes(features))
+        rows, none = rows + len(features), torch.empty_like(features[:0])
+        for name, values in part.items():
+            if name != "features":
+                others.setdefault(name, []).append(values)
+        del part, features  # before the next are computed
+    if none is None:
+        raise InputError("There is no example to compute features of.")
+    header = {"features": _described(none, rows, 0)}
+    for name, pieces in others.items():
+        column = torch.cat(pieces)
+        header[name] = _described(column, len(column), stream.tell() - _BEFORE_DATA)
+        stream.write(_bytes(column))
+    stream.seek(0)
+    stream.write((_BEFORE_DATA - 8).to_bytes(8, "little"))
+    stream.write(json.dumps(header).encode().ljust(_BEFORE_DATA - 8))
+    stream.flush()
+
+
+def _described(like: torch.Tensor, rows: int, start: int) -> dict[str, object]:
+    """What the header tells of a column whose rows are like those of a tensor."""
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    shape = [rows, *like.shape[1:]]
+    size = torch.Size(shape).numel() * like.element_size()
+    return {"dtype": names[like.dtype], "shape": shape, "data_offsets": [start, start + size]}
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def _mapped(stream: IO[bytes]) -> FeatureDataset:
+    """The features of a file; it may be removed while they are in use.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    before_data = 8 + int.from_bytes(stream.read(8), "little")
+    header = json.loads(stream.read(min(before_data, size) - 8))
+    header.pop("__metadata__", None)
+    if size != before_data + max(described["data_offsets"][1] for described in header.values()):
+        raise ValueError("Its columns do not end where it does.")
+    pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    columns = {}
+    for name, described in header.items():
+        start, end = (before_data + offset for offset in described["data_offsets"])
+        buffer = pages if name == "features" else bytearray(pages[start:end])
+        shape = torch.Size(described["shape"])
+        with warnings.catch_warnings():  # of memory that cannot be written to
+            warnings.simplefilter("ignore", UserWarning)
+            column = torch.frombuffer(
+                buffer,
+                dtype=_DTYPES[described["dtype"]],
+                count=shape.numel(),
+                offset=start if name == "features" else 0,
+            )
+        columns[name] = column.view(shape)
+    return FeatureDataset(columns, pages)
