@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recipes.stopping import Stopped, stoppable
+from recipes.stopping import Stopped, close_progress_bars, stoppable
 
 RECIPES = {
     "ct-inpainting": "recipes.ct_inpainting",
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stoppable():
             return _told(commands[arguments[0]], arguments[1:])
     except Stopped as stopped:
+        close_progress_bars()
         hint = "; go on with --resume" if arguments[0] == "run" else ""
         print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
         return stopped.status

@@ -20,6 +20,14 @@ class Stopped(KeyboardInterrupt):
         self.status = 128 + number
 
 
+def close_progress_bars() -> None:
+    """Close what is still shown of progress; it would be shown again as the process ends."""
+    from tqdm import tqdm  # takes a while
+
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Raise `Stopped` where one of these signals comes; where another does, end without more.

@@ -10,10 +10,13 @@ import pytest
 COMMAND = """
 import signal, sys, time
 from recipes import command_line
+from tqdm.auto import tqdm
 
+bar = tqdm(total=4, desc="working")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
 
 def wait(arguments):
+    bar.update()
     print("at work", flush=True)
     time.sleep(60)
 
@@ -38,4 +41,7 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
     assert time.monotonic() - start < 5
     assert process.returncode == 128 + number
     hint = "; go on with --resume" if command == "run" else ""
-    assert said == f"\nnlp-transfer: stopped{hint}\n"
+    before, last = said.rstrip("\n").rsplit("\n", 1)
+    assert last == f"nlp-transfer: stopped{hint}"
+    assert "working" in before
+    assert "Traceback" not in before
