@@ -94,7 +94,9 @@ class Section:
             low, high = min(row.ratios), max(row.ratios)
             spread = f"{median(row.ratios):.2f}x ({low:.2f} to {high:.2f})"
             lines.append(f"{row.verdict:7} {row.what}, to {row.peer}: {spread}")
-        lines += [f"{'holds ' if held else 'MISSED'}  {name}" for name, held in self.targets.items()]
+        lines += [
+            f"{'holds ' if held else 'MISSED'}  {name}" for name, held in self.targets.items()
+        ]
         return "\n".join([*lines, *self.notes])
 
 

@@ -116,7 +116,9 @@ def mails_by_loop(quick: bool) -> dict[str, float]:
     ids = [tokenizer(text, truncation=True, max_length=window)["input_ids"] for text in texts.texts]
     order = np.argsort([len(row) for row in ids], kind="stable")
     batches = [
-        tokenizer.pad({"input_ids": [ids[i] for i in order[start : start + 32]]}, return_tensors="pt")
+        tokenizer.pad(
+            {"input_ids": [ids[i] for i in order[start : start + 32]]}, return_tensors="pt"
+        )
         for start in range(0, len(order), 32)
     ]
     names = ("input_ids", "attention_mask")

@@ -1,14 +1,14 @@
 """The neural language model: its speed against a bare loop, its perplexity against a trigram.
 
 Speed: words a second, from the texts to the trained weights, against a plain PyTorch loop over the
-same windows, held ready as tensors, with the same model, optimizer and gradient clipping. The best speed
-of each counts.
+same windows, held ready as tensors, with the same model, optimizer and gradient clipping. The best
+speed of each counts.
 
-Perplexity (`--perplexity`, in place of the speed; some minutes): against an interpolated Kneser-Ney trigram (NLTK's) on
-one tenth of the mails that neither has seen, on the very same words and with the same vocabulary,
-`[UNK]` a word of it; the discount of the trigram is estimated from its counts (Ney et al. 1994).
-Mails quote each other and end in the same footers, so a line that occurs again is kept once, as in
-the One Billion Word benchmark (Chelba et al. 2013).
+Perplexity (`--perplexity`, in place of the speed; some minutes): against an interpolated Kneser-Ney
+trigram (NLTK's) on one tenth of the mails that neither has seen, on the very same words and with
+the same vocabulary, `[UNK]` a word of it; the discount of the trigram is estimated from its counts
+(Ney et al. 1994). Mails quote each other and end in the same footers, so a line that occurs again
+is kept once, as in the One Billion Word benchmark (Chelba et al. 2013).
 
     pip install 'nlp-transfer[benchmarks]'
     python benchmarks/neural_language_model.py [--mails FILE] [--runs 3] [--perplexity]
