@@ -1,4 +1,4 @@
-"""Contestants in turn, each in a process of its own, round by round; what a page tells of them.
+"""Contestants in turn, each in a process of its own, round by round; what came of them.
 
 A benchmark is a script with some contestants. Run with `--contestant NAME` it lets one of them
 compete and prints its figures; run without, it lets all of them take turns for some rounds, prints
@@ -7,6 +7,7 @@ what came of it, and ends with the status 1 where a target is missed.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +19,9 @@ from typing import Any
 Figures = dict[str, float]
 Rounds = dict[str, list[Figures]]
 """The figures of each contestant, one after another for each round."""
+
+PEAK = "peak MB"
+"""The figure that every contestant has: the most memory that its process held."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,19 @@ class Row:
     def ratios(self) -> list[float]:
         """How many times better the toolkit is, in each round."""
         pairs = zip(self.own, self.others, strict=True)
-        return [a / b if self.more_is_better else b / a for a, b in pairs]
+        return [ratio(a, b) if self.more_is_better else ratio(b, a) for a, b in pairs]
 
     @property
     def verdict(self) -> str:
         """`ahead` or `behind` if every round says so, else `level`."""
         ratios = self.ratios
         return "ahead" if min(ratios) > 1 else "behind" if max(ratios) < 1 else "level"
+
+    @property
+    def spread(self) -> str:
+        """The median of the ratios, and the least and the greatest."""
+        low, high = min(self.ratios), max(self.ratios)
+        return f"{times(median(self.ratios))} ({times(low)} to {times(high)})"
 
 
 @dataclass
@@ -90,13 +100,9 @@ class Section:
             figures = medians(self.results, contestant)
             cells = [f"{shown(figures.get(name)):>{len(name) + 3}}" for name in names]
             lines.append(f"{contestant:{width}}" + "".join(cells))
-        for row in self.rows:
-            low, high = min(row.ratios), max(row.ratios)
-            spread = f"{median(row.ratios):.2f}x ({low:.2f} to {high:.2f})"
-            lines.append(f"{row.verdict:7} {row.what}, to {row.peer}: {spread}")
-        lines += [
-            f"{'holds ' if held else 'MISSED'}  {name}" for name, held in self.targets.items()
-        ]
+        lines += [f"{row.verdict:7} {row.what}, to {row.peer}: {row.spread}" for row in self.rows]
+        for target, held in self.targets.items():
+            lines.append(f"{'holds ' if held else 'MISSED'}  {target}")
         return "\n".join([*lines, *self.notes])
 
 
@@ -121,11 +127,12 @@ def run_benchmark(
     parser.add_argument("--quick", action="store_true", help="little data: does it all run?")
     parser.add_argument("--save", type=Path, help="where to write what was measured, as JSON")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    parser.add_argument("--round", type=int, default=0, help=argparse.SUPPRESS)
     options(parser)
     arguments = parser.parse_args()
     if arguments.contestant:
         figures = compete(arguments.contestant, arguments)
-        print(json.dumps(figures | {"peak MB": peak_memory()}))
+        print(json.dumps(figures | {PEAK: peak_memory()}))
         return 0
     section = measure(arguments)
     print(section.told())
@@ -135,13 +142,22 @@ def run_benchmark(
 
 
 def take_turns(script: str, contestants: Iterable[str], runs: int, *extra: str) -> Rounds:
-    """Let contestants of a script run in turn, with the arguments of this process and some more."""
+    """Let contestants of a script run in turn, with the arguments of this process and some more.
+
+    A contestant is told the number of its round, by which it may draw other data in each. What it
+    writes to stderr is shown only where it fails.
+    """
     results: Rounds = {contestant: [] for contestant in contestants}
-    for _ in range(runs):
+    for number in range(runs):
         for contestant, measured in results.items():
-            command = [sys.executable, script, *sys.argv[1:], *extra, "--contestant", contestant]
-            finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            command = [sys.executable, script, *sys.argv[1:], *extra]
+            command += ["--contestant", contestant, "--round", str(number)]
+            finished = subprocess.run(command, capture_output=True, text=True)
+            if finished.returncode:
+                sys.exit(f"{finished.stderr}\n{contestant} failed in round {number + 1}.")
             measured.append(json.loads(finished.stdout.splitlines()[-1]))
+            told = ", ".join(f"{name} {shown(value)}" for name, value in measured[-1].items())
+            print(f"  {contestant}, {number + 1} of {runs}: {told}", file=sys.stderr, flush=True)
     return results
 
 
@@ -169,6 +185,19 @@ def compared(
     ]
 
 
+def time_and_memory(
+    results: Rounds, peers: Sequence[str], what: str, *, own: str = "toolkit"
+) -> list[Row]:
+    """The toolkit beside each of some peers on what all of them have: seconds and peak memory."""
+    rows = compared(results, "seconds", peers, f"{what}: time", own=own)
+    return rows + compared(results, PEAK, peers, f"{what}: peak memory", "MB", own=own)
+
+
+def ratio(better: float, worse: float) -> float:
+    """A quotient, for which nothing is as good as nothing."""
+    return better / worse if worse else math.inf if better else 1.0
+
+
 def medians(results: Rounds, contestant: str) -> Figures:
     """The median of each figure of a contestant."""
     rounds = results[contestant]
@@ -185,6 +214,11 @@ def shown(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def times(value: float) -> str:
+    """A ratio, with as many digits as can be told apart."""
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}x"
 
 
 def peak_memory() -> float:

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from contest import Rounds, Section, compared, run_benchmark, take_turns
+from contest import Rounds, Section, compared, run_benchmark, take_turns, time_and_memory
 
 MESSAGES = Path(__file__).parents[1] / "recipes" / "data" / "email_urgency" / "messages.parquet"
 
@@ -104,9 +104,9 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     of_transformers.disable_progress_bar()
     logging.getLogger("setfit").setLevel(logging.ERROR)
     (size,) = arguments.sizes
-    task, train, test = parts(size, arguments.seed, arguments.quick)
+    task, train, test = parts(size, arguments.round, arguments.quick)
     start = time.perf_counter()
-    scores = CONTESTANTS[contestant](task, train, test, arguments.seed, arguments)
+    scores = CONTESTANTS[contestant](task, train, test, arguments.round, arguments)
     seconds = time.perf_counter() - start
     labels = np.array(test.labels)
     return {
@@ -118,26 +118,21 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 
 def measure(arguments) -> Section:
     table: Rounds = {}
-    rows, times = [], []
+    rows, costs = [], []
     for size in arguments.sizes:
-        results: Rounds = {name: [] for name in CONTESTANTS}
-        for seed in range(arguments.runs):
-            extra = ("--sizes", str(size), "--seed", str(seed))
-            for name, measured in take_turns(__file__, CONTESTANTS, 1, *extra).items():
-                results[name] += measured
+        results = take_turns(__file__, CONTESTANTS, arguments.runs, "--sizes", str(size))
         what = f"urgent mail, {size} labels a class"
         for figure in ("AP", "accuracy"):
             named = f"{what}: {figure}"
             rows += compared(results, figure, ["SetFit"], named, "", more_is_better=True)
-        times += compared(results, "seconds", ["SetFit"], f"{what}: time")
+        costs += time_and_memory(results, ["SetFit"], what)
         table |= {f"{name}, {size} a class": measured for name, measured in results.items()}
-    return Section(__doc__, table, rows + times)
+    return Section(__doc__, table, rows + costs)
 
 
 def options(parser) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[8, 16, 32, 64])
     parser.add_argument("--max-steps", type=int, default=80, help="of SetFit")
-    parser.add_argument("--seed", type=int, default=0, help="of one contestant")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 import time
 from dataclasses import replace
 
-from contest import Section, compared, run_benchmark, take_turns
+from contest import Section, compared, run_benchmark, take_turns, time_and_memory
 from pets import accuracy, fastai_learner, fastai_predictions, parts, training_arguments
 
 
@@ -30,7 +30,7 @@ def toolkit(model, train, test, arguments, folder: str):
     epochs = arguments.epochs
     trainer = StagedTrainer(
         model,
-        training_arguments(folder, seed=arguments.seed),
+        training_arguments(folder, seed=arguments.round),
         [
             Stage("head", train="head", epochs=epochs, learning_rate=1e-2),
             replace(TOP_LAYERS, epochs=epochs),
@@ -58,7 +58,7 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     from transformers import set_seed
 
     model, train, test = parts("breed", 40 if arguments.quick else None)
-    set_seed(arguments.seed)
+    set_seed(arguments.round)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         logits = CONTESTANTS[contestant](model, train, test, arguments, folder)
@@ -66,19 +66,15 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 
 
 def measure(arguments) -> Section:
-    results = {name: [] for name in CONTESTANTS}
-    for seed in range(arguments.runs):
-        for name, measured in take_turns(__file__, CONTESTANTS, 1, "--seed", str(seed)).items():
-            results[name] += measured
+    results = take_turns(__file__, CONTESTANTS, arguments.runs)
     what = f"37 breeds, fine-tuned, {arguments.epochs} + {arguments.epochs} epochs"
-    rows = compared(results, "seconds", ["fastai"], f"{what}: time")
+    rows = time_and_memory(results, ["fastai"], what)
     rows += compared(results, "accuracy", ["fastai"], f"{what}: accuracy", "", more_is_better=True)
     return Section(__doc__, results, rows)
 
 
 def options(parser) -> None:
     parser.add_argument("--epochs", type=int, default=2, help="epochs of each of the two stages")
-    parser.add_argument("--seed", type=int, default=0, help="of one contestant")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from contest import Section, column, compared, run_benchmark, take_turns
+from contest import Section, column, compared, run_benchmark, take_turns, time_and_memory
 
 MESSAGES = Path(__file__).parents[1] / "recipes" / "data" / "email_urgency" / "messages.parquet"
 TARGET = 5
@@ -71,7 +71,8 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 def measure(arguments) -> Section:
     results = take_turns(__file__, CONTESTANTS, arguments.runs)
     what = f"head on a frozen encoder, {arguments.epochs} epochs"
-    rows = compared(results, "seconds", ["Trainer"], what)
+    rows = time_and_memory(results, ["Trainer"], what)
+    rows += compared(results, "AP", ["Trainer"], f"{what}: AP", "", more_is_better=True)
     own, peer = (median(column(results, name, "seconds")) for name in CONTESTANTS)
     return Section(
         __doc__, results, rows, {f"at least {TARGET}x as fast as Trainer": peer >= TARGET * own}

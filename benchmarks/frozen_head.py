@@ -17,7 +17,15 @@ import tempfile
 import time
 
 import numpy as np
-from contest import Section, column, compared, medians, run_benchmark, take_turns
+from contest import (
+    Section,
+    column,
+    compared,
+    medians,
+    run_benchmark,
+    take_turns,
+    time_and_memory,
+)
 from pets import accuracy, fastai_learner, fastai_predictions, parts, training_arguments
 
 RATE = 1e-3
@@ -118,12 +126,10 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 def measure(arguments) -> Section:
     names = [name for name in CONTESTANTS if name not in arguments.skip]
     results = take_turns(__file__, names, arguments.runs)
-    rows = compared(
-        results,
-        "seconds",
-        [name for name in ("Trainer", "fastai", "scikit-learn") if name in names],
-        f"new head on a frozen image model, {arguments.epochs} epochs",
-    )
+    peers = [*PEERS, "scikit-learn"]
+    what = f"new head on a frozen image model, {arguments.epochs} epochs"
+    rows = time_and_memory(results, peers, what)
+    rows += compared(results, "accuracy", peers, f"{what}: accuracy", "", more_is_better=True)
     own = medians(results, "toolkit")
     targets = {
         f"at least {times}x as fast as {name}": (
