@@ -132,7 +132,7 @@ def run_benchmark(
     arguments = parser.parse_args()
     if arguments.contestant:
         figures = compete(arguments.contestant, arguments)
-        print(json.dumps(figures | {PEAK: peak_memory()}))
+        print(json.dumps({PEAK: peak_memory()} | figures))
         return 0
     section = measure(arguments)
     print(section.told())
@@ -205,8 +205,9 @@ def medians(results: Rounds, contestant: str) -> Figures:
 
 
 def figure_names(results: Rounds) -> list[str]:
-    """The names of all figures, in order."""
-    return list(dict.fromkeys(name for rounds in results.values() for name in rounds[0]))
+    """The names of all figures in order, the peak of memory as the last."""
+    names = dict.fromkeys(name for rounds in results.values() for name in rounds[0])
+    return sorted(names, key=lambda name: name == PEAK)
 
 
 def shown(value: float | None) -> str:

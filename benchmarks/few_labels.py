@@ -119,7 +119,7 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 def measure(arguments) -> Section:
     table: Rounds = {}
     rows, costs = [], []
-    for size in arguments.sizes:
+    for size in arguments.sizes[:1] if arguments.quick else arguments.sizes:
         results = take_turns(__file__, CONTESTANTS, arguments.runs, "--sizes", str(size))
         what = f"urgent mail, {size} labels a class"
         for figure in ("AP", "accuracy"):

@@ -72,10 +72,10 @@ def caller(model: Path, runtime: str) -> Callable[[str], object]:
 
     def run(content: str) -> object:
         if is_photo:
-            inputs = classifier.image_processor(load_rgb(Path(content)), return_tensors="np")
+            inputs = classifier.image_processor(load_rgb(Path(content)), return_tensors="pt")
         else:
             inputs = classifier.tokenizer([content], return_tensors="np", truncation=True)
-        return session.run(None, {name: inputs[name] for name in names})
+        return session.run(None, {name: np.asarray(inputs[name]) for name in names})
 
     return run
 

@@ -14,9 +14,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
-from contest import Section, column, run_benchmark, take_turns
+from contest import PEAK, Section, column, run_benchmark, take_turns
 from feature_extraction import Stopwatch
 
 HELP_AIM, WORDS_AIM = 2.0, 0.05
@@ -34,7 +35,8 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     start = time.perf_counter()
     command = [sys.executable, *COMMANDS[contestant]]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
-    return {"seconds": time.perf_counter() - start}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, PEAK: getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024}
 
 
 def run_recipe(quick: bool) -> dict[str, float]:
