@@ -172,7 +172,7 @@ def draw(sections: Iterable[Section], path: Path) -> None:
     axes.axvline(1, color="0.4", linewidth=1)
     beside = axes.get_yaxis_transform()  # so that x is a share of the width
     for place, row in enumerate(rows):
-        low, middle, high = np.quantile(row.ratios, [0, 0.5, 1])
+        low, middle, high = min(row.ratios), median(row.ratios), max(row.ratios)
         colour = COLOURS[row.verdict]
         axes.plot(np.clip([low, high], *EDGES), [place] * 2, color=colour, linewidth=2)
         axes.plot(np.clip(middle, *EDGES), place, "o", color=colour, markersize=4)
