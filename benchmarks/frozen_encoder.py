@@ -37,7 +37,8 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     model, tokenizer = load_encoder_classifier("bert", task.names, seed=0)
     start = time.perf_counter()
     train, test = (
-        task.all.select(np.flatnonzero(part)) for part in (task.folds != 0, task.folds == 0)
+        task.all.select(np.flatnonzero(part)[:: 8 if arguments.quick else 1])
+        for part in (task.folds != 0, task.folds == 0)
     )
     freeze(model, "backbone")
     with tempfile.TemporaryDirectory() as folder:
