@@ -95,10 +95,11 @@ class Section:
         """The figures, the rows and the targets, for a terminal."""
         names = figure_names(self.results)
         width = max(map(len, self.results)) + 2
-        lines = [" " * width + "".join(f"{name:>{len(name) + 3}}" for name in names)]
+        widths = {name: max(len(name), 7) + 2 for name in names}
+        lines = [" " * width + "".join(f"{name:>{widths[name]}}" for name in names)]
         for contestant in self.results:
             figures = medians(self.results, contestant)
-            cells = [f"{shown(figures.get(name)):>{len(name) + 3}}" for name in names]
+            cells = [f"{shown(figures.get(name)):>{widths[name]}}" for name in names]
             lines.append(f"{contestant:{width}}" + "".join(cells))
         lines += [f"{row.verdict:7} {row.what}, to {row.peer}: {row.spread}" for row in self.rows]
         for target, held in self.targets.items():

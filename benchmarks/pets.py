@@ -39,6 +39,7 @@ def training_arguments(folder: str, **settings):
 
 def fastai_learner(model, train, test):
     """A `Learner` whose two groups of parameters are the base and the head."""
+    import fastai.callback.schedule  # noqa: F401  (gives a `Learner` its `fine_tune`)
     import torch
     from fastai.callback.progress import ProgressCallback
     from fastai.data.core import DataLoaders
