@@ -1,12 +1,13 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
-# `make test` runs the fast suite, `make test-browser` that of the demo. All set up .venv first,
-# whatever is missing. `make audit` looks for known vulnerabilities in the libraries.
+# `make test` runs the fast suite, `make test-browser` that of the demo, `make bench` the benchmarks,
+# `make audit` looks for known vulnerabilities in the libraries. All set up .venv first, whatever is
+# missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test slow-test test-browser lint audit install clean
+.PHONY: run run-pets test slow-test test-browser bench lint audit install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -30,6 +31,14 @@ ifdef INSTALL_CHROMIUM
 endif
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	$(BIN)/pytest -m browser tests/browser
+
+# Half an hour or so on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
+RUNS ?= 3
+THREADS ?= 2
+bench: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,benchmarks]'
+	OMP_NUM_THREADS=$(THREADS) RAYON_NUM_THREADS=$(THREADS) $(BIN)/python benchmarks/page.py \
+		$(if $(QUICK),--quick --runs 1 --into outputs/benchmarks,--runs $(RUNS))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,26 +1,27 @@
 """Aligning a task vocabulary to GloVe text, against gensim and against reading the file's bytes.
 
 A vocabulary of 20,000 words (19,000 of GloVe's own and 1,000 that it does not know) is aligned to a
-text of 400,000 x 50, which is written from the assets package first. Each contestant runs in a
-process of its own, in turn; its best time counts. Memory is what a process peaks at above what it
-held after its imports. Rows that the toolkit and gensim find are compared number by number.
+text of 400,000 x 50, which is written from the assets package first. `MB above imports` is what a
+process peaks at above what it held when it began. Rows that the toolkit and gensim find are
+compared number by number.
 
     python benchmarks/alignment.py [--runs 5]
 """
 
-import argparse
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from contest import Section, column, compared, peak_memory, run_benchmark, take_turns
 
 KNOWN, UNKNOWN = 19_000, 1_000
+QUICK_FILE, QUICK_KNOWN = 40_000, 1_900
 TARGETS = {"gensim": 30, "read": 6, "MB": 64}
+MEMORY = "MB above imports"
 
 
 def align_with_toolkit(vectors: Path, words: list[str]) -> np.ndarray:
@@ -73,68 +74,44 @@ started: dict[str, float] = {}
 
 
 def start_measuring() -> None:
-    started.update(memory=_peak_memory(), time=time.perf_counter())
+    started.update(memory=peak_memory(), time=time.perf_counter())
 
 
-def _peak_memory() -> float:
-    """MB that this process has held at most. (`ru_maxrss` would count its parent's too.)"""
-    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
-    return int(line.split()[1]) / 1024
-
-
-def compete(contestant: str, folder: Path) -> None:
-    """Run one contestant in this process and print what it took."""
+def compete(contestant: str, arguments) -> dict[str, float]:
+    folder = Path(arguments.folder)
     words = json.loads((folder / "words.json").read_text())
     matrix = CONTESTANTS[contestant](folder / "glove.txt", words)
     seconds = time.perf_counter() - started["time"]
+    memory = peak_memory() - started["memory"]
     if matrix is not None:
-        np.save(folder / f"{contestant}.npy", matrix[:KNOWN])
-    print(json.dumps({"seconds": seconds, "MB": _peak_memory() - started["memory"]}))
+        np.save(folder / f"{contestant}.npy", matrix[:-UNKNOWN])
+    return {"seconds": seconds, MEMORY: memory}
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, quick: bool) -> None:
     """Write the vectors and the words of the vocabulary."""
     from nlp_transfer import open_vectors
     from nlp_transfer.word_vectors import save_vectors
 
     words, rows = zip(*open_vectors("glove-6b-50d"), strict=True)
+    if quick:
+        words, rows = words[:QUICK_FILE], rows[:QUICK_FILE]
     save_vectors(folder / "glove.txt", words, np.stack(rows))
-    known = random.Random(0).sample(words, KNOWN)
+    known = random.Random(0).sample(words, QUICK_KNOWN if quick else KNOWN)
     task = known + [f"zzq{number}" for number in range(UNKNOWN)]
     (folder / "words.json").write_text(json.dumps(task))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="how often each contestant runs")
-    parser.add_argument("--contestant", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        compete(arguments.contestant[0], Path(arguments.contestant[1]))
-        return 0
+def measure(arguments) -> Section:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder)
-        results: dict[str, list[dict[str, float]]] = {contestant: [] for contestant in CONTESTANTS}
-        for _ in range(arguments.runs):
-            for contestant, measured in results.items():
-                command = [sys.executable, __file__, "--contestant", contestant, name]
-                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-                measured.append(json.loads(output))
-        matrices = [np.load(folder / f"{contestant}.npy") for contestant in ("toolkit", "gensim")]
-    return report(results, matrices)
-
-
-def report(results: dict[str, list[dict[str, float]]], matrices: list[np.ndarray]) -> int:
-    """Print the figures; 1 if a target is missed."""
-    best = {c: min(run["seconds"] for run in runs) for c, runs in results.items()}
-    memory = {c: max(run["MB"] for run in runs) for c, runs in results.items()}
-    print(f"{'':16}{'seconds':>10}{'to toolkit':>12}{'peak MB':>10}")
-    for contestant, seconds in best.items():
-        ratio = seconds / best["toolkit"]
-        print(f"{contestant:16}{seconds:10.3f}{ratio:11.2f}x{memory[contestant]:10.1f}")
-    embedding = (KNOWN + UNKNOWN + 2) * matrices[0].shape[1] * 4 / 2**20
-    held = {
+        prepare(folder, arguments.quick)
+        results = take_turns(__file__, CONTESTANTS, arguments.runs, "--folder", name)
+        found, expected = (np.load(folder / f"{c}.npy") for c in ("toolkit", "gensim"))
+    best = {contestant: min(column(results, contestant, "seconds")) for contestant in results}
+    memory = max(column(results, "toolkit", MEMORY))
+    embedding = (len(found) + UNKNOWN + 2) * found.shape[1] * 4 / 2**20
+    targets = {
         f"at least {TARGETS['gensim']}x as fast as gensim": (
             best["gensim"] / best["toolkit"] >= TARGETS["gensim"]
         ),
@@ -142,17 +119,25 @@ def report(results: dict[str, list[dict[str, float]]], matrices: list[np.ndarray
             best["toolkit"] / best["read"] <= TARGETS["read"]
         ),
         f"peak memory below {TARGETS['MB']} MB + E_T ({embedding:.1f} MB)": (
-            memory["toolkit"] < TARGETS["MB"] + embedding
+            memory < TARGETS["MB"] + embedding
         ),
-        "the same rows as gensim": np.array_equal(*matrices),
+        "the same rows as gensim": np.array_equal(found, expected),
     }
-    for target, holds in held.items():
-        print(f"{'holds ' if holds else 'MISSED'}  {target}")
-    print(
-        f"(of the read through one 1 MiB buffer: {best['toolkit'] / best['read, streamed']:.1f}x)"
-    )
-    return 0 if all(held.values()) else 1
+    what = f"{len(found) + UNKNOWN:,} words aligned to GloVe text"
+    rows = compared(results, "seconds", ["gensim"], f"{what}: time")
+    rows += compared(results, MEMORY, ["gensim"], f"{what}: memory above imports", "MB")
+    times = best["toolkit"] / best["read, streamed"]
+    note = f"Of reading the file through one 1 MiB buffer the toolkit takes {times:.1f}x the time."
+    return Section(__doc__, results, rows, targets, [note])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_benchmark(
+            __doc__,
+            compete,
+            measure,
+            lambda parser: parser.add_argument("--folder", help="of what was prepared"),
+            runs=5,
+        )
+    )

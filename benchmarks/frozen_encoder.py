@@ -1,17 +1,13 @@
 """Training a new head on a frozen encoder of texts, against `Trainer` on the same frozen encoder.
 
 The 1,600 messages of four folds to train on and the 400 of fold 0 to test on, MiniLM, the same new
-head, batches and rate for both. The contestants take turns, each in a process of its own; the time
-of a run counts from the first text that is tokenised to the last prediction, and its median is
-told.
+head, batches and rate for both. The time of a run counts from the first text that is tokenised to
+the last prediction.
 
     pip install 'nlp-transfer[assets]'
     python benchmarks/frozen_encoder.py [--epochs 5] [--runs 3]
 """
 
-import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,14 +16,15 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from contest import Section, column, compared, run_benchmark, take_turns, time_and_memory
 
 MESSAGES = Path(__file__).parents[1] / "recipes" / "data" / "email_urgency" / "messages.parquet"
 TARGET = 5
 CONTESTANTS = ("toolkit", "Trainer")
 
 
-def compete(contestant: str, epochs: int) -> None:
-    """Train, predict, and print the time and the score on the test texts."""
+def compete(contestant: str, arguments) -> dict[str, float]:
+    """Train and predict; the time, and the score on the test texts."""
     import torch
     from sklearn.metrics import average_precision_score
     from transformers import Trainer, TrainingArguments
@@ -40,13 +37,14 @@ def compete(contestant: str, epochs: int) -> None:
     model, tokenizer = load_encoder_classifier("bert", task.names, seed=0)
     start = time.perf_counter()
     train, test = (
-        task.all.select(np.flatnonzero(part)) for part in (task.folds != 0, task.folds == 0)
+        task.all.select(np.flatnonzero(part)[:: 8 if arguments.quick else 1])
+        for part in (task.folds != 0, task.folds == 0)
     )
     freeze(model, "backbone")
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
+        training = TrainingArguments(
             folder,
-            num_train_epochs=epochs,
+            num_train_epochs=arguments.epochs,
             per_device_train_batch_size=32,
             per_device_eval_batch_size=32,
             learning_rate=1e-3,
@@ -57,7 +55,7 @@ def compete(contestant: str, epochs: int) -> None:
         )
         trainer = Trainer(
             model,
-            arguments,
+            training,
             train_dataset=train.tokenized(tokenizer),
             eval_dataset=test.tokenized(tokenizer),
             processing_class=tokenizer,
@@ -68,36 +66,28 @@ def compete(contestant: str, epochs: int) -> None:
     seconds = time.perf_counter() - start
     labels = np.array(test.labels) == task.positive
     score = average_precision_score(labels, logits.softmax(-1)[:, task.positive])
-    print(json.dumps({"seconds": seconds, "average_precision": float(score)}))
+    return {"seconds": seconds, "AP": float(score)}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of each contestant")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each contestant")
-    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        compete(arguments.contestant, arguments.epochs)
-        return 0
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
-    for _ in range(arguments.runs):
-        for name in CONTESTANTS:
-            command = [sys.executable, __file__, "--contestant", name, "--epochs", arguments.epochs]
-            finished = subprocess.run(
-                map(str, command), check=True, stdout=subprocess.PIPE, text=True
-            )
-            results[name].append(json.loads(finished.stdout.splitlines()[-1]))
-    seconds = {name: median(run["seconds"] for run in runs) for name, runs in results.items()}
-    own = seconds["toolkit"]
-    print(f"{arguments.epochs} epochs\n{'':12}{'seconds':>9}{'to toolkit':>12}{'AP':>8}")
-    for name, runs in results.items():
-        score = runs[0]["average_precision"]
-        print(f"{name:12}{seconds[name]:9.1f}{seconds[name] / own:11.1f}x{score:8.3f}")
-    holds = seconds["Trainer"] >= TARGET * own
-    print(f"{'holds ' if holds else 'MISSED'}  at least {TARGET}x as fast as Trainer")
-    return 0 if holds else 1
+def measure(arguments) -> Section:
+    results = take_turns(__file__, CONTESTANTS, arguments.runs)
+    what = f"head on a frozen encoder, {arguments.epochs} epochs"
+    rows = time_and_memory(results, ["Trainer"], what)
+    rows += compared(results, "AP", ["Trainer"], f"{what}: AP", "", more_is_better=True)
+    own, peer = (median(column(results, name, "seconds")) for name in CONTESTANTS)
+    return Section(
+        __doc__, results, rows, {f"at least {TARGET}x as fast as Trainer": peer >= TARGET * own}
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        run_benchmark(
+            __doc__,
+            compete,
+            measure,
+            lambda parser: parser.add_argument(
+                "--epochs", type=int, default=5, help="epochs of each contestant"
+            ),
+        )
+    )

@@ -2,58 +2,41 @@
 
 Cats and dogs, 296 photos to train on and 74 to test (fold 0 of the shipped pets),
 EfficientNet-Lite0 with the preprocessing of its pretraining, the same new linear head, batches and
-rate for all. Each contestant runs in a process of its own; its time counts from the first image
-read to the last prediction. Trainer and fastai get the model in the memory layout of
-`from_pretrained`, as in scripts; the toolkit lays it out for convolutions when it loads it. What
-became of the BatchNorm statistics of the "frozen" base is told.
+rate for all; scikit-learn gets the features that the toolkit computes. The time counts from the
+first image read to the last prediction. `moved` tells how many of the 98 BatchNorm statistics of
+the "frozen" base did move. All have the model laid out for convolutions (channels last), as the
+toolkit loads it; with `--layout contiguous` Trainer and fastai get it in the layout of
+`from_pretrained`, as in many scripts.
 
     pip install 'nlp-transfer[benchmarks]'
-    python benchmarks/frozen_head.py [--epochs 5] [--skip fastai]
+    python benchmarks/frozen_head.py [--epochs 5] [--layout contiguous] [--skip fastai]
 """
 
-import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
-from pathlib import Path
 
 import numpy as np
+from contest import (
+    Section,
+    column,
+    compared,
+    medians,
+    run_benchmark,
+    take_turns,
+    time_and_memory,
+)
+from pets import accuracy, fastai_learner, fastai_predictions, parts, training_arguments
 
-PETS = Path(__file__).parents[1] / "recipes" / "data" / "pets"
-BATCH, RATE = 32, 1e-3
+RATE = 1e-3
 FEW = 5
 TARGETS = {FEW: {"Trainer": 7, "fastai": 12}, 20: {"Trainer": 25}}
 
 
-def parts():
-    """The model, the images to train on and those to test on."""
-    from vision_transfer.backbones import load_backbone
-    from vision_transfer.image_task import read_image_task
-
-    task = read_image_task(PETS, "species")
-    model, processor = load_backbone("efficientnet-lite0", task.names)
-    train, test = np.flatnonzero(task.folds != 0), np.flatnonzero(task.folds == 0)
-    return model, task.dataset(train, processor), task.dataset(test, processor)
-
-
 def trainer_of(model, train, epochs: int, folder: str):
-    from transformers import Trainer, TrainingArguments, default_data_collator
+    from transformers import Trainer, default_data_collator
 
-    arguments = TrainingArguments(
-        folder,
-        num_train_epochs=epochs,
-        per_device_train_batch_size=BATCH,
-        per_device_eval_batch_size=BATCH,
-        learning_rate=RATE,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-    )
+    arguments = training_arguments(folder, num_train_epochs=epochs, learning_rate=RATE)
     return Trainer(model, arguments, train_dataset=train, data_collator=default_data_collator)
 
 
@@ -90,40 +73,11 @@ def toolkit(model, train, test, epochs: int, folder: str):
 
 def fastai(model, train, test, epochs: int, folder: str):
     """fastai's `freeze()` on the same model and images."""
-    import torch
-    from fastai.callback.progress import ProgressCallback
-    from fastai.data.core import DataLoaders
-    from fastai.data.load import DataLoader
-    from fastai.learner import Learner
-
-    class Logits(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, pixels):
-            return self.model(pixels).logits
-
-    def split(wrapped):
-        named = list(wrapped.named_parameters())
-        return [[p for n, p in named if ("classifier" in n) == head] for head in (False, True)]
-
-    def batch(examples):
-        labels = torch.stack([example["labels"] for example in examples])
-        return torch.stack([example["pixel_values"] for example in examples]), labels
-
-    loaders = DataLoaders(
-        DataLoader(train, bs=BATCH, shuffle=True, create_batch=batch, num_workers=0),
-        DataLoader(test, bs=BATCH, create_batch=batch, num_workers=0),
-    )
-    loss = torch.nn.CrossEntropyLoss()
-    learner = Learner(loaders, Logits(), loss_func=loss, splitter=split, cbs=[])
-    learner.remove_cb(ProgressCallback)
+    learner = fastai_learner(model, train, test)
     learner.freeze()
     with learner.no_logging():
         learner.fit(epochs, RATE)
-        logits, _ = learner.get_preds(dl=loaders.valid, act=lambda x: x)
-    return logits.numpy()
+    return fastai_predictions(learner)
 
 
 def logistic_regression(model, train, test, epochs: int, folder: str):
@@ -152,71 +106,55 @@ CONTESTANTS = {
 }
 
 
-def compete(contestant: str, epochs: int) -> None:
-    """Run one contestant in this process and print what came of it."""
+def compete(contestant: str, arguments) -> dict[str, float]:
     import torch
     from transformers import set_seed
 
-    model, train, test = parts()
-    if contestant in PEERS:
+    model, train, test = parts("species", 24 if arguments.quick else None)
+    if contestant in PEERS and arguments.layout == "contiguous":
         model.to(memory_format=torch.contiguous_format)
     before = {n: t.clone() for n, t in model.state_dict().items() if "running" in n}
     set_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        logits = CONTESTANTS[contestant](model, train, test, epochs, folder)
+        logits = CONTESTANTS[contestant](model, train, test, arguments.epochs, folder)
         seconds = time.perf_counter() - start
     moved = [n for n, t in model.state_dict().items() if n in before and not t.equal(before[n])]
-    accuracy = float((np.asarray(logits).argmax(1) == np.asarray(test.labels)).mean())
-    result = {"seconds": seconds, "accuracy": accuracy, "moved": len(moved), "of": len(before)}
-    print(json.dumps(result))
+    return {"seconds": seconds, "accuracy": accuracy(logits, test), "moved": len(moved)}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure(arguments) -> Section:
+    names = [name for name in CONTESTANTS if name not in arguments.skip]
+    results = take_turns(__file__, names, arguments.runs)
+    peers = [*PEERS, "scikit-learn"]
+    what = f"new head on a frozen image model, {arguments.epochs} epochs"
+    rows = time_and_memory(results, peers, what)
+    rows += compared(results, "accuracy", peers, f"{what}: accuracy", "", more_is_better=True)
+    own = medians(results, "toolkit")
+    targets = {
+        f"at least {times}x as fast as {name}": (
+            medians(results, name)["seconds"] >= times * own["seconds"]
+        )
+        for name, times in TARGETS.get(arguments.epochs, {}).items()
+        if name in names and arguments.layout == "contiguous"
+    }
+    targets["neither Trainer nor fastai is more accurate"] = all(
+        medians(results, name)["accuracy"] <= own["accuracy"] for name in PEERS if name in names
+    )
+    targets["nothing in the frozen base moved"] = not any(column(results, "toolkit", "moved"))
+    return Section(__doc__, results, rows, targets)
+
+
+def options(parser) -> None:
     parser.add_argument("--epochs", type=int, default=FEW, help="epochs of each contestant")
     parser.add_argument("--skip", nargs="*", default=[], metavar="NAME", help="leave out")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        compete(arguments.contestant, arguments.epochs)
-        return 0
-    run = partial(subprocess.run, check=True, stdout=subprocess.PIPE, text=True)
-    results = {}
-    for name in CONTESTANTS:
-        if name not in arguments.skip:
-            command = [sys.executable, __file__, "--contestant", name]
-            output = run([*command, "--epochs", str(arguments.epochs)]).stdout
-            results[name] = json.loads(output.splitlines()[-1])
-    return report(results, arguments.epochs)
-
-
-def report(results: dict[str, dict], epochs: int) -> int:
-    """Print the figures; 1 if a target is missed."""
-    own = results["toolkit"]
-    print(f"{epochs} epochs")
-    print(
-        f"{'':24}{'seconds':>9}{'to toolkit':>12}{'accuracy':>10}  BatchNorm statistics that moved"
+    parser.add_argument(
+        "--layout",
+        choices=["channels-last", "contiguous"],
+        default="channels-last",
+        help="how Trainer and fastai get the model",
     )
-    for name, result in results.items():
-        ratio = result["seconds"] / own["seconds"]
-        print(
-            f"{name:24}{result['seconds']:9.1f}{ratio:11.1f}x{result['accuracy']:10.3f}"
-            f"  {result['moved']} of {result['of']}"
-        )
-    held = {
-        f"at least {times}x as fast as {name}": results[name]["seconds"] / own["seconds"] >= times
-        for name, times in TARGETS.get(epochs, {}).items()
-        if name in results
-    }
-    held["neither Trainer nor fastai is more accurate"] = all(
-        results[name]["accuracy"] <= own["accuracy"] for name in PEERS if name in results
-    )
-    held["nothing in the frozen base moved"] = own["moved"] == 0
-    for target, holds in held.items():
-        print(f"{'holds ' if holds else 'MISSED'}  {target}")
-    return 0 if all(held.values()) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(__doc__, compete, measure, options))

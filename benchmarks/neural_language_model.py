@@ -1,30 +1,29 @@
 """The neural language model: its speed against a bare loop, its perplexity against a trigram.
 
 Speed: words a second, from the texts to the trained weights, against a plain PyTorch loop over the
-same windows, held ready as tensors, with the same model, optimizer and gradient clipping. Each
-contestant runs in a process of its own, in turn; its best time counts.
+same windows, held ready as tensors, with the same model, optimizer and gradient clipping. The best
+speed of each counts.
 
-Perplexity (`--perplexity`, some minutes): against an interpolated Kneser-Ney trigram (NLTK's) on
-one tenth of the mails that neither has seen, on the very same words and with the same vocabulary,
-`[UNK]` a word of it; the discount of the trigram is estimated from its counts (Ney et al. 1994).
-Mails quote each other and end in the same footers, so a line that occurs again is kept once, as in
-the One Billion Word benchmark (Chelba et al. 2013).
+Perplexity (`--perplexity`, in place of the speed; some minutes): against an interpolated Kneser-Ney
+trigram (NLTK's) on one tenth of the mails that neither has seen, on the very same words and with
+the same vocabulary, `[UNK]` a word of it; the discount of the trigram is estimated from its counts
+(Ney et al. 1994). Mails quote each other and end in the same footers, so a line that occurs again
+is kept once, as in the One Billion Word benchmark (Chelba et al. 2013).
 
     pip install 'nlp-transfer[benchmarks]'
     python benchmarks/neural_language_model.py [--mails FILE] [--runs 3] [--perplexity]
 """
 
-import argparse
-import json
 import math
 import random
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from contest import Section, column, compared, run_benchmark, take_turns
 
 MAILS = Path(__file__).parents[1] / "recipes" / "data" / "related_emails" / "corpus.parquet"
 SPEED_TARGET = 0.5
@@ -111,30 +110,11 @@ def train_bare(mails: list[str], tokenizer) -> float:
 CONTESTANTS = {"toolkit": train_toolkit, "bare loop": train_bare}
 
 
-def compete(contestant: str, path: Path) -> None:
-    """Run one contestant in this process and print its words a second."""
-    mails = read_mails(path)[:SPEED_MAILS]
+def compete(contestant: str, arguments) -> dict[str, float]:
+    mails = read_mails(arguments.mails)[: 10 if arguments.quick else SPEED_MAILS]
     tokenizer = vocabulary_of(mails)
     words = sum(map(len, tokenizer(mails, verbose=False)["input_ids"]))
-    print(json.dumps(words / CONTESTANTS[contestant](mails, tokenizer)))
-
-
-def compare_speed(path: Path, runs: int) -> bool:
-    results: dict[str, list[float]] = {contestant: [] for contestant in CONTESTANTS}
-    for _ in range(runs):
-        for contestant, measured in results.items():
-            command = [sys.executable, __file__, "--mails", str(path), "--contestant"]
-            command.append(contestant)
-            finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            measured.append(json.loads(finished.stdout))
-    best = {contestant: max(measured) for contestant, measured in results.items()}
-    print(f"{'':16}{'words/s':>10}{'to bare loop':>14}")
-    for contestant, speed in best.items():
-        print(f"{contestant:16}{speed:10,.0f}{speed / best['bare loop']:13.2f}x")
-    return report(
-        f"at least {SPEED_TARGET}x the speed of a bare loop",
-        best["toolkit"] >= SPEED_TARGET * best["bare loop"],
-    )
+    return {"words/s": words / CONTESTANTS[contestant](mails, tokenizer)}
 
 
 def n_grams(row: list[int], n: int) -> list[tuple[int, ...]]:
@@ -183,7 +163,8 @@ class Trigram:
         return math.exp(loss / words)
 
 
-def compare_perplexity(path: Path) -> bool:
+def perplexities(path: Path) -> dict[str, list[dict[str, float]]]:
+    """Of both models, and the seconds that they take."""
     from nlp_transfer.language_models import perplexity, train_window_model
 
     mails = read_mails(path)
@@ -200,37 +181,39 @@ def compare_perplexity(path: Path) -> bool:
     trigram_seconds = time.perf_counter() - start
     words = sum(map(len, test_rows))
     unknown = sum(row.count(tokenizer.unk_token_id) for row in test_rows)
-    print(f"\n{words:,} held-out words, {unknown / words:.1%} of them [UNK]")
-    print(f"{'':16}{'perplexity':>12}{'to trigram':>12}{'seconds':>10}")
-    print(f"{'toolkit':16}{neural:12.1f}{neural / trigram:11.2f}x{neural_seconds:10.0f}")
-    print(f"{'trigram':16}{trigram:12.1f}{1:11.2f}x{trigram_seconds:10.0f}")
-    return report("a perplexity below that of the trigram", neural < trigram)
+    print(f"{words:,} held-out words, {unknown / words:.1%} of them [UNK]")
+    return {
+        "toolkit": [{"perplexity": neural, "seconds": neural_seconds}],
+        "trigram": [{"perplexity": trigram, "seconds": trigram_seconds}],
+    }
 
 
-def report(target: str, holds: bool) -> bool:
-    print(f"{'holds ' if holds else 'MISSED'}  {target}")
-    return holds
+def measure(arguments) -> Section:
+    if arguments.perplexity:
+        import nltk  # noqa: F401 - to miss it now, not after the neural model is trained
+
+        results = perplexities(arguments.mails)
+        own, peer = (results[name][0]["perplexity"] for name in ("toolkit", "trigram"))
+        rows = compared(results, "perplexity", ["trigram"], "perplexity on unseen mails", "")
+        return Section(
+            __doc__, results, rows, {"a perplexity below that of the trigram": own < peer}
+        )
+    results = take_turns(__file__, CONTESTANTS, arguments.runs)
+    what = "neural language model, training"
+    rows = compared(results, "words/s", ["bare loop"], what, "words/s", more_is_better=True)
+    own, peer = (max(column(results, name, "words/s")) for name in CONTESTANTS)
+    target = f"at least {SPEED_TARGET}x the speed of a bare loop"
+    return Section(__doc__, results, rows, {target: own >= SPEED_TARGET * peer})
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options(parser) -> None:
     parser.add_argument(
         "--mails", type=Path, default=MAILS, help="Parquet with a column `body` or `text`"
     )
-    parser.add_argument("--runs", type=int, default=3, help="how often each contestant runs")
-    parser.add_argument("--perplexity", action="store_true", help="compare with a trigram too")
-    parser.add_argument("--contestant", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.contestant:
-        compete(arguments.contestant, arguments.mails)
-        return 0
-    if arguments.perplexity:
-        import nltk  # noqa: F401 - to miss it now, not after the neural model is trained
-    held = [compare_speed(arguments.mails, arguments.runs)]
-    if arguments.perplexity:
-        held.append(compare_perplexity(arguments.mails))
-    return 0 if all(held) else 1
+    parser.add_argument(
+        "--perplexity", action="store_true", help="the perplexity, in place of the speed"
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_benchmark(__doc__, compete, measure, options))

@@ -1,0 +1,77 @@
+"""What passes before training: the start of the command, and the words of the urgency recipe.
+
+`nlp-transfer --help` is timed from the start of its process to its end, beside a process that does
+nothing and one that imports `transformers` alone. Of one run of `nlp-transfer run email-urgency` at
+its defaults it is told how much of the wall time goes to tokenising, building vocabularies and
+aligning them to word vectors.
+
+    pip install 'nlp-transfer[assets]'
+    python benchmarks/start_up.py [--runs 3]
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
+from statistics import median
+
+from contest import PEAK, Section, column, run_benchmark, take_turns
+from feature_extraction import Stopwatch
+
+HELP_AIM, WORDS_AIM = 2.0, 0.05
+COMMANDS = {
+    "nlp-transfer --help": ["-m", "recipes.command_line", "--help"],
+    "python, nothing": ["-c", "pass"],
+    "python, import transformers": ["-c", "import transformers; transformers.Trainer"],
+}
+RECIPE = "nlp-transfer run email-urgency"
+
+
+def compete(contestant: str, arguments) -> dict[str, float]:
+    if contestant == RECIPE:
+        return run_recipe(arguments.quick)
+    start = time.perf_counter()
+    command = [sys.executable, *COMMANDS[contestant]]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, PEAK: getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024}
+
+
+def run_recipe(quick: bool) -> dict[str, float]:
+    """Run the recipe with a stopwatch on what becomes of the words."""
+    start = time.perf_counter()
+    from nlp_transfer.text_task import LabelledTexts
+    from recipes import email_urgency, email_urgency_ways
+
+    watch = Stopwatch()
+    LabelledTexts.tokenized = watch.around("tokenise", LabelledTexts.tokenized)
+    email_urgency_ways.count_longer = watch.around("tokenise", email_urgency_ways.count_longer)
+    for name in ("build_vocabulary", "align"):
+        timed = watch.around(name, getattr(email_urgency_ways, name))
+        setattr(email_urgency_ways, name, timed)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--output-dir", f"{folder}/model", *(["--quick"] if quick else [])]
+        email_urgency.main(arguments)
+    seconds = time.perf_counter() - start
+    share = sum(watch.seconds.values()) / seconds
+    return {"seconds": seconds} | dict(watch.seconds) | {"share of words": share}
+
+
+def measure(arguments) -> Section:
+    results = take_turns(__file__, COMMANDS, arguments.runs)
+    results |= take_turns(__file__, [RECIPE], 1)
+    seconds = median(column(results, "nlp-transfer --help", "seconds"))
+    (share,) = column(results, RECIPE, "share of words")
+    targets = {
+        f"`nlp-transfer --help` within {HELP_AIM:g} seconds ({seconds:.2f})": seconds <= HELP_AIM,
+        f"tokenising and aligning take at most {WORDS_AIM:.0%} of the recipe ({share:.1%})": (
+            share <= WORDS_AIM
+        ),
+    }
+    return Section(__doc__, results, [], targets)
+
+
+if __name__ == "__main__":
+    sys.exit(run_benchmark(__doc__, compete, measure))
