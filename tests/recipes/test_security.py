@@ -17,20 +17,11 @@ from nlp_transfer.word_vectors import open_vectors
 from recipes.command_line import main
 from recipes.demo import web_app
 from tests.hub_server.server import TOKEN
+from tests.staged_training.conftest import Touch
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/model"
 TEXT = "Call me before noon"
-
-
-class Touch:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture

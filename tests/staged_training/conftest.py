@@ -1,5 +1,7 @@
 """Small models with BatchNorm and dropout below their heads, and data that they can learn."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,16 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
 
 
 class ConvNet(nn.Module):

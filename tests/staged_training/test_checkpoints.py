@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
 from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
-from tests.staged_training.conftest import ConvNet, collate
+from tests.staged_training.conftest import ConvNet, Touch, collate
 
 STEPS = 3  # of an epoch
 
@@ -98,16 +98,6 @@ def test_the_best_epoch_is_kept_beside_the_newest_and_loaded_in_the_end(
     assert state["best_model_checkpoint"] == str(out / "checkpoint-3")
     best = load_file(out / "checkpoint-3" / "model.safetensors")
     assert all(torch.equal(t, made.model.state_dict()[name]) for name, t in best.items())
-
-
-class Touch:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
