@@ -32,7 +32,7 @@ endif
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	$(BIN)/pytest -m browser tests/browser
 
-# Half an hour or so on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
+# 35 minutes on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
 RUNS ?= 3
 THREADS ?= 2
 bench: $(STAMP)
