@@ -6,9 +6,9 @@ are tested on the 400 texts of fold 0, of which 22 are urgent. The toolkit is `-
 `nlp-transfer run email-urgency` as it treats few labels: a convolutional head on features of the
 frozen base, computed once, for at least 400 steps. SetFit has its defaults (pairs drawn by
 oversampling, batches of 16, one epoch, logistic regression as the head), with its training stopped
-after `max_steps` of 80, since an epoch on 64 texts is 132 steps and one on 128 is 520. Neither validates. The time
-counts from the texts to the scores. Average precision (AP) is what the ranking is worth; accuracy
-suffers in both from training on as many urgent texts as others.
+after `max_steps` of 80: an epoch on 64 texts is 132 steps, one on 128 is 520. Neither validates.
+The time counts from the texts to the scores. Average precision (AP) is what the ranking is worth;
+accuracy suffers in both from training on as many urgent texts as others.
 
     pip install 'nlp-transfer[benchmarks]'
     python benchmarks/few_labels.py [--sizes 8 16 32 64] [--runs 3] [--max-steps 80]
