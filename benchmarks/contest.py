@@ -8,6 +8,7 @@ what came of it, and ends with the status 1 where a target is missed.
 import argparse
 import json
 import math
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -221,6 +222,14 @@ def shown(value: float | None) -> str:
 def times(value: float) -> str:
     """A ratio, with as many digits as can be told apart."""
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}x"
+
+
+def processor_name() -> str:
+    """What the processor calls itself."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def peak_memory() -> float:

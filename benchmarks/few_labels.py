@@ -77,10 +77,9 @@ def setfit(task, train, test, seed: int, arguments) -> np.ndarray:
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
-    from nlp_transfer.encoder_classifier import PACKAGED
+    from nlp_transfer.encoder_classifier import _packaged
 
-    module, _ = PACKAGED["bert"]
-    model = SetFitModel.from_pretrained(str(Path(__import__(module).__file__).parent / "model"))
+    model = SetFitModel.from_pretrained(str(_packaged("bert")))
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(
             output_dir=folder,

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from contest import Rounds, Row, Section, figure_names, medians, shown, times
+from contest import Rounds, Row, Section, figure_names, medians, processor_name, shown, times
 
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "alignment": (),
@@ -71,15 +71,14 @@ def facts(seconds: float, load: float) -> dict[str, str]:
     """What was measured where, with what and how."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    processor = models[0] if models else platform.machine()
     installed = {item.name.lower(): item.version for item in distributions()}
     packages = [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
     threads = torch.get_num_threads()
     return {
-        "machine": f"{processor}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
+        "machine": ", ".join(
+            [processor_name(), f"{os.cpu_count()} cores", f"{memory:.0f} GB", platform.system()]
+        ),
         "load before the run": f"{load:.2f}",
         "threads of every contestant": str(threads),
         "versions": ", ".join([f"Python {platform.python_version()}", *packages]),

@@ -16,6 +16,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import torch
+from contest import processor_name
 from transformers import DataCollatorWithPadding, default_data_collator
 
 from nlp_transfer import align, build_vocabulary, open_vectors
@@ -92,14 +93,6 @@ def main() -> None:
         for name, work, at_once in of_kind():
             found = rate(work, arguments.seconds, arguments.runs, at_once)
             print(f"{found:10,.0f} {name}", flush=True)
-
-
-def processor_name() -> str:
-    """What the processor calls itself."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    told_names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(told_names, platform.processor())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_model, save_model
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -37,6 +37,7 @@ from staged_training.processes import by_first
 from staged_training.progress import StageProgress
 from staged_training.report import FROZEN, stage_table
 from staged_training.stages import Stage, StageResult, check_stages
+from staged_training.streams import CountedStream, check_repeatable
 
 CURVES = "tensorboard"
 """The folder in that of the output which TensorBoard reads."""
@@ -117,12 +118,7 @@ class StagedTrainer(CheckpointingTrainer):
         evaluates = kwargs.get("eval_dataset") is not None
         train_dataset = kwargs.pop("train_dataset", None)
         stream = train_dataset is not None and not isinstance(train_dataset, Sized)
-        if isinstance(train_dataset, Iterator):
-            raise InputError(
-                f"train_dataset is a {type(train_dataset).__name__}, which can be read only once. "
-                "Give what begins anew in each epoch, such as datasets.IterableDataset."
-                "from_generator(function)."
-            )
+        check_repeatable(train_dataset)
         kwargs["train_dataset"] = None if stream else train_dataset
         super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
         # Losses are means over a batch; else `Trainer` would add those of all processes up.
@@ -374,29 +370,6 @@ class StagedTrainer(CheckpointingTrainer):
         trains_head_alone = first == len(layer_groups(self.model)) - 1
         cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
         return on_features(self, cache if trains_head_alone else None)
-
-
-class CountedStream(IterableDataset):
-    """A stream that knows how many examples come, as `Trainer` must to know the steps of an epoch.
-
-    Args:
-        stream: The examples, from the first on whenever they are asked for.
-        examples: How many.
-    """
-
-    def __init__(self, stream: Iterable[Any], examples: int) -> None:
-        self._stream, self._examples = stream, examples
-
-    def __len__(self) -> int:
-        return self._examples
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._stream)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the stream, for it to be shuffled anew."""
-        if hasattr(self._stream, "set_epoch"):
-            self._stream.set_epoch(epoch)
 
 
 def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:

@@ -263,6 +263,11 @@ def read_table(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read as a table: {error}") from error
 
 
+def is_file_name(cell: Any) -> bool:
+    """Whether a cell of a table names a file."""
+    return isinstance(cell, str) and bool(cell.strip())
+
+
 def table_in(folder: Path) -> Path | None:
     """The table of a folder of images, `metadata` of any kind, if it has one."""
     tables = [folder / f"metadata{suffix}" for suffix in _TABLES]

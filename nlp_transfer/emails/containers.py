@@ -13,6 +13,7 @@ MAX_BYTES = 25 * 2**20
 # "From ann@example.org Mon Jun  3 10:15:00 2024": the time tells it from a sentence in a mail,
 # which `mailbox.mbox` would take for the start of a message.
 _FROM_LINE = re.compile(rb"From .*\d\d:\d\d.*\d{4}")
+_LONGEST_FROM = 1000  # bytes; the expression takes quadratic time on a long line
 _ESCAPED_FROM = re.compile(rb">+From ")
 
 
@@ -25,7 +26,7 @@ def is_mbox(source: Path) -> bool:
     """Return whether the file is an mbox, by its suffix or its first line (many have no suffix)."""
     with source.open("rb") as file:
         return source.suffix.lower() == ".mbox" or (
-            not source.suffix and _FROM_LINE.match(file.readline(1000)) is not None
+            not source.suffix and _begins_message(file.readline(_LONGEST_FROM))
         )
 
 
@@ -46,7 +47,7 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes]]:
     """
     if source.is_file() and is_mbox(source):
         with source.open("rb") as file:
-            if not _FROM_LINE.match(file.readline(1000)):
+            if not _begins_message(file.readline(_LONGEST_FROM)):
                 raise InputError(
                     f"{source}: an mbox begins with a line such as 'From ann@example.org Mon Jun "
                     "3 10:15:00 2024', this file does not. Rename it if it is a single .eml."
@@ -77,12 +78,16 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
+def _begins_message(line: bytes) -> bool:
+    return _FROM_LINE.match(line[:_LONGEST_FROM]) is not None
+
+
 def _mbox_messages(file: BinaryIO) -> Iterator[bytes]:
     """Yield the messages after the separator line that has just been read."""
     message = bytearray()
     after_blank = False
     while line := file.readline(MAX_BYTES + 1):
-        if after_blank and _FROM_LINE.match(line[:1000]):  # it takes quadratic time on a long one
+        if after_blank and _begins_message(line):
             yield bytes(message)
             message.clear()
         elif len(message) <= MAX_BYTES:

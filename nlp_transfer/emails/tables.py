@@ -39,7 +39,6 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
         else:
             table = _read_delimited(source, "," if suffix == ".csv" else "\t", as_text)
         _check_columns(source, table.column_names)
-        table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise InputError(
             f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
@@ -95,7 +94,9 @@ def _read_parquet(source: Path) -> pa.Table:
         if left < 0:
             raise pa.ArrowInvalid(f"it unpacks to more than {MOST_GROWTH} times its size")
         batches.append(batch)
-    return pa.Table.from_batches(batches, file.schema_arrow)
+    table = pa.Table.from_batches(batches, file.schema_arrow)
+    table.validate(full=True)  # texts may be no UTF-8; those of the other kinds were decoded
+    return table
 
 
 def _read_delimited(source: Path, delimiter: str, as_text: Sequence[str]) -> pa.Table:

@@ -70,9 +70,10 @@ class _PlainUnpickler(pickle._Unpickler):
 def _numbers(array: _Array) -> NDArray[np.floating]:
     """The array that a stand-in was saved as."""
     _, shape, kind, by_column, content = array.state
-    dtype = np.dtype({"f2": "f2", "f4": "f4", "f8": "f8"}[kind.arguments[0]])
-    swapped = dtype.newbyteorder(">" if kind.state[1] == ">" else "<")
-    return np.frombuffer(content, swapped).reshape(shape, order="F" if by_column else "C")
+    if kind.arguments[0] not in ("f2", "f4", "f8"):
+        raise ValueError(f"its numbers are of type {kind.arguments[0]}")
+    dtype = np.dtype(kind.arguments[0]).newbyteorder(">" if kind.state[1] == ">" else "<")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 def gensim_vectors(path: Path) -> ArrayVectors:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from staged_training.errors import InputError, Problem
-from vision_transfer.image_task import read_table
+from vision_transfer.image_task import is_file_name, read_table
 
 CAPTION_COLUMNS = ("captions", "caption", "text")
 _FLICKR = ("captions.txt", "Flickr8k.token.txt")
@@ -119,7 +119,7 @@ def _table(path: Path) -> Iterator[CaptionRow]:
     folds = _folds(path, table)
     for number, (name, cell) in enumerate(zip(table["file_name"], table[column], strict=True), 1):
         where = f"{path}: row {number}"
-        if not isinstance(name, str) or not name.strip():
+        if not is_file_name(name):
             raise InputError(f"{where} has no file name. Fill or delete it.")
         captions = [cell] if isinstance(cell, str) else cell
         usable = not pd.api.types.is_scalar(captions) and len(captions)

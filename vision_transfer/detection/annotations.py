@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api.types import is_scalar
 
 from staged_training.errors import InputError
-from vision_transfer.image_task import read_table, table_in
+from vision_transfer.image_task import is_file_name, read_table, table_in
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -138,7 +138,7 @@ def _read_table(
             raise InputError(
                 f"{file}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
             )
-    unnamed = [row for row, name in enumerate(table["file_name"], 1) if not _is_name(name)]
+    unnamed = [row for row, name in enumerate(table["file_name"], 1) if not is_file_name(name)]
     if unnamed:
         raise InputError(f"{file}: row {unnamed[0]} has no file name. Fill or delete it.")
     folder = images or file.parent
@@ -151,10 +151,6 @@ def _read_table(
             zip(table["file_name"], table[box_column], labels, folds, strict=True), start=1
         )
     ]
-
-
-def _is_name(cell: Any) -> bool:
-    return isinstance(cell, str) and bool(cell.strip())
 
 
 def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
