@@ -2,10 +2,17 @@
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+ONCE_MORE = 0.01  # seconds in which a destructor that swallowed a signal has come to its end
 
 
 class Stopped(KeyboardInterrupt):
@@ -17,6 +24,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.status = 128 + number
 
 
@@ -40,12 +48,23 @@ def stoppable() -> Iterator[None]:
             signal.signal(other, lambda again, _: os._exit(128 + again))
         raise Stopped(number)
 
+    def swallowed(unraisable: "UnraisableHookArgs") -> None:
+        # Python lets no exception out of a destructor: where the signal came in one, send it again.
+        if not isinstance(unraisable.exc_value, Stopped):
+            return tell(unraisable)
+        for number in before:
+            signal.signal(number, stop)
+        again = (os.getpid(), unraisable.exc_value.number)
+        threading.Timer(ONCE_MORE, os.kill, again).start()
+
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, stop)
+    tell, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield
     finally:
+        sys.unraisablehook = tell
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -45,3 +45,28 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
     assert last == f"nlp-transfer: stopped{hint}"
     assert "working" in before
     assert "Traceback" not in before
+
+
+IN_A_DESTRUCTOR = """
+import signal, sys, time
+from recipes.stopping import Stopped, stoppable
+
+class Cleaner:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+try:
+    with stoppable():
+        Cleaner()
+        time.sleep(60)
+except Stopped as stopped:
+    sys.exit(stopped.status)
+"""
+
+
+def test_a_signal_that_comes_while_something_is_destructed_is_not_lost():
+    start = time.monotonic()
+    command = [sys.executable, "-c", IN_A_DESTRUCTOR]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert time.monotonic() - start < 5
+    assert (finished.returncode, finished.stderr) == (128 + signal.SIGTERM, "")
