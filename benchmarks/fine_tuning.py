@@ -24,7 +24,7 @@ def toolkit(model, train, test, arguments, folder: str):
     """Head first, then the top layers."""
     from transformers import default_data_collator
 
-    from recipes.pet_classifier import TOP_LAYERS
+    from recipes.pet_classifier_ways import TOP_LAYERS
     from staged_training import Stage, StagedTrainer
 
     epochs = arguments.epochs

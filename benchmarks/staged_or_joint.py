@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from transformers import TrainingArguments, default_data_collator
 
-from recipes.pet_classifier import DATA, TOP_LAYERS
+from recipes.pet_classifier import DATA
+from recipes.pet_classifier_ways import TOP_LAYERS
 from staged_training import Stage, StagedTrainer
 from staged_training.class_balance import metrics_on
 from vision_transfer.backbones import load_backbone

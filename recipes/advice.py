@@ -54,7 +54,7 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
     Raises:
         InputError: The data or the model cannot be read.
     """
-    from recipes.pet_classifier import TOP_LAYERS
+    from recipes.pet_classifier_ways import TOP_LAYERS
     from staged_training import Stage
     from vision_transfer.backbones import load_backbone
     from vision_transfer.image_task import read_image_task

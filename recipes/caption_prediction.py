@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from transformers import AutoModelForImageTextToText, AutoProcessor, Pipeline, pipeline
 
-if TYPE_CHECKING:
-    from recipes.prediction import Input
+from recipes.inputs import Input
 
 TASK = "image-text-to-text"
 _BATCH = 32
@@ -22,7 +20,7 @@ def open_captioner(model: str) -> Pipeline:
     )
 
 
-def captions(captioner: Pipeline, inputs: "Sequence[Input]") -> "Iterator[tuple[Input, str]]":
+def captions(captioner: Pipeline, inputs: Sequence[Input]) -> Iterator[tuple[Input, str]]:
     """Yield each photo with what the model says of it, in order."""
     from vision_transfer.images import load_rgb  # needs the extra `vision`
 
@@ -33,7 +31,7 @@ def captions(captioner: Pipeline, inputs: "Sequence[Input]") -> "Iterator[tuple[
             yield item, result["generated_text"]
 
 
-def print_captions(captioner: Pipeline, inputs: "Sequence[Input]", *, as_json: bool) -> None:
+def print_captions(captioner: Pipeline, inputs: Sequence[Input], *, as_json: bool) -> None:
     """Print a line for each photo: its name and its caption, or one JSON object."""
     width = max(len(item.name) for item in inputs)
     for item, caption in captions(captioner, inputs):

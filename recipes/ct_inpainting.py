@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
@@ -54,6 +53,7 @@ from staged_training.run_folder import RunFolder
 from staged_training.splits import fold_split, stratified_folds
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
+from vision_transfer.ct.labels import read_labels
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.pretext.inpainting import (
     ContextEncoder,
@@ -259,7 +259,7 @@ def read_data(arguments: Arguments) -> Data:
         )
     reading = read_ct(arguments.data, arguments.size, arguments.spacing)
     problems = list(map(str, reading.problems))
-    rows, labels, names = labelled_rows(Path(arguments.labels), reading.dataset)
+    rows, labels, names = read_labels(Path(arguments.labels), reading.dataset)
     patients = np.asarray(reading.dataset["patient"])[rows]
     split = fold_split(stratified_folds(labels.tolist(), patients.tolist()), 0)
     chosen = reading.dataset.select(rows).with_format("numpy")
@@ -283,48 +283,6 @@ def read_data(arguments: Arguments) -> Data:
         names,
         problems,
     )
-
-
-def labelled_rows(
-    table: Path, dataset: Any
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Rows of a data set that a table names, the numbers of their labels, and the labels' names."""
-    if not table.exists():
-        raise InputError(f"{table}: no such file. Check the path of the table of labels.")
-    try:
-        cells = pd.read_csv(table, dtype=str)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{table}: is no table of comma-separated values ({error}).") from error
-    missing = {"file", "label"} - set(cells.columns)
-    if missing:
-        raise InputError(
-            f"{table}: no column {', '.join(sorted(missing))}. Its columns are: "
-            f"{', '.join(cells.columns)}."
-        )
-    index = cells["index"] if "index" in cells.columns else pd.Series("0", cells.index)
-    known = {
-        (file, str(number)): row
-        for row, (file, number) in enumerate(zip(dataset["file"], dataset["index"], strict=True))
-    }
-    wanted = list(zip(cells["file"], index, strict=True))
-    rows = []
-    for line, key in enumerate(wanted, start=2):
-        if key not in known:
-            raise InputError(
-                f"{table}: line {line} names {key[0]}, slice {key[1]}, which is not among the "
-                "slices that could be read. Correct the path, or leave the line out."
-            )
-        rows.append(known[key])
-    if cells["label"].isna().any() or len(set(cells["label"])) != 2:
-        raise InputError(
-            f"{table}: has the labels {sorted(set(cells['label'].dropna()))}; there must be two, "
-            "and no empty cell."
-        )
-    if len(set(rows)) < len(rows):
-        raise InputError(f"{table}: names a slice twice. Leave one of the lines out.")
-    names = sorted(set(cells["label"]))
-    numbers = cells["label"].map(names.index).to_numpy(np.int64)
-    return np.asarray(rows, np.int64), numbers, names
 
 
 def augmented(pixels: torch.Tensor) -> torch.Tensor:

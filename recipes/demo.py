@@ -12,18 +12,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request, Response
 
-MOST_BYTES = 10 * 2**20  # of an uploaded file
-KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
-
 # The page needs nothing of other hosts, and is not to ask them.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-_CSS = """
-.gradio-container { max-width: 64rem !important; margin: auto; }
-.inbox .wrap { flex-direction: column; align-items: stretch; }
-.inbox label { overflow-wrap: anywhere; }
-.photos .thumbnail-item { aspect-ratio: 12 / 5; }
-footer { display: none !important; }
-"""
 
 
 def serve(model: str, host: str, port: int) -> None:
@@ -61,11 +51,11 @@ def web_app(model: str) -> "FastAPI":
     """
     try:
         import captum  # noqa: F401 - to say so now, not at the first mail
-        import gradio as gr
+        import gradio  # noqa: F401
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
-    from recipes import demo_images, demo_pictures, demo_texts
+    from recipes import demo_images, demo_page, demo_pictures, demo_texts
 
     classifier, known = open_classifier(model), known_to(model)
     if classifier.task == caption_prediction.TASK:
@@ -85,17 +75,4 @@ def web_app(model: str) -> "FastAPI":
         response.headers["Content-Security-Policy"] = _POLICY
         return response
 
-    fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
-    theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(
-        app,
-        blocks.queue(default_concurrency_limit=1),
-        path="/",
-        theme=theme,
-        css=_CSS,
-        max_file_size=MOST_BYTES,
-        footer_links=[],
-        ssr_mode=False,
-        enable_monitoring=False,
-        show_error=False,
-    )
+    return demo_page.mounted(app, blocks)

@@ -8,8 +8,9 @@ import gradio as gr
 from PIL import Image
 from transformers import Pipeline
 
-from recipes.demo import KEPT
-from recipes.prediction import Answer, Input, answers
+from recipes.demo_page import new_page
+from recipes.inputs import Input
+from recipes.prediction import Answer, answers
 from staged_training.familiarity import Familiarity
 from vision_transfer.explanation import grad_cam, overlay
 from vision_transfer.images import BrokenImageError, check_image, load_rgb
@@ -51,7 +52,7 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         photo = photos[cast(int, event.index)]
         return gr.Label(photo.answer.scores, label=f"Scores of {photo.name}", visible=True)
 
-    with gr.Blocks(title="Photos, labelled", analytics_enabled=False, delete_cache=KEPT) as page:
+    with new_page("Photos, labelled") as page:
         gr.Markdown(
             "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
             "places that spoke for its label are bright."

@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw
 from transformers import Pipeline
 
 from recipes.caption_prediction import captions
-from recipes.demo import KEPT
 from recipes.demo_images import PHOTOS, SAMPLES, SIDE, read_photos
+from recipes.demo_page import new_page
 from recipes.detection_prediction import detections, line_of
-from recipes.prediction import Input
+from recipes.inputs import Input
 from vision_transfer.images import load_rgb
 
 Seen = Callable[[Sequence[Input]], Iterator[tuple[Input, Image.Image, str]]]
@@ -54,7 +54,7 @@ def _blocks(title: str, does: str, seen: Seen) -> gr.Blocks:
             notes.append(f"{item.name}: {words}")
         return gr.Gallery(shown, visible=bool(shown)), "\n".join(notes)
 
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT) as page:
+    with new_page(title) as page:
         gr.Markdown(f"# {title}\nDrop photos; nothing leaves this computer. {does}")
         files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
         with gr.Row():

@@ -10,8 +10,9 @@ from transformers import Pipeline, PreTrainedTokenizerBase
 
 from nlp_transfer.emails import Skipped, iter_emails
 from nlp_transfer.explanation import Word, explain
-from recipes.demo import KEPT
-from recipes.prediction import Answer, Input, answers
+from recipes.demo_page import new_page
+from recipes.inputs import Input
+from recipes.prediction import Answer, answers
 from staged_training import InputError
 from staged_training.familiarity import Familiarity
 
@@ -75,7 +76,7 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
             gr.Textbox(in_words(text, words), visible=True),
         )
 
-    with gr.Blocks(title="Mail, ranked", analytics_enabled=False, delete_cache=KEPT) as page:
+    with new_page("Mail, ranked") as page:
         gr.Markdown("# Mail, ranked\nPaste a mail or drop files; nothing leaves this computer.")
         with gr.Row():
             pasted = gr.Textbox(

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, Pipeline, pipeline
 
-if TYPE_CHECKING:
-    from recipes.prediction import Input
+from recipes.inputs import Input
 
 TASK = "object-detection"
 LEAST = 0.5  # score of a box that is shown
@@ -23,8 +22,8 @@ def open_detector(model: str) -> Pipeline:
 
 
 def detections(
-    detector: Pipeline, inputs: "Sequence[Input]"
-) -> "Iterator[tuple[Input, list[dict[str, Any]]]]":
+    detector: Pipeline, inputs: Sequence[Input]
+) -> Iterator[tuple[Input, list[dict[str, Any]]]]:
     """Yield each image with its boxes as `pipeline` gives them, the best first, in order."""
     from vision_transfer.images import load_rgb  # needs the extra `vision`
 
@@ -38,7 +37,7 @@ def line_of(box: dict[str, Any]) -> str:
     return f"{box['label']} {box['score']:.2f} at {corners}"
 
 
-def print_detections(detector: Pipeline, inputs: "Sequence[Input]", *, as_json: bool) -> None:
+def print_detections(detector: Pipeline, inputs: Sequence[Input], *, as_json: bool) -> None:
     """Print a line for each box, or for an image without any; or one JSON object for an image."""
     width = max(len(item.name) for item in inputs)
     for item, boxes in detections(detector, inputs):

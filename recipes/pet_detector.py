@@ -35,7 +35,8 @@ from recipes.arguments import (
     parse_arguments,
     what_was_asked,
 )
-from recipes.pet_classifier import DATA, TOP_LAYERS
+from recipes.pet_classifier import DATA
+from recipes.pet_classifier_ways import TOP_LAYERS
 from recipes.pet_detector_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer
 from staged_training.hub import push

@@ -3,7 +3,6 @@
 import errno
 import importlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -23,8 +22,8 @@ from transformers import (
 )
 from transformers.utils import cached_file
 
-from nlp_transfer.emails import read_texts
 from recipes import caption_prediction, detection_prediction
+from recipes.inputs import Input, images, texts
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
@@ -35,20 +34,6 @@ _SHOWN = {
     detection_prediction.TASK: detection_prediction.print_detections,
 }
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Input(NamedTuple):
-    """Something to classify.
-
-    Attributes:
-        name: What it is called.
-        content: A text, or the file of an image.
-        shown: What people see of it in a table.
-    """
-
-    name: str
-    content: Any
-    shown: str = ""
 
 
 class Answer(NamedTuple):
@@ -95,13 +80,13 @@ def predict(
     """
     classifier = open_classifier(model)
     if show := _SHOWN.get(classifier.task):
-        photos = [item for source in sources for item in _images(Path(source))]
+        photos = [item for source in sources for item in images(Path(source))]
         show(classifier, photos, as_json=as_json)
         return
     if classifier.task == "image-classification":
-        inputs = [item for source in sources for item in _images(Path(source))]
+        inputs = [item for source in sources for item in images(Path(source))]
     else:
-        inputs = [item for source in sources for item in _texts(source, text_columns)]
+        inputs = [item for source in sources for item in texts(source, text_columns)]
     known = known_to(model)
     rows = []
     for item, answer in answers(classifier, known, inputs):
@@ -207,38 +192,7 @@ def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 1
     return "\n".join(lines)
 
 
-def _texts(source: str, text_columns: Sequence[str] | None) -> list[Input]:
-    if source != "-":
-        dataset = read_texts(source, text_columns).dataset
-        return [Input(*row, row[1]) for row in zip(dataset["input"], dataset["text"], strict=True)]
-    lines = ((n, line) for n, line in enumerate(sys.stdin, start=1) if line.strip())
-    return [Input(f"-#{n}", line, line) for n, line in lines]
-
-
 def _decoded(file: Path) -> Any:
     from vision_transfer.images import load_rgb  # needs the extra `vision`
 
     return load_rgb(file)
-
-
-def _images(source: Path) -> list[Input]:
-    """The images of a file or a folder; those that cannot be decoded are told and left out."""
-    from vision_transfer.images import SUFFIXES, BrokenImageError, check_image
-
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder. Check the path.")
-    files = [source]
-    if source.is_dir():
-        files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
-    inputs = []
-    for file in files:
-        try:
-            check_image(file)
-            inputs.append(Input(str(file), file))
-        except BrokenImageError as error:
-            print(f"Left out: {file} {error}.", file=sys.stderr)
-    if not inputs:
-        raise InputError(
-            f"{source}: no image that can be decoded. Give photos or a folder of them."
-        )
-    return inputs

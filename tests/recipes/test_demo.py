@@ -13,8 +13,9 @@ from nlp_transfer.explanation import Word
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from recipes import demo_images, demo_texts
 from recipes.command_line import main
-from recipes.demo import MOST_BYTES, serve, web_app
+from recipes.demo import serve, web_app
 from recipes.demo_images import read_photos
+from recipes.demo_page import MOST_BYTES
 from recipes.demo_texts import in_words, marked, read_inbox
 from staged_training import InputError
 

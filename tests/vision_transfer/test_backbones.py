@@ -27,15 +27,14 @@ from vision_transfer import backbones
 from vision_transfer.backbones import (
     Bottleneck,
     bottleneck,
-    check_preprocessing,
     load_backbone,
     new_head,
-    preprocessing,
     remove_head,
     save_classifier,
     save_features,
     untrained_backbone,
 )
+from vision_transfer.preprocessing import check_preprocessing, preprocessing
 
 BEAGLE = Path(__file__).parents[1] / "data" / "beagle.jpg"
 IMAGENET = ImageNetInfo()

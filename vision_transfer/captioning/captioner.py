@@ -25,11 +25,11 @@ from staged_training.feature_reuse import compute_features
 from staged_training.feature_store import FeatureDataset
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers
-from vision_transfer.backbones import check_preprocessing
 from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
     CaptionerForImageTextToText,
 )
+from vision_transfer.preprocessing import check_preprocessing
 
 
 def new_captioner(

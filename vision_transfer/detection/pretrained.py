@@ -11,9 +11,10 @@ from transformers import DetrImageProcessor, set_seed
 from transformers.image_utils import PILImageResampling
 
 from staged_training.errors import InputError
-from vision_transfer.backbones import load_backbone, preprocessing
+from vision_transfer.backbones import load_backbone
 from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.detection.model import FastRCNNConfig, FastRCNNForObjectDetection
+from vision_transfer.preprocessing import preprocessing
 
 STRIDES = (16, 32)
 """Pixels for each cell of the maps that are seen, along a side: where something is can be told from

@@ -17,7 +17,7 @@ from staged_training import Stage, StagedTrainer
 from staged_training.feature_head import FeatureHead
 from staged_training.feature_reuse import compute_features
 from staged_training.feature_store import FeatureDataset
-from vision_transfer.backbones import check_preprocessing, load_backbone, untrained_backbone
+from vision_transfer.backbones import load_backbone, untrained_backbone
 from vision_transfer.captioning.captioner import (
     CaptionPairs,
     caption_labels,
@@ -29,6 +29,7 @@ from vision_transfer.captioning.captioner import (
 )
 from vision_transfer.captioning.metrics import cider_of_each, most_common_caption
 from vision_transfer.captioning.training import BESIDE_EMBEDDING, PRETRAINED
+from vision_transfer.preprocessing import check_preprocessing
 
 NO_DROPOUT = {"feature_dropout": 0.0, "embedding_dropout": 0.0, "output_dropout": 0.0}
 BOTH = pytest.mark.parametrize("attention", [False, True])

@@ -1,0 +1,38 @@
+"""What every page of the demo has: how it looks, and how long it keeps what is uploaded."""
+
+import gradio as gr
+from fastapi import FastAPI
+
+MOST_BYTES = 10 * 2**20  # of an uploaded file
+KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
+
+CSS = """
+.gradio-container { max-width: 64rem !important; margin: auto; }
+.inbox .wrap { flex-direction: column; align-items: stretch; }
+.inbox label { overflow-wrap: anywhere; }
+.photos .thumbnail-item { aspect-ratio: 12 / 5; }
+footer { display: none !important; }
+"""
+
+
+def new_page(title: str) -> gr.Blocks:
+    """An empty page."""
+    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT)
+
+
+def mounted(app: FastAPI, blocks: gr.Blocks) -> FastAPI:
+    """The application with the page as its root."""
+    fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
+    theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
+    return gr.mount_gradio_app(
+        app,
+        blocks.queue(default_concurrency_limit=1),
+        path="/",
+        theme=theme,
+        css=CSS,
+        max_file_size=MOST_BYTES,
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        show_error=False,
+    )
