@@ -21,7 +21,7 @@ from transformers import (
     Pipeline,
     pipeline,
 )
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from nlp_transfer.emails import read_texts
 from recipes import caption_prediction, detection_prediction

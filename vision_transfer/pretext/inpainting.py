@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from vision_transfer.pretext.model import PretextConfig, PretextModel
 

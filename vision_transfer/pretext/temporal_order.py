@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils import data
 from torchvision.transforms import v2
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from vision_transfer.pretext.model import PretextConfig, PretextModel
 
