@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
@@ -179,7 +179,7 @@ class StagedTrainer(CheckpointingTrainer):
         logs["epoch"] = told["epoch"]
         self.state.global_step, self.state.epoch = here
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches of training data; of a stream the examples are counted before."""
         data = self.train_dataset
         if data is None or isinstance(data, Sized):
