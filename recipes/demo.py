@@ -87,7 +87,7 @@ def web_app(model: str) -> "FastAPI":
 
     fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
     theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         blocks.queue(default_concurrency_limit=1),
         path="/",
@@ -99,3 +99,4 @@ def web_app(model: str) -> "FastAPI":
         enable_monitoring=False,
         show_error=False,
     )
+    return mounted

@@ -51,7 +51,8 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         photo = photos[cast(int, event.index)]
         return gr.Label(photo.answer.scores, label=f"Scores of {photo.name}", visible=True)
 
-    with gr.Blocks(title="Photos, labelled", analytics_enabled=False, delete_cache=KEPT) as page:
+    page = gr.Blocks(title="Photos, labelled", analytics_enabled=False, delete_cache=KEPT)
+    with page:
         gr.Markdown(
             "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
             "places that spoke for its label are bright."

@@ -54,7 +54,8 @@ def _blocks(title: str, does: str, seen: Seen) -> gr.Blocks:
             notes.append(f"{item.name}: {words}")
         return gr.Gallery(shown, visible=bool(shown)), "\n".join(notes)
 
-    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT) as page:
+    page = gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT)
+    with page:
         gr.Markdown(f"# {title}\nDrop photos; nothing leaves this computer. {does}")
         files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
         with gr.Row():

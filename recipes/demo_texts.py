@@ -75,7 +75,8 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
             gr.Textbox(in_words(text, words), visible=True),
         )
 
-    with gr.Blocks(title="Mail, ranked", analytics_enabled=False, delete_cache=KEPT) as page:
+    page = gr.Blocks(title="Mail, ranked", analytics_enabled=False, delete_cache=KEPT)
+    with page:
         gr.Markdown("# Mail, ranked\nPaste a mail or drop files; nothing leaves this computer.")
         with gr.Row():
             pasted = gr.Textbox(
