@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ def stage_outcomes(
     # Grouped by length, predictions would come in another order than the texts.
     trainer.args.train_sampling_strategy = "random"
     outcomes = []
-    log = trainer.state.log_history
+    log: list[dict[str, Any]] = trainer.state.log_history
     for number, (stage, row) in enumerate(zip(trainer.stages, rows, strict=True), start=1):
         trainer.load_stage(stage.name)
         results = [*before, *trainer.results[:number]]

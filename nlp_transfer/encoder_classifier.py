@@ -91,7 +91,10 @@ def _lower_layers(path: str | Path, depth: int) -> PreTrainedModel:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        return AutoModel.from_pretrained(path, num_hidden_layers=depth, use_safetensors=True)
+        encoder: PreTrainedModel = AutoModel.from_pretrained(
+            path, num_hidden_layers=depth, use_safetensors=True
+        )
+        return encoder
     finally:
         logging.set_verbosity(verbosity)
 

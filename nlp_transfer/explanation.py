@@ -60,7 +60,7 @@ def explain(
     ids, mask = (encoded[name].to(model.device) for name in ("input_ids", "attention_mask"))
 
     def log_odds(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        logits = model(input_ids=ids, attention_mask=mask.expand_as(ids)).logits
+        logits: torch.Tensor = model(input_ids=ids, attention_mask=mask.expand_as(ids)).logits
         others = [number for number in range(logits.shape[1]) if number != label]
         return logits[:, label] - logits[:, others].logsumexp(1)
 

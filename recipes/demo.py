@@ -75,4 +75,5 @@ def web_app(model: str) -> "FastAPI":
         response.headers["Content-Security-Policy"] = _POLICY
         return response
 
-    return demo_page.mounted(app, blocks)
+    demo_page.mount(app, blocks)
+    return app

@@ -52,7 +52,8 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         photo = photos[cast(int, event.index)]
         return gr.Label(photo.answer.scores, label=f"Scores of {photo.name}", visible=True)
 
-    with new_page("Photos, labelled") as page:
+    page = new_page("Photos, labelled")
+    with page:
         gr.Markdown(
             "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
             "places that spoke for its label are bright."

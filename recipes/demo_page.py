@@ -20,13 +20,13 @@ def new_page(title: str) -> gr.Blocks:
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT)
 
 
-def mounted(app: FastAPI, blocks: gr.Blocks) -> FastAPI:
-    """The application with the page as its root."""
+def mount(app: FastAPI, page: gr.Blocks) -> None:
+    """Make a page the root of an application."""
     fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
     theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
-        blocks.queue(default_concurrency_limit=1),
+        page.queue(default_concurrency_limit=1),
         path="/",
         theme=theme,
         css=CSS,

@@ -54,7 +54,8 @@ def _blocks(title: str, does: str, seen: Seen) -> gr.Blocks:
             notes.append(f"{item.name}: {words}")
         return gr.Gallery(shown, visible=bool(shown)), "\n".join(notes)
 
-    with new_page(title) as page:
+    page = new_page(title)
+    with page:
         gr.Markdown(f"# {title}\nDrop photos; nothing leaves this computer. {does}")
         files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
         with gr.Row():

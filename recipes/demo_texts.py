@@ -76,7 +76,8 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
             gr.Textbox(in_words(text, words), visible=True),
         )
 
-    with new_page("Mail, ranked") as page:
+    page = new_page("Mail, ranked")
+    with page:
         gr.Markdown("# Mail, ranked\nPaste a mail or drop files; nothing leaves this computer.")
         with gr.Row():
             pasted = gr.Textbox(

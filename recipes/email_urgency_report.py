@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlp_transfer.text_task import LabelledTexts, TextTask
-from recipes.prediction import Input, classify, open_classifier, prediction_table
+from recipes.inputs import Input
+from recipes.prediction import classify, open_classifier, prediction_table
 from staged_training.classifier_report import add_classifier_sections
 from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.outcome import Outcome, Row

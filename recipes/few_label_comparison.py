@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -28,7 +29,7 @@ from vision_transfer.label_efficiency import IMAGENET, SCRATCH, LabelEfficiency,
 
 FEATURES = "features.safetensors"
 
-AsPhotos = Callable[[BaseImageProcessor], tuple[Dataset, Dataset]]
+AsPhotos = Callable[[BaseImageProcessor], tuple[Dataset[Any], Dataset[Any]]]
 """The labelled images, those to train on and those to test on, for a model of ImageNet."""
 
 
@@ -167,7 +168,7 @@ def available_counts(counts: Sequence[int], labels: int) -> list[int]:
 
 
 def _both_features(
-    name: str, model: PreTrainedModel, both: tuple[Dataset, Dataset]
+    name: str, model: PreTrainedModel, both: tuple[Dataset[Any], Dataset[Any]]
 ) -> dict[str, torch.Tensor]:
     parts = zip(("train", "test"), both, strict=True)
     return {f"{name}/{part}": features(model, images) for part, images in parts}

@@ -176,7 +176,7 @@ def learn(
     longest = max(len(caption.split()) for of_image in captions for caption in of_image)
     set_generation(model, max(LONGEST, longest + 1), **SEARCH)
     processor = caption_processor(problem.processor, tokenizer)
-    rounds: list[tuple[list[Stage], Sequence[Dataset], dict[str, Any]]] = [
+    rounds: list[tuple[list[Stage], Sequence[Dataset[Any]], dict[str, Any]]] = [
         (way.stages, [features.rows(rows) for rows in split], {"pretrained": way.pretrained})
     ]
     if way.top_layers:

@@ -51,7 +51,8 @@ def stoppable() -> Iterator[None]:
     def swallowed(unraisable: "UnraisableHookArgs") -> None:
         # Python lets no exception out of a destructor: where the signal came in one, send it again.
         if not isinstance(unraisable.exc_value, Stopped):
-            return tell(unraisable)
+            tell(unraisable)
+            return
         for number in before:
             signal.signal(number, stop)
         again = (os.getpid(), unraisable.exc_value.number)

@@ -12,7 +12,8 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     """Probabilities `[examples, classes]` from logits of that shape."""
     logits = np.asarray(logits, dtype=np.float64)
     exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponents / exponents.sum(axis=-1, keepdims=True)
+    probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def majority_logits(labels: ArrayLike, num_labels: int, examples: int) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ _EXAMPLES_AT_ONCE, _TOKENS_AT_ONCE = 256, 2**17
 
 def compute_features(
     model: nn.Module,
-    dataset: Dataset | Iterable[Any],
+    dataset: Dataset[Any] | Iterable[Any],
     collate: Collate,
     cache: Path | None = None,
     first: int = -1,
@@ -87,7 +87,7 @@ def compute_features(
 
 def _computed(
     faster: Callable[[Any], nn.Module],
-    dataset: Dataset | Iterable[Any],
+    dataset: Dataset[Any] | Iterable[Any],
     collate: Collate,
     cache: Path | None,
     tops: Sequence[str],
@@ -109,7 +109,7 @@ def _computed(
 
 def _computed_parts(
     faster: Callable[[Any], nn.Module],
-    dataset: Dataset | Iterable[Any],
+    dataset: Dataset[Any] | Iterable[Any],
     collate: Collate,
     tops: Sequence[str],
 ) -> Iterator[dict[str, torch.Tensor]]:
@@ -122,7 +122,7 @@ def _computed_parts(
     model = faster(example)
     several = processes.count()
 
-    def run(batch_size: int, own: Dataset) -> dict[str, torch.Tensor]:
+    def run(batch_size: int, own: Dataset[Any]) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
         for batch in DataLoader(own, batch_size, collate_fn=collate):
             features = inputs_of(tops, model, batch)
@@ -133,18 +133,20 @@ def _computed_parts(
 
     if next(model.parameters()).device.type == "cpu":
         batch_size = 32 if _is_text(example) else 8
-        run_own: Callable[[Dataset], dict[str, torch.Tensor]] = functools.partial(run, batch_size)
+        run_own: Callable[[Dataset[Any]], dict[str, torch.Tensor]] = functools.partial(
+            run, batch_size
+        )
     else:
         batch_size = 256
         run_own = find_executable_batch_size(run, starting_batch_size=batch_size)
 
     def columns_of(
-        examples: Sequence[Any] | Subset, order: Sequence[int]
+        examples: Sequence[Any] | Subset[Any], order: Sequence[int]
     ) -> dict[str, torch.Tensor]:
         # In whole batches, so that a feature is what it would be in one process, to the last bit.
         batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
         shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
-        own = Subset(cast(Dataset, examples), shares[processes.number()])
+        own = Subset(cast(Dataset[Any], examples), shares[processes.number()])
         with evaluating(model):
             computed = FeatureDataset(processes.gathered(run_own(own)))
         ran = list(chain.from_iterable(shares))
@@ -162,8 +164,8 @@ def _computed_parts(
 
 
 def _windows(
-    dataset: Dataset | Iterable[Any],
-) -> Iterator[tuple[Sequence[Any] | Subset, Sequence[int]]]:
+    dataset: Dataset[Any] | Iterable[Any],
+) -> Iterator[tuple[Sequence[Any] | Subset[Any], Sequence[int]]]:
     """Yield neighbouring examples, as many as are run before any is kept, and in which order.
 
     Texts are run by length, so that little is padded.
@@ -172,7 +174,7 @@ def _windows(
     if isinstance(dataset, Sized) and not _is_text_data(dataset):
         for start in range(0, len(dataset), at_once):  # each is looked up with its batch
             rows = range(start, min(start + at_once, len(dataset)))
-            yield Subset(cast(Dataset, dataset), rows), range(len(rows))
+            yield Subset(cast(Dataset[Any], dataset), rows), range(len(rows))
         return
     window: list[Any] = []
     filled = 0.0
@@ -200,7 +202,8 @@ def _by_length(examples: Sequence[Any]) -> Sequence[int]:
     """The numbers of examples in the order to run them."""
     if _is_text(examples[0]):
         lengths = [len(example["input_ids"]) for example in examples]
-        return np.argsort(lengths, kind="stable").tolist()
+        order: list[int] = np.argsort(lengths, kind="stable").tolist()
+        return order
     return range(len(examples))
 
 
@@ -289,7 +292,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
 
 
 def _head_alone(
-    trainer: Trainer, data: Collection[Dataset], cache: Path | None, first: int
+    trainer: Trainer, data: Collection[Dataset[Any]], cache: Path | None, first: int
 ) -> FeatureHead | None:
     """The upper layers alone; `None`, and a warning, where they cannot train on features."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
@@ -302,7 +305,7 @@ def _head_alone(
 
 
 def _features_of(
-    trainer: Trainer, data: Mapping[str, Dataset], cache: Path | None, first: int
+    trainer: Trainer, data: Mapping[str, Dataset[Any]], cache: Path | None, first: int
 ) -> dict[str, FeatureDataset]:
     """The features of each data set of a trainer."""
     model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
@@ -334,7 +337,7 @@ def first_trained(model: nn.Module) -> int:
 def _check_storable(
     model: nn.Module,
     first: int,
-    data: Collection[Dataset],
+    data: Collection[Dataset[Any]],
     collate: Collate,
     cache: Path | None,
 ) -> None:
@@ -351,7 +354,9 @@ def _check_storable(
         raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory or disk.")
 
 
-def _cache_file(trainer: Trainer, dataset: Dataset, cache: Path | None, first: int) -> Path | None:
+def _cache_file(
+    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, first: int
+) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
     # `datasets.Dataset` keeps its own under a private name.
     fingerprint = getattr(dataset, "fingerprint", getattr(dataset, "_fingerprint", None))
@@ -380,13 +385,13 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
     return digest.hexdigest()
 
 
-def is_deterministic(dataset: Dataset, collate: Collate) -> bool:
+def is_deterministic(dataset: Dataset[Any], collate: Collate) -> bool:
     """Whether the first examples come out the same twice, as they do without augmentation."""
     first, second = (collate(_sample(dataset)) for _ in range(2))
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def _sample(dataset: Dataset) -> list[Any]:
+def _sample(dataset: Dataset[Any]) -> list[Any]:
     """The first examples."""
     if isinstance(dataset, Sized):
         return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(dataset)))]

@@ -36,7 +36,7 @@ _DTYPES = {
 }
 
 
-class FeatureDataset(Dataset):
+class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
     """Features and labels of a data set, in its order.
 
     Attributes:

@@ -18,7 +18,7 @@ def free_memory() -> float:
     process' own limits (`ulimit -d`, `ulimit -v`) leave to it.
     """
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    shared = min(psutil.virtual_memory().available, *_left_to_groups(), inf)
+    shared: float = min(psutil.virtual_memory().available, *_left_to_groups(), inf)
     return max(0, min(shared / beside, *_left_by_limits(), inf))
 
 

@@ -40,7 +40,8 @@ class _Logits(nn.Module):
         self.model, self.names = model, list(names)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
 
 
 def export_onnx(

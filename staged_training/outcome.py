@@ -20,7 +20,9 @@ def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArra
         runs: How many there are.
         confidence: How sure the mean is to lie in the interval.
     """
-    return np.asarray(std) / runs**0.5 * stats.t.ppf((1 + confidence) / 2, runs - 1)
+    quantile = stats.t.ppf((1 + confidence) / 2, runs - 1)
+    half: NDArray[np.float64] = np.asarray(std) / runs**0.5 * quantile
+    return half
 
 
 @dataclass(frozen=True)

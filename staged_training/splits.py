@@ -208,7 +208,8 @@ def _joined(group: Indices, pairs: Indices, words: sparse.csr_array, threshold: 
     ends = (group[left[similar]], group[right[similar]])
     n = len(group)
     graph = sparse.coo_array((np.ones(similar.sum()), ends), shape=(n, n))
-    return connected_components(graph, directed=False)[1][group]
+    joined: Indices = connected_components(graph, directed=False)[1]
+    return joined[group]
 
 
 def _fill_folds(counts: npt.NDArray[np.float64], n: int) -> Indices:

@@ -22,7 +22,7 @@ def check_repeatable(train_dataset: object) -> None:
         )
 
 
-class CountedStream(IterableDataset):
+class CountedStream(IterableDataset[Any]):
     """A stream that knows how many examples come, as `Trainer` must to know the steps of an epoch.
 
     Args:

@@ -179,7 +179,7 @@ class StagedTrainer(CheckpointingTrainer):
         logs["epoch"] = told["epoch"]
         self.state.global_step, self.state.epoch = here
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches of training data; of a stream the examples are counted before."""
         data = self.train_dataset
         if data is None or isinstance(data, Sized):

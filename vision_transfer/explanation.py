@@ -43,7 +43,8 @@ def grad_cam(
     attributions = camera.attribute(pixel_values, target=label, relu_attributions=True)
     size = tuple(pixel_values.shape[2:])
     of_places = LayerAttribution.interpolate(attributions, size, "bilinear")[0, 0].detach()
-    return (of_places / of_places.max().clamp_min(1e-8)).cpu().numpy()
+    shares: NDArray[np.float32] = (of_places / of_places.max().clamp_min(1e-8)).cpu().numpy()
+    return shares
 
 
 def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | None:

@@ -46,7 +46,7 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
         raise InputError(
             f"{name_or_folder}: has {missing}. Its columns are: {', '.join(features)}."
         )
-    folder = Path(datasets.config.HF_DATASETS_CACHE) / "nlp-transfer" / everything._fingerprint
+    folder = Path(datasets.config.HF_DATASETS_CACHE, "nlp-transfer", everything._fingerprint)
     if not folder.exists():
         labels = features[label_column]
         named = labels.int2str if isinstance(labels, datasets.ClassLabel) else str

@@ -53,7 +53,7 @@ class Skipped(NamedTuple):
         return f"{self.path.name} {self.reason}"
 
 
-class ImageDataset(Dataset):
+class ImageDataset(Dataset[dict[str, Any]]):
     """Images as a processor prepares them, with their labels; decoded when asked for.
 
     Args:

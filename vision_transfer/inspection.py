@@ -21,7 +21,8 @@ def first_filters(model: nn.Module) -> NDArray[np.float32] | None:
             filters = module.weight.detach().cpu().permute(0, 2, 3, 1).numpy()
             low = filters.min(axis=(1, 2, 3), keepdims=True)
             high = filters.max(axis=(1, 2, 3), keepdims=True)
-            return (filters - low) / np.maximum(high - low, 1e-8)
+            scaled: NDArray[np.float32] = (filters - low) / np.maximum(high - low, 1e-8)
+            return scaled
     return None
 
 
@@ -72,4 +73,5 @@ def telling_units(
 
 def projection(features: NDArray[np.float32]) -> NDArray[np.float32]:
     """The two directions in which features vary most (principal components), `[examples, 2]`."""
-    return PCA(2, random_state=0).fit_transform(features)
+    places: NDArray[np.float32] = PCA(2, random_state=0).fit_transform(features)
+    return places

@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow as pa
+
 from nlp_transfer.emails import tables
 from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
@@ -240,13 +242,11 @@ def _check_filled(path: Path, cells: list[str], what: str) -> None:
         raise InputError(f"{path}: row {empty[0]} has no {what}{more}. Fill or delete it.")
 
 
-def _dataset(columns: dict[str, list[str]], table: "tables.pa.Table | None" = None) -> "Dataset":
+def _dataset(columns: dict[str, list[str]], table: pa.Table | None = None) -> "Dataset":
     """Return `columns` followed by those of `table` that have other names."""
     import datasets  # takes a second
 
-    result = tables.pa.table(
-        {name: tables.pa.array(cells, "string") for name, cells in columns.items()}
-    )
+    result = pa.table({name: pa.array(cells, "string") for name, cells in columns.items()})
     if table is not None:
         for name in table.column_names:
             if name not in columns:

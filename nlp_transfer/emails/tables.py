@@ -60,7 +60,8 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
             f"{source}: has no column '{column}'. Its columns are: {', '.join(table.column_names)}."
         )
     try:
-        return table[column].cast(pa.string()).to_pylist()
+        cells: list[str | None] = table[column].cast(pa.string()).to_pylist()
+        return cells
     except pa.ArrowException as error:
         raise InputError(
             f"{source}: column '{column}' holds {table[column].type}, not text."

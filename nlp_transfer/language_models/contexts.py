@@ -60,7 +60,7 @@ class Context:
         if self.kind == "nearby":
             before = np.minimum(places, self.size)
             after = np.minimum(lengths - 1 - places, self.size)
-            offsets = rng.integers(np.maximum(before + after, 1), dtype=np.int32) - before
+            offsets: Ids = rng.integers(np.maximum(before + after, 1), dtype=np.int32) - before
             return (offsets + (offsets >= 0))[:, None]  # not the word itself
         fixed = np.arange(-self.size, self.size + 1 if self.kind == "around" else 0, dtype=np.int32)
         return fixed[None, fixed != 0]

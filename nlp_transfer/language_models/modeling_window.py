@@ -55,7 +55,7 @@ class WindowLanguageModel(PreTrainedModel):
             alike = torch.ones(self.config.vocab_size)
             init.copy_(module.proposal, proposal_distribution(alike, self.config.pad_token_id))
         else:
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def load_counts(self, counts: torch.Tensor) -> None:
         """Start from how often words occur, before training.

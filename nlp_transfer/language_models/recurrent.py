@@ -16,8 +16,8 @@ from transformers import (
     set_seed,
 )
 
+from nlp_transfer.language_models.callbacks import TokenProgress
 from nlp_transfer.language_models.segments import chunks, segment_dataset, segments
-from nlp_transfer.language_models.window import TokenProgress
 from nlp_transfer.models import (
     RecurrentConfig,
     RecurrentForCausalLM,
@@ -124,7 +124,8 @@ def train_recurrent_model(
             trainer.add_callback(TokenProgress(bar, width=1))
             trainer.train()
         save_trained(model, tokenizer, trainer.state, output_dir)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def perplexity(

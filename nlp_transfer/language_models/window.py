@@ -132,7 +132,8 @@ def train_window_model(
         trainer.add_callback(TokenProgress(bar, context.width))
         trainer.train()
     save_trained(model, tokenizer, trainer.state, output_dir)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _new_model(

@@ -19,7 +19,7 @@ WINDOWS_TO_SHUFFLE = 2**18
 Batch = dict[str, torch.Tensor]
 
 
-class WindowStream(IterableDataset):
+class WindowStream(IterableDataset[Batch]):
     """The windows of texts, in whole batches: `input_ids [batch, context]` and `labels [batch]`.
 
     The texts are read anew each time, a block of them is tokenized at once, and no more windows

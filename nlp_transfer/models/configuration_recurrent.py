@@ -55,7 +55,7 @@ class RecurrentConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: object) -> None:
         self.pooling = list(self.pooling)
         self.embedding_pooling = list(self.embedding_pooling)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def validate_pooling(self) -> None:
         """Refuse a kind of pooling that does not exist."""

@@ -29,7 +29,8 @@ class ConvHead(nn.Module):
         real = (states != 0).any(-1)
         found = self._convolved(self.dropout(states[real]), real)
         found = found.masked_fill(~real.unsqueeze(-1), -torch.inf)
-        return self.classifier(self.dropout(found.amax(1).relu()))
+        logits: torch.Tensor = self.classifier(self.dropout(found.amax(1).relu()))
+        return logits
 
     def _convolved(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """The convolution, `[batch, tokens, filters]`, of texts that are zero at padding.

@@ -28,7 +28,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(fan**-0.5), fan**-0.5)
         else:
-            super()._init_weights(module)
+            super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def load_embedding(self, matrix: torch.Tensor) -> None:
         """Set the word embedding to E_T, word vectors aligned to the task vocabulary.

@@ -43,7 +43,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
             nn.Linear(config.hidden_size, config.embedding_size)
             for _ in range(2 if config.bidirectional else 1)
         )
-        self.lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        self.lm_head: nn.Module = nn.Linear(config.embedding_size, config.vocab_size)
         if config.tie_word_embeddings:  # or `Trainer` would warn that checkpoints lack it
             self._keys_to_ignore_on_save = list(self._tied_weights_keys)
         self.post_init()
@@ -68,7 +68,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         if embedding.padding_idx is not None:
             init.zeros_(embedding.weight[embedding.padding_idx])
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(
         self,
         input_ids: torch.Tensor,
@@ -118,10 +118,11 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         """The states of the base, which wants its padding on the right; `generate`, on the left."""
         order = (~real).int().argsort(dim=1, stable=True)
         output = self.recurrent(input_ids.gather(1, order), real.gather(1, order))
-        return output.last_hidden_state.take_along_dim(order.argsort(dim=1).unsqueeze(-1), dim=1)
+        states: torch.Tensor = output.last_hidden_state
+        return states.take_along_dim(order.argsort(dim=1).unsqueeze(-1), dim=1)
 
     def _logits(self, direction: int, states: torch.Tensor) -> torch.Tensor:
-        logits = self.lm_head(self.projections[direction](states))
+        logits: torch.Tensor = self.lm_head(self.projections[direction](states))
         if self.config.pad_token_id is not None:
             # So its row in the embedding gets no gradient, and stays zero.
             logits[..., self.config.pad_token_id] = -torch.inf

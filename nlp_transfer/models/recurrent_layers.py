@@ -41,7 +41,8 @@ def run_layer(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The states of a layer, `[batch, tokens, width]`, and its last ones, `[batch, width]`."""
     if isinstance(layer, SeparateDirections):
-        return layer(inputs, lengths)
+        states, last = layer(inputs, lengths)
+        return states, last
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     packed, last = layer(packed)
     states, _ = pad_packed_sequence(packed, batch_first=True, total_length=inputs.shape[1])

@@ -145,4 +145,5 @@ def _counts_before(mask: NDArray[np.bool_], ends: NDArray[np.intp]) -> NDArray[n
     total = np.cumsum(np.bitwise_count(packed), dtype=np.intp)
     word, bit = ends >> 6, (ends & 63).astype(np.uint64)
     until = total[word] - np.bitwise_count(packed[word] >> bit)
-    return np.diff(until, prepend=0)
+    counts: NDArray[np.intp] = np.diff(until, prepend=0)
+    return counts

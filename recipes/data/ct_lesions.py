@@ -119,7 +119,8 @@ def simulate(background: Array, malignant: bool, random: np.random.Generator) ->
     lesion = ndimage.gaussian_filter(share * contrast + mottling, blur)
     noise = ndimage.gaussian_filter(random.normal(0, 1, background.shape), 0.6)
     noise *= random.uniform(3, 9) / noise.std()
-    return (background + lesion + noise).astype(np.float32)
+    scan: Array = (background + lesion + noise).astype(np.float32)
+    return scan
 
 
 class Scans(NamedTuple):

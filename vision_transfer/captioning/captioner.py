@@ -67,7 +67,7 @@ def new_captioner(
 
 
 def image_features(
-    encoder: PreTrainedModel, images: Dataset, cache: Path, *, attention: bool = False
+    encoder: PreTrainedModel, images: Dataset[Any], cache: Path, *, attention: bool = False
 ) -> FeatureDataset:
     """What any captioner on an encoder sees of images; it is computed once, and kept in a file.
 
@@ -94,7 +94,7 @@ def _width_of_map(encoder: PreTrainedModel) -> int:
     """Numbers in each cell of the last map of an image model."""
     of_timm = getattr(encoder.base_model, "num_features", None)
     config = cast(Any, encoder.config)
-    return of_timm or getattr(config, "hidden_sizes", [getattr(config, "hidden_size", 0)])[-1]
+    return int(of_timm or getattr(config, "hidden_sizes", [getattr(config, "hidden_size", 0)])[-1])
 
 
 def caption_processor(
@@ -127,7 +127,7 @@ def caption_labels(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str]) 
     return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=-100)
 
 
-class CaptionPairs(Dataset):
+class CaptionPairs(Dataset[dict[str, torch.Tensor]]):
     """Each caption with its image, as a captioner learns them: `labels` beside what the images are.
 
     Args:
@@ -138,7 +138,7 @@ class CaptionPairs(Dataset):
 
     def __init__(
         self,
-        images: Dataset,
+        images: Dataset[Any],
         captions: Sequence[Sequence[str]],
         tokenizer: PreTrainedTokenizerFast,
     ) -> None:
@@ -155,7 +155,7 @@ class CaptionPairs(Dataset):
 
 def captions_of(
     model: CaptionerForImageTextToText,
-    dataset: Dataset,
+    dataset: Dataset[Any],
     tokenizer: PreTrainedTokenizerFast,
     **generation: Any,
 ) -> list[str]:

@@ -84,7 +84,7 @@ class Attention(nn.Module):
             keys: What `of_cell` makes of them, `[batch, cells, hidden]`; the same for every word.
             state: The state before the word, `[batch, hidden]`.
         """
-        scores = self.score(torch.tanh(keys + self.of_state(state).unsqueeze(1)))
+        scores: torch.Tensor = self.score(torch.tanh(keys + self.of_state(state).unsqueeze(1)))
         return (scores.softmax(dim=1) * cells).sum(1)
 
 
@@ -215,10 +215,11 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
             pixel_values: `[batch, channels, height, width]`, as the processor prepares them.
         """
         if not self.config.attention:
-            return self.encoder(pixel_values).logits.flatten(1)
+            logits: torch.Tensor = self.encoder(pixel_values).logits
+            return logits.flatten(1)
         base = cast(Any, self.encoder.base_model)
         if hasattr(base, "forward_features"):  # of timm
-            cells = base.forward_features(pixel_values)
+            cells: torch.Tensor = base.forward_features(pixel_values)
         else:
             cells = base(pixel_values).last_hidden_state
         if cells.ndim == 4 and cells.shape[1] == self.config.feature_size:  # channels come first
@@ -249,7 +250,8 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         if features is None:
             features = self.features(cast(torch.Tensor, pixel_values))
         if labels is not None or attention_mask is None:
-            return self.decoder(features, labels, input_ids, logits_to_keep)
+            output: CausalLMOutput = self.decoder(features, labels, input_ids, logits_to_keep)
+            return output
         # The decoder wants its padding behind the words; `generate`, before them.
         order = (attention_mask == 0).int().argsort(dim=1, stable=True)
         logits = self.decoder(features, None, cast(torch.Tensor, input_ids).gather(1, order)).logits

@@ -29,7 +29,7 @@ class Part(NamedTuple):
         captions: Of each image.
     """
 
-    images: Dataset
+    images: Dataset[Any]
     captions: Sequence[Sequence[str]]
 
 

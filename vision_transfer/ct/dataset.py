@@ -282,7 +282,8 @@ def _stacks(slices: list[Slice], layout: _Layout) -> Iterator[tuple[float, list[
 def _mixed(slices: dict[int, NDArray[np.int16]], mix: Mix) -> NDArray[np.int16]:
     if len(mix) == 1:
         return slices[mix[0][0]]
-    return np.sum([slices[n] * np.float32(w) for n, w in mix], 0).round().astype(np.int16)
+    total: NDArray[np.float32] = np.sum([slices[n] * np.float32(w) for n, w in mix], 0)
+    return total.round().astype(np.int16)
 
 
 def _laid_out(values: NDArray[np.int16], part: Slice, layout: _Layout) -> NDArray[np.int16]:

@@ -3,6 +3,7 @@
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """
 
-from .model import DetectionOutput, FastRCNNConfig, FastRCNNForObjectDetection
+from .head import DetectionOutput
+from .model import FastRCNNConfig, FastRCNNForObjectDetection
 
 __all__ = ["DetectionOutput", "FastRCNNConfig", "FastRCNNForObjectDetection"]

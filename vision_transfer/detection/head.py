@@ -107,7 +107,8 @@ class FastRCNNHead(nn.Module):
     ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
         """The regions to look at in each image, in pixels, and the losses of who proposes them."""
         if self.rpn is not None:
-            return self.rpn(images, maps, targets)
+            regions, losses = self.rpn(images, maps, targets)
+            return regions, losses
         height, width = images.image_sizes[0]
         if self.config.proposals == "grid":
             anchors = self.anchors(images, list(maps.values()))
@@ -186,4 +187,5 @@ def _target(
 
 def _in_pixels(boxes: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Corners in pixels, of boxes as shares of the image."""
-    return box_convert(boxes, "cxcywh", "xyxy") * boxes.new_tensor([width, height] * 2)
+    corners: torch.Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return corners * boxes.new_tensor([width, height] * 2)

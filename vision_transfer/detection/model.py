@@ -116,7 +116,8 @@ class FastRCNNForObjectDetection(PreTrainedModel):
         Returns:
             With labels the loss; but while it trains, also what it finds.
         """
-        return self.head(self.feature_map(pixel_values), labels, proposals)
+        found: DetectionOutput = self.head(self.feature_map(pixel_values), labels, proposals)
+        return found
 
 
 FastRCNNConfig.register_for_auto_class()

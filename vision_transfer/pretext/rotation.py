@@ -17,12 +17,14 @@ TURNS = ("upright", "a quarter left", "upside down", "a quarter right")
 
 def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """Makes the middle of an image what a model sees: `float32 [channels, size, size]`, -1 to 1."""
-    return v2.Compose([v2.Resize(size), v2.CenterCrop(size), *_numbers()])
+    steps = [v2.Resize(size), v2.CenterCrop(size), *_numbers()]
+    prepare: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(steps)
+    return prepare
 
 
 def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """As `middle_square`, of any square in the image, mirrored and in other colours at random."""
-    return v2.Compose(
+    prepare: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.35, 1.0), ratio=(1.0, 1.0)),
             v2.RandomHorizontalFlip(),
@@ -31,6 +33,7 @@ def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
             *_numbers(),
         ]
     )
+    return prepare
 
 
 def _numbers() -> list[Any]:
