@@ -250,9 +250,16 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         InputError: The lowest layers are not frozen.
 
     Example:
+        >>> from staged_training import freeze
+        >>> from transformers import Trainer
         >>> freeze(model, "backbone")
+        >>> trainer = Trainer(model, args, train_dataset=train, processing_class=tokenizer)
         >>> with on_features(trainer):
+        ...     trainer.train_dataset.columns["features"].shape
         ...     trainer.train()
+        torch.Size([24, 132])
+        {'train_runtime': ...}
+        TrainOutput(global_step=3, ...)
     """
     model = cast(nn.Module, trainer.model)
     first = first_trained(model)

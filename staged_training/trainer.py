@@ -83,17 +83,24 @@ class StagedTrainer(CheckpointingTrainer):
         InputError: The stages cannot be used with this model, see `check_stages`, or the training
             data can be read only once.
 
+    Attributes:
+        results: A `StageResult` for each stage that is over.
+
     Example:
+        >>> from staged_training import Stage
         >>> trainer = StagedTrainer(
         ...     model,
-        ...     TrainingArguments("out", metric_for_best_model="accuracy"),
+        ...     args,
         ...     stages=[
-        ...         Stage("head", train="head", epochs=5, learning_rate=1e-3),
-        ...         Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4),
+        ...         Stage("head", train="head", epochs=2, learning_rate=1e-3),
+        ...         Stage("top layer", train="backbone[-1:], head", epochs=1, learning_rate=1e-4),
         ...     ],
-        ...     train_dataset=train, eval_dataset=validation, compute_metrics=accuracy,
+        ...     train_dataset=train, eval_dataset=validation, processing_class=tokenizer,
         ... )
         >>> trainer.train()
+        TrainOutput(global_step=9, ...)
+        >>> {result.name: result.trained for result in trainer.results}
+        {'head': ['head'], 'top layer': ['layers.1', 'head']}
     """
 
     model: torch.nn.Module

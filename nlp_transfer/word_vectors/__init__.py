@@ -103,4 +103,4 @@ def _is_text(beginning: bytes, dim: int) -> bool:
     return of_numbers and not re.search(rb"[\x00-\x08\x0e-\x1f]", beginning)
 
 
-__all__ = ["WordVectors", "open_vectors", "save_vectors"]
+__all__ = ["WordVectors", "save_vectors"]
