@@ -33,6 +33,14 @@ class RecurrentConfig(PreTrainedConfig):
         pad_token_id: Row of the embedding that is zero and stays so.
         tie_word_embeddings: Whether a language model scores words by the embedding that it reads
             them by (Press and Wolf 2017; Inan et al. 2017).
+
+    Raises:
+        ValueError: There is no such pooling, or none of the states.
+
+    Example:
+        >>> config = RecurrentConfig(hidden_size=64, pooling=["mean", "max", "last"])
+        >>> config.feature_size  # three times two directions of 64, twice the embedding of 50
+        484
     """
 
     model_type = "recurrent"

@@ -37,6 +37,12 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
 
     Raises:
         InputError: There is no such name or file, or the file is not one of word vectors.
+
+    Example:
+        >>> vectors = open_vectors("glove-6b-50d")
+        >>> words, rows = vectors.lookup(["deadline", "dead-line-ish"])
+        >>> words, rows.shape
+        (['deadline'], (1, 50))
     """
     if str(name_or_path) in PACKAGED:
         return PACKAGED[str(name_or_path)]()
