@@ -130,7 +130,7 @@ class LayerFreezingCallback(TrainerCallback):
         train: Selector of the layers to train; all others are frozen.
 
     Raises:
-        InputError: The selector matches nothing in the model; from where the `Trainer` is made.
+        InputError: The selector matches nothing in the model, when the `Trainer` is made.
 
     Example:
         >>> from transformers import Trainer

@@ -22,9 +22,11 @@ class Email(NamedTuple):
     """One message: where it was found and what it says.
 
     Attributes:
-        input: The file below the folder that was read; in an mbox `inbox.mbox#3`, its third.
+        input: Its name: `mail.eml`, its path below the folder that was read, or `inbox.mbox#3`,
+            the third of an mbox.
         subject: Its subject, decoded; empty if there is none.
-        body: Its text, decoded, without attachments.
+        body: Its text, decoded; attachments are left out, and unless they are to be kept, quoted
+            replies and the signature.
 
     Example:
         >>> first = next(iter_emails("mail"))
@@ -59,8 +61,8 @@ class Reading(NamedTuple):
     """What was read, and which messages had to be left out.
 
     Attributes:
-        dataset: The texts, a row each, in columns of strings; see the function that read them.
-        skipped: What could not be read; empty for a table.
+        dataset: The texts, a row each; for its columns see the function that read them.
+        skipped: The messages that could not be read; none for a table.
 
     Example:
         >>> reading = read_emails("mail")

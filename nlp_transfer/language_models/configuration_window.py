@@ -24,7 +24,8 @@ class WindowLanguageModelConfig(PreTrainedConfig):
             embedding is zero and stays so, and it is never predicted.
 
     Raises:
-        ValueError: There is no such context.
+        StrictDataclassClassValidationError: There is no such context; from
+            `huggingface_hub.errors`.
 
     Example:
         >>> from nlp_transfer.language_models import WindowLanguageModel

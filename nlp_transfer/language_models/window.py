@@ -176,7 +176,7 @@ def perplexity(
 
     Returns:
         The exponential of the mean cross-entropy of the words, in nats: 1 for a model that is
-        always sure and right, the size of the vocabulary for one to which all words are alike.
+        always sure and right, the number of words for one to which all words are alike.
 
     Raises:
         InputError: There is nothing to predict in the texts, see `count_words`.

@@ -35,7 +35,8 @@ class RecurrentConfig(PreTrainedConfig):
             them by (Press and Wolf 2017; Inan et al. 2017).
 
     Raises:
-        ValueError: There is no such pooling, or none of the states.
+        StrictDataclassClassValidationError: There is no such pooling, or `pooling` is empty; from
+            `huggingface_hub.errors`.
 
     Example:
         >>> config = RecurrentConfig(hidden_size=64, pooling=["mean", "max", "last"])

@@ -197,8 +197,11 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         >>> encoder, _ = untrained_backbone("resnet10t", ["cat"], size=64)
         >>> config = CaptionerConfig(replaced="timm_model.fc", feature_size=512, vocab_size=100)
         >>> model = CaptionerForImageTextToText(config, encoder).eval()
-        >>> model.generate(pixel_values=torch.zeros(2, 3, 64, 64), max_new_tokens=5).shape[0]
-        2
+        >>> pixels = torch.zeros(2, 3, 64, 64)
+        >>> model(pixels, input_ids=torch.tensor([[2, 17, 4], [2, 9, 23]])).logits.shape
+        torch.Size([2, 3, 100])
+        >>> model.generate(pixel_values=pixels, min_new_tokens=5, max_new_tokens=5).shape
+        torch.Size([2, 6])
     """
 
     config_class = CaptionerConfig

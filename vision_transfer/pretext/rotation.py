@@ -39,8 +39,8 @@ def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
         size: Height and width, in pixels.
 
     Returns:
-        What takes images as that of `middle_square` does; colours can only be changed if there are
-        three channels, or one. PyTorch's global generator draws what is done.
+        What takes images as that of `middle_square` does, of three channels or one. PyTorch's
+        global generator draws what is done.
 
     Example:
         >>> gray = torch.arange(256).expand(3, 256, 256).to(torch.uint8)
