@@ -170,7 +170,8 @@ def test_no_object_is_exported_twice():
 
 
 @pytest.mark.parametrize(
-    ("name", "path"), [(name, path) for name, path in modules() if any(examples(path))]
+    ("name", "path"),
+    [pytest.param(name, path, id=name) for name, path in modules() if any(examples(path))],
 )
 def test_examples_run(name, path, files, tmp_path, monkeypatch):
     module = importlib.import_module(name)
