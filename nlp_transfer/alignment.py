@@ -75,6 +75,13 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
 
     Raises:
         InputError: The vectors are damaged, or know no word of the vocabulary.
+
+    Example:
+        >>> from nlp_transfer import build_vocabulary, open_vectors
+        >>> tokenizer = build_vocabulary(["Please call Qwyzzk today"], min_frequency=1)
+        >>> aligned = align(tokenizer, open_vectors("glove-6b-50d"))
+        >>> aligned.matrix.shape, aligned.coverage.types, aligned.coverage.missing
+        ((6, 50), 0.75, ['qwyzzk'])
     """
     words = cast(list[str], tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_tokens)

@@ -46,6 +46,13 @@ def load_encoder_classifier(
 
     Raises:
         InputError: There is no such encoder, or it has no such layer.
+
+    Example:
+        >>> model, tokenizer = load_encoder_classifier("bert", ["other", "urgent"], seed=0)
+        >>> model.config.layers, model.config.window, model.config.id2label
+        ([0, 3], 512, {0: 'other', 1: 'urgent'})
+        >>> model(**tokenizer(texts[:3], padding=True, return_tensors="pt")).logits.shape
+        torch.Size([3, 2])
     """
     path = _packaged(str(name_or_path)) if str(name_or_path) in PACKAGED else name_or_path
     try:

@@ -60,6 +60,14 @@ def build_vocabulary(
     Raises:
         InputError: There is no word in `texts`, or none as frequent as `min_frequency`.
         ValueError: `wordpiece` without `max_size`.
+
+    Example:
+        >>> tokenizer = build_vocabulary(["Don't call today", "Call at 9:30!"], min_frequency=1)
+        >>> tokenizer.tokenize("Don't call at noon")
+        ['do', "n't", 'call', 'at', '[UNK]']
+        >>> call = tokenizer.convert_tokens_to_ids("call")
+        >>> tokenizer.init_kwargs["token_counts"][call]
+        2
     """
     if model == "wordpiece" and max_size is None:
         raise ValueError("model='wordpiece' needs max_size, the number of pieces to learn.")

@@ -43,6 +43,10 @@ class Similarity(NamedTuple):
         measure: What was measured, in words.
         value: What was found.
         threshold: From this on data are similar.
+
+    Example:
+        >>> Similarity("share of the words that have a vector", 0.97, threshold=0.9).similar
+        True
     """
 
     measure: str
@@ -127,6 +131,18 @@ def advise(
         labels: Their label numbers.
         ladder: The stages to choose from.
         strength: Inverse strength of the L2 penalty of the probes.
+
+    Returns:
+        The stages, and why. `print` shows it in words, and the stages as code.
+
+    Example:
+        >>> from staged_training import Stage
+        >>> head = Stage("head", train="head", epochs=5, learning_rate=1e-3)
+        >>> more, most = (Stage("layers", name, 3, 1e-4) for name in ("backbone[-1:]", "backbone"))
+        >>> similarity = Similarity("share of the words that have a vector", 0.97, threshold=0.9)
+        >>> advice = advise(similarity, np.eye(2)[labels], labels, Ladder(head, more, most))
+        >>> advice.large, [stage.name for stage in advice.stages], advice.curve[-1].accuracy
+        (False, ['head'], 1.0)
     """
     numbers = np.asarray(labels)
     held_out = stratified_folds(labels, range(len(labels))) == 0

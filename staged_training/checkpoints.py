@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
@@ -72,6 +72,13 @@ def newest_checkpoint(folder: Path) -> Path | None:
             continue
         return checkpoint
     return None
+
+
+def epochs_to_patience(checkpoint: Path) -> int | None:
+    """The epochs after which the patience of a run was over; `None` if it goes on."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    stops = state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]
+    return round(state.epoch or 0) if stops else None
 
 
 def _name(step: int) -> str:

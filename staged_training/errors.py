@@ -8,6 +8,14 @@ class InputError(ValueError):
 
     The message names the file, the line or the argument, says what was expected and what to do.
     `nlp-transfer` prints it without a traceback and exits with status 2.
+
+    Example:
+        >>> from staged_training import freeze
+        >>> freeze(model, "top")
+        Traceback (most recent call last):
+        staged_training.errors.InputError: The selector 'top' matches no parameters of
+        RecurrentForSequenceClassification. Use 'all', 'head', 'backbone', 'backbone[-2:]', a
+        pattern of parameter names, or one of the groups: embedding, layers.0, layers.1, head.
     """
 
 

@@ -119,8 +119,10 @@ def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Collect what the head of a model is given, a vector for each example, while it runs.
 
     Example:
-        >>> with collected_features(classifier.model) as features:
-        ...     results = classifier(images)
+        >>> with collected_features(model) as features:
+        ...     logits = model(torch.tensor(tokenizer(texts[:1])["input_ids"])).logits
+        >>> len(features), features[0].shape, logits.shape
+        (1, torch.Size([132]), torch.Size([1, 2]))
     """
     rows: list[torch.Tensor] = []
     head = next(iter(layer_groups(model)[-1].modules))

@@ -9,227 +9,37 @@ import copy
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from accelerate.utils import find_executable_batch_size
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
-from tqdm.auto import tqdm
+from torch.utils.data import Dataset
 from transformers import Trainer
 
 from staged_training import processes
-from staged_training.batch_norm_folding import folded
 from staged_training.errors import InputError
+from staged_training.feature_extraction import Collate, computed, faster_model, stored_columns
 from staged_training.feature_head import (
-    Batch,
     FeatureHead,
     base_features,
     evaluating,
-    inputs_of,
-    inputs_of_head,
     modules_from,
     tops_from,
 )
 from staged_training.feature_store import (
     FeatureDataset,
     collate_features,
-    kept,
-    read,
     room_for_features,
 )
 from staged_training.layer_groups import layer_groups
 
 logger = logging.getLogger(__name__)
 
-Collate = Callable[[list[Any]], Batch]
-
 _EXAMPLES_COMPARED = 8
-# How much of the data is run, by length if it is text, before its features are kept.
-_EXAMPLES_AT_ONCE, _TOKENS_AT_ONCE = 256, 2**17
-
-
-def compute_features(
-    model: nn.Module,
-    dataset: Dataset[Any] | Iterable[Any],
-    collate: Collate,
-    cache: Path | None = None,
-    first: int = -1,
-) -> FeatureDataset:
-    """Run the lower layers of a model over a data set once, in evaluation mode.
-
-    On an accelerator the largest batch that memory allows is found by trying; on a processor small
-    batches are fastest, since what passes between layers then stays in its cache. Of several
-    processes of a run each computes its share, and all of them get all features.
-
-    Neither the data nor their features need fit into memory, see `feature_store.kept`.
-
-    Args:
-        model: The model, on the device to compute on.
-        dataset: The examples, the same whenever they are asked for, and in each process. They may
-            come in a stream, such as a `datasets.IterableDataset`, which is read once, by each.
-        collate: What makes a batch of examples.
-        cache: A file, named after `features_key`, to read the features from or to keep them in.
-        first: Index of the layer group whose inputs are the features; by default the head.
-
-    Raises:
-        InputError: There is no example, or the features were kept neither in memory nor on disk.
-    """
-    tops = tops_from(model, first)
-    faster = functools.partial(_faster, model, collate, tops)
-    return _computed(faster, dataset, collate, cache, tops)
-
-
-def _computed(
-    faster: Callable[[Any], nn.Module],
-    dataset: Dataset[Any] | Iterable[Any],
-    collate: Collate,
-    cache: Path | None,
-    tops: Sequence[str],
-) -> FeatureDataset:
-    """The features of a data set: those that are in the cache, or else what a model computes.
-
-    Args:
-        faster: Makes the model, from an example.
-        dataset: As for `compute_features`; so are those that follow.
-        collate: What makes a batch of examples.
-        cache: The file of the cache.
-        tops: The layers whose inputs are the features.
-    """
-    if processes.all_of(bool(cache and cache.exists())):
-        return read(cast(Path, cache))
-    parts = _computed_parts(faster, dataset, collate, tops)
-    return kept(parts, cache)
-
-
-def _computed_parts(
-    faster: Callable[[Any], nn.Module],
-    dataset: Dataset[Any] | Iterable[Any],
-    collate: Collate,
-    tops: Sequence[str],
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the columns of each window, see `_windows`."""
-    windows = _windows(dataset)
-    first = next(windows, None)
-    if first is None:
-        return
-    example = first[0][0]
-    model = faster(example)
-    several = processes.count()
-
-    def run(batch_size: int, own: Dataset[Any]) -> dict[str, torch.Tensor]:
-        columns: dict[str, list[torch.Tensor]] = {}
-        for batch in DataLoader(own, batch_size, collate_fn=collate):
-            features = inputs_of(tops, model, batch)
-            for name, values in _stored(model, features, batch).items():
-                columns.setdefault(name, []).append(values.cpu())
-            bar.update(several * len(features))
-        return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
-
-    if next(model.parameters()).device.type == "cpu":
-        batch_size = 32 if _is_text(example) else 8
-        run_own: Callable[[Dataset[Any]], dict[str, torch.Tensor]] = functools.partial(
-            run, batch_size
-        )
-    else:
-        batch_size = 256
-        run_own = find_executable_batch_size(run, starting_batch_size=batch_size)
-
-    def columns_of(
-        examples: Sequence[Any] | Subset[Any], order: Sequence[int]
-    ) -> dict[str, torch.Tensor]:
-        # In whole batches, so that a feature is what it would be in one process, to the last bit.
-        batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-        shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
-        own = Subset(cast(Dataset[Any], examples), shares[processes.number()])
-        with evaluating(model):
-            computed = FeatureDataset(processes.gathered(run_own(own)))
-        ran = list(chain.from_iterable(shares))
-        return (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
-
-    total = len(dataset) if isinstance(dataset, Sized) else None
-    with tqdm(None, "features", total, unit="example", delay=2, dynamic_ncols=True) as bar:
-        done = 0
-        windows = chain([first], windows)
-        del first  # no window is held here while the next is read and run
-        for examples, order in windows:
-            yield columns_of(examples, order)
-            bar.n = done = done + len(order)
-            del examples, order
-
-
-def _windows(
-    dataset: Dataset[Any] | Iterable[Any],
-) -> Iterator[tuple[Sequence[Any] | Subset[Any], Sequence[int]]]:
-    """Yield neighbouring examples, as many as are run before any is kept, and in which order.
-
-    Texts are run by length, so that little is padded.
-    """
-    at_once = _EXAMPLES_AT_ONCE * processes.count()
-    if isinstance(dataset, Sized) and not _is_text_data(dataset):
-        for start in range(0, len(dataset), at_once):  # each is looked up with its batch
-            rows = range(start, min(start + at_once, len(dataset)))
-            yield Subset(cast(Dataset[Any], dataset), rows), range(len(rows))
-        return
-    window: list[Any] = []
-    filled = 0.0
-    for example in cast(Iterable[Any], dataset):
-        window.append(example)
-        text = _is_text(example)
-        filled += len(example["input_ids"]) / _TOKENS_AT_ONCE if text else 1 / at_once
-        if filled >= 1:
-            yield window, _by_length(window)
-            window, filled = [], 0.0
-    if window:
-        yield window, _by_length(window)
-
-
-def _faster(model: nn.Module, collate: Collate, tops: Sequence[str], example: Any) -> nn.Module:
-    """A model that computes the features of evaluation mode in less time, or the same model.
-
-    Its layers have the same names, but not always the same groups.
-    """
-    with evaluating(model):
-        return folded(model, lambda some: inputs_of(tops, some, collate([example])))
-
-
-def _by_length(examples: Sequence[Any]) -> Sequence[int]:
-    """The numbers of examples in the order to run them."""
-    if _is_text(examples[0]):
-        lengths = [len(example["input_ids"]) for example in examples]
-        order: list[int] = np.argsort(lengths, kind="stable").tolist()
-        return order
-    return range(len(examples))
-
-
-def _is_text_data(dataset: Any) -> bool:
-    return "input_ids" in (getattr(dataset, "column_names", None) or ())
-
-
-def _is_text(example: Any) -> bool:
-    return isinstance(example, Mapping) and "input_ids" in example
-
-
-def _is_ascending(order: Sequence[int]) -> bool:
-    return all(position == index for position, index in enumerate(order))
-
-
-def _stored(model: nn.Module, features: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out."""
-    columns = {name: batch[name] for name in inputs_of_head(model, batch)}
-    mask = batch.get("attention_mask")
-    if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
-        return {"features": features, **columns}
-    return {
-        "features": features[mask.bool().to(features.device)],
-        "lengths": mask.sum(1),
-        **columns,
-    }
 
 
 @contextmanager
@@ -253,9 +63,16 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         InputError: The lowest layers are not frozen.
 
     Example:
+        >>> from staged_training import freeze
+        >>> from transformers import Trainer
         >>> freeze(model, "backbone")
+        >>> trainer = Trainer(model, args, train_dataset=train, processing_class=tokenizer)
         >>> with on_features(trainer):
+        ...     trainer.train_dataset.columns["features"].shape
         ...     trainer.train()
+        torch.Size([24, 132])
+        {'train_runtime': ...}
+        TrainOutput(global_step=3, ...)
     """
     model = cast(nn.Module, trainer.model)
     first = first_trained(model)
@@ -314,11 +131,11 @@ def _features_of(
 
     @functools.cache  # one for all data sets, and none where the cache has their features
     def faster() -> nn.Module:
-        return _faster(model, collate, tops, example)
+        return faster_model(model, collate, tops, example)
 
     files = {part: _cache_file(trainer, dataset, cache, first) for part, dataset in data.items()}
     return {
-        part: _computed(lambda _: faster(), data[part], collate, files[part], tops) for part in data
+        part: computed(lambda _: faster(), data[part], collate, files[part], tops) for part in data
     }
 
 
@@ -347,7 +164,7 @@ def _check_storable(
     sample = _sample(next(iter(data)))
     with evaluating(model):
         batch = collate(sample)
-        stored = _stored(model, base_features(model, batch, first), batch)
+        stored = stored_columns(model, base_features(model, batch, first), batch)
     examples = sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
     size = stored["features"].nbytes / len(sample) * examples
     if size > room_for_features(cache):

@@ -23,8 +23,19 @@ def freeze(model: nn.Module, selector: str = "backbone") -> None:
     layer in it that has lost its last trained parameter, computes as in evaluation from now on,
     also in `model.train()`: its buffers do not change and it drops nothing.
 
+    Args:
+        model: Any model that `layer_groups` can split.
+        selector: The layers, such as `backbone`, `backbone[:-2]` or `embedding`.
+
     Raises:
         InputError: The selector matches nothing.
+
+    Example:
+        >>> freeze(model, "backbone")
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['classifier.weight', 'classifier.bias']
+        >>> model.train().recurrent.training
+        False
     """
     _set_trained(model, selector, trained=False)
 
@@ -32,8 +43,18 @@ def freeze(model: nn.Module, selector: str = "backbone") -> None:
 def unfreeze(model: nn.Module, selector: str = "all") -> None:
     """Undo `freeze` for the selected layers.
 
+    Args:
+        model: Any model that `layer_groups` can split.
+        selector: The layers, as for `freeze`.
+
     Raises:
         InputError: The selector matches nothing.
+
+    Example:
+        >>> freeze(model, "all")
+        >>> unfreeze(model, "backbone[-1:], head")
+        >>> [layer.training for layer in model.train().recurrent.layers]
+        [False, True]
     """
     _set_trained(model, selector, trained=True)
 
@@ -108,8 +129,14 @@ class LayerFreezingCallback(TrainerCallback):
     Args:
         train: Selector of the layers to train; all others are frozen.
 
+    Raises:
+        InputError: The selector matches nothing in the model, when the `Trainer` is made.
+
     Example:
-        >>> trainer = Trainer(model, args, callbacks=[LayerFreezingCallback(train="head")], ...)
+        >>> from transformers import Trainer
+        >>> trainer = Trainer(model, args, callbacks=[LayerFreezingCallback(train="head")])
+        >>> [name for name, p in model.named_parameters() if p.requires_grad]
+        ['classifier.weight', 'classifier.bias']
     """
 
     def __init__(self, train: str = "head") -> None:
@@ -144,7 +171,17 @@ class GradualUnfreezingCallback(TrainerCallback):
         InputError: An argument is out of range.
 
     Example:
-        >>> trainer = Trainer(model, args, callbacks=[GradualUnfreezingCallback()], ...)
+        >>> from transformers import Trainer
+        >>> args.num_train_epochs, callbacks = 2, [GradualUnfreezingCallback(layer_decay=0.5)]
+        >>> trainer = Trainer(model, args, train_dataset=train, callbacks=callbacks,
+        ...                   processing_class=tokenizer)
+        >>> trainer.train()
+        {'train_runtime': ...}
+        TrainOutput(global_step=6, ...)
+        >>> [layer.training for layer in model.train().recurrent.layers]  # the upper one trains
+        [False, True]
+        >>> {group["layer_group"]: group["initial_lr"] for group in trainer.optimizer.param_groups}
+        {'embedding': 6.25e-06, 'layers.0': 1.25e-05, 'layers.1': 2.5e-05, 'head': 5e-05}
     """
 
     def __init__(self, layer_decay: float = 1 / 2.6, epochs_per_group: int = 1) -> None:

@@ -22,6 +22,11 @@ class LayerGroup:
         modules: Every module of the group, by its name in the model. A container that holds several
             groups, such as the list of layers, belongs to none.
         parameters: Every parameter of the group, by its name in the model.
+
+    Example:
+        >>> *backbone, head = layer_groups(model)
+        >>> list(head.parameters)
+        ['classifier.weight', 'classifier.bias']
     """
 
     name: str
@@ -38,8 +43,18 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     Normalisation and layers without parameters, such as dropout, belong to the group before them.
     The head of a timm model, which lies within its base, is the classifier that timm names.
 
+    Args:
+        model: A model with a task head, such as `AutoModelForSequenceClassification` makes.
+
+    Returns:
+        At least two groups. Every parameter is in one of them, and in one only.
+
     Raises:
         InputError: The model has no head, or nothing but a head.
+
+    Example:
+        >>> [group.name for group in layer_groups(model)]
+        ['embedding', 'layers.0', 'layers.1', 'head']
     """
     base = _base_name(model)
     backbone, head = _split_at_head(model, base)

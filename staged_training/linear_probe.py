@@ -28,7 +28,13 @@ class Probe:
         weight: `float32 [labels, width]`.
         bias: `float32 [labels]`.
         strength: The inverse strength of its penalty.
-        grid: What every strength scored on validation.
+        grid: What every strength scored on validation; empty if it was fitted by `fit_probe`.
+
+    Example:
+        >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+        >>> probe = fit_probe((features, labels), num_labels=2, strength=1.0)
+        >>> probe.weight.shape, probe.logits([[-1.0], [4.0]]).argmax(1).tolist()
+        ((2, 1), [0, 1])
     """
 
     weight: NDArray[np.float32]
@@ -37,11 +43,11 @@ class Probe:
     grid: list[Trial]
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Logits `[examples, labels]` of features `[examples, width]`."""
+        """Logits `float32 [examples, labels]` of features `[examples, width]`."""
         return np.asarray(features, np.float32) @ self.weight.T + self.bias
 
     def put_into(self, head: nn.Linear) -> None:
-        """Make it the head of a model."""
+        """Make it the head of a model, a linear layer of `width` inputs and `labels` outputs."""
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(self.weight))
             head.bias.copy_(torch.from_numpy(self.bias))
@@ -60,6 +66,15 @@ def linear_probe(
         validation: The same, to choose by accuracy, and by loss among equals.
         num_labels: How many labels there are; those not seen in training are never predicted.
         strengths: Inverse strengths of the L2 penalty to try.
+
+    Raises:
+        ValueError: The training labels are all the same; from scikit-learn.
+
+    Example:
+        >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+        >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), num_labels=2)
+        >>> probe.strength, [trial.accuracy for trial in probe.grid]
+        (100.0, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     grid: list[Trial] = []
     best: Probe | None = None
@@ -74,7 +89,21 @@ def linear_probe(
 
 
 def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
-    """Fit a linear head of a given strength."""
+    """Fit a linear head of a given strength.
+
+    Args:
+        examples: Features `[examples, width]` and label numbers `[examples]`.
+        num_labels: How many labels there are; those not seen are never predicted.
+        strength: Inverse strength of the L2 penalty.
+
+    Raises:
+        ValueError: The labels are all the same; from scikit-learn.
+
+    Example:
+        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), num_labels=4, strength=1.0)
+        >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
+        ((4, 1), -10000.0)
+    """
     return _probe(_fitted(*examples, strength), num_labels, [])
 
 

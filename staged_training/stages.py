@@ -32,10 +32,12 @@ class Stage:
         InputError: A value is out of range.
 
     Example:
-        >>> stages = [
-        ...     Stage("head", train="head", epochs=5, learning_rate=1e-3),
-        ...     Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4),
-        ... ]
+        >>> Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4)
+        Stage(name='top layers', train='backbone[-2:], head', epochs=3, learning_rate=0.0001,
+              layer_decay=1.0, patience=None, keep_statistics=False)
+        >>> Stage("head", train="head", epochs=0, learning_rate=1e-3)
+        Traceback (most recent call last):
+        staged_training.errors.InputError: Stage 'head': epochs must be at least 1, but it is 0.
     """
 
     name: str
@@ -74,6 +76,17 @@ class StageResult:
         trained: The layer groups that were trained, at least in part.
         frozen: The layer groups that were not.
         seconds: How long it took; of a resumed stage, since it was resumed.
+
+    Example:
+        >>> from staged_training import StagedTrainer
+        >>> stages = [Stage("head", train="head", epochs=1, learning_rate=1e-3)]
+        >>> trainer = StagedTrainer(model, args, stages, train_dataset=train,
+        ...                         processing_class=tokenizer)
+        >>> output = trainer.train()
+        >>> trainer.results
+        [StageResult(name='head', epochs=1, best_epoch=1, best_score=None,
+                     trainable_parameters=266, trained=['head'],
+                     frozen=['embedding', 'layers.0', 'layers.1'], seconds=...)]
     """
 
     name: str

@@ -18,15 +18,14 @@ from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
-    TrainerState,
     TrainingArguments,
     set_seed,
 )
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer import DEFAULT_PROGRESS_CALLBACK, TRAINER_STATE_NAME
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 
-from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
+from staged_training.checkpoints import CheckpointingTrainer, epochs_to_patience, newest_checkpoint
 from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
@@ -83,17 +82,24 @@ class StagedTrainer(CheckpointingTrainer):
         InputError: The stages cannot be used with this model, see `check_stages`, or the training
             data can be read only once.
 
+    Attributes:
+        results: A `StageResult` for each stage that is over.
+
     Example:
+        >>> from staged_training import Stage
         >>> trainer = StagedTrainer(
         ...     model,
-        ...     TrainingArguments("out", metric_for_best_model="accuracy"),
+        ...     args,
         ...     stages=[
-        ...         Stage("head", train="head", epochs=5, learning_rate=1e-3),
-        ...         Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4),
+        ...         Stage("head", train="head", epochs=2, learning_rate=1e-3),
+        ...         Stage("top layer", train="backbone[-1:], head", epochs=1, learning_rate=1e-4),
         ...     ],
-        ...     train_dataset=train, eval_dataset=validation, compute_metrics=accuracy,
+        ...     train_dataset=train, eval_dataset=validation, processing_class=tokenizer,
         ... )
         >>> trainer.train()
+        TrainOutput(global_step=9, ...)
+        >>> {result.name: result.trained for result in trainer.results}
+        {'head': ['head'], 'top layer': ['layers.1', 'head']}
     """
 
     model: torch.nn.Module
@@ -302,7 +308,8 @@ class StagedTrainer(CheckpointingTrainer):
         self._stage = stage
         self.args.output_dir = str(folder)
         self.args.learning_rate = stage.learning_rate
-        self.args.num_train_epochs = _epochs_to_run(stage, checkpoint)
+        patience_over = epochs_to_patience(checkpoint) if checkpoint else None
+        self.args.num_train_epochs = patience_over or stage.epochs
         train_only(self.model, stage.train)
         if stage.keep_statistics:
             freeze_statistics(self.model)
@@ -386,13 +393,3 @@ def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgumen
         if args.greater_is_better is None:
             args.greater_is_better = not args.metric_for_best_model.endswith("loss")
     return args
-
-
-def _epochs_to_run(stage: Stage, checkpoint: Path | None) -> int:
-    """The epochs of a stage, or those it had if it was cut off just after its patience ran out."""
-    if checkpoint:
-        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        control = state.stateful_callbacks["TrainerControl"]
-        if control["args"]["should_training_stop"]:
-            return round(state.epoch or 0)
-    return stage.epochs

@@ -99,6 +99,13 @@ def load_backbone(
 
     Raises:
         InputError: There is no such model, or its weights are not those expected.
+
+    Example:
+        >>> from PIL import Image
+        >>> model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"])
+        >>> pixels = processor(Image.open("dog.jpg"), return_tensors="pt").pixel_values
+        >>> pixels.shape, model(pixels).logits.shape, bottleneck(model).width
+        (torch.Size([1, 3, 224, 224]), torch.Size([1, 2]), 1280)
     """
     if str(name_or_path) in PACKAGED:
         model, processor = _load_packaged(PACKAGED[str(name_or_path)])
@@ -145,6 +152,11 @@ def untrained_backbone(
 
     Raises:
         InputError: timm has no such architecture, or it cannot have these channels or this stride.
+
+    Example:
+        >>> model, processor = untrained_backbone("resnet10t", ["none", "lesion"], 64, channels=1)
+        >>> model(torch.zeros(1, 1, 64, 64)).logits.shape, processor.data_config["input_size"]
+        (torch.Size([1, 2]), (1, 64, 64))
     """
     import timm
 

@@ -21,7 +21,20 @@ logger = logging.getLogger(__name__)
 
 
 class Email(NamedTuple):
-    """One message: where it was found and what it says."""
+    """One message: where it was found and what it says.
+
+    Attributes:
+        input: Its name: `mail.eml`, its path below the folder that was read, or `inbox.mbox#3`,
+            the third of an mbox.
+        subject: Its subject, decoded; empty if there is none.
+        body: Its text, decoded; attachments are left out, and unless they are to be kept, quoted
+            replies and the signature.
+
+    Example:
+        >>> first = next(iter_emails("mail"))
+        >>> first.input, first.subject
+        ('easy-ham-1-00993.eml', 'Re: Sorting')
+    """
 
     input: str
     subject: str
@@ -29,14 +42,35 @@ class Email(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """One message that could not be read, and why."""
+    """One message that could not be read, and why.
+
+    Attributes:
+        input: As that of `Email`.
+        reason: What is wrong with it, such as `has no text part`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> length = Path("note.eml").write_text("Call me.")
+        >>> next(iter_emails("note.eml"))
+        Skipped(input='note.eml', reason='has no mail headers')
+    """
 
     input: str
     reason: str
 
 
 class Reading(NamedTuple):
-    """What was read, and which messages had to be left out."""
+    """What was read, and which messages had to be left out.
+
+    Attributes:
+        dataset: The texts, a row each; for its columns see the function that read them.
+        skipped: The messages that could not be read; none for a table.
+
+    Example:
+        >>> reading = read_emails("mail")
+        >>> reading.dataset.column_names, len(reading.dataset), reading.skipped
+        (['input', 'subject', 'body'], 10, [])
+    """
 
     dataset: "Dataset"
     skipped: list[Skipped]
@@ -53,6 +87,11 @@ def iter_emails(
 
     Raises:
         InputError: `source` is missing, empty or no mail.
+
+    Example:
+        >>> emails = [item for item in iter_emails("mail") if isinstance(item, Email)]
+        >>> len(emails), emails[5].input, emails[5].subject
+        (10, 'spam-1-00252.eml', '不看會後悔')
     """
     path = _existing(source)
     if not is_mail(path):
@@ -79,6 +118,12 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
     Raises:
         InputError: as `iter_emails`; a table that cannot be read or lacks a column; no message
             that could be read.
+
+    Example:
+        >>> read_emails("mail").dataset[0]["body"][:33]
+        'Here is the little script I run I'
+        >>> read_emails("mail", keep_quotes=True).dataset[0]["body"][:33]
+        '> From: Hal DeVore <haldevore@acm'
     """
     path = _existing(source)
     if _is_table(path):
@@ -106,6 +151,14 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
 
     Raises:
         InputError: as `read_emails`; a row without text.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"subject": ["Lunch?"], "body": ["At noon"]}).to_csv("mail.csv")
+        >>> read_texts("mail.csv").dataset["text"][:]
+        ['Lunch?\\nAt noon']
+        >>> read_texts("mail").dataset.column_names
+        ['input', 'text']
     """
     path = _existing(source)
     if _is_table(path):
@@ -132,6 +185,13 @@ def read_labelled_texts(
     Raises:
         InputError: as `read_texts`; a row without label, fewer than two labels, or a label that
             occurs only once.
+
+    Example:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"text": texts, "label": labels}).to_csv("messages.csv", index=False)
+        >>> reading = read_labelled_texts("messages.csv")
+        >>> reading.dataset[3]["input"], sorted(set(reading.dataset["label"]))
+        ('messages.csv#4', ['0', '1'])
     """
     path = _existing(source)
     if _is_table(path):

@@ -22,6 +22,16 @@ class WindowLanguageModelConfig(PreTrainedConfig):
             exact softmax.
         pad_token_id: Word number of what lies beyond the borders of a text. Its row of the
             embedding is zero and stays so, and it is never predicted.
+
+    Raises:
+        StrictDataclassClassValidationError: There is no such context; from
+            `huggingface_hub.errors`.
+
+    Example:
+        >>> from nlp_transfer.language_models import WindowLanguageModel
+        >>> config = WindowLanguageModelConfig(vocab_size=1000, context="around 2")
+        >>> WindowLanguageModel(config).hidden  # it reads four words, 50 numbers each
+        Linear(in_features=200, out_features=100, bias=True)
     """
 
     model_type = "window_language_model"

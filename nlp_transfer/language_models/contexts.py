@@ -20,6 +20,12 @@ class Context:
             the word before it. `nearby`: one word, drawn from the `size` before and the `size`
             after it (skip-gram, Mikolov et al. 2013).
         size: How many words, on each side that is read.
+
+    Example:
+        >>> Context.parse("around 2")
+        Context(kind='around', size=2)
+        >>> Context.parse("around 2").width, str(Context("nearby", 5)), Context("nearby", 5).width
+        (4, 'nearby 5', 1)
     """
 
     kind: Literal["previous", "around", "last", "nearby"]

@@ -21,6 +21,16 @@ class WindowLanguageModel(PreTrainedModel):
     The embeddings of the context are concatenated; a tanh layer and a softmax over the vocabulary
     follow. The direct connections from the embeddings to the output, optional in the paper, are
     left out.
+
+    Args:
+        config: What it is made of.
+
+    Example:
+        >>> from nlp_transfer.language_models import WindowLanguageModelConfig
+        >>> model = WindowLanguageModel(WindowLanguageModelConfig(vocab_size=1000))
+        >>> contexts = torch.tensor([[0, 0, 17, 4, 9], [0, 17, 4, 9, 23]])  # 0 before the text
+        >>> model(contexts).logits.shape
+        torch.Size([2, 1000])
     """
 
     config_class = WindowLanguageModelConfig
@@ -64,7 +74,7 @@ class WindowLanguageModel(PreTrainedModel):
         begins at the unigram model; sampled softmax draws words by their counts.
 
         Args:
-            counts: How often each word occurs, `[vocab_size]`.
+            counts: How often each word occurs, `int64 [vocab_size]`.
         """
         shares = counts.clamp(min=1).double()
         with torch.no_grad():

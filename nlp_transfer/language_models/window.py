@@ -75,6 +75,11 @@ def train_window_model(
     Raises:
         InputError: There is nothing to learn from, see `count_words`; an argument cannot be used;
             or `output_dir` holds something that is no model.
+
+    Example:
+        >>> model = train_window_model(texts, tokenizer, output_dir="model", context="around 2")
+        >>> model.embedding_matrix().shape == (len(tokenizer), 50)
+        True
     """
     try:
         context = Context.parse(str(context))
@@ -170,8 +175,17 @@ def perplexity(
         texts: Held-out texts.
         tokenizer: The vocabulary of the model.
 
+    Returns:
+        The exponential of the mean cross-entropy of the words, in nats: 1 for a model that is
+        always sure and right, the number of words for one to which all words are alike.
+
     Raises:
         InputError: There is nothing to predict in the texts, see `count_words`.
+
+    Example:
+        >>> model = train_window_model(texts, tokenizer, output_dir="model", epochs=2)
+        >>> perplexity(model, texts, tokenizer) < len(tokenizer)
+        True
     """
     words = count_words(texts, tokenizer, "texts")
     # As many as keep the logits below 256 MB.

@@ -58,6 +58,13 @@ def train_word2vec(
     Raises:
         InputError: A number is not positive, the texts hold no word of the vocabulary, or gensim is
             not installed.
+
+    Example:
+        >>> vectors = train_word2vec(texts, tokenizer, dim=20, workers=1)
+        >>> len(vectors) == len(tokenizer) - 2  # all but [PAD] and [UNK]
+        True
+        >>> vectors["you"].shape, int(vectors.get_vecattr("you", "count"))
+        ((20,), 11)
     """
     numbers = {"dim": dim, "window": window, "epochs": epochs, "workers": workers or 1}
     for name, number in numbers.items():

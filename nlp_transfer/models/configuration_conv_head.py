@@ -18,6 +18,13 @@ class ConvHeadConfig(PreTrainedConfig):
         kernel_size: Neighbouring tokens that such a feature is made of.
         dropout: Share of what the head reads, and of its features, that is dropped.
         **kwargs: What every configuration takes.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> encoder = BertConfig(num_hidden_layers=3)
+        >>> config = ConvHeadConfig(encoder.to_dict(), layers=[0, 3], window=128, num_labels=4)
+        >>> config.layers, config.filters, config.num_labels
+        ([0, 3], 64, 4)
     """
 
     model_type = "conv_head"

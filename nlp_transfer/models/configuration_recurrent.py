@@ -33,6 +33,15 @@ class RecurrentConfig(PreTrainedConfig):
         pad_token_id: Row of the embedding that is zero and stays so.
         tie_word_embeddings: Whether a language model scores words by the embedding that it reads
             them by (Press and Wolf 2017; Inan et al. 2017).
+
+    Raises:
+        StrictDataclassClassValidationError: There is no such pooling, or `pooling` is empty; from
+            `huggingface_hub.errors`.
+
+    Example:
+        >>> config = RecurrentConfig(hidden_size=64, pooling=["mean", "max", "last"])
+        >>> config.feature_size  # three times two directions of 64, twice the embedding of 50
+        484
     """
 
     model_type = "recurrent"

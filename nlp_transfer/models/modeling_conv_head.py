@@ -56,10 +56,20 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
 
     What a text is about stands in the upper layers of an encoder; which words say it, and how,
     stands in the lower ones (Peters et al. 2018; Tenney et al. 2019), and small sets need both.
+    The head is that of Kim (EMNLP 2014). `load_encoder_classifier` makes one of a pretrained
+    encoder.
 
     Args:
         config: What it is made of.
         encoder: The pretrained encoder, of as many layers as are read; a new one by default.
+
+    Example:
+        >>> from nlp_transfer.models import ConvHeadConfig
+        >>> from transformers import BertConfig
+        >>> encoder = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+        >>> model = ConvHeadForSequenceClassification(ConvHeadConfig(encoder.to_dict(), [0, 2]))
+        >>> model(torch.ones(1, 1000, dtype=torch.long)).logits.shape  # in two windows of 512
+        torch.Size([1, 2])
     """
 
     config_class = ConvHeadConfig

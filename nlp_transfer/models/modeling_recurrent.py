@@ -55,7 +55,18 @@ class RecurrentPreTrainedModel(PreTrainedModel):
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
-    """Embedding, recurrent layers, and pooling of both over the real tokens of each text."""
+    """Embedding, recurrent layers, and pooling of both over the real tokens of each text.
+
+    Args:
+        config: What it is made of; the papers are named there.
+
+    Example:
+        >>> from nlp_transfer.models import RecurrentConfig
+        >>> base = RecurrentModel(RecurrentConfig(vocab_size=100, hidden_size=16))
+        >>> output = base(torch.tensor([[5, 9, 2], [7, 3, 0]]))  # 0 is padding
+        >>> output.last_hidden_state.shape, output.pooler_output.shape
+        (torch.Size([2, 3, 32]), torch.Size([2, 132]))
+    """
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
@@ -137,7 +148,19 @@ def _pool(kind: str, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
-    """A recurrent base with a linear head on its pooled features."""
+    """A recurrent base with a linear head on its pooled features.
+
+    Args:
+        config: What it is made of; `num_labels` says how wide the head is.
+
+    Example:
+        >>> from nlp_transfer.models import RecurrentConfig
+        >>> model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=100))
+        >>> model.new_head(["work", "private", "spam"])
+        >>> output = model(torch.tensor([[5, 9, 2], [7, 3, 0]]), labels=torch.tensor([0, 2]))
+        >>> output.logits.shape, output.loss.shape
+        (torch.Size([2, 3]), torch.Size([]))
+    """
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)

@@ -23,9 +23,20 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     al. 2018). The two models of a pair share the embedding and the scores' bias, and nothing else
     (ELMo, Peters et al. 2018). Padding is never predicted.
 
+    Args:
+        config: What it is made of.
+
     Raises:
         ValueError: The two directions read each other's states: from the second layer on, the model
             would see the word that it is to predict.
+
+    Example:
+        >>> from nlp_transfer.models import RecurrentConfig
+        >>> config = RecurrentConfig(vocab_size=100, bidirectional=False)
+        >>> model = RecurrentForCausalLM(config).eval()
+        >>> words = torch.tensor([[5, 9, 2]])
+        >>> model(words, labels=words).logits.shape, model.generate(words, max_new_tokens=4).shape
+        (torch.Size([1, 3, 100]), torch.Size([1, 7]))
     """
 
     _tied_weights_keys = {"lm_head.weight": "recurrent.embedding.weight"}  # noqa: RUF012

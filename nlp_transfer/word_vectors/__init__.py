@@ -37,6 +37,12 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
 
     Raises:
         InputError: There is no such name or file, or the file is not one of word vectors.
+
+    Example:
+        >>> vectors = open_vectors("glove-6b-50d")
+        >>> words, rows = vectors.lookup(["deadline", "dead-line-ish"])
+        >>> words, rows.shape
+        (['deadline'], (1, 50))
     """
     if str(name_or_path) in PACKAGED:
         return PACKAGED[str(name_or_path)]()
@@ -103,4 +109,4 @@ def _is_text(beginning: bytes, dim: int) -> bool:
     return of_numbers and not re.search(rb"[\x00-\x08\x0e-\x1f]", beginning)
 
 
-__all__ = ["WordVectors", "open_vectors", "save_vectors"]
+__all__ = ["WordVectors", "save_vectors"]

@@ -18,6 +18,13 @@ class WordVectors(ABC):
     Attributes:
         name: Where the vectors come from, for messages and reports.
         dim: Width of the vectors.
+
+    Example:
+        >>> from nlp_transfer import open_vectors
+        >>> vectors = open_vectors("glove-6b-50d")  # makes one of a name or a file
+        >>> word, row = next(iter(vectors))
+        >>> vectors.title, vectors.dim, word, row.shape, row.dtype
+        ('glove-6b-50d', 50, 'the', (50,), dtype('float32'))
     """
 
     name: str

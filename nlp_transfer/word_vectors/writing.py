@@ -29,6 +29,12 @@ def save_vectors(
     Raises:
         InputError: A number is not finite, words and rows do not fit together, or the format
             cannot hold a word.
+
+    Example:
+        >>> from nlp_transfer import open_vectors
+        >>> save_vectors("vectors.txt.gz", ["mail", "call"], [[0.1, 0.2], [0.3, 0.4]])
+        >>> open_vectors("vectors.txt.gz").lookup(["call"])
+        (['call'], array([[0.3, 0.4]], dtype=float32))
     """
     path, words = Path(path), list(words)
     matrix = np.asarray(rows, np.float32)

@@ -21,8 +21,9 @@ from staged_training import (
     layer_groups,
     on_features,
 )
+from staged_training.feature_extraction import compute_features
 from staged_training.feature_head import FeatureHead, base_features
-from staged_training.feature_reuse import compute_features, features_key
+from staged_training.feature_reuse import features_key
 from staged_training.feature_store import collate_features
 from tests.staged_training.conftest import ConvNet, collate
 

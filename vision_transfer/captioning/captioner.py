@@ -21,7 +21,7 @@ from transformers import (
     set_seed,
 )
 
-from staged_training.feature_reuse import compute_features
+from staged_training.feature_extraction import compute_features
 from staged_training.feature_store import FeatureDataset
 from staged_training.files import written_whole
 from staged_training.layer_groups import head_layers

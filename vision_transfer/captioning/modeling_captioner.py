@@ -41,6 +41,13 @@ class CaptionerConfig(PreTrainedConfig):
         unk_token_id: Stands for rare words, which are read and never learnt to be said.
         bos_token_id: Begins every caption.
         eos_token_id: Ends every caption.
+
+    Example:
+        >>> config = CaptionerConfig(vocab_size=500, attention=True)
+        >>> decoder = CaptionDecoder(config)
+        >>> decoder.attention.of_cell, decoder.output  # the output reads state and image
+        (Linear(in_features=128, out_features=256, bias=True),
+         Linear(in_features=384, out_features=500, bias=True))
     """
 
     model_type = "captioner"
@@ -177,9 +184,24 @@ class CaptionDecoder(nn.Module):
 class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
     """Says in words what an image shows.
 
+    An encoder and a recurrent decoder (Vinyals et al. 2015), with attention as in Show, Attend and
+    Tell (Xu et al. 2015). It takes pixels `[batch, channels, height, width]`; `forward` scores
+    words, `generate` says them.
+
     Args:
         config: What it is made of.
         encoder: The pretrained image classifier, which loses its head; a new one by default.
+
+    Example:
+        >>> from vision_transfer.backbones import untrained_backbone
+        >>> encoder, _ = untrained_backbone("resnet10t", ["cat"], size=64)
+        >>> config = CaptionerConfig(replaced="timm_model.fc", feature_size=512, vocab_size=100)
+        >>> model = CaptionerForImageTextToText(config, encoder).eval()
+        >>> pixels = torch.zeros(2, 3, 64, 64)
+        >>> model(pixels, input_ids=torch.tensor([[2, 17, 4], [2, 9, 23]])).logits.shape
+        torch.Size([2, 3, 100])
+        >>> model.generate(pixel_values=pixels, min_new_tokens=5, max_new_tokens=5).shape
+        torch.Size([2, 6])
     """
 
     config_class = CaptionerConfig
@@ -213,6 +235,9 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
 
         Args:
             pixel_values: `[batch, channels, height, width]`, as the processor prepares them.
+
+        Returns:
+            `[batch, feature_size]`, or with attention `[batch, cells, feature_size]`.
         """
         if not self.config.attention:
             logits: torch.Tensor = self.encoder(pixel_values).logits
@@ -275,6 +300,9 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
             pixel_values: The images, `[batch, channels, height, width]`.
             features: What `features` makes of them, where that is known.
             **kwargs: What it takes besides, such as `num_beams`.
+
+        Returns:
+            The words, `int64 [batch, tokens]`, with those that captions begin with.
         """
         if features is None:
             features = self.features(cast(torch.Tensor, pixel_values))

@@ -35,7 +35,16 @@ class BrokenSliceError(ValueError):
 
 
 class CtReading(NamedTuple):
-    """What was read, and all that was left out or not as expected."""
+    """What was read, and all that was left out or not as expected.
+
+    Attributes:
+        dataset: A row for each slice, see `read_ct`.
+        problems: Files, each with the reason; empty where all is as expected.
+
+    Example:
+        >>> print(read_ct("scans").summary())
+        5 slices of 1 series of 1 patients
+    """
 
     dataset: "Dataset"
     problems: list[Problem]
@@ -84,6 +93,13 @@ def read_ct(
     Raises:
         InputError: There is no such file or folder, no slice in it, an argument is out of range,
             or slices of different shapes are not brought to one.
+
+    Example:
+        >>> scans = read_ct("scans", size=96, neighbours=1).dataset.with_format("numpy")
+        >>> scans["hounsfield"][:].shape  # three of five slices have two neighbours
+        (3, 3, 96, 96)
+        >>> np.diff(scans["position"][:])
+        array([2.5, 2.5], dtype=float32)
     """
     for name, value in {"size": size, "spacing": spacing, "step": step}.items():
         if value is not None and not value > 0:

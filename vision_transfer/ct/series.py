@@ -47,6 +47,11 @@ class Slice:
         position: Along the axis of the scan, in mm.
         spacing: Height and width of a pixel, in mm.
         shape: Rows and columns.
+
+    Example:
+        >>> first, second, *others = find_series("scans").series[0].slices
+        >>> second.file.name, round(second.position - first.position, 2), second.shape
+        ('slice-4.dcm', 2.5, (128, 128))
     """
 
     file: Path
@@ -67,6 +72,11 @@ class Series:
         patient: Number of the patient.
         number: Number of the series, which the parts of a scan with gaps share.
         slices: The slices.
+
+    Example:
+        >>> (series,) = find_series("scans").series
+        >>> series.patient, series.number, len(series.slices)
+        (0, 0, 5)
     """
 
     patient: int
@@ -103,8 +113,23 @@ def find_series(source: str | Path) -> Found:
     Files are put together by what their headers say, wherever they lie. A file of NIfTI counts as a
     patient of its own.
 
+    Args:
+        source: The file or the folder.
+
+    Returns:
+        The series, and the files that are left out or not as expected, each with the reason.
+
     Raises:
         InputError: There is no such file or folder, or no slice of a CT scan in it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("scans/slice-3.dcm").unlink()  # the one in the middle
+        >>> found = find_series("scans")
+        >>> [len(series.slices) for series in found.series], found.problems[0].file
+        ([2, 2], 'slice-4.dcm')
+        >>> found.problems[0].reason
+        'is 5.0 mm from the next slice, slice-2.dcm, where 2.5 mm are usual: 1 missing; ...'
     """
     path = Path(source)
     if not path.exists():

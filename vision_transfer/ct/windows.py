@@ -21,12 +21,17 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
         hounsfield: Any shape.
         window: One of `WINDOWS`, or centre and width in Hounsfield units.
 
+    Returns:
+        Numbers from 0 to 1, in the same shape.
+
     Raises:
         InputError: There is no such window, or its width is not positive.
 
     Example:
-        >>> windowed(np.array([-1000.0, 40.0, 240.0]))
+        >>> windowed(np.array([-1000.0, 40.0, 240.0]))  # air, the middle, the upper end
         array([0. , 0.5, 1. ])
+        >>> windowed(np.array([-1000.0, 40.0, 240.0]), WINDOWS["lung"]).round(2)
+        array([0.23, 0.93, 1.  ])
     """
     if isinstance(window, str):
         if window not in WINDOWS:
@@ -48,6 +53,15 @@ class WindowedSlices(Sequence[torch.Tensor]):
         hounsfield: Arrays `[channels, height, width]` of Hounsfield units; the column of a data
             set, which is read slice by slice, as well as an array of them in memory.
         window: As for `windowed`.
+
+    Raises:
+        InputError: As `windowed`.
+
+    Example:
+        >>> from vision_transfer.ct import read_ct
+        >>> slices = WindowedSlices(read_ct("scans").dataset["hounsfield"], "soft tissue")
+        >>> len(slices), slices[0].shape, float(slices[0].min()), slices[0].dtype
+        (5, torch.Size([1, 128, 128]), -1.0, torch.float32)
     """
 
     def __init__(self, hounsfield: Any, window: str | tuple[float, float]) -> None:

@@ -32,6 +32,13 @@ class DetectionOutput(ModelOutput):
             fewer objects are found, no object is all but certain.
         pred_boxes: Centre x, centre y, width and height as shares of the image, `[batch,
             num_detections, 4]`.
+
+    Example:
+        >>> from vision_transfer.detection import FastRCNNConfig, FastRCNNForObjectDetection
+        >>> config = FastRCNNConfig({"backbone": "resnet10t", "out_indices": [3]}, num_labels=2)
+        >>> output = FastRCNNForObjectDetection(config).eval()(torch.zeros(1, 3, 64, 64))
+        >>> output.logits.shape, output.pred_boxes.shape, output.loss
+        (torch.Size([1, 20, 3]), torch.Size([1, 20, 4]), None)
     """
 
     loss: torch.Tensor | None = None

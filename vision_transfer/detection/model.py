@@ -38,6 +38,11 @@ class FastRCNNConfig(PreTrainedConfig):
         num_sampled: Regions of an image that are learnt from in a step.
         num_detections: Boxes that are given for an image at the most.
         **kwargs: What every configuration takes.
+
+    Example:
+        >>> config = FastRCNNConfig(proposals="grid", anchor_sizes=[64, 128], num_labels=3)
+        >>> config.proposals, config.anchor_sizes, config.aspect_ratios, config.num_labels
+        ('grid', [64, 128], [0.5, 1.0, 2.0], 3)
     """
 
     model_type = "fast_rcnn"
@@ -70,6 +75,21 @@ class FastRCNNForObjectDetection(PreTrainedModel):
 
     Where the backbone gives several maps, they are brought to the size of the first and seen side
     by side (hypercolumns, Hariharan et al. 2015): fine places, and what is there.
+
+    Args:
+        config: What it is made of.
+
+    Raises:
+        ValueError: In `forward`, where regions are to be given and are not.
+
+    Example:
+        >>> backbone = {"backbone": "resnet10t", "out_indices": [2, 3]}
+        >>> model = FastRCNNForObjectDetection(FastRCNNConfig(backbone, num_labels=1))
+        >>> truth = torch.tensor([[[0, 0.5, 0.5, 0.2, 0.4]]])  # class 0 in the middle
+        >>> bool(model(torch.zeros(1, 3, 64, 64), truth).loss > 0)
+        True
+        >>> model.feature_map(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 384, 8, 8])
     """
 
     config_class = FastRCNNConfig
@@ -114,7 +134,10 @@ class FastRCNNForObjectDetection(PreTrainedModel):
                 fewer.
 
         Returns:
-            With labels the loss; but while it trains, also what it finds.
+            With labels the loss; but while it trains, also what it finds; see `DetectionOutput`.
+
+        Raises:
+            ValueError: Regions are to be given, and are not.
         """
         found: DetectionOutput = self.head(self.feature_map(pixel_values), labels, proposals)
         return found

@@ -35,8 +35,9 @@ class HoledImages(Dataset[dict[str, torch.Tensor]]):
         seed: Of holes that stay the same, to measure by; by default they are drawn each time.
 
     Example:
-        >>> sorted(HoledImages([torch.zeros(1, 64, 64)])[0])
-        ['mask', 'pixel_values']
+        >>> example = HoledImages([torch.zeros(3, 64, 64)], holes=1, extent=(0.25, 0.25))[0]
+        >>> example["pixel_values"].shape, example["mask"].shape, int(example["mask"].sum())
+        (torch.Size([3, 64, 64]), torch.Size([1, 64, 64]), 256)
     """
 
     def __init__(
@@ -114,6 +115,17 @@ class ContextEncoder(PretextModel):
     With an adversarial term a critic learns to tell filled images from whole ones in the same step:
     its gradient goes on to what filled them with its sign reversed (Ganin and Lempitsky 2015), so
     that one loss and one optimizer train both.
+
+    Args:
+        config: What it is made of; `around` makes one of a backbone at hand.
+
+    Example:
+        >>> from vision_transfer.backbones import untrained_backbone
+        >>> backbone, _ = untrained_backbone("resnet10t", ["none"], size=64)
+        >>> model = ContextEncoder.around(backbone, loss="l2")
+        >>> example = HoledImages([torch.zeros(3, 64, 64)])[0]
+        >>> model(example["pixel_values"][None], example["mask"][None]).reconstruction.shape
+        torch.Size([1, 3, 64, 64])
     """
 
     config_class = InpaintingConfig
@@ -136,6 +148,9 @@ class ContextEncoder(PretextModel):
             pixel_values: `float32 [batch, channels, height, width]` from -1 to 1. What is in the
                 holes is not looked at, save for the loss.
             mask: `bool [batch, 1, height, width]`, true in the holes.
+
+        Returns:
+            The loss, and the reconstruction in the shape of the images; see `InpaintingOutput`.
         """
         # The middle of the range, which is what normalized images are without.
         seen = pixel_values.masked_fill(mask, 0.0).contiguous(memory_format=torch.channels_last)
@@ -221,7 +236,21 @@ class InpaintingScores(NamedTuple):
 
 
 def filled(original: Image, reconstruction: Image, mask: torch.Tensor) -> Image:
-    """Images as they were, with their holes from a reconstruction."""
+    """Images as they were, with their holes from a reconstruction.
+
+    Args:
+        original: `float32 [images, channels, height, width]` from -1 to 1.
+        reconstruction: The same, but not held to that range.
+        mask: `bool [images, 1, height, width]`, true in the holes.
+
+    Returns:
+        Images in the shape of `original`, from -1 to 1.
+
+    Example:
+        >>> mask = torch.tensor([True, False]).view(1, 1, 1, 2)
+        >>> filled(torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1, 2), 3.0), mask)
+        tensor([[[[1., 0.]]]])
+    """
     return torch.where(mask, reconstruction, original).clamp(-1, 1)
 
 
@@ -234,6 +263,16 @@ def inpainting_scores(
         original: `float32 [images, channels, height, width]` from -1 to 1.
         reconstruction: The same.
         mask: `bool [images, 1, height, width]`, true in the holes.
+
+    Raises:
+        ValueError: The images are smaller than 7 pixels along a side; from scikit-image.
+
+    Example:
+        >>> whole = torch.zeros(2, 3, 64, 64)
+        >>> mask = HoledImages(whole, seed=0)[0]["mask"].expand(2, 1, 64, 64)
+        >>> scores = inpainting_scores(whole, whole + 0.2, mask)
+        >>> round(scores.psnr, 1), scores.ssim < inpainting_scores(whole, whole, mask).ssim
+        (20.0, True)
     """
     from skimage.metrics import structural_similarity
 

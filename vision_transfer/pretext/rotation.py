@@ -16,14 +16,40 @@ TURNS = ("upright", "a quarter left", "upside down", "a quarter right")
 
 
 def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Makes the middle of an image what a model sees: `float32 [channels, size, size]`, -1 to 1."""
+    """Makes the middle of an image what a model sees: `float32 [channels, size, size]`, -1 to 1.
+
+    Args:
+        size: Height and width, in pixels.
+
+    Returns:
+        What takes images `[channels, height, width]`: `uint8`, or `float32` from 0 to 1.
+
+    Example:
+        >>> square = middle_square(64)(torch.full((3, 80, 100), 255, dtype=torch.uint8))
+        >>> square.shape, float(square.max())
+        (torch.Size([3, 64, 64]), 1.0)
+    """
     steps = [v2.Resize(size), v2.CenterCrop(size), *_numbers()]
     prepare: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(steps)
     return prepare
 
 
 def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """As `middle_square`, of any square in the image, mirrored and in other colours at random."""
+    """As `middle_square`, of any square in the image, mirrored and in other colours at random.
+
+    Args:
+        size: Height and width, in pixels.
+
+    Returns:
+        What takes images as that of `middle_square` does, of three channels or one. PyTorch's
+        global generator draws what is done.
+
+    Example:
+        >>> gray = torch.arange(256).expand(3, 256, 256).to(torch.uint8)
+        >>> augment = random_square(64)
+        >>> augment(gray).shape, torch.equal(augment(gray), augment(gray))
+        (torch.Size([3, 64, 64]), False)
+    """
     prepare: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(size, scale=(0.35, 1.0), ratio=(1.0, 1.0)),
@@ -53,9 +79,11 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
             it is the middle one.
 
     Example:
-        >>> photos = Photos([Path("cat.jpg")], 128)
-        >>> TurnedImages(photos, 64, augmented=False)[2]["labels"]  # upside down
-        tensor(2)
+        >>> from pathlib import Path
+        >>> from vision_transfer.images import Photos
+        >>> turned = TurnedImages(Photos([Path("dog.jpg")], 128), 64, augmented=False)
+        >>> len(turned), turned[2]["pixel_values"].shape, TURNS[turned[2]["labels"]]
+        (4, torch.Size([3, 64, 64]), 'upside down')
     """
 
     def __init__(self, images: Sequence[torch.Tensor], size: int, *, augmented: bool) -> None:

@@ -48,6 +48,16 @@ def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
     Args:
         videos: What `read_videos` gives.
         length: Of a window, in seconds.
+
+    Returns:
+        The windows, in the order of their videos and of their beginnings; none of a video that is
+        shorter than `length`, or of which a window would have fewer than ten frames.
+
+    Example:
+        >>> from vision_transfer.videos import read_videos
+        >>> windows = high_motion_windows(read_videos("film.mp4", size=48).dataset)
+        >>> {window.stop - window.start for window in windows}  # 1.2 s of 25 frames a second
+        {30}
     """
     columns = videos.with_format("numpy")
     video, seconds, motion = (np.asarray(columns[c]) for c in ("video", "seconds", "motion"))
@@ -79,6 +89,18 @@ def held_out_folds(
         windows: Those of `high_motion_windows`.
         videos: The frames.
         folds: How many folds to make.
+
+    Returns:
+        For each fold the windows to learn from, and those to measure on.
+
+    Example:
+        >>> from datasets import Dataset
+        >>> videos = Dataset.from_dict({"video": [0] * 30 + [1] * 30})
+        >>> windows = [Window(0, 20), Window(10, 30), Window(30, 50)]
+        >>> for train, held_out in held_out_folds(windows, videos, folds=2):
+        ...     print(train, held_out)
+        [Window(start=30, stop=50)] [Window(start=0, stop=20)]
+        [Window(start=0, stop=20), Window(start=10, stop=30)] [Window(start=30, stop=50)]
     """
     video = np.asarray(videos.with_format("numpy")["video"])
     of_video: dict[int, list[Window]] = {}
@@ -122,6 +144,13 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         seed: Of moments that stay the same, with the middle of frames to measure by; both of a pair
             share them. By default they are drawn each time, and cut, mirrored both ways and
             coloured at random, all three frames alike.
+
+    Example:
+        >>> from vision_transfer.videos import read_videos
+        >>> videos = read_videos("film.mp4", size=48).dataset
+        >>> triplets = FrameTriplets(videos, [Window(0, 30), Window(30, 60)], size=32, seed=0)
+        >>> len(triplets), triplets[0]["pixel_values"].shape, ORDERS[triplets[1]["labels"]]
+        (4, torch.Size([3, 3, 32, 32]), 'out of order')
     """
 
     def __init__(
@@ -195,6 +224,16 @@ class TemporalOrder(PretextModel):
 
     The head has a hidden layer and is given the differences of features beside the features: a
     linear layer would add up what each frame says by itself, and no frame says where it belongs.
+
+    Args:
+        config: What it is made of; `around` makes one of a backbone at hand.
+
+    Example:
+        >>> from vision_transfer.backbones import untrained_backbone
+        >>> backbone, _ = untrained_backbone("resnet10t", ["none"], size=32)
+        >>> model = TemporalOrder.around(backbone)
+        >>> model(torch.zeros(2, 3, 3, 32, 32)).logits.shape
+        torch.Size([2, 2])
     """
 
     config_class = TemporalOrderConfig
@@ -215,6 +254,9 @@ class TemporalOrder(PretextModel):
         Args:
             pixel_values: `float32 [batch, 3, channels, height, width]` from -1 to 1.
             labels: `int64 [batch]`, 1 where they are.
+
+        Returns:
+            `logits`, `[batch, 2]`, and with labels `loss`; see `TemporalOrderOutput`.
         """
         frames = pixel_values.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         backbone = cast(Any, self.encoder.timm_model)
