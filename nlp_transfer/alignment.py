@@ -76,7 +76,7 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
     Raises:
         InputError: The vectors are damaged, or know no word of the vocabulary.
 
-    Example:
+    Examples:
         >>> from nlp_transfer import build_vocabulary, open_vectors
         >>> tokenizer = build_vocabulary(["Please call Qwyzzk today"], min_frequency=1)
         >>> aligned = align(tokenizer, open_vectors("glove-6b-50d"))

@@ -47,7 +47,7 @@ def load_encoder_classifier(
     Raises:
         InputError: There is no such encoder, or it has no such layer.
 
-    Example:
+    Examples:
         >>> model, tokenizer = load_encoder_classifier("bert", ["other", "urgent"], seed=0)
         >>> model.config.layers, model.config.window, model.config.id2label
         ([0, 3], 512, {0: 'other', 1: 'urgent'})

@@ -61,7 +61,7 @@ def build_vocabulary(
         InputError: There is no word in `texts`, or none as frequent as `min_frequency`.
         ValueError: `wordpiece` without `max_size`.
 
-    Example:
+    Examples:
         >>> tokenizer = build_vocabulary(["Don't call today", "Call at 9:30!"], min_frequency=1)
         >>> tokenizer.tokenize("Don't call at noon")
         ['do', "n't", 'call', 'at', '[UNK]']

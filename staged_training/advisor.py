@@ -44,7 +44,7 @@ class Similarity(NamedTuple):
         value: What was found.
         threshold: From this on data are similar.
 
-    Example:
+    Examples:
         >>> Similarity("share of the words that have a vector", 0.97, threshold=0.9).similar
         True
     """
@@ -135,7 +135,7 @@ def advise(
     Returns:
         The stages, and why. `print` shows it in words, and the stages as code.
 
-    Example:
+    Examples:
         >>> from staged_training import Stage
         >>> head = Stage("head", train="head", epochs=5, learning_rate=1e-3)
         >>> more, most = (Stage("layers", name, 3, 1e-4) for name in ("backbone[-1:]", "backbone"))

@@ -9,7 +9,7 @@ class InputError(ValueError):
     The message names the file, the line or the argument, says what was expected and what to do.
     `nlp-transfer` prints it without a traceback and exits with status 2.
 
-    Example:
+    Examples:
         >>> from staged_training import freeze
         >>> freeze(model, "top")
         Traceback (most recent call last):

@@ -118,7 +118,7 @@ def inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tens
 def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
     """Collect what the head of a model is given, a vector for each example, while it runs.
 
-    Example:
+    Examples:
         >>> with collected_features(model) as features:
         ...     logits = model(torch.tensor(tokenizer(texts[:1])["input_ids"])).logits
         >>> len(features), features[0].shape, logits.shape

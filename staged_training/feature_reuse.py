@@ -62,7 +62,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     Raises:
         InputError: The lowest layers are not frozen.
 
-    Example:
+    Examples:
         >>> from staged_training import freeze
         >>> from transformers import Trainer
         >>> freeze(model, "backbone")

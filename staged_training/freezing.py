@@ -30,7 +30,7 @@ def freeze(model: nn.Module, selector: str = "backbone") -> None:
     Raises:
         InputError: The selector matches nothing.
 
-    Example:
+    Examples:
         >>> freeze(model, "backbone")
         >>> [name for name, p in model.named_parameters() if p.requires_grad]
         ['classifier.weight', 'classifier.bias']
@@ -50,7 +50,7 @@ def unfreeze(model: nn.Module, selector: str = "all") -> None:
     Raises:
         InputError: The selector matches nothing.
 
-    Example:
+    Examples:
         >>> freeze(model, "all")
         >>> unfreeze(model, "backbone[-1:], head")
         >>> [layer.training for layer in model.train().recurrent.layers]
@@ -132,7 +132,7 @@ class LayerFreezingCallback(TrainerCallback):
     Raises:
         InputError: The selector matches nothing in the model, when the `Trainer` is made.
 
-    Example:
+    Examples:
         >>> from transformers import Trainer
         >>> trainer = Trainer(model, args, callbacks=[LayerFreezingCallback(train="head")])
         >>> [name for name, p in model.named_parameters() if p.requires_grad]
@@ -170,7 +170,7 @@ class GradualUnfreezingCallback(TrainerCallback):
     Raises:
         InputError: An argument is out of range.
 
-    Example:
+    Examples:
         >>> from transformers import Trainer
         >>> args.num_train_epochs, callbacks = 2, [GradualUnfreezingCallback(layer_decay=0.5)]
         >>> trainer = Trainer(model, args, train_dataset=train, callbacks=callbacks,

@@ -23,7 +23,7 @@ class LayerGroup:
             groups, such as the list of layers, belongs to none.
         parameters: Every parameter of the group, by its name in the model.
 
-    Example:
+    Examples:
         >>> *backbone, head = layer_groups(model)
         >>> list(head.parameters)
         ['classifier.weight', 'classifier.bias']
@@ -52,7 +52,7 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     Raises:
         InputError: The model has no head, or nothing but a head.
 
-    Example:
+    Examples:
         >>> [group.name for group in layer_groups(model)]
         ['embedding', 'layers.0', 'layers.1', 'head']
     """

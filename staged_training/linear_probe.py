@@ -30,7 +30,7 @@ class Probe:
         strength: The inverse strength of its penalty.
         grid: What every strength scored on validation; empty if it was fitted by `fit_probe`.
 
-    Example:
+    Examples:
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
         >>> probe = fit_probe((features, labels), num_labels=2, strength=1.0)
         >>> probe.weight.shape, probe.logits([[-1.0], [4.0]]).argmax(1).tolist()
@@ -70,7 +70,7 @@ def linear_probe(
     Raises:
         ValueError: The training labels are all the same; from scikit-learn.
 
-    Example:
+    Examples:
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
         >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), num_labels=2)
         >>> probe.strength, [trial.accuracy for trial in probe.grid]
@@ -99,7 +99,7 @@ def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: 
     Raises:
         ValueError: The labels are all the same; from scikit-learn.
 
-    Example:
+    Examples:
         >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), num_labels=4, strength=1.0)
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)

@@ -31,7 +31,7 @@ class Stage:
     Raises:
         InputError: A value is out of range.
 
-    Example:
+    Examples:
         >>> Stage("top layers", train="backbone[-2:], head", epochs=3, learning_rate=1e-4)
         Stage(name='top layers', train='backbone[-2:], head', epochs=3, learning_rate=0.0001,
               layer_decay=1.0, patience=None, keep_statistics=False)
@@ -77,7 +77,7 @@ class StageResult:
         frozen: The layer groups that were not.
         seconds: How long it took; of a resumed stage, since it was resumed.
 
-    Example:
+    Examples:
         >>> from staged_training import StagedTrainer
         >>> stages = [Stage("head", train="head", epochs=1, learning_rate=1e-3)]
         >>> trainer = StagedTrainer(model, args, stages, train_dataset=train,

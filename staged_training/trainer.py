@@ -85,7 +85,7 @@ class StagedTrainer(CheckpointingTrainer):
     Attributes:
         results: A `StageResult` for each stage that is over.
 
-    Example:
+    Examples:
         >>> from staged_training import Stage
         >>> trainer = StagedTrainer(
         ...     model,

@@ -100,7 +100,7 @@ def load_backbone(
     Raises:
         InputError: There is no such model, or its weights are not those expected.
 
-    Example:
+    Examples:
         >>> from PIL import Image
         >>> model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"])
         >>> pixels = processor(Image.open("dog.jpg"), return_tensors="pt").pixel_values
@@ -153,7 +153,7 @@ def untrained_backbone(
     Raises:
         InputError: timm has no such architecture, or it cannot have these channels or this stride.
 
-    Example:
+    Examples:
         >>> model, processor = untrained_backbone("resnet10t", ["none", "lesion"], 64, channels=1)
         >>> model(torch.zeros(1, 1, 64, 64)).logits.shape, processor.data_config["input_size"]
         (torch.Size([1, 2]), (1, 64, 64))

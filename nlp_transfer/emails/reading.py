@@ -30,7 +30,7 @@ class Email(NamedTuple):
         body: Its text, decoded; attachments are left out, and unless they are to be kept, quoted
             replies and the signature.
 
-    Example:
+    Examples:
         >>> first = next(iter_emails("mail"))
         >>> first.input, first.subject
         ('easy-ham-1-00993.eml', 'Re: Sorting')
@@ -48,7 +48,7 @@ class Skipped(NamedTuple):
         input: As that of `Email`.
         reason: What is wrong with it, such as `has no text part`.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> length = Path("note.eml").write_text("Call me.")
         >>> next(iter_emails("note.eml"))
@@ -66,7 +66,7 @@ class Reading(NamedTuple):
         dataset: The texts, a row each; for its columns see the function that read them.
         skipped: The messages that could not be read; none for a table.
 
-    Example:
+    Examples:
         >>> reading = read_emails("mail")
         >>> reading.dataset.column_names, len(reading.dataset), reading.skipped
         (['input', 'subject', 'body'], 10, [])
@@ -88,7 +88,7 @@ def iter_emails(
     Raises:
         InputError: `source` is missing, empty or no mail.
 
-    Example:
+    Examples:
         >>> emails = [item for item in iter_emails("mail") if isinstance(item, Email)]
         >>> len(emails), emails[5].input, emails[5].subject
         (10, 'spam-1-00252.eml', '不看會後悔')
@@ -119,7 +119,7 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
         InputError: as `iter_emails`; a table that cannot be read or lacks a column; no message
             that could be read.
 
-    Example:
+    Examples:
         >>> read_emails("mail").dataset[0]["body"][:33]
         'Here is the little script I run I'
         >>> read_emails("mail", keep_quotes=True).dataset[0]["body"][:33]
@@ -152,7 +152,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
     Raises:
         InputError: as `read_emails`; a row without text.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> pd.DataFrame({"subject": ["Lunch?"], "body": ["At noon"]}).to_csv("mail.csv")
         >>> read_texts("mail.csv").dataset["text"][:]
@@ -186,7 +186,7 @@ def read_labelled_texts(
         InputError: as `read_texts`; a row without label, fewer than two labels, or a label that
             occurs only once.
 
-    Example:
+    Examples:
         >>> import pandas as pd
         >>> pd.DataFrame({"text": texts, "label": labels}).to_csv("messages.csv", index=False)
         >>> reading = read_labelled_texts("messages.csv")

@@ -27,7 +27,7 @@ class WindowLanguageModelConfig(PreTrainedConfig):
         StrictDataclassClassValidationError: There is no such context; from
             `huggingface_hub.errors`.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.language_models import WindowLanguageModel
         >>> config = WindowLanguageModelConfig(vocab_size=1000, context="around 2")
         >>> WindowLanguageModel(config).hidden  # it reads four words, 50 numbers each

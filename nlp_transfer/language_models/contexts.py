@@ -21,7 +21,7 @@ class Context:
             after it (skip-gram, Mikolov et al. 2013).
         size: How many words, on each side that is read.
 
-    Example:
+    Examples:
         >>> Context.parse("around 2")
         Context(kind='around', size=2)
         >>> Context.parse("around 2").width, str(Context("nearby", 5)), Context("nearby", 5).width

@@ -25,7 +25,7 @@ class WindowLanguageModel(PreTrainedModel):
     Args:
         config: What it is made of.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.language_models import WindowLanguageModelConfig
         >>> model = WindowLanguageModel(WindowLanguageModelConfig(vocab_size=1000))
         >>> contexts = torch.tensor([[0, 0, 17, 4, 9], [0, 17, 4, 9, 23]])  # 0 before the text

@@ -76,7 +76,7 @@ def train_window_model(
         InputError: There is nothing to learn from, see `count_words`; an argument cannot be used;
             or `output_dir` holds something that is no model.
 
-    Example:
+    Examples:
         >>> model = train_window_model(texts, tokenizer, output_dir="model", context="around 2")
         >>> model.embedding_matrix().shape == (len(tokenizer), 50)
         True
@@ -182,7 +182,7 @@ def perplexity(
     Raises:
         InputError: There is nothing to predict in the texts, see `count_words`.
 
-    Example:
+    Examples:
         >>> model = train_window_model(texts, tokenizer, output_dir="model", epochs=2)
         >>> perplexity(model, texts, tokenizer) < len(tokenizer)
         True

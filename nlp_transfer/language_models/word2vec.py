@@ -59,7 +59,7 @@ def train_word2vec(
         InputError: A number is not positive, the texts hold no word of the vocabulary, or gensim is
             not installed.
 
-    Example:
+    Examples:
         >>> vectors = train_word2vec(texts, tokenizer, dim=20, workers=1)
         >>> len(vectors) == len(tokenizer) - 2  # all but [PAD] and [UNK]
         True

@@ -19,7 +19,7 @@ class ConvHeadConfig(PreTrainedConfig):
         dropout: Share of what the head reads, and of its features, that is dropped.
         **kwargs: What every configuration takes.
 
-    Example:
+    Examples:
         >>> from transformers import BertConfig
         >>> encoder = BertConfig(num_hidden_layers=3)
         >>> config = ConvHeadConfig(encoder.to_dict(), layers=[0, 3], window=128, num_labels=4)

@@ -38,7 +38,7 @@ class RecurrentConfig(PreTrainedConfig):
         StrictDataclassClassValidationError: There is no such pooling, or `pooling` is empty; from
             `huggingface_hub.errors`.
 
-    Example:
+    Examples:
         >>> config = RecurrentConfig(hidden_size=64, pooling=["mean", "max", "last"])
         >>> config.feature_size  # three times two directions of 64, twice the embedding of 50
         484

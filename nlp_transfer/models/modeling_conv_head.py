@@ -63,7 +63,7 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         config: What it is made of.
         encoder: The pretrained encoder, of as many layers as are read; a new one by default.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.models import ConvHeadConfig
         >>> from transformers import BertConfig
         >>> encoder = BertConfig(hidden_size=16, num_hidden_layers=2, num_attention_heads=2)

@@ -60,7 +60,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
     Args:
         config: What it is made of; the papers are named there.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.models import RecurrentConfig
         >>> base = RecurrentModel(RecurrentConfig(vocab_size=100, hidden_size=16))
         >>> output = base(torch.tensor([[5, 9, 2], [7, 3, 0]]))  # 0 is padding
@@ -153,7 +153,7 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
     Args:
         config: What it is made of; `num_labels` says how wide the head is.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.models import RecurrentConfig
         >>> model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=100))
         >>> model.new_head(["work", "private", "spam"])

@@ -30,7 +30,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         ValueError: The two directions read each other's states: from the second layer on, the model
             would see the word that it is to predict.
 
-    Example:
+    Examples:
         >>> from nlp_transfer.models import RecurrentConfig
         >>> config = RecurrentConfig(vocab_size=100, bidirectional=False)
         >>> model = RecurrentForCausalLM(config).eval()

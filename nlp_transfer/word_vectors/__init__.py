@@ -38,7 +38,7 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
     Raises:
         InputError: There is no such name or file, or the file is not one of word vectors.
 
-    Example:
+    Examples:
         >>> vectors = open_vectors("glove-6b-50d")
         >>> words, rows = vectors.lookup(["deadline", "dead-line-ish"])
         >>> words, rows.shape

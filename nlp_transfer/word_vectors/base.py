@@ -19,7 +19,7 @@ class WordVectors(ABC):
         name: Where the vectors come from, for messages and reports.
         dim: Width of the vectors.
 
-    Example:
+    Examples:
         >>> from nlp_transfer import open_vectors
         >>> vectors = open_vectors("glove-6b-50d")  # makes one of a name or a file
         >>> word, row = next(iter(vectors))

@@ -30,7 +30,7 @@ def save_vectors(
         InputError: A number is not finite, words and rows do not fit together, or the format
             cannot hold a word.
 
-    Example:
+    Examples:
         >>> from nlp_transfer import open_vectors
         >>> save_vectors("vectors.txt.gz", ["mail", "call"], [[0.1, 0.2], [0.3, 0.4]])
         >>> open_vectors("vectors.txt.gz").lookup(["call"])

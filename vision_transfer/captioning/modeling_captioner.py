@@ -42,7 +42,7 @@ class CaptionerConfig(PreTrainedConfig):
         bos_token_id: Begins every caption.
         eos_token_id: Ends every caption.
 
-    Example:
+    Examples:
         >>> config = CaptionerConfig(vocab_size=500, attention=True)
         >>> decoder = CaptionDecoder(config)
         >>> decoder.attention.of_cell, decoder.output  # the output reads state and image
@@ -192,7 +192,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         config: What it is made of.
         encoder: The pretrained image classifier, which loses its head; a new one by default.
 
-    Example:
+    Examples:
         >>> from vision_transfer.backbones import untrained_backbone
         >>> encoder, _ = untrained_backbone("resnet10t", ["cat"], size=64)
         >>> config = CaptionerConfig(replaced="timm_model.fc", feature_size=512, vocab_size=100)

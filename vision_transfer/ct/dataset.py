@@ -41,7 +41,7 @@ class CtReading(NamedTuple):
         dataset: A row for each slice, see `read_ct`.
         problems: Files, each with the reason; empty where all is as expected.
 
-    Example:
+    Examples:
         >>> print(read_ct("scans").summary())
         5 slices of 1 series of 1 patients
     """
@@ -94,7 +94,7 @@ def read_ct(
         InputError: There is no such file or folder, no slice in it, an argument is out of range,
             or slices of different shapes are not brought to one.
 
-    Example:
+    Examples:
         >>> scans = read_ct("scans", size=96, neighbours=1).dataset.with_format("numpy")
         >>> scans["hounsfield"][:].shape  # three of five slices have two neighbours
         (3, 3, 96, 96)

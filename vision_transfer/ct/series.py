@@ -48,7 +48,7 @@ class Slice:
         spacing: Height and width of a pixel, in mm.
         shape: Rows and columns.
 
-    Example:
+    Examples:
         >>> first, second, *others = find_series("scans").series[0].slices
         >>> second.file.name, round(second.position - first.position, 2), second.shape
         ('slice-4.dcm', 2.5, (128, 128))
@@ -73,7 +73,7 @@ class Series:
         number: Number of the series, which the parts of a scan with gaps share.
         slices: The slices.
 
-    Example:
+    Examples:
         >>> (series,) = find_series("scans").series
         >>> series.patient, series.number, len(series.slices)
         (0, 0, 5)
@@ -122,7 +122,7 @@ def find_series(source: str | Path) -> Found:
     Raises:
         InputError: There is no such file or folder, or no slice of a CT scan in it.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> Path("scans/slice-3.dcm").unlink()  # the one in the middle
         >>> found = find_series("scans")

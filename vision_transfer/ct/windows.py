@@ -27,7 +27,7 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
     Raises:
         InputError: There is no such window, or its width is not positive.
 
-    Example:
+    Examples:
         >>> windowed(np.array([-1000.0, 40.0, 240.0]))  # air, the middle, the upper end
         array([0. , 0.5, 1. ])
         >>> windowed(np.array([-1000.0, 40.0, 240.0]), WINDOWS["lung"]).round(2)
@@ -57,7 +57,7 @@ class WindowedSlices(Sequence[torch.Tensor]):
     Raises:
         InputError: As `windowed`.
 
-    Example:
+    Examples:
         >>> from vision_transfer.ct import read_ct
         >>> slices = WindowedSlices(read_ct("scans").dataset["hounsfield"], "soft tissue")
         >>> len(slices), slices[0].shape, float(slices[0].min()), slices[0].dtype

@@ -33,7 +33,7 @@ class DetectionOutput(ModelOutput):
         pred_boxes: Centre x, centre y, width and height as shares of the image, `[batch,
             num_detections, 4]`.
 
-    Example:
+    Examples:
         >>> from vision_transfer.detection import FastRCNNConfig, FastRCNNForObjectDetection
         >>> config = FastRCNNConfig({"backbone": "resnet10t", "out_indices": [3]}, num_labels=2)
         >>> output = FastRCNNForObjectDetection(config).eval()(torch.zeros(1, 3, 64, 64))

@@ -39,7 +39,7 @@ class FastRCNNConfig(PreTrainedConfig):
         num_detections: Boxes that are given for an image at the most.
         **kwargs: What every configuration takes.
 
-    Example:
+    Examples:
         >>> config = FastRCNNConfig(proposals="grid", anchor_sizes=[64, 128], num_labels=3)
         >>> config.proposals, config.anchor_sizes, config.aspect_ratios, config.num_labels
         ('grid', [64, 128], [0.5, 1.0, 2.0], 3)
@@ -82,7 +82,7 @@ class FastRCNNForObjectDetection(PreTrainedModel):
     Raises:
         ValueError: In `forward`, where regions are to be given and are not.
 
-    Example:
+    Examples:
         >>> backbone = {"backbone": "resnet10t", "out_indices": [2, 3]}
         >>> model = FastRCNNForObjectDetection(FastRCNNConfig(backbone, num_labels=1))
         >>> truth = torch.tensor([[[0, 0.5, 0.5, 0.2, 0.4]]])  # class 0 in the middle

@@ -34,7 +34,7 @@ class HoledImages(Dataset[dict[str, torch.Tensor]]):
         augment: What is done to an image each time, before the holes.
         seed: Of holes that stay the same, to measure by; by default they are drawn each time.
 
-    Example:
+    Examples:
         >>> example = HoledImages([torch.zeros(3, 64, 64)], holes=1, extent=(0.25, 0.25))[0]
         >>> example["pixel_values"].shape, example["mask"].shape, int(example["mask"].sum())
         (torch.Size([3, 64, 64]), torch.Size([1, 64, 64]), 256)
@@ -119,7 +119,7 @@ class ContextEncoder(PretextModel):
     Args:
         config: What it is made of; `around` makes one of a backbone at hand.
 
-    Example:
+    Examples:
         >>> from vision_transfer.backbones import untrained_backbone
         >>> backbone, _ = untrained_backbone("resnet10t", ["none"], size=64)
         >>> model = ContextEncoder.around(backbone, loss="l2")
@@ -246,7 +246,7 @@ def filled(original: Image, reconstruction: Image, mask: torch.Tensor) -> Image:
     Returns:
         Images in the shape of `original`, from -1 to 1.
 
-    Example:
+    Examples:
         >>> mask = torch.tensor([True, False]).view(1, 1, 1, 2)
         >>> filled(torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1, 2), 3.0), mask)
         tensor([[[[1., 0.]]]])
@@ -267,7 +267,7 @@ def inpainting_scores(
     Raises:
         ValueError: The images are smaller than 7 pixels along a side; from scikit-image.
 
-    Example:
+    Examples:
         >>> whole = torch.zeros(2, 3, 64, 64)
         >>> mask = HoledImages(whole, seed=0)[0]["mask"].expand(2, 1, 64, 64)
         >>> scores = inpainting_scores(whole, whole + 0.2, mask)

@@ -24,7 +24,7 @@ def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     Returns:
         What takes images `[channels, height, width]`: `uint8`, or `float32` from 0 to 1.
 
-    Example:
+    Examples:
         >>> square = middle_square(64)(torch.full((3, 80, 100), 255, dtype=torch.uint8))
         >>> square.shape, float(square.max())
         (torch.Size([3, 64, 64]), 1.0)
@@ -44,7 +44,7 @@ def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
         What takes images as that of `middle_square` does, of three channels or one. PyTorch's
         global generator draws what is done.
 
-    Example:
+    Examples:
         >>> gray = torch.arange(256).expand(3, 256, 256).to(torch.uint8)
         >>> augment = random_square(64)
         >>> augment(gray).shape, torch.equal(augment(gray), augment(gray))
@@ -78,7 +78,7 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
         augmented: Whether to cut a new square each time, mirror some and change colours; otherwise
             it is the middle one.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from vision_transfer.images import Photos
         >>> turned = TurnedImages(Photos([Path("dog.jpg")], 128), 64, augmented=False)

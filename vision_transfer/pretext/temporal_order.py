@@ -53,7 +53,7 @@ def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
         The windows, in the order of their videos and of their beginnings; none of a video that is
         shorter than `length`, or of which a window would have fewer than ten frames.
 
-    Example:
+    Examples:
         >>> from vision_transfer.videos import read_videos
         >>> windows = high_motion_windows(read_videos("film.mp4", size=48).dataset)
         >>> {window.stop - window.start for window in windows}  # 1.2 s of 25 frames a second
@@ -93,7 +93,7 @@ def held_out_folds(
     Returns:
         For each fold the windows to learn from, and those to measure on.
 
-    Example:
+    Examples:
         >>> from datasets import Dataset
         >>> videos = Dataset.from_dict({"video": [0] * 30 + [1] * 30})
         >>> windows = [Window(0, 20), Window(10, 30), Window(30, 50)]
@@ -145,7 +145,7 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
             share them. By default they are drawn each time, and cut, mirrored both ways and
             coloured at random, all three frames alike.
 
-    Example:
+    Examples:
         >>> from vision_transfer.videos import read_videos
         >>> videos = read_videos("film.mp4", size=48).dataset
         >>> triplets = FrameTriplets(videos, [Window(0, 30), Window(30, 60)], size=32, seed=0)
@@ -228,7 +228,7 @@ class TemporalOrder(PretextModel):
     Args:
         config: What it is made of; `around` makes one of a backbone at hand.
 
-    Example:
+    Examples:
         >>> from vision_transfer.backbones import untrained_backbone
         >>> backbone, _ = untrained_backbone("resnet10t", ["none"], size=32)
         >>> model = TemporalOrder.around(backbone)
