@@ -1,0 +1,105 @@
+"""The guide does what it says: every page's code runs, from top to bottom, in a folder of its own.
+
+The `python` blocks of a page share their names; the lines of its `bash` blocks that begin with
+`nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
+in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
+`subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `mails/` (tables
+with a column `text`) and a Hub on which the reader is called `someone`.
+
+Here the data are small and recipes run with `--quick`; `-m slow` runs the pages as they stand, on
+all of the shipped data, those too that take minutes however small the data are.
+"""
+
+import mailbox
+import shlex
+from email.message import EmailMessage
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+
+from recipes.command_line import main
+from recipes.email_urgency import DATA as MAILS
+from recipes.pet_classifier import DATA as PETS
+from tests.small_data import small_messages, small_photos
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page):
+    """The language, the content and the first line of each block of code that is to run."""
+    for token in MarkdownIt().parse(page.read_text()):
+        if token.type == "fence" and token.info in ("bash", "python"):
+            yield token.info, token.content, token.map[0] + 1
+
+
+WITH_CODE = [page for page in PAGES if any(blocks(page))]
+TAKE_MINUTES = {"boxes_and_captions", "without_labels"}
+
+
+def commands(content):
+    """The arguments of each `nlp-transfer` command of a block."""
+    for line in content.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["nlp-transfer"]:
+            yield words[1:]
+
+
+def run(page, *, quick):
+    names = {"__name__": page.stem}
+    for language, content, line in blocks(page):
+        if language == "python":
+            exec(compile("\n" * line + content, page, "exec"), names)
+        for arguments in commands(content) if language == "bash" else ():
+            hasty = ["--quick"] if quick and arguments[0] == "run" else []
+            assert main(arguments + hasty) == 0, f"{page}, line {line}: {arguments}"
+
+
+def bring(messages, photos):
+    """What a reader brings along, in the working directory."""
+    urgent = messages["label"].eq("urgent")
+    mail = pd.DataFrame({"subject": "", "body": messages["text"]})
+    mail.assign(priority=np.where(urgent, "high", "normal")).to_csv("my_mail.csv", index=False)
+    box = mailbox.mbox("inbox.mbox")
+    for number, text in enumerate(messages["text"].head(20)):
+        message = EmailMessage()
+        message["From"], message["Subject"] = "someone@example.org", f"Message {number}"
+        message.set_content(text)
+        box.add(message)
+    box.close()
+    Path("mails").mkdir()
+    for number in range(2):
+        messages[["text"]].iloc[number::2].to_parquet(f"mails/{number}.parquet")
+    for species, file in zip(photos["species"], photos["file_name"], strict=True):
+        link = Path("photos", species, Path(file).name)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(PETS / file)
+    Path("photo.jpg").symlink_to(PETS / photos["file_name"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
+    ids=lambda page: page.stem,
+)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    bring(small_messages(), small_photos(tmp_path / "small"))
+    run(page, quick=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
+    monkeypatch.chdir(tmp_path)
+    photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
+    bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
+    run(page, quick=False)
+
+
+def test_pages_that_are_said_to_take_minutes_are_there():
+    assert {page.stem for page in WITH_CODE} >= TAKE_MINUTES
