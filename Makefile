@@ -1,13 +1,13 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
-# `make test` runs the fast suite, `make test-browser` that of the demo, `make bench` the benchmarks,
-# `make audit` looks for known vulnerabilities in the libraries. All set up .venv first, whatever is
-# missing.
+# `make test` runs the fast suite, `make test-browser` that of the demo, `make docs` builds the guide,
+# `make bench` runs the benchmarks, `make audit` looks for known vulnerabilities in the libraries. All
+# set up .venv first, whatever is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test slow-test test-browser bench lint audit install clean
+.PHONY: run run-pets test coverage slow-test test-browser docs bench lint audit package install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -21,6 +21,10 @@ run-pets: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
+# The lines of the packages that no test of the fast suite runs.
+coverage: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report term-missing:skip-covered
+
 slow-test: $(STAMP)
 	$(BIN)/pytest -m slow
 
@@ -31,6 +35,17 @@ ifdef INSTALL_CHROMIUM
 endif
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	$(BIN)/pytest -m browser tests/browser
+
+# The guide and its reference, in build/site; what does not resolve is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The wheel and the sdist, in dist/.
+package: $(STAMP)
+	rm -rf dist
+	$(BIN)/pip install --quiet --disable-pip-version-check build twine
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
 
 # 35 minutes on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
 RUNS ?= 3
@@ -59,4 +74,4 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-audit outputs build *.egg-info
+	rm -rf $(VENV) .venv-audit outputs build dist *.egg-info

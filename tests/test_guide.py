@@ -4,7 +4,7 @@ The `python` blocks of a page share their names; the lines of its `bash` blocks 
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
 `subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `mails/` (tables
-with a column `text`) and a Hub on which the reader is called `someone`.
+of `text` and `labels`) and a Hub on which the reader is called `someone`.
 
 Here the data are small and recipes run with `--quick`; `-m slow` runs the pages as they stand, on
 all of the shipped data, those too that take minutes however small the data are.
@@ -72,7 +72,8 @@ def bring(messages, photos):
     box.close()
     Path("mails").mkdir()
     for number in range(2):
-        messages[["text"]].iloc[number::2].to_parquet(f"mails/{number}.parquet")
+        rows = messages[["text"]].assign(labels=urgent.astype(int)).iloc[number::2]
+        rows.to_parquet(f"mails/{number}.parquet")
     for species, file in zip(photos["species"], photos["file_name"], strict=True):
         link = Path("photos", species, Path(file).name)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,19 @@ def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
     bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
     run(page, quick=False)
+
+
+def links(page):
+    for token in MarkdownIt("gfm-like", {"linkify": False}).parse(page.read_text()):
+        for child in token.children or []:
+            target = child.attrs.get("href") or child.attrs.get("src") or ""
+            if target and "://" not in target:
+                yield target.partition("#")[0]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem)
+def test_what_a_page_links_to_is_there(page):
+    assert not [target for target in links(page) if not (page.parent / target).exists()]
 
 
 def test_pages_that_are_said_to_take_minutes_are_there():
