@@ -18,7 +18,7 @@ LIMIT = 300 * MB
 # Mails of four messages each, drawn from the shipped ones. Arguments: a folder, how many mails, and
 # whether the whole lot is held in memory.
 _PROGRAM = f"""
-import json, resource, sys
+import json, resource, sys, threading, time
 from pathlib import Path
 import numpy as np, pandas, psutil, torch
 from datasets import IterableDataset
@@ -32,6 +32,26 @@ from staged_training import Stage, StagedTrainer, feature_store
 NAMES = ["non-urgent", "urgent"]
 folder, count, in_memory = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "in-memory"
 resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + {LIMIT}, -1))
+peak = 0
+
+def watch():
+    # What is its own: not the pages of libraries, of which a run maps 60 MB more or less than the
+    # next. Of files it holds those of the features alone, which have no name any more.
+    global peak
+    while True:
+        own, counts = 0, False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            words = line.split()
+            if not words[0].endswith(":"):
+                counts = len(words) < 6 or words[5].startswith("[") or words[-1] == "(deleted)"
+            elif counts and words[0] == "Rss:":
+                own += int(words[1]) * 1024
+            elif not counts and words[0] == "Anonymous:":
+                own += int(words[1]) * 1024
+        peak = max(peak, own)
+        time.sleep(0.2)
+
+threading.Thread(target=watch, daemon=True).start()
 messages = pandas.read_parquet(DATA / "messages.parquet")
 drawn, urgent = list(messages["text"]), list(messages["label"] == "urgent")
 
@@ -91,7 +111,7 @@ recurrent.load_embedding(torch.from_numpy(aligned.matrix))
 learn(recurrent, "backbone[1:], head", pretrained="backbone[0]")
 told = {{
     "tokens": sum(len(mail["input_ids"]) for mail in train),
-    "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    "peak": peak,
     "losses": losses,
 }}
 print(json.dumps(told))
