@@ -36,16 +36,20 @@ def blocks(page):
             yield token.info, token.content, token.map[0] + 1
 
 
-WITH_CODE = [page for page in PAGES if any(blocks(page))]
-TAKE_MINUTES = {"boxes_and_captions", "without_labels"}
-
-
 def commands(content):
     """The arguments of each `nlp-transfer` command of a block."""
     for line in content.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["nlp-transfer"]:
             yield words[1:]
+
+
+WITH_CODE = [
+    page
+    for page in PAGES
+    if any(language == "python" or any(commands(content)) for language, content, _ in blocks(page))
+]
+TAKE_MINUTES = {"boxes_and_captions", "without_labels"}
 
 
 def run(page, *, quick):
