@@ -38,7 +38,7 @@ endif
 
 # The guide and its reference, in build/site; what does not resolve is an error.
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The wheel and the sdist, in dist/.
 package: $(STAMP)
