@@ -236,8 +236,10 @@ def test_an_encoder_takes_the_place_of_word_vectors(small_data, tmp_path, capsys
         (["--base", "bert", "--proxy", "none"], "--proxy tunes word vectors; leave it out"),
     ],
 )
-def test_an_encoder_that_cannot_be_used_is_refused(flags, message, tmp_path, capsys):
-    output = ["--output-dir", str(tmp_path / "out")]
+def test_an_encoder_that_cannot_be_used_is_refused(flags, message, hub, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    output = ["--output-dir", str(folder / "out")]
     assert main(["run", "email-urgency", *flags, *output]) == 2
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from recipes.command_line import main
+from recipes.pet_classifier import Arguments, top_layers_of
+from recipes.pet_classifier_ways import TOP_LAYERS
 from vision_transfer.backbones import load_backbone
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
@@ -141,10 +143,20 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, tr
         (["--views", "-1"], "--views is -1; give how many views"),
         (["--hidden", "0"], "--hidden is [0]; give widths of 1 and more"),
         (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+        (["--fine-tune", "--train", "top"], "The selector 'top' matches no parameters"),
+        (["--learning-rate", "1e-3"], "--train and --learning-rate are of --fine-tune"),
     ],
 )
-def test_bad_input_is_refused_and_nothing_is_written(flags, message, tmp_path, capsys):
-    output = ["--output-dir", str(tmp_path / "out")]
+def test_bad_input_is_refused_and_nothing_is_written(flags, message, hub, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    output = ["--output-dir", str(folder / "out")]
     assert main(["run", "pet-classifier", *flags, *output]) == 2
     assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
+
+
+def test_what_is_fine_tuned_and_at_which_rate_can_be_asked_for():
+    stage = top_layers_of(Arguments(fine_tune=True, train="all", learning_rate=1e-3))
+    assert (stage.train, stage.learning_rate) == ("all", 1e-3)
+    assert top_layers_of(Arguments(fine_tune=True)) == TOP_LAYERS
