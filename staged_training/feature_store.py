@@ -68,9 +68,15 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
         """The examples of a batch, for which `DataLoader` asks in one go."""
-        if self._pages:
-            self._pages.madvise(mmap.MADV_DONTNEED)  # else memory would fill with what was read
-        return [self[index] for index in indices]
+        if self._pages is None:
+            return [self[index] for index in indices]
+        examples = []
+        for index in indices:
+            examples.append({name: values.clone() for name, values in self[index].items()})
+            # Else memory would fill with what was read, and with what lies around it: Linux maps
+            # nearly a megabyte for each example.
+            self._pages.madvise(mmap.MADV_DONTNEED)
+        return examples
 
     def _features(self, index: int) -> torch.Tensor:
         if self._ends is None:

@@ -18,11 +18,11 @@ LIMIT = 300 * MB
 # Mails of four messages each, drawn from the shipped ones. Arguments: a folder, how many mails, and
 # whether the whole lot is held in memory.
 _PROGRAM = f"""
-import json, resource, sys, threading, time
+import json, resource, sys
 from pathlib import Path
 import numpy as np, pandas, psutil, torch
 from datasets import IterableDataset
-from transformers import BertConfig, BertModel, TrainingArguments
+from transformers import BertConfig, BertModel, TrainerCallback, TrainingArguments
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
@@ -32,26 +32,25 @@ from staged_training import Stage, StagedTrainer, feature_store
 NAMES = ["non-urgent", "urgent"]
 folder, count, in_memory = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "in-memory"
 resource.setrlimit(resource.RLIMIT_DATA, (psutil.Process().memory_info().data + {LIMIT}, -1))
-peak = 0
+held = 0
 
-def watch():
-    # What is its own: not the pages of libraries, of which a run maps 60 MB more or less than the
-    # next. Of files it holds those of the features alone, which have no name any more.
-    global peak
-    while True:
+class Watch(TrainerCallback):
+    # What the process holds while it trains: not the pages of libraries, of which a run maps 60 MB
+    # more or less than the next; of files, those of features alone, which have no name any more.
+
+    def on_step_end(self, args, state, control, **kwargs):
+        global held
+        if state.global_step % 25:
+            return
         own, counts = 0, False
         for line in Path("/proc/self/smaps").read_text().splitlines():
             words = line.split()
             if not words[0].endswith(":"):
                 counts = len(words) < 6 or words[5].startswith("[") or words[-1] == "(deleted)"
-            elif counts and words[0] == "Rss:":
+            elif words[0] == ("Rss:" if counts else "Anonymous:"):
                 own += int(words[1]) * 1024
-            elif not counts and words[0] == "Anonymous:":
-                own += int(words[1]) * 1024
-        peak = max(peak, own)
-        time.sleep(0.2)
+        held = max(held, own)
 
-threading.Thread(target=watch, daemon=True).start()
 messages = pandas.read_parquet(DATA / "messages.parquet")
 drawn, urgent = list(messages["text"]), list(messages["label"] == "urgent")
 
@@ -95,7 +94,7 @@ def learn(model, train_what, **options):
     )
     stage = Stage("frozen", train=train_what, epochs=1, learning_rate=3e-3)
     data = {{"train_dataset": train, "eval_dataset": validation, "processing_class": tokenizer}}
-    trainer = StagedTrainer(model, arguments, [stage], **data, **options)
+    trainer = StagedTrainer(model, arguments, [stage], callbacks=[Watch()], **data, **options)
     trainer.train()
     losses.extend(entry["loss"] for entry in trainer.state.log_history if "loss" in entry)
 
@@ -111,7 +110,7 @@ recurrent.load_embedding(torch.from_numpy(aligned.matrix))
 learn(recurrent, "backbone[1:], head", pretrained="backbone[0]")
 told = {{
     "tokens": sum(len(mail["input_ids"]) for mail in train),
-    "peak": peak,
+    "held": held,
     "losses": losses,
 }}
 print(json.dumps(told))
@@ -145,7 +144,7 @@ def test_a_stream_is_learnt_from_in_memory_that_its_features_would_not_fit_into(
     few, many = (json.loads(finished.stdout.splitlines()[-1]) for finished in (few, many))
     features = 4 * 64 * many["tokens"]  # bytes: two layers, of 32 numbers each
     assert features > LIMIT
-    assert many["peak"] - few["peak"] < 0.1 * features
+    assert many["held"] - few["held"] < 0.1 * features
     assert np.isfinite(many["losses"]).all()
 
     refused = run(20_000, "in-memory")
