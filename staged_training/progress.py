@@ -1,19 +1,27 @@
 """One progress bar over all stages of a `StagedTrainer`."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-if TYPE_CHECKING:
-    from staged_training.trainer import StagedTrainer
+from staged_training.stages import Stage, StageResult
 
 
 class StageProgress(TrainerCallback):
-    """A progress bar that counts steps over all stages and shows the newest validation score."""
+    """A progress bar that counts steps over all stages and shows the newest validation score.
 
-    def __init__(self, trainer: "StagedTrainer") -> None:
-        self.trainer = trainer
+    Args:
+        trainer: What runs the stages.
+        stages: The stages.
+        results: What came of those that are over; it grows as they end.
+    """
+
+    def __init__(
+        self, trainer: Trainer, stages: Sequence[Stage], results: Sequence[StageResult]
+    ) -> None:
+        self.trainer, self.stages, self.results = trainer, stages, results
         accumulation = trainer.args.gradient_accumulation_steps
         self.steps_per_epoch = -(-len(trainer.get_train_dataloader()) // accumulation)
         self.before = 0  # steps of the stages that are over
@@ -21,7 +29,7 @@ class StageProgress(TrainerCallback):
     def __enter__(self) -> "StageProgress":
         self.trainer.add_callback(self)
         hidden = self.trainer.args.disable_tqdm or not self.trainer.is_world_process_zero()
-        total = self.steps_per_epoch * sum(stage.epochs for stage in self.trainer.stages)
+        total = self.steps_per_epoch * sum(stage.epochs for stage in self.stages)
         self.bar = tqdm(total=total, unit="step", disable=hidden, dynamic_ncols=True)
         return self
 
@@ -31,7 +39,7 @@ class StageProgress(TrainerCallback):
 
     def end_stage(self) -> None:
         """Move on to where the next stage begins, also if this one ended early."""
-        stages = self.trainer.stages[: len(self.trainer.results)]
+        stages = self.stages[: len(self.results)]
         self.before = self.steps_per_epoch * sum(stage.epochs for stage in stages)
         self._move_to(self.before)
 
@@ -50,7 +58,7 @@ class StageProgress(TrainerCallback):
         self.bar.set_postfix_str(f"{name.removeprefix('eval_')} {score:.3f}")
 
     def _move_to(self, step: int) -> None:
-        number = len(self.trainer.results)
-        if number < len(self.trainer.stages):
-            self.bar.set_description(self.trainer.stages[number].name, refresh=False)
+        number = len(self.results)
+        if number < len(self.stages):
+            self.bar.set_description(self.stages[number].name, refresh=False)
         self.bar.update(step - self.bar.n)

@@ -164,7 +164,7 @@ class StagedTrainer(CheckpointingTrainer):
         output_dir = self.args.output_dir
         self.results = []
         log: list[dict[str, Any]] = []
-        with StageProgress(self) as progress:
+        with StageProgress(self, self.stages, self.results) as progress:
             for stage in self.stages:
                 self._before = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0.0)
                 result, stage_log = self._finish_stage(stage, trial, ignore_keys_for_eval)

@@ -16,7 +16,7 @@ MODULES = {
 
 
 class _Imports(ast.NodeVisitor):
-    """The modules of the packages that a module imports, in functions too, but not for types."""
+    """The modules of the packages that a module imports, in functions too."""
 
     def __init__(self, module):
         self.package = module.split(".")
@@ -25,10 +25,6 @@ class _Imports(ast.NodeVisitor):
         self.found = set()
         self.visit(ast.parse(MODULES[module].read_text()))
         self.found.discard(module)
-
-    def visit_If(self, node):
-        if ast.unparse(node.test) != "TYPE_CHECKING":
-            self.generic_visit(node)
 
     def visit_Import(self, node):
         self.found |= {name.name for name in node.names} & MODULES.keys()

@@ -70,8 +70,8 @@ def test_the_report_tells_every_model_and_shows_boxes(trained):
     card = ModelCard.load(trained / "README.md")
     assert card.data.pipeline_tag == "object-detection"
     assert {path.name for path in trained.iterdir()} == {
-        *("README.md", "config.json", "head.py", "model.py", "model.safetensors"),
-        *("preprocessor_config.json", "report"),
+        *("README.md", "config.json", "configuration.py", "head.py", "model.py"),
+        *("model.safetensors", "preprocessor_config.json", "report"),
     }
 
 

@@ -3,7 +3,8 @@
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """
 
+from .configuration import FastRCNNConfig
 from .head import DetectionOutput
-from .model import FastRCNNConfig, FastRCNNForObjectDetection
+from .model import FastRCNNForObjectDetection
 
 __all__ = ["DetectionOutput", "FastRCNNConfig", "FastRCNNForObjectDetection"]

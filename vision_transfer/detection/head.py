@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,8 +14,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign, box_convert, clip_boxes_to_image
 from transformers.utils import ModelOutput
 
-if TYPE_CHECKING:
-    from .model import FastRCNNConfig
+from .configuration import FastRCNNConfig
 
 _LEAST = 1e-8  # probability
 _POOLED = 5  # cells of a region along a side; the 7 of the papers cost more and found no more
@@ -55,7 +53,7 @@ class FastRCNNHead(nn.Module):
         stride: Pixels of the image for each cell of the map, along a side.
     """
 
-    def __init__(self, config: "FastRCNNConfig", in_channels: int, stride: int) -> None:
+    def __init__(self, config: FastRCNNConfig, in_channels: int, stride: int) -> None:
         super().__init__()
         self.config, self.stride = config, stride
         self.neck = nn.Sequential(nn.Conv2d(in_channels, config.channels, 1), nn.ReLU())
@@ -163,7 +161,7 @@ class FastRCNNHead(nn.Module):
                     part.training = False
 
 
-def _proposal_network(config: "FastRCNNConfig", anchors: AnchorGenerator) -> RegionProposalNetwork:
+def _proposal_network(config: FastRCNNConfig, anchors: AnchorGenerator) -> RegionProposalNetwork:
     """The region proposal network of Faster R-CNN, with the thresholds of its paper."""
     # As many in training as otherwise: an evaluation takes the regions that its loss was of.
     kept = {"training": config.num_proposals, "testing": config.num_proposals}

@@ -12,8 +12,9 @@ from transformers.image_utils import PILImageResampling
 
 from staged_training.errors import InputError
 from vision_transfer.backbones import load_backbone
+from vision_transfer.detection.configuration import FastRCNNConfig
 from vision_transfer.detection.evaluation import Boxes
-from vision_transfer.detection.model import FastRCNNConfig, FastRCNNForObjectDetection
+from vision_transfer.detection.model import FastRCNNForObjectDetection
 from vision_transfer.preprocessing import preprocessing
 
 STRIDES = (16, 32)

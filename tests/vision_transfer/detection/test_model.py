@@ -195,6 +195,7 @@ def test_saved_and_loaded_it_finds_the_same(detector, pixels, tmp_path, caplog):
         "config.json",
         "model.safetensors",
         "preprocessor_config.json",
+        "configuration.py",
         "head.py",
         "model.py",
     }
