@@ -15,6 +15,7 @@ from nlp_transfer.alignment import random_like
 from nlp_transfer.vocabulary import add_bounds
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
+from recipes import pet_classifier_ways
 from recipes.arguments import end_tracking
 from staged_training import Stage, StageResult
 from staged_training.feature_store import FeatureDataset
@@ -41,14 +42,7 @@ from vision_transfer.captioning.training import BESIDE_EMBEDDING, PRETRAINED, Pa
 FROZEN = Stage("frozen", train=BESIDE_EMBEDDING, epochs=40, learning_rate=5e-3)
 TUNED = Stage("fine-tuned", train="head", epochs=10, learning_rate=1e-3)
 FROM_THE_START = replace(FROZEN, name="trained from the start", train="head")
-TOP_LAYERS = Stage(
-    "with the top layers of the encoder",
-    train="backbone[-2:], head",
-    epochs=3,
-    learning_rate=2e-4,
-    layer_decay=0.5,
-    keep_statistics=True,
-)
+TOP_LAYERS = replace(pet_classifier_ways.TOP_LAYERS, name="with the top layers of the encoder")
 SEARCH = {"num_beams": 5, "no_repeat_ngram_size": 3}
 LONGEST = 24  # words that may be said; more where the captions of training have more
 

@@ -118,9 +118,9 @@ def _parts(
         shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
         own = Subset(cast(Dataset[Any], examples), shares[processes.number()])
         with evaluating(model):
-            computed = FeatureDataset(processes.gathered(run_own(own)))
+            features = FeatureDataset(processes.gathered(run_own(own)))
         ran = list(chain.from_iterable(shares))
-        return (computed if _is_ascending(ran) else computed.rows(np.argsort(ran))).columns
+        return (features if _is_ascending(ran) else features.rows(np.argsort(ran))).columns
 
     total = len(dataset) if isinstance(dataset, Sized) else None
     with tqdm(None, "features", total, unit="example", delay=2, dynamic_ncols=True) as bar:
