@@ -32,11 +32,11 @@ BALANCE = (
     "move is part of the saved model: it is in the bias of its head."
 )
 LIMITS = (
-    "The urgency labels of the shipped data were given by one reader in one pass, and texts "
-    "without a time, pressure or trouble word were mostly not read, so that some urgent ones among "
-    "them count as non-urgent. The mail is English, about 2000 and largely from one company. "
-    "Urgency is judged from single messages, without their thread or reader. Do not let it hide "
-    "mail from people."
+    "The urgency labels of the shipped data come from two readers (Cohen's kappa 0.81), the second "
+    "of them a large language model, which also decided where they differed. They agree on what is "
+    "asked for by a time, less on urgency that is only implied. The mail is English, about 2000 "
+    "and largely from one company. Urgency is judged from single messages, without their thread or "
+    "reader. Do not let it hide mail from people."
 )
 LICENSE = (
     "The weights are under Apache-2.0, and so are the messages and labels that they were trained "

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from recipes.email_urgency import DATA
+from recipes.email_urgency_report import LIMITS
 
 TIME_OR_HASTE = (
     r"(?i)\b(?:today|tonight|tonite|tomorrow|now|asap|soon|morning|afternoon|evening|noon|deadline"
@@ -48,6 +49,9 @@ def test_the_card_names_kappa_and_its_interval(card, messages):
     assert kappa(table / 2000) == pytest.approx(value)
     said = " ".join(card.split())
     assert f"kappa is **{value:.3f}** (95 % interval {low:.3f} to {high:.3f}" in said
+    assert f"kappa {value:.2f}" in LIMITS
+    readers = f1_score(messages["label_first"], messages["label_second"], average="macro")
+    assert f"macro-F1 of {readers:.3f}" in said
 
 
 def test_the_card_shows_the_table_of_both_readers(card, messages):
