@@ -213,8 +213,9 @@ def check_push(destination: Destination) -> Destination:
 
 
 def push(folder: Path, destination: Destination) -> str:
-    """Upload a saved model with its card and report; returns the address of the commit.
+    """Upload a saved model with its card; returns the address of the commit.
 
+    The report stays: it quotes mails and shows photos, which are not for all who see the model.
     What may pass, such as a server that is busy or a connection that broke, is tried again. Files
     that are on the Hub already are not sent twice.
 
@@ -234,14 +235,15 @@ def push(folder: Path, destination: Destination) -> str:
             folder_path=folder,
             revision=to.revision,
             create_pr=to.create_pr,
-            ignore_patterns=["runs/*", "_stages/*"],
-            commit_message="Upload model, card and report",
+            ignore_patterns=["report/*", "runs/*", "_stages/*"],
+            commit_message="Upload model and card",
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"The upload to {to.repo_id} failed: {_said(error)}. The model is whole in {folder}. "
             "Where the login or its rights are refused, run `hf auth login`; then go on with "
-            f"`hf upload {to.repo_id} {folder}`, which sends only what is not there yet."
+            f"`hf upload {to.repo_id} {folder} --exclude 'report/*'`, which sends only what is not "
+            "there yet."
         ) from error
     return str(commit.pr_url or commit.commit_url)
 

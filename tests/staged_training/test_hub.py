@@ -21,7 +21,7 @@ TO = Destination(NAME)
 
 @pytest.fixture
 def folder(tmp_path):
-    """A model with a card, and the remains of its training."""
+    """A model with a card, a report, and the remains of its training."""
     config = BertConfig(
         vocab_size=64,
         hidden_size=32,
@@ -33,9 +33,9 @@ def folder(tmp_path):
     AutoModelForSequenceClassification.from_config(config).save_pretrained(path)
     row = Row("net", {"average_precision": 0.45678, "accuracy": 0.9})
     write_card(path, "Urgency", TASK, row, ["## Limits"], license_id="mit", tags=["email"])
-    for remains in ("runs/fold-0/model.safetensors", "_stages/head/stage.json"):
-        (path / remains).parent.mkdir(parents=True)
-        (path / remains).write_text("remains")
+    for stays in ("report/index.html", "runs/fold-0/model.safetensors", "_stages/head/stage.json"):
+        (path / stays).parent.mkdir(parents=True)
+        (path / stays).write_text("stays")
     return path
 
 
@@ -51,7 +51,7 @@ def assert_uploaded(hub, folder, revision="main"):
     files = hub.repositories[NAME].files(revision)
     for name in ("README.md", "config.json", "model.safetensors"):
         assert files[name].content == (folder / name).read_bytes()
-    assert not any(name.startswith(("runs", "_stages")) for name in files)
+    assert not any(name.startswith(("report", "runs", "_stages")) for name in files)
 
 
 def test_the_card_holds_the_metrics_for_the_hub(folder):
@@ -64,7 +64,7 @@ def test_the_card_holds_the_metrics_for_the_hub(folder):
     assert not errors_in_text((folder / "README.md").read_text())
 
 
-def test_a_push_brings_the_model_and_not_what_was_needed_to_train_it(hub, folder):
+def test_a_push_brings_the_model_and_neither_report_nor_what_was_needed_to_train_it(hub, folder):
     assert push(folder, check_push(Destination("model"))).startswith(f"{hub.url}/{NAME}/commit/")
     assert_uploaded(hub, folder)
     loaded = AutoModelForSequenceClassification.from_pretrained(NAME)
@@ -137,7 +137,7 @@ def test_what_may_pass_is_tried_again(fault, hub, folder):
     assert hub.faults_met()
     assert_uploaded(hub, folder)
     assert contents(folder) == before
-    assert hub.repositories[NAME].messages == ["initial commit", "Upload model, card and report"]
+    assert hub.repositories[NAME].messages == ["initial commit", "Upload model and card"]
 
 
 LASTING = {
