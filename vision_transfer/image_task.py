@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
+from staged_training import tables
 from staged_training.errors import InputError
 from staged_training.labels import check_labels
 from staged_training.splits import (
@@ -35,11 +35,7 @@ from vision_transfer.images import (
     random_view,
 )
 
-_TABLES = {  # by preference
-    ".jsonl": partial(pd.read_json, lines=True, dtype=False),
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-}
+_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # by preference
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -232,35 +228,37 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
         if found is None:
             return _rows_of_folders(path)
         path = found
-    table = read_table(path)
+    table = read_table(path, "file_name", label_column)
     for column in ("file_name", label_column):
         if column not in table:
             raise InputError(
                 f"{path}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
             )
-    empty = table["file_name"].isna() | table[label_column].isna()
-    if empty.any():
-        row = int(empty.to_numpy().argmax()) + 1
-        raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
+    for row, (name, label) in enumerate(zip(table["file_name"], table[label_column], strict=True)):
+        if not is_file_name(name) or pd.isna(label) or not str(label).strip():
+            raise InputError(
+                f"{path}: row {row + 1} has no file name or no label. Fill or delete it."
+            )
     columns = {"file_name": table["file_name"], "label": table[label_column]}
     return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *as_text: str) -> pd.DataFrame:
     """Read a table of images.
 
+    Args:
+        path: The file.
+        as_text: Columns that are texts whatever they look like, see `tables.read_table`.
+
     Raises:
-        InputError: It is of another kind than `.csv`, `.jsonl` and `.parquet`, or damaged.
+        InputError: It is of another kind than `tables.SUFFIXES`, has no rows, or is damaged.
     """
-    if path.suffix not in _TABLES:
+    if path.suffix.lower() not in tables.SUFFIXES:
         raise InputError(
             f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
-            "table (.csv, .jsonl, .parquet) with a column 'file_name'."
+            f"table ({', '.join(tables.SUFFIXES)}) with a column 'file_name'."
         )
-    try:
-        return _TABLES[path.suffix](path)
-    except Exception as error:  # pandas raises almost anything on damage
-        raise InputError(f"{path}: cannot be read as a table: {error}") from error
+    return pd.DataFrame(tables.read_table(path, as_text).to_pydict())
 
 
 def is_file_name(cell: Any) -> bool:
@@ -270,8 +268,7 @@ def is_file_name(cell: Any) -> bool:
 
 def table_in(folder: Path) -> Path | None:
     """The table of a folder of images, `metadata` of any kind, if it has one."""
-    tables = [folder / f"metadata{suffix}" for suffix in _TABLES]
-    return next((table for table in tables if table.exists()), None)
+    return next((folder / name for name in _METADATA if (folder / name).exists()), None)
 
 
 def _rows_of_folders(folder: Path) -> pd.DataFrame:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from nlp_transfer.emails import tables
 from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
+from staged_training import tables
 from staged_training.errors import InputError
 from staged_training.labels import check_labels
 

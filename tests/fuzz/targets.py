@@ -265,6 +265,8 @@ def _annotations(_: Path) -> Files:
 
 
 def _annotation_suffix(content: bytes) -> str:
+    if content.startswith(b"PAR1"):
+        return ".parquet"
     beginning = content.lstrip()
     if beginning.startswith(b"<"):
         return ".xml"

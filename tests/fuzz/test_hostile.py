@@ -139,6 +139,11 @@ IMAGES = {
 }
 
 ANNOTATIONS = {
+    "a column for each row": "\n".join(
+        json.dumps({"file_name": "a.jpg", f"column {row}": 1}) for row in range(20_000)
+    ).encode(),
+    "a million columns": (b"," * MIB + b"\n") * 2,
+    "rows that unpack to a gigabyte": TABLES["rows that unpack to a gigabyte"],
     "no file name": b"file_name,head_box\n,\na.jpg,\n",
     "a number in place of a box": b'{"file_name": "a.jpg", "head_box": 5}\n',
     "a number in place of boxes": b'{"file_name":"a.jpg","objects":{"bbox":1,"category":2}}\n',

@@ -58,6 +58,28 @@ def test_folders_tables_and_metadata_hold_the_same_images(folders):
     assert read_image_task(folders, "animal").labels == task.labels
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_cell_that_names_no_file_or_no_label_is_told_by_its_row(suffix, folders):
+    names = [str(path.relative_to(folders)) for path in read_image_task(folders).paths]
+    labels = ["01" if name.startswith("cat") else "02" for name in names]
+    table = pd.DataFrame({"file_name": names, "label": labels})
+    write = {
+        "csv": lambda table: table.to_csv(folders / "t.csv", index=False),
+        "jsonl": lambda table: table.to_json(folders / "t.jsonl", orient="records", lines=True),
+        "parquet": lambda table: table.to_parquet(folders / "t.parquet"),
+    }[suffix]
+    write(table)
+    assert read_image_task(folders / f"t.{suffix}").names == ["01", "02"]
+    for column in table:
+        write(table.assign(**{column: table[column].where(table.index != 2)}))
+        with pytest.raises(InputError, match=rf"t.{suffix}: row 3 has no file name or no label"):
+            read_image_task(folders / f"t.{suffix}")
+    if suffix != "csv":  # in which all is text
+        write(table.assign(file_name=range(len(table))))
+        with pytest.raises(InputError, match=rf"t.{suffix}: row 1 has no file name"):
+            read_image_task(folders / f"t.{suffix}")
+
+
 def test_copies_of_an_image_fall_into_the_same_fold(folders):
     (folders / "cat" / "copy.png").write_bytes((folders / "cat" / "1.png").read_bytes())
     task = read_image_task(folders)

@@ -109,7 +109,7 @@ def _file_in(folder: Path) -> Path:
 
 
 def _table(path: Path) -> Iterator[CaptionRow]:
-    table = read_table(path)
+    table = read_table(path, "file_name", *CAPTION_COLUMNS)
     column = next((name for name in CAPTION_COLUMNS if name in table), None)
     if column is None or "file_name" not in table:
         raise InputError(
@@ -133,7 +133,7 @@ def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
     """The fold of each image, where the table or the `metadata.jsonl` beside it has one."""
     beside = path.parent / "metadata.jsonl"
     if "fold" not in table and beside.exists() and beside != path:
-        path, table = beside, read_table(beside)
+        path, table = beside, read_table(beside, "file_name")
     if "fold" not in table or "file_name" not in table:
         return {}
     folds: dict[str, Any] = {}

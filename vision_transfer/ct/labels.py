@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from staged_training.errors import InputError
+from staged_training.tables import read_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,8 +20,8 @@ def read_labels(
     """Read which slices of a data set have which of two labels.
 
     Args:
-        table: A `.csv` file with columns `file` (as in the data set), `label` and, for files of
-            many slices, `index`.
+        table: A table (.csv, .tsv, .jsonl, .parquet) with columns `file` (as in the data set),
+            `label` and, for files of many slices, `index`.
         dataset: From `read_ct`.
 
     Returns:
@@ -31,10 +32,7 @@ def read_labels(
     """
     if not table.exists():
         raise InputError(f"{table}: no such file. Check the path of the table of labels.")
-    try:
-        cells = pd.read_csv(table, dtype=str)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{table}: is no table of comma-separated values ({error}).") from error
+    cells = pd.DataFrame(read_table(table, ("file", "label", "index")).to_pydict())
     missing = {"file", "label"} - set(cells.columns)
     if missing:
         raise InputError(
@@ -55,13 +53,10 @@ def read_labels(
                 "slices that could be read. Correct the path, or leave the line out."
             )
         rows.append(known[key])
-    if cells["label"].isna().any() or len(set(cells["label"])) != 2:
-        raise InputError(
-            f"{table}: has the labels {sorted(set(cells['label'].dropna()))}; there must be two, "
-            "and no empty cell."
-        )
+    labels = sorted({label or "" for label in cells["label"]})
+    if not all(map(str.strip, labels)) or len(labels) != 2:
+        raise InputError(f"{table}: has the labels {labels}; there must be two, and no empty cell.")
     if len(set(rows)) < len(rows):
         raise InputError(f"{table}: names a slice twice. Leave one of the lines out.")
-    names = sorted(set(cells["label"]))
-    numbers = cells["label"].map(names.index).to_numpy(np.int64)
-    return np.asarray(rows, np.int64), numbers, names
+    numbers = cells["label"].map(labels.index).to_numpy(np.int64)
+    return np.asarray(rows, np.int64), numbers, labels

@@ -132,8 +132,9 @@ def _read_table(
     source: Path, images: Path | None, box_column: str, label_column: str | None
 ) -> list[AnnotatedImage]:
     file = (table_in(source) or source) if source.is_dir() else source
-    table = read_table(file)
-    for column in filter(None, ("file_name", box_column, label_column)):
+    columns = ["file_name", box_column, *filter(None, [label_column])]
+    table = read_table(file, *columns)
+    for column in columns:
         if column not in table:
             raise InputError(
                 f"{file}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."

@@ -117,12 +117,18 @@ def test_a_box_without_area_is_left_out_and_told(table):
         ([100, 0, 120, 20], r"row 1: .* lies outside it; the image is 100 x 80 pixels"),
         ([10, 10, 20], r"row 1: .* is not four numbers"),
         ([10, 10, 20, None], r"row 1: .* is not four numbers"),
-        ("10 10 20 20", r"row 1: '10 10 20 20' is no box. Write \[x1, y1, x2, y2\]"),
+        ("10 10 20 20", r"row 2: 'head_box' is of another kind than in the rows above"),
     ],
 )
 def test_what_cannot_be_a_box_is_refused_by_file_and_row(box, message, table):
     with pytest.raises(InputError, match=f"metadata.jsonl: {message}"):
         read(table(*rows_of(box)))
+
+
+def test_a_text_that_is_no_box_is_refused_by_its_row(table):
+    rows = [row | {"head_box": "10 10 20 20"} for row in rows_of(WHOLE)]
+    with pytest.raises(InputError, match=r"row 1: '10 10 20 20' is no box. Write \[x1, y1, x2, y2"):
+        read(table(*rows))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
-"""Tables of texts (CSV, TSV, JSON Lines, Parquet) as Arrow tables, each mistake by file and row."""
+"""Tables (CSV, TSV, JSON Lines, Parquet) as Arrow tables, each mistake by file and row."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv, parquet
@@ -23,14 +25,16 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
     """Return the rows of `source`, at least one.
 
     Args:
-        source: a file with one of `SUFFIXES`.
+        source: the file.
         as_text: columns that are texts whatever they look like (a CSV tells no types: the
             others become numbers, dates or truth values where all their cells look like them).
 
     Raises:
-        InputError: the file cannot be read; the message names the line.
+        InputError: it is another kind of file, or cannot be read; the message names the line.
     """
     suffix = source.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{source}: is no table ({', '.join(SUFFIXES)}). Export it as one.")
     try:
         if suffix == ".parquet":
             table = _read_parquet(source)
@@ -71,8 +75,8 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
 def _check_width(source: Path, columns: int) -> None:
     if columns > _MOST_COLUMNS:
         raise InputError(
-            f"{source}: has {columns:,} columns, more than {_MOST_COLUMNS:,}. Is it a table of "
-            "texts? Leave out what is not needed."
+            f"{source}: has {columns:,} columns, more than {_MOST_COLUMNS:,}. Leave out "
+            "what is not needed."
         )
 
 
@@ -125,17 +129,37 @@ def _read_json_lines(source: Path) -> pa.Table:
         if not isinstance(row, dict):
             raise InputError(
                 f"{source}: line {number} is not a JSON object. "
-                'Write each row as {"text": "...", "label": "..."}.'
+                'Write each row as {"column": "cell", ...}.'
             )
         rows.append(row)
     columns = dict.fromkeys(key for row in rows for key in row)
     _check_width(source, len(columns))
     try:
-        return pa.table({column: [row.get(column) for row in rows] for column in columns})
+        return pa.table(
+            {name: _column(source, name, [row.get(name) for row in rows]) for name in columns}
+        )
     except UnicodeError as error:
         raise InputError(f"{source}: a text holds half a surrogate pair ({error}).") from error
     except OverflowError as error:
         raise InputError(f"{source}: holds a number that is too large ({error}).") from error
+
+
+def _column(source: Path, name: str, cells: list[Any]) -> pa.Array:
+    def fits(rows: int) -> bool:
+        try:
+            pa.array(cells[:rows])
+        except pa.ArrowException:
+            return False
+        return True
+
+    try:
+        return pa.array(cells)
+    except pa.ArrowException as error:
+        row = bisect_left(range(len(cells) + 1), True, key=lambda rows: not fits(rows))
+        raise InputError(
+            f"{source}: row {row}: '{name}' is of another kind than in the rows above, or holds "
+            f"several kinds ({error}). Write it alike in all rows."
+        ) from error
 
 
 def _lines(source: Path) -> Iterator[tuple[int, str]]:
