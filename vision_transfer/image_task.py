@@ -235,7 +235,8 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
                 f"{path}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
             )
     for row, (name, label) in enumerate(zip(table["file_name"], table[label_column], strict=True)):
-        if not is_file_name(name) or pd.isna(label) or not str(label).strip():
+        labelled = pd.api.types.is_scalar(label) and not pd.isna(label) and str(label).strip()
+        if not is_file_name(name) or not labelled:
             raise InputError(
                 f"{path}: row {row + 1} has no file name or no label. Fill or delete it."
             )

@@ -127,8 +127,8 @@ def test_what_cannot_be_used_is_told_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("file,kind\n0.dcm,a\n", "no column label"),
-        ("file,label\n0.dcm,a\n999.dcm,b\n", "line 3 names 999.dcm"),
+        ("file,kind\n0.dcm,a\n", "has no column 'label'"),
+        ("file,label\n0.dcm,a\n999.dcm,b\n", "row 2 names 999.dcm"),
         ("file,label\n0.dcm,a\n1.dcm,a\n", "there must be two"),
         ("file,label\n0.dcm,a\n0.dcm,b\n", "names a slice twice"),
     ],

@@ -75,9 +75,10 @@ def test_a_cell_that_names_no_file_or_no_label_is_told_by_its_row(suffix, folder
         with pytest.raises(InputError, match=rf"t.{suffix}: row 3 has no file name or no label"):
             read_image_task(folders / f"t.{suffix}")
     if suffix != "csv":  # in which all is text
-        write(table.assign(file_name=range(len(table))))
-        with pytest.raises(InputError, match=rf"t.{suffix}: row 1 has no file name"):
-            read_image_task(folders / f"t.{suffix}")
+        for cells in ({"file_name": range(len(table))}, {"label": [["01"]] * len(table)}):
+            write(table.assign(**cells))
+            with pytest.raises(InputError, match=rf"t.{suffix}: row 1 has no file name or no"):
+                read_image_task(folders / f"t.{suffix}")
 
 
 def test_copies_of_an_image_fall_into_the_same_fold(folders):

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from staged_training.errors import InputError
-from staged_training.tables import read_table
+from staged_training.tables import read_table, text_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,31 +31,26 @@ def read_labels(
     """
     if not table.exists():
         raise InputError(f"{table}: no such file. Check the path of the table of labels.")
-    cells = pd.DataFrame(read_table(table, ("file", "label", "index")).to_pydict())
-    missing = {"file", "label"} - set(cells.columns)
-    if missing:
-        raise InputError(
-            f"{table}: no column {', '.join(sorted(missing))}. Its columns are: "
-            f"{', '.join(cells.columns)}."
-        )
-    index = cells["index"] if "index" in cells.columns else pd.Series("0", cells.index)
+    cells = read_table(table, ("file", "label", "index"))
+    files, labels = (text_column(cells, table, name) for name in ("file", "label"))
+    one = "index" not in cells.column_names
+    indices = ["0"] * len(files) if one else text_column(cells, table, "index")
     known = {
         (file, str(number)): row
         for row, (file, number) in enumerate(zip(dataset["file"], dataset["index"], strict=True))
     }
-    wanted = list(zip(cells["file"], index, strict=True))
     rows = []
-    for line, key in enumerate(wanted, start=2):
+    for row, key in enumerate(zip(files, indices, strict=True), start=1):
         if key not in known:
             raise InputError(
-                f"{table}: line {line} names {key[0]}, slice {key[1]}, which is not among the "
-                "slices that could be read. Correct the path, or leave the line out."
+                f"{table}: row {row} names {key[0]}, slice {key[1]}, which is not among the "
+                "slices that could be read. Correct the path, or leave the row out."
             )
         rows.append(known[key])
-    labels = sorted({label or "" for label in cells["label"]})
-    if not all(map(str.strip, labels)) or len(labels) != 2:
-        raise InputError(f"{table}: has the labels {labels}; there must be two, and no empty cell.")
+    names = sorted({label or "" for label in labels})
+    if not all(map(str.strip, names)) or len(names) != 2:
+        raise InputError(f"{table}: has the labels {names}; there must be two, and no empty cell.")
     if len(set(rows)) < len(rows):
-        raise InputError(f"{table}: names a slice twice. Leave one of the lines out.")
-    numbers = cells["label"].map(labels.index).to_numpy(np.int64)
-    return np.asarray(rows, np.int64), numbers, labels
+        raise InputError(f"{table}: names a slice twice. Leave one of the rows out.")
+    numbers = [names.index(label or "") for label in labels]
+    return np.asarray(rows, np.int64), np.asarray(numbers, np.int64), names
