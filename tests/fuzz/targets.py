@@ -310,7 +310,12 @@ TARGETS = {
         lambda content: "" if content.startswith(b"From ") else ".eml",
         ("nlp_transfer.emails", "email", "html", "_markupbase", "bs4", "quopri", "base64"),
     ),
-    "tables": Target(_read_tables, _tables, _table_suffix, ("nlp_transfer.emails", "json")),
+    "tables": Target(
+        _read_tables,
+        _tables,
+        _table_suffix,
+        ("nlp_transfer.emails", "staged_training.tables", "json"),
+    ),
     "vectors": Target(
         _read_vectors,
         _vectors,
@@ -323,7 +328,10 @@ TARGETS = {
         _read_annotations,
         _annotations,
         _annotation_suffix,
-        ("vision_transfer.detection", "vision_transfer.captioning", "json"),
+        (
+            *("vision_transfer.detection", "vision_transfer.captioning"),
+            *("staged_training.tables", "json"),
+        ),
     ),
     "videos": Target(_read_video, _videos, _no_suffix, ("vision_transfer.videos",)),
 }
