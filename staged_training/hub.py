@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 _WAITS = (2, 8)  # seconds
 _MAY_PASS = (408, 429, 500, 502, 503, 504)
 
+# What is not for all who see the model, and what was needed to train it.
+_STAYS = ("report/*", "runs/*", "_stages/*")
+_EXCLUDE = " ".join(f"--exclude '{pattern}'" for pattern in _STAYS)
+
 OWN_LICENSE = (
     "Whoever trained it has to say: it depends on their texts or images, and on the weights that "
     "it began as. Put it in the front matter of this card, as `license`."
@@ -191,7 +195,7 @@ def check_push(destination: Destination) -> Destination:
         raise InputError(
             f"--push-to-hub {name!r}: the Hub does not answer as it should ({_said(error)}). A "
             "token that is refused is renewed by `hf auth login`. Or train without --push-to-hub, "
-            "and upload the folder later with `hf upload`."
+            f"and upload the folder later with `hf upload {name} FOLDER {_EXCLUDE}`."
         ) from error
     if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise InputError(
@@ -235,15 +239,14 @@ def push(folder: Path, destination: Destination) -> str:
             folder_path=folder,
             revision=to.revision,
             create_pr=to.create_pr,
-            ignore_patterns=["report/*", "runs/*", "_stages/*"],
+            ignore_patterns=list(_STAYS),
             commit_message="Upload model and card",
         )
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         raise InputError(
             f"The upload to {to.repo_id} failed: {_said(error)}. The model is whole in {folder}. "
             "Where the login or its rights are refused, run `hf auth login`; then go on with "
-            f"`hf upload {to.repo_id} {folder} --exclude 'report/*'`, which sends only what is not "
-            "there yet."
+            f"`hf upload {to.repo_id} {folder} {_EXCLUDE}`, which sends only what is not there yet."
         ) from error
     return str(commit.pr_url or commit.commit_url)
 

@@ -42,7 +42,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
             table = _read_json_lines(source)
         else:
             table = _read_delimited(source, "," if suffix == ".csv" else "\t", as_text)
-        _check_columns(source, table.column_names)
+        _check_names(source, table.column_names)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise InputError(
             f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
@@ -59,10 +59,7 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
     Raises:
         InputError: no such column, or one whose cells are lists or records.
     """
-    if column not in table.column_names:
-        raise InputError(
-            f"{source}: has no column '{column}'. Its columns are: {', '.join(table.column_names)}."
-        )
+    check_columns(source, table.column_names, [column])
     try:
         cells: list[str | None] = table[column].cast(pa.string()).to_pylist()
         return cells
@@ -70,6 +67,19 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
         raise InputError(
             f"{source}: column '{column}' holds {table[column].type}, not text."
         ) from error
+
+
+def check_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    """Refuse a table without a column that is needed.
+
+    Raises:
+        InputError: the message names the first that is missing, and those that are there.
+    """
+    for column in needed:
+        if column not in names:
+            raise InputError(
+                f"{source}: has no column '{column}'. Its columns are: {', '.join(names)}."
+            )
 
 
 def _check_width(source: Path, columns: int) -> None:
@@ -80,7 +90,7 @@ def _check_width(source: Path, columns: int) -> None:
         )
 
 
-def _check_columns(source: Path, names: Sequence[str]) -> None:
+def _check_names(source: Path, names: Sequence[str]) -> None:
     _check_width(source, len(names))
     if len(set(names)) < len(names):
         raise InputError(f"{source}: two columns have the same name: {list(names)}.")
@@ -145,17 +155,17 @@ def _read_json_lines(source: Path) -> pa.Table:
 
 
 def _column(source: Path, name: str, cells: list[Any]) -> pa.Array:
-    def fits(rows: int) -> bool:
+    def breaks(rows: int) -> bool:
         try:
             pa.array(cells[:rows])
         except pa.ArrowException:
-            return False
-        return True
+            return True
+        return False
 
     try:
         return pa.array(cells)
     except pa.ArrowException as error:
-        row = bisect_left(range(len(cells) + 1), True, key=lambda rows: not fits(rows))
+        row = bisect_left(range(len(cells) + 1), True, key=breaks)
         raise InputError(
             f"{source}: row {row}: '{name}' is of another kind than in the rows above, or holds "
             f"several kinds ({error}). Write it alike in all rows."

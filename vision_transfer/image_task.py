@@ -229,17 +229,12 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
             return _rows_of_folders(path)
         path = found
     table = read_table(path, "file_name", label_column)
-    for column in ("file_name", label_column):
-        if column not in table:
-            raise InputError(
-                f"{path}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
-            )
-    for row, (name, label) in enumerate(zip(table["file_name"], table[label_column], strict=True)):
+    tables.check_columns(path, list(table.columns), ["file_name", label_column])
+    cells = zip(table["file_name"], table[label_column], strict=True)
+    for row, (name, label) in enumerate(cells, start=1):
         labelled = pd.api.types.is_scalar(label) and not pd.isna(label) and str(label).strip()
         if not is_file_name(name) or not labelled:
-            raise InputError(
-                f"{path}: row {row + 1} has no file name or no label. Fill or delete it."
-            )
+            raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
     columns = {"file_name": table["file_name"], "label": table[label_column]}
     return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
 

@@ -329,8 +329,10 @@ TARGETS = {
         _annotations,
         _annotation_suffix,
         (
-            *("vision_transfer.detection", "vision_transfer.captioning"),
-            *("staged_training.tables", "json"),
+            "vision_transfer.detection",
+            "vision_transfer.captioning",
+            "staged_training.tables",
+            "json",
         ),
     ),
     "videos": Target(_read_video, _videos, _no_suffix, ("vision_transfer.videos",)),

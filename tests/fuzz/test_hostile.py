@@ -138,12 +138,8 @@ IMAGES = {
     "many pixels": b"P6 60000 60000 255\n" + bytes(100),
 }
 
+LARGE = ("a column for each row", "a million columns", "rows that unpack to a gigabyte")
 ANNOTATIONS = {
-    "a column for each row": "\n".join(
-        json.dumps({"file_name": "a.jpg", f"column {row}": 1}) for row in range(20_000)
-    ).encode(),
-    "a million columns": (b"," * MIB + b"\n") * 2,
-    "rows that unpack to a gigabyte": TABLES["rows that unpack to a gigabyte"],
     "no file name": b"file_name,head_box\n,\na.jpg,\n",
     "a number in place of a box": b'{"file_name": "a.jpg", "head_box": 5}\n',
     "a number in place of boxes": b'{"file_name":"a.jpg","objects":{"bbox":1,"category":2}}\n',
@@ -153,7 +149,7 @@ ANNOTATIONS = {
 }
 
 HOSTILE = {"mails": MAILS, "tables": TABLES, "vectors": VECTORS, "images": IMAGES}
-HOSTILE |= {"annotations": ANNOTATIONS}
+HOSTILE |= {"annotations": ANNOTATIONS | {name: TABLES[name] for name in LARGE}}
 
 
 @pytest.mark.parametrize(

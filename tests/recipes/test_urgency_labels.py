@@ -21,6 +21,12 @@ def card() -> str:
 
 
 @pytest.fixture(scope="module")
+def said(card) -> str:
+    """The card without its line breaks."""
+    return " ".join(card.split())
+
+
+@pytest.fixture(scope="module")
 def messages() -> pd.DataFrame:
     return pd.read_parquet(DATA / "messages.parquet")
 
@@ -40,14 +46,13 @@ def kappa(shares: np.ndarray) -> np.ndarray:
     return (both + neither - chance) / (1 - chance)
 
 
-def test_the_card_names_kappa_and_its_interval(card, messages):
+def test_the_card_names_kappa_and_its_interval(said, messages):
     table = counts(messages)
     samples = np.random.default_rng(0).multinomial(2000, table / 2000, size=10_000)
     low, high = np.percentile(kappa(samples / 2000), [2.5, 97.5])
     value = cohen_kappa_score(messages["label_first"], messages["label_second"])
 
     assert kappa(table / 2000) == pytest.approx(value)
-    said = " ".join(card.split())
     assert f"kappa is **{value:.3f}** (95 % interval {low:.3f} to {high:.3f}" in said
     assert f"kappa {value:.2f}" in LIMITS
     readers = f1_score(messages["label_first"], messages["label_second"], average="macro")
@@ -79,12 +84,11 @@ def test_the_card_shows_the_agreement_by_kind_of_message(card, messages):
     assert "".join(rows) in card
 
 
-def test_a_label_differs_from_a_reading_only_where_the_readers_differ(card, messages):
+def test_a_label_differs_from_a_reading_only_where_the_readers_differ(said, messages):
     first, second, label = (messages[f"label{part}"] for part in ("_first", "_second", ""))
     differ = first != second
     urgent = label[differ] == "urgent"
     assert (label[~differ] == first[~differ]).all()
-    said = " ".join(card.split())
     share = f"{100 * differ.mean():.1f} %"
     assert f"The {differ.sum()} messages on which they differ ({share}) were read" in said
     assert f"{urgent.sum()} became urgent, {(~urgent).sum()} non-urgent" in said
@@ -93,12 +97,11 @@ def test_a_label_differs_from_a_reading_only_where_the_readers_differ(card, mess
     )
 
 
-def test_the_card_counts_the_urgent_messages(card, messages):
+def test_the_card_counts_the_urgent_messages(said, messages):
     urgent = messages["label"] == "urgent"
     of_fold = urgent.groupby(messages["fold"]).sum()
     proxy = pd.read_parquet(DATA / "proxy.parquet")
     more = sum(proxy["label_second"] == "urgent")
-    said = " ".join(card.split())
     assert f"**urgent** ({urgent.sum()}) or **non-urgent** ({(~urgent).sum():,})" in said
     assert f"hold {of_fold.min()} to {of_fold.max()} urgent messages each" in said
     assert f"finds {more} of {len(proxy):,} urgent ({100 * more / len(proxy):.1f} %)" in said

@@ -32,9 +32,10 @@ def read_labels(
     if not table.exists():
         raise InputError(f"{table}: no such file. Check the path of the table of labels.")
     cells = read_table(table, ("file", "label", "index"))
-    files, labels = (text_column(cells, table, name) for name in ("file", "label"))
-    one = "index" not in cells.column_names
-    indices = ["0"] * len(files) if one else text_column(cells, table, "index")
+    files = text_column(cells, table, "file")
+    labels = [label or "" for label in text_column(cells, table, "label")]
+    many = "index" in cells.column_names
+    indices = text_column(cells, table, "index") if many else ["0"] * len(files)
     known = {
         (file, str(number)): row
         for row, (file, number) in enumerate(zip(dataset["file"], dataset["index"], strict=True))
@@ -47,10 +48,10 @@ def read_labels(
                 "slices that could be read. Correct the path, or leave the row out."
             )
         rows.append(known[key])
-    names = sorted({label or "" for label in labels})
+    names = sorted(set(labels))
     if not all(map(str.strip, names)) or len(names) != 2:
         raise InputError(f"{table}: has the labels {names}; there must be two, and no empty cell.")
     if len(set(rows)) < len(rows):
         raise InputError(f"{table}: names a slice twice. Leave one of the rows out.")
-    numbers = [names.index(label or "") for label in labels]
+    numbers = [names.index(label) for label in labels]
     return np.asarray(rows, np.int64), np.asarray(numbers, np.int64), names

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_scalar
 
 from staged_training.errors import InputError
+from staged_training.tables import check_columns
 from vision_transfer.image_task import is_file_name, read_table, table_in
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -134,11 +135,7 @@ def _read_table(
     file = (table_in(source) or source) if source.is_dir() else source
     columns = ["file_name", box_column, *filter(None, [label_column])]
     table = read_table(file, *columns)
-    for column in columns:
-        if column not in table:
-            raise InputError(
-                f"{file}: has no column '{column}'. Its columns are: {', '.join(table.columns)}."
-            )
+    check_columns(file, list(table.columns), columns)
     unnamed = [row for row, name in enumerate(table["file_name"], 1) if not is_file_name(name)]
     if unnamed:
         raise InputError(f"{file}: row {unnamed[0]} has no file name. Fill or delete it.")
