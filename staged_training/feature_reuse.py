@@ -35,7 +35,7 @@ from staged_training.feature_store import (
     collate_features,
     room_for_features,
 )
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from staged_training.errors import InputError
-from staged_training.layer_groups import layer_groups, select_parameters
+from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import layerwise_rates, split_by_layer
 
 

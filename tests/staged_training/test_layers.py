@@ -5,7 +5,7 @@ from torch import nn
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
 from staged_training import InputError, layer_groups
-from staged_training.layer_groups import select_parameters
+from staged_training.layers import select_parameters
 
 
 def names(model):
