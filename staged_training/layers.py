@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from staged_training.errors import InputError
+from staged_training.model_structure import Part, gathered, is_base, parts_of
 
 _BACKBONE_INDEX = re.compile(r"backbone\[(-?\d+)\]")
 _BACKBONE_SLICE = re.compile(r"backbone\[(-?\d+)?:(-?\d+)?\]")
@@ -37,45 +38,64 @@ class LayerGroup:
 def layer_groups(model: nn.Module) -> list[LayerGroup]:
     """Split a model into layer groups, ordered from input to output, the head last.
 
-    The base is what `base_model_prefix` of a `transformers` model names; everything beside it is
-    the head. The head of any other module is its last child with parameters. The base is split
-    where it stacks layers (a `ModuleList`, or a `Sequential` of several), one group each.
-    Normalisation and layers without parameters, such as dropout, belong to the group before them.
-    The head of a timm model, which lies within its base, is the classifier that timm names.
+    The base is what `base_model_prefix` of a `transformers` model names, or its last part that is a
+    `PreTrainedModel`; what comes beside it, or after it, is the head. The head of a timm model is
+    the classifier that it names, that of any other module its last child with parameters.
+
+    The base is split where it stacks blocks (a `ModuleList`, a `Sequential` of several, or siblings
+    of one class), one group each; without any, each child is a block. What runs before the first
+    block is a group too, the embedding. What runs after a block without being one, such as a
+    normalisation, a pooler or a last convolution, belongs to that block; what stands with a later
+    stack and runs before it, such as the positions of a decoder, to the first block of that.
+
+    What is shared belongs to the lowest group that uses it, since whatever trains it changes what
+    that group computes. So the head of a language model may be without parameters of its own.
 
     Args:
-        model: A model with a task head, such as `AutoModelForSequenceClassification` makes.
+        model: A model with a task head, such as `AutoModelForSequenceClassification` makes. It may
+            be wrapped by `torch.compile`, `DataParallel` or `DistributedDataParallel`.
 
     Returns:
         At least two groups. Every parameter is in one of them, and in one only.
 
     Raises:
-        InputError: The model has no head, or nothing but a head.
+        InputError: The model has no head, nothing but a head, or adapters of PEFT.
 
     Examples:
         >>> [group.name for group in layer_groups(model)]
         ['embedding', 'layers.0', 'layers.1', 'head']
     """
-    base = _base_name(model)
-    backbone, head = _split_at_head(model, base)
-    groups: list[LayerGroup] = []
-    for path in backbone:
-        if groups and not _begins_a_group(model.get_submodule(path)):
-            _extend(groups[-1], model, path)
-        else:
-            groups.append(LayerGroup(path.removeprefix(f"{base}.")))
-            _extend(groups[-1], model, path)
-    groups.append(LayerGroup("head"))
-    for path in head:
-        _extend(groups[-1], model, path)
-    _assign_loose_parameters(model, groups, base)
-    if len(groups) < 2 or not groups[-1].parameters:
+    base, parts = parts_of(model)
+    head = [part for part in parts if part.is_head]
+    backbone = gathered([part for part in parts if not part.is_head], base)
+    if is_base(model) or not backbone or not any(part.parameters() for part in head):
         raise InputError(
             f"{type(model).__name__} has no head on a base: its layers are "
             f"{[name for name, _ in model.named_children()]}. "
             "Load it with a task class, such as AutoModelForSequenceClassification."
         )
+    groups = [LayerGroup(name) for name in [*_names(backbone, base), "head"]]
+    modules = {module: name for name, module in model.named_modules()}
+    parameters = {parameter: name for name, parameter in model.named_parameters()}
+    for group, members in zip(groups, [*backbone, head], strict=True):
+        for part in members:  # what is no longer there is shared with a group below, and lies there
+            for module in part.modules():
+                if module in modules:
+                    group.modules[modules.pop(module)] = module
+            for parameter in part.parameters():
+                if parameter in parameters:
+                    group.parameters[parameters.pop(parameter)] = parameter
     return groups
+
+
+def _names(groups: Sequence[Sequence[Part]], base: str) -> list[str]:
+    """The paths of the groups' blocks below the base, unless another group has that name."""
+    paths = []
+    for parts in groups:
+        leaders = [part for part in parts if part.is_leader]
+        leader = next((part for part in leaders if part.is_block), leaders[0])
+        paths.append(leader.path.removeprefix(f"{base}."))
+    return [f"backbone.{p}" if p == "head" or paths.count(p) > 1 else p for p in paths]
 
 
 def head_layers(model: nn.Module) -> dict[str, nn.Linear]:
@@ -94,11 +114,14 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
             of parameter names such as `*.bias`.
 
     Raises:
-        InputError: A part of the selector matches nothing; the message lists the groups.
+        InputError: A part of the selector matches nothing; the message lists the groups. Or it is
+            `head`, and the head shares all its weights with the embedding.
     """
     groups = layer_groups(model)
     selected: dict[str, nn.Parameter] = {}
     for part in filter(None, (part.strip() for part in selector.split(","))):
+        if part == "head" and not groups[-1].parameters:
+            raise InputError(_shared_head(model, groups))
         matches = _match(model, groups, part)
         if not matches:
             raise InputError(
@@ -109,7 +132,8 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
         selected |= matches
     if not selected:
         raise InputError("The selector is empty: name at least one layer group, such as 'head'.")
-    return {name: p for name, p in model.named_parameters() if name in selected}
+    chosen = set(selected.values())  # by identity, since a shared one may have been named otherwise
+    return {name: p for name, p in model.named_parameters() if p in chosen}
 
 
 def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, nn.Parameter]:
@@ -129,74 +153,18 @@ def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, n
         chosen = [group for group in groups if group.name == part]
     if chosen:
         return {name: p for group in chosen for name, p in group.parameters.items()}
-    return {name: p for name, p in model.named_parameters() if fnmatchcase(name, part)}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: p for name, p in every if fnmatchcase(name, part)}
 
 
-def _base_name(model: nn.Module) -> str:
-    """The attribute that holds the base of a `transformers` model; empty if there is none."""
-    name = getattr(model, "base_model_prefix", "")
-    return name if name and isinstance(getattr(model, name, None), nn.Module) else ""
-
-
-def _split_at_head(model: nn.Module, base: str) -> tuple[list[str], list[str]]:
-    """Paths of the backbone's layers and of the head's, each in the order of the model."""
-    children = dict(model.named_children())
-    if base:
-        head = _timm_classifier(children[base], base)
-        backbone = _layer_paths(base, children.pop(base), without=head)
-        return backbone, [*head, *children]
-    names = list(children)
-    with_parameters = [name for name in names if any(True for _ in children[name].parameters())]
-    cut = names.index(with_parameters[-1]) if with_parameters else len(names)
-    return [path for n in names[:cut] for path in _layer_paths(n, children[n])], names[cut:]
-
-
-def _timm_classifier(base: nn.Module, path: str) -> list[str]:
-    """The path of the classifier within a timm model, in a list; an empty list for any other."""
-    get_classifier = getattr(base, "get_classifier", None)
-    if not callable(get_classifier):
-        return []
-    classifier = get_classifier()
-    found = [name for name, module in base.named_modules(prefix=path) if module is classifier]
-    return [name for name in found if any(True for _ in classifier.parameters())]
-
-
-def _layer_paths(path: str, module: nn.Module, without: Sequence[str] = ()) -> list[str]:
-    """The paths of the layers that make up a module: down to its stacks, not into their layers."""
-    if path in without:
-        return []
-    holds_head = any(name.startswith(f"{path}.") for name in without)
-    if not holds_head and not any(_is_stack(part) for part in module.modules()):
-        return [path]
-    children = [(f"{path}.{name}", child) for name, child in module.named_children()]
-    if _is_stack(module):
-        return [name for name, _ in children]
-    return [layer for name, child in children for layer in _layer_paths(name, child, without)]
-
-
-def _begins_a_group(module: nn.Module) -> bool:
-    has_parameters = any(True for _ in module.parameters())
-    return has_parameters and "norm" not in type(module).__name__.lower()
-
-
-def _is_stack(module: nn.Module) -> bool:
-    return isinstance(module, nn.ModuleList) or (
-        isinstance(module, nn.Sequential)
-        and sum(any(True for _ in child.parameters()) for child in module) > 1
+def _shared_head(model: nn.Module, groups: Sequence[LayerGroup]) -> str:
+    """Why a head without weights of its own cannot be trained alone, and what to do."""
+    weights = {p for module in groups[-1].modules.values() for p in module.parameters()}
+    sharing = [g.name for g in groups if weights & set(g.parameters.values())]
+    top = groups[-2].name
+    return (
+        f"The head of {type(model).__name__} shares all its weights with {', '.join(sharing)}: to "
+        f"train it would change the layers that are to be frozen. Train the top layer, {top!r}, or "
+        f"{', '.join(map(repr, sharing))} in its place, or give the head weights of its own: "
+        "tie_word_embeddings=False."
     )
-
-
-def _extend(group: LayerGroup, model: nn.Module, path: str) -> None:
-    """Add the module at `path`, with all below it, to a group."""
-    module = model.get_submodule(path)
-    group.modules.update(module.named_modules(prefix=path))
-    group.parameters.update(module.named_parameters(prefix=path))
-
-
-def _assign_loose_parameters(model: nn.Module, groups: list[LayerGroup], base: str) -> None:
-    """Give parameters that a container holds itself to the base's first group, or to the head."""
-    grouped = {name for group in groups for name in group.parameters}
-    for name, parameter in model.named_parameters():
-        if name not in grouped:
-            owner = groups[0] if base and name.startswith(f"{base}.") else groups[-1]
-            owner.parameters[name] = parameter

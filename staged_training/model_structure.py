@@ -1,0 +1,230 @@
+"""What a model is made of: its base, its head, and the parts that run one after the other."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
+from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+from staged_training.errors import InputError
+from staged_training.run_order import run_order
+
+_WRAPPED = ("_orig_mod", "module")  # of `torch.compile`, and of data parallelism
+
+
+@dataclass
+class Part:
+    """A part of a model that is not split further.
+
+    Attributes:
+        path: Its name in the model.
+        content: A module, or a parameter that a container holds itself.
+        is_head: It belongs to the head.
+        is_block: It is one of a stack of blocks.
+        is_leader: It may name a group: it is a layer, no normalisation, and not shared with one
+            that runs before it.
+    """
+
+    path: str
+    content: nn.Module | nn.Parameter
+    is_head: bool = False
+    is_block: bool = False
+    is_leader: bool = False
+
+    def modules(self) -> list[nn.Module]:
+        """Every module in it."""
+        return [] if isinstance(self.content, nn.Parameter) else list(self.content.modules())
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Every parameter in it."""
+        if isinstance(self.content, nn.Parameter):
+            return [self.content]
+        return list(self.content.parameters())
+
+    def is_in(self, path: str) -> bool:
+        """Whether it lies in the module at a path."""
+        return self.path.startswith(f"{path}.")
+
+    def outweighs(self, other: "Part") -> bool:
+        """Whether it has several layers, and more numbers than another part."""
+        own, others = (sum(p.numel() for p in part.parameters()) for part in (self, other))
+        return self.matrices > 1 and own > others
+
+    @property
+    def matrices(self) -> int:
+        """How many parameters are no vectors, such as biases and scales, of which norms consist."""
+        shapes = [parameter.shape for parameter in self.parameters()]
+        return sum(len(shape) == 2 or sum(size > 1 for size in shape) > 1 for shape in shapes)
+
+
+def parts_of(model: nn.Module) -> tuple[str, list[Part]]:
+    """Split a model into parts, in the order in which they run.
+
+    Returns:
+        The path of the base, that of the model itself where it is its own base, and the parts.
+
+    Raises:
+        InputError: The model holds adapters of PEFT.
+    """
+    root, inner = _unwrapped(model)
+    base, heads = _base_and_head(inner, root)
+    parts = list(_split(root, inner, heads))
+    first_of_head = next((i for i, part in enumerate(parts) if part.is_head), len(parts))
+    for index, part in enumerate(parts):
+        if isinstance(part.content, nn.Parameter) and _parent(part.path) == root:
+            part.is_head = base != root or index > first_of_head
+    users: dict[nn.Parameter, Part] = {}
+    for part in parts:
+        for parameter in part.parameters():
+            users.setdefault(parameter, part)
+    for part in parts:
+        part.is_leader = (
+            isinstance(part.content, nn.Module)
+            and any(users[p] is part for p in part.parameters())
+            and part.matrices > 0
+        )
+    return base, parts
+
+
+def is_base(model: nn.Module) -> bool:
+    """Whether it is what `AutoModel` makes: a base, whose last layer is no head."""
+    kind = MODEL_MAPPING_NAMES.get(getattr(getattr(model, "config", None), "model_type", ""))
+    return kind == type(model).__name__ and "For" not in kind
+
+
+def gathered(parts: Sequence[Part], base: str) -> list[list[Part]]:
+    """Gather the parts of a backbone into groups: the embedding, then each block with its own."""
+    leaders = [index for index, part in enumerate(parts) if part.is_leader]
+    blocks = [index for index in leaders if parts[index].is_block] or leaders
+    if not blocks:
+        return []
+    groups = [list(parts[: blocks[0]])] if leaders[0] < blocks[0] else []
+    waiting = [] if groups else list(parts[: blocks[0]])
+    block = parts[blocks[0]]
+    for index, part in enumerate(parts[blocks[0] :], blocks[0]):
+        later = next((parts[number] for number in blocks if number > index), None)
+        around = _parent(part.path)
+        if index in blocks:
+            block = part
+            groups.append([*waiting, part])
+            waiting = []
+        elif waiting or (part.is_leader and later and around != base and later.is_in(around)):
+            waiting.append(part)
+        elif part.is_leader and around == base and (later or part.outweighs(block)):
+            groups.append([part])
+        else:
+            groups[-1].append(part)
+    return groups
+
+
+def _unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
+    """The model within wrappers that compute the same, and its path in them."""
+    path: list[str] = []
+    while True:
+        if hasattr(model, "peft_config"):
+            raise InputError(
+                f"{type(model).__name__} holds adapters of PEFT, which says itself what is "
+                "trained: freezing layers would undo that. Train it with the plain Trainer, or "
+                "merge the adapters first: model = model.merge_and_unload()."
+            )
+        names = [name for name, _ in model.named_children()]
+        if len(names) != 1 or names[0] not in _WRAPPED:
+            return ".".join(path), model
+        path += names
+        model = model.get_submodule(names[0])
+
+
+def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
+    """The path of the base, and those of the modules of the head; none if there is no head."""
+    if callable(getattr(model, "get_classifier", None)):
+        return path, _timm_classifiers(model, path)
+    children = {n: c for n in run_order(model) if isinstance(c := getattr(model, n), nn.Module)}
+    names, weighted = list(children), [n for n, c in children.items() if _has_parameters(c)]
+    prefix = getattr(model, "base_model_prefix", "")
+    bases = [name for name in weighted if isinstance(children[name], PreTrainedModel)]
+    if prefix in children:
+        last, base, head = prefix, _join(path, prefix), [name for name in names if name != prefix]
+    elif isinstance(model, PreTrainedModel) and bases:
+        last, base, head = bases[-1], path, names[names.index(bases[-1]) + 1 :]
+    elif len(weighted) == 1:
+        last, base, head = weighted[0], path, []
+    else:
+        head = names[names.index(weighted[-1]) :] if weighted else []
+        return path, [_join(path, name) for name in head]
+    if not set(head) & set(weighted):  # as of timm and Perceiver, whose heads lie in their bases
+        return _base_and_head(children[last], _join(path, last))
+    return base, [_join(path, name) for name in head]
+
+
+def _timm_classifiers(model: nn.Module, path: str) -> list[str]:
+    """The paths of the classifiers that a timm model names; it may have two."""
+    found = cast(Any, model).get_classifier()
+    wanted = {id(module) for module in (found if isinstance(found, tuple) else [found])}
+    return [
+        name
+        for name, module in model.named_modules(prefix=path)
+        if id(module) in wanted and _has_parameters(module)
+    ]
+
+
+def _split(path: str, module: nn.Module, heads: Sequence[str]) -> Iterator[Part]:
+    """The parts of a module: down to its stacks, not into their blocks."""
+    if path in heads:
+        yield Part(path, module, is_head=True)
+        return
+    holds_head = any(not path or head.startswith(f"{path}.") for head in heads)
+    if not holds_head and not any(_is_stack(part) for part in module.modules()):
+        yield Part(path, module)
+        return
+    parts = [Part(_join(path, name), getattr(module, name)) for name in run_order(module)]
+    is_stack = _is_stack(module) and not holds_head
+    for part in _blocks(parts, is_stack):
+        part.is_block = part.path not in heads
+    for part in parts:
+        if is_stack or part.is_block or isinstance(part.content, nn.Parameter):
+            yield part
+        else:
+            yield from _split(part.path, part.content, heads)
+
+
+def _blocks(parts: Sequence[Part], is_stack: bool) -> list[Part]:
+    """The parts of a module that are its blocks: those of a stack, or several of one class."""
+    if is_stack:
+        layers = [part for part in parts if part.matrices]
+        ends_in_layer = len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices
+        return layers[:-1] if ends_in_layer else layers  # as a last 1x1 convolution
+    several = [part for part in parts if part.matrices > 1 and not _holds_list(part)]
+    kinds = Counter(type(part.content) for part in several)
+    return [part for part in several if kinds[type(part.content)] > 1]
+
+
+def _is_stack(module: nn.Module) -> bool:
+    if isinstance(module, nn.ModuleList):
+        return not isinstance(module, ParametrizationList) and _layers_in(module) > 0
+    return isinstance(module, nn.Sequential) and _layers_in(module) > 1
+
+
+def _layers_in(stack: nn.Module) -> int:
+    return sum(Part("", layer).matrices > 0 for layer in stack.children())
+
+
+def _holds_list(part: Part) -> bool:
+    """Whether it is a stack itself or holds one that it loops over, as an encoder does."""
+    modules = part.modules()[:1] if isinstance(part.content, nn.Sequential) else part.modules()
+    return any(_is_stack(m) for m in modules if m is part.content or isinstance(m, nn.ModuleList))
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(".")[0]
