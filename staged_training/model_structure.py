@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, cast
 
 from torch import nn
@@ -51,8 +52,12 @@ class Part:
 
     def outweighs(self, other: "Part") -> bool:
         """Whether it has several layers, and more numbers than another part."""
-        own, others = (sum(p.numel() for p in part.parameters()) for part in (self, other))
-        return self.matrices > 1 and own > others
+        return self.matrices > 1 and self.size > other.size
+
+    @property
+    def size(self) -> int:
+        """How many numbers are in its parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def matrices(self) -> int:
@@ -98,15 +103,17 @@ def is_base(model: nn.Module) -> bool:
 
 def gathered(parts: Sequence[Part], base: str) -> list[list[Part]]:
     """Gather the parts of a backbone into groups: the embedding, then each block with its own."""
-    leaders = [index for index, part in enumerate(parts) if part.is_leader]
-    blocks = [index for index in leaders if parts[index].is_block] or leaders
+    layers = [part for part in parts if isinstance(part.content, nn.Module)]
+    leaders = [index for index, part in enumerate(layers) if part.is_leader]
+    blocks = [index for index in leaders if layers[index].is_block] or leaders
     if not blocks:
         return []
-    groups = [list(parts[: blocks[0]])] if leaders[0] < blocks[0] else []
-    waiting = [] if groups else list(parts[: blocks[0]])
-    block = parts[blocks[0]]
-    for index, part in enumerate(parts[blocks[0] :], blocks[0]):
-        later = next((parts[number] for number in blocks if number > index), None)
+    groups, waiting = (
+        ([], layers[: blocks[0]]) if leaders[0] == blocks[0] else ([layers[: blocks[0]]], [])
+    )
+    block = layers[blocks[0]]
+    for index, part in enumerate(layers[blocks[0] :], blocks[0]):
+        later = next((layers[number] for number in blocks if number > index), None)
         around = _parent(part.path)
         if index in blocks:
             block = part
@@ -118,6 +125,7 @@ def gathered(parts: Sequence[Part], base: str) -> list[list[Part]]:
             groups.append([part])
         else:
             groups[-1].append(part)
+    groups[0] += [part for part in parts if part not in layers]  # class tokens, positions
     return groups
 
 
@@ -142,7 +150,8 @@ def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
     """The path of the base, and those of the modules of the head; none if there is no head."""
     if callable(getattr(model, "get_classifier", None)):
         return path, _timm_classifiers(model, path)
-    children = {n: c for n in run_order(model) if isinstance(c := getattr(model, n), nn.Module)}
+    order = [name for names in run_order(model) for name in names]
+    children = {n: c for n in order if isinstance(c := getattr(model, n), nn.Module)}
     names, weighted = list(children), [n for n, c in children.items() if _has_parameters(c)]
     prefix = getattr(model, "base_model_prefix", "")
     bases = [name for name in weighted if isinstance(children[name], PreTrainedModel)]
@@ -180,7 +189,7 @@ def _split(path: str, module: nn.Module, heads: Sequence[str]) -> Iterator[Part]
     if not holds_head and not any(_is_stack(part) for part in module.modules()):
         yield Part(path, module)
         return
-    parts = [Part(_join(path, name), getattr(module, name)) for name in run_order(module)]
+    parts = [part for names in run_order(module) for part in _turns(path, module, names)]
     is_stack = _is_stack(module) and not holds_head
     for part in _blocks(parts, is_stack):
         part.is_block = part.path not in heads
@@ -189,6 +198,23 @@ def _split(path: str, module: nn.Module, heads: Sequence[str]) -> Iterator[Part]
             yield part
         else:
             yield from _split(part.path, part.content, heads)
+
+
+def _turns(path: str, module: nn.Module, names: Sequence[str]) -> list[Part]:
+    """A child or parameter; of stacks that run side by side, what runs in each turn together."""
+    if len(names) == 1 or not all(_is_stack(getattr(module, name)) for name in names):
+        return [Part(_join(path, name), getattr(module, name)) for name in names]
+    turns = zip_longest(*(getattr(module, name).named_children() for name in names))
+    parts = []
+    for turn in turns:
+        members = [
+            (f"{n}.{child[0]}", child[1]) for n, child in zip(names, turn, strict=True) if child
+        ]
+        together = [Part(_join(path, name), member) for name, member in members]
+        largest = max(together, key=lambda part: part.size)
+        layers = nn.ModuleList(member for _, member in members)
+        parts.append(Part(largest.path, layers, is_block=largest.matrices > 0))
+    return parts
 
 
 def _blocks(parts: Sequence[Part], is_stack: bool) -> list[Part]:
@@ -204,12 +230,14 @@ def _blocks(parts: Sequence[Part], is_stack: bool) -> list[Part]:
 
 def _is_stack(module: nn.Module) -> bool:
     if isinstance(module, nn.ModuleList):
-        return not isinstance(module, ParametrizationList) and _layers_in(module) > 0
-    return isinstance(module, nn.Sequential) and _layers_in(module) > 1
+        several = 1 if any(layers > 1 for layers in _matrices_in(module)) else 2
+        return not isinstance(module, ParametrizationList) and len(_matrices_in(module)) >= several
+    return isinstance(module, nn.Sequential) and len(_matrices_in(module)) > 1
 
 
-def _layers_in(stack: nn.Module) -> int:
-    return sum(Part("", layer).matrices > 0 for layer in stack.children())
+def _matrices_in(stack: nn.Module) -> list[int]:
+    counts = [Part("", layer).matrices for layer in stack.children()]
+    return [count for count in counts if count]
 
 
 def _holds_list(part: Part) -> bool:

@@ -10,25 +10,32 @@ from typing import Any
 from torch import nn
 
 
-def run_order(module: nn.Module) -> list[str]:
+def run_order(module: nn.Module) -> list[tuple[str, ...]]:
     """Return the names of the children and of the own parameters of a module, as they are used.
 
     A container runs its children as they stand. Of any other module, `forward` and the methods that
     it calls are read, since what is declared last may run first, as a last normalisation after the
     layers. A child without parameters, or one that they do not name, comes after the one declared
     before it; a parameter that they do not name comes first.
+
+    Returns:
+        A tuple for each, of more than one name only where stacks run side by side, in a `zip`.
     """
-    parameters = [name for name, _ in module.named_parameters(recurse=False)]
-    children = [name for name, _ in module.named_children()]
-    if isinstance(module, nn.ModuleList | nn.ModuleDict | nn.Sequential):
-        return parameters + children
-    weighted = {
-        name for name, child in module.named_children() if any(True for _ in child.parameters())
-    }
-    order = list(_Uses(type(module), set(parameters), weighted).found)
-    for before, name in zip([None, *children], children, strict=False):
-        if name not in order:
-            order.insert(order.index(before) + 1 if before else 0, name)
+    parameters = [(name,) for name, _ in module.named_parameters(recurse=False)]
+    children = dict(module.named_children())
+    order: list[tuple[str, ...]] = []
+    if not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.Sequential):
+        weighted = {
+            name for name, child in children.items() if any(True for _ in child.parameters())
+        }
+        order = list(_Uses(type(module), {name for (name,) in parameters}, weighted).found)
+    position = 0
+    for name in children:
+        used = next((place for place, names in enumerate(order) if name in names), None)
+        if used is None:
+            order.insert(position, (name,))
+            used = position
+        position = used + 1
     return [name for name in parameters if name not in order] + order
 
 
@@ -36,7 +43,7 @@ class _Uses(ast.NodeVisitor):
     """Collects in `found` the children that a class calls or loops over, and the parameters."""
 
     def __init__(self, kind: type[nn.Module], parameters: set[str], children: set[str]) -> None:
-        self.found: dict[str, None] = {}
+        self.found: dict[tuple[str, ...], None] = {}
         self._kind, self._parameters, self._children = kind, parameters, children
         self._read: set[str] = set()
         self._pending: list[str] = []
@@ -57,9 +64,8 @@ class _Uses(ast.NodeVisitor):
         """Note the parameters of a statement after the children that it calls."""
         super().visit(node)
         if isinstance(node, ast.stmt):
-            self.found.update(
-                dict.fromkeys(name for name in self._pending if name not in self.found)
-            )
+            for name in self._pending:
+                self.found.setdefault((name,))
             self._pending.clear()
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -94,9 +100,12 @@ class _Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _note_children(self, node: ast.AST) -> None:
-        for part in ast.walk(node):
-            if isinstance(part, ast.Attribute) and self._is_self(part.value):
-                self.found |= {part.attr: None} if part.attr in self._children else {}
+        parts = list(ast.walk(node))
+        named = (p.attr for p in parts if isinstance(p, ast.Attribute) and self._is_self(p.value))
+        known = {name for names in self.found for name in names}
+        new = [name for name in named if name in self._children - known]
+        zipped = any(isinstance(part, ast.Name) and part.id == "zip" for part in parts)
+        self.found |= {tuple(new): None} if zipped and new else {(name,): None for name in new}
 
     def _is_self(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Name) and node.id == self._self
