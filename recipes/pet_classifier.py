@@ -100,7 +100,7 @@ class Arguments:
     train: str = field(
         default=TOP_LAYERS.train,
         metadata={
-            "help": "What --fine-tune trains: a selector such as 'backbone[-4:], head', or 'all'."
+            "help": "What --fine-tune trains: a selector such as 'backbone[-3:], head', or 'all'."
         },
     )
     learning_rate: float = field(
