@@ -1,7 +1,7 @@
 """What a model is made of: its base, its head, and the parts that run one after the other."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, cast
@@ -77,7 +77,7 @@ def parts_of(model: nn.Module) -> tuple[str, list[Part]]:
     """
     root, inner = _unwrapped(model)
     base, heads = _base_and_head(inner, root)
-    parts = list(_split(root, inner, heads))
+    parts = list(_split(root, inner, heads, _stacks(inner)))
     first_of_head = next((i for i, part in enumerate(parts) if part.is_head), len(parts))
     for index, part in enumerate(parts):
         if isinstance(part.content, nn.Parameter) and _parent(part.path) == root:
@@ -180,70 +180,84 @@ def _timm_classifiers(model: nn.Module, path: str) -> list[str]:
     ]
 
 
-def _split(path: str, module: nn.Module, heads: Sequence[str]) -> Iterator[Part]:
+def _split(
+    path: str, module: nn.Module, heads: Sequence[str], stacks: Set[nn.Module]
+) -> Iterator[Part]:
     """The parts of a module: down to its stacks, not into their blocks."""
     if path in heads:
         yield Part(path, module, is_head=True)
         return
     holds_head = any(not path or head.startswith(f"{path}.") for head in heads)
-    if not holds_head and not any(_is_stack(part) for part in module.modules()):
+    if not holds_head and stacks.isdisjoint(module.modules()):
         yield Part(path, module)
         return
-    parts = [part for names in run_order(module) for part in _turns(path, module, names)]
-    is_stack = _is_stack(module) and not holds_head
-    for part in _blocks(parts, is_stack):
+    parts = [part for names in run_order(module) for part in _turns(path, module, names, heads)]
+    is_stack = module in stacks and not holds_head
+    for part in _layers(parts) if is_stack else _siblings(parts, stacks):
         part.is_block = part.path not in heads
     for part in parts:
         if is_stack or part.is_block or isinstance(part.content, nn.Parameter):
             yield part
         else:
-            yield from _split(part.path, part.content, heads)
+            yield from _split(part.path, part.content, heads, stacks)
 
 
-def _turns(path: str, module: nn.Module, names: Sequence[str]) -> list[Part]:
+def _turns(path: str, module: nn.Module, names: Sequence[str], heads: Sequence[str]) -> list[Part]:
     """A child or parameter; of stacks that run side by side, what runs in each turn together."""
-    if len(names) == 1 or not all(_is_stack(getattr(module, name)) for name in names):
-        return [Part(_join(path, name), getattr(module, name)) for name in names]
-    turns = zip_longest(*(getattr(module, name).named_children() for name in names))
+    single = [Part(_join(path, name), getattr(module, name)) for name in names]
+    if len(single) == 1 or any(part.path in heads for part in single):
+        return single
     parts = []
-    for turn in turns:
-        members = [
-            (f"{n}.{child[0]}", child[1]) for n, child in zip(names, turn, strict=True) if child
+    stacks = (getattr(module, name).named_children() for name in names)
+    for turn in zip_longest(*stacks):
+        together = [
+            Part(f"{stack.path}.{child[0]}", child[1])
+            for stack, child in zip(single, turn, strict=True)
+            if child
         ]
-        together = [Part(_join(path, name), member) for name, member in members]
         largest = max(together, key=lambda part: part.size)
-        layers = nn.ModuleList(member for _, member in members)
+        layers = nn.ModuleList(cast(nn.Module, part.content) for part in together)
         parts.append(Part(largest.path, layers, is_block=largest.matrices > 0))
     return parts
 
 
-def _blocks(parts: Sequence[Part], is_stack: bool) -> list[Part]:
-    """The parts of a module that are its blocks: those of a stack, or several of one class."""
-    if is_stack:
-        layers = [part for part in parts if part.matrices]
-        ends_in_layer = len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices
-        return layers[:-1] if ends_in_layer else layers  # as a last 1x1 convolution
-    several = [part for part in parts if part.matrices > 1 and not _holds_list(part)]
+def _stacks(model: nn.Module) -> Set[nn.Module]:
+    """The stacks of blocks, which have several layers each; where there are none, of layers.
+
+    So a stem or a list of embeddings is no stack in a model that has blocks.
+    """
+    of_blocks, of_layers = set(), set()
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList | nn.Sequential):
+            layers = [count for child in module.children() if (count := Part("", child).matrices)]
+            if len(layers) > isinstance(module, nn.Sequential) and max(layers) > 1:
+                of_blocks.add(module)
+            elif len(layers) > 1 and not isinstance(module, ParametrizationList):
+                of_layers.add(module)
+    return of_blocks or of_layers
+
+
+def _layers(parts: Sequence[Part]) -> list[Part]:
+    """The blocks of a stack: all but what normalises them, or a last convolution behind them."""
+    layers = [part for part in parts if part.matrices]
+    return (
+        layers[:-1]
+        if len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices
+        else layers
+    )
+
+
+def _siblings(parts: Sequence[Part], stacks: Set[nn.Module]) -> list[Part]:
+    """Blocks that are no stack but stand side by side: of one class, and without inner stacks."""
+    several = [
+        part
+        for part in parts
+        if part.matrices > 1
+        and part.content not in stacks
+        and not any(isinstance(m, nn.ModuleList) and m in stacks for m in part.modules())
+    ]
     kinds = Counter(type(part.content) for part in several)
     return [part for part in several if kinds[type(part.content)] > 1]
-
-
-def _is_stack(module: nn.Module) -> bool:
-    if isinstance(module, nn.ModuleList):
-        several = 1 if any(layers > 1 for layers in _matrices_in(module)) else 2
-        return not isinstance(module, ParametrizationList) and len(_matrices_in(module)) >= several
-    return isinstance(module, nn.Sequential) and len(_matrices_in(module)) > 1
-
-
-def _matrices_in(stack: nn.Module) -> list[int]:
-    counts = [Part("", layer).matrices for layer in stack.children()]
-    return [count for count in counts if count]
-
-
-def _holds_list(part: Part) -> bool:
-    """Whether it is a stack itself or holds one that it loops over, as an encoder does."""
-    modules = part.modules()[:1] if isinstance(part.content, nn.Sequential) else part.modules()
-    return any(_is_stack(m) for m in modules if m is part.content or isinstance(m, nn.ModuleList))
 
 
 def _has_parameters(module: nn.Module) -> bool:

@@ -28,7 +28,7 @@ def run_order(module: nn.Module) -> list[tuple[str, ...]]:
         weighted = {
             name for name, child in children.items() if any(True for _ in child.parameters())
         }
-        order = list(_Uses(type(module), {name for (name,) in parameters}, weighted).found)
+        order = list(_Uses(module, {name for (name,) in parameters}, weighted).found)
     position = 0
     for name in children:
         used = next((place for place, names in enumerate(order) if name in names), None)
@@ -42,16 +42,17 @@ def run_order(module: nn.Module) -> list[tuple[str, ...]]:
 class _Uses(ast.NodeVisitor):
     """Collects in `found` the children that a class calls or loops over, and the parameters."""
 
-    def __init__(self, kind: type[nn.Module], parameters: set[str], children: set[str]) -> None:
+    def __init__(self, module: nn.Module, parameters: set[str], children: set[str]) -> None:
         self.found: dict[tuple[str, ...], None] = {}
-        self._kind, self._parameters, self._children = kind, parameters, children
+        self._module, self._parameters, self._children = module, parameters, children
         self._read: set[str] = set()
         self._pending: list[str] = []
         self._self = ""
+        self._by_index: set[str] = set()
         self._read_method("forward")
 
     def _read_method(self, name: str) -> None:
-        method = getattr(self._kind, name, None)
+        method = getattr(type(self._module), name, None)
         if inspect.isfunction(method) and name not in self._read:
             self._read.add(name)
             owner = self._self
@@ -72,7 +73,8 @@ class _Uses(ast.NodeVisitor):
         """Note a child that is called, after its arguments; read a method in its place."""
         for argument in [*node.args, *node.keywords]:
             self.visit(argument)
-        self._note_children(node.func)
+        if self._runs_child(node.func):
+            self._note_children(node.func)
         if isinstance(node.func, ast.Attribute) and self._is_self(node.func.value):
             self._read_method(node.func.attr)
         self.visit(node.func)
@@ -81,8 +83,15 @@ class _Uses(ast.NodeVisitor):
         """Note a stack of children that is looped over."""
         self.visit(node.iter)
         self._note_children(node.iter)
+        before = set(self.found)
         for statement in node.body:
             self.visit(statement)
+        turned = [
+            names for names in self.found if names not in before and self._by_index & {*names}
+        ]
+        if len(turned) > 1:  # stacks of which each turn of the loop runs one
+            self.found = {names: None for names in self.found if names not in turned}
+            self.found[tuple(name for names in turned for name in names)] = None
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
         """Note a stack of children that is looped over."""
@@ -98,6 +107,18 @@ class _Uses(ast.NodeVisitor):
         if self._is_self(node.value) and node.attr in self._parameters:
             self._pending.append(node.attr)
         self.generic_visit(node)
+
+    def _runs_child(self, called: ast.expr) -> bool:
+        """Whether what is called is a child, one of a stack, or one within a child; no method."""
+        holder = called.value if isinstance(called, ast.Attribute | ast.Subscript) else called
+        if isinstance(called, ast.Subscript) and isinstance(holder, ast.Attribute):
+            self._by_index.add(holder.attr)
+        if isinstance(called, ast.Subscript) or self._is_self(holder):
+            return True
+        if not isinstance(called, ast.Attribute) or not isinstance(holder, ast.Attribute):
+            return False
+        inner = getattr(getattr(self._module, holder.attr, None), called.attr, None)
+        return called.attr.startswith("forward") or isinstance(inner, nn.Module)
 
     def _note_children(self, node: ast.AST) -> None:
         parts = list(ast.walk(node))
