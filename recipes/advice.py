@@ -72,7 +72,7 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
         f"share of the errors of raw pixels ({of_pixels:.3f} right) that the features of "
         f"{backbone} ({right:.3f} right) spare,"
     )
-    many = replace(TOP_LAYERS, name="upper half", train="backbone[-5:], head", epochs=6)
+    many = replace(TOP_LAYERS, name="upper half", train="backbone[-4:], head", epochs=6)
     head = Stage("head", train="head", epochs=20, learning_rate=1e-2)
     ladder = Ladder(head, TOP_LAYERS, many)
     return advise(Similarity(measure, spared, SIMILAR_SPARED), vectors, task.labels, ladder)

@@ -37,7 +37,7 @@ TUNED = "fine-tuned top layers"
 
 TOP_LAYERS = Stage(
     "top layers",
-    train="backbone[-2:], head",
+    train="backbone[-1:], head",
     epochs=3,
     learning_rate=2e-4,
     layer_decay=0.5,

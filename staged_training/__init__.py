@@ -8,7 +8,7 @@ from staged_training.freezing import (
     freeze,
     unfreeze,
 )
-from staged_training.layer_groups import LayerGroup, layer_groups
+from staged_training.layers import LayerGroup, layer_groups
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 

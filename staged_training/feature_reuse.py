@@ -32,7 +32,7 @@ from staged_training.features.columns import FEATURES, Columns, checked_batch
 from staged_training.features.cut import CannotReuseError
 from staged_training.features.replay import on_stored
 from staged_training.features.trial import tried
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 
 logger = logging.getLogger(__name__)
 

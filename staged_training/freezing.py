@@ -12,7 +12,7 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from staged_training.errors import InputError
-from staged_training.layer_groups import layer_groups, select_parameters
+from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import layerwise_rates, split_by_layer
 
 
@@ -85,7 +85,8 @@ def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     """The modules that stay in evaluation mode, by their names in the model."""
     frozen: dict[str, nn.Module] = {}
     for group in layer_groups(model):
-        group_is_frozen = not any(p.requires_grad for p in group.parameters.values())
+        own = group.parameters.values()  # none in a head that shares its weights with the embedding
+        group_is_frozen = bool(own) and not any(p.requires_grad for p in own)
         for name, module in group.modules.items():
             parameters = list(module.parameters())
             if group_is_frozen or (parameters and not any(p.requires_grad for p in parameters)):
@@ -214,6 +215,6 @@ class GradualUnfreezingCallback(TrainerCallback):
         self._unfreeze_for(kwargs["model"], round(state.epoch or 0))
 
     def _unfreeze_for(self, model: nn.Module, epoch: int) -> None:
-        groups = layer_groups(model)
+        groups = [group for group in layer_groups(model) if group.parameters]
         trained = groups[-(1 + epoch // self.epochs_per_group) :]
         train_only(model, ", ".join(group.name for group in trained))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from staged_training.errors import InputError
-from staged_training.layer_groups import select_parameters
+from staged_training.layers import select_parameters
 
 _NAME = re.compile(r"[\w-]+( [\w-]+)*")
 

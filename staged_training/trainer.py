@@ -30,7 +30,7 @@ from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
-from staged_training.layer_groups import layer_groups, select_parameters
+from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
 from staged_training.processes import by_first
 from staged_training.progress import StageProgress
