@@ -1,0 +1,2 @@
+MEMBERS = {}
+OPTIONS = {}
