@@ -1,5 +1,7 @@
 """Which classes there are, and how a small model of each is made."""
 
+import copy
+import functools
 from dataclasses import dataclass
 
 import transformers
@@ -9,7 +11,7 @@ from transformers.models.auto import modeling_auto
 
 from tests.architectures.configs import small_config
 from tests.architectures.inputs import LABELS
-from tests.architectures.timm_members import MEMBERS, OPTIONS
+from tests.architectures.timm_members import MEMBERS
 
 TASKS = (
     "sequence classification",
@@ -30,6 +32,7 @@ NOT_BUILT = {
     "LayoutLMv2ForTokenClassification": "needs detectron2, which is not installed",
     "LevitForImageClassificationWithTeacher": _NO_LOSS,
     "PPLCNetForImageClassification": _NO_LOSS,
+    "gemma4_vit_167m_enc": "has no classifier: it is an encoder alone",
     "ShieldGemma2ForImageClassification": "has no head and no loss: a language model answers",
 }
 """Classes that are left out, and why."""
@@ -53,9 +56,12 @@ class Case:
         return f"{self.model_type}-{self.class_name}"
 
     def build(self) -> nn.Module:
-        """Make the model, with random weights that are always the same."""
+        """Return a new model, with random weights that are always the same."""
+        return copy.deepcopy(_built(self))
+
+    def _make(self) -> nn.Module:
         if self.task == "timm":
-            image_size, options = OPTIONS.get(self.model_type, (64, {}))
+            _, image_size, options = MEMBERS[self.model_type]
             config = TimmWrapperConfig(
                 architecture=self.class_name, num_labels=LABELS, model_args=options
             )
@@ -70,6 +76,11 @@ class Case:
         return model_class(config)
 
 
+@functools.lru_cache(maxsize=1)
+def _built(case: Case) -> nn.Module:
+    return case._make()
+
+
 def cases() -> list[Case]:
     """All classes, those that cannot be built left out."""
     found = [
@@ -79,7 +90,11 @@ def cases() -> list[Case]:
         for class_name in ([names] if isinstance(names, str) else names)
         if class_name not in NOT_BUILT and model_type != "timm_wrapper"
     ]
-    return found + [Case("timm", module, member) for module, member in MEMBERS.items()]
+    return found + [
+        Case("timm", module, member)
+        for module, (member, *_) in MEMBERS.items()
+        if member not in NOT_BUILT
+    ]
 
 
 def _mapping(task: str) -> dict[str, str]:

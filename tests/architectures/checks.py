@@ -151,7 +151,9 @@ def _check_frozen(case: Case) -> str:
     frozen = {name for name, tensor in _named_tensors(model) if id(tensor) not in own}
     if wrong := [name for name in moved if name in frozen]:
         raise _BrokenError(f"frozen, but moved: {', '.join(wrong[:3])}")
-    if not any(name in moved for name, parameter in model.named_parameters() if id(parameter) in own):
+    if not any(
+        name in moved for name, parameter in model.named_parameters() if id(parameter) in own
+    ):
         raise _BrokenError("nothing of the head moved")
     return "ok"
 

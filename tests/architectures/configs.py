@@ -80,11 +80,15 @@ _OF_ONE: dict[str, dict[str, Any]] = {
         "time_stride": 8,
         "max_length": 32,
     },
-    "bit": {**_PYRAMID, "embedding_size": 8, "num_groups": 4},
+    "bit": {**_PYRAMID, "embedding_size": 8, "num_groups": 1},
     "bros": {"hidden_size": 64},
     "cohere_compass_text": {
         "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+            "full_attention": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [2, 1, 1],
+            }
         }
     },
     "cvt": {"depth": (1, 2, 3), "embed_dim": (8, 16, 24), "num_heads": (1, 2, 2)},

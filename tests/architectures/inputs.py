@@ -133,7 +133,9 @@ def _image(config, takes, number, generator) -> Example:
 
 
 def _video(config, takes, number, generator) -> Example:
-    frames = next(getattr(config, n) for n in ("frames_per_clip", "num_frames") if n in vars(config))
+    frames = next(
+        getattr(config, n) for n in ("frames_per_clip", "num_frames") if n in vars(config)
+    )
     name = "pixel_values_videos" if "pixel_values_videos" in takes else "pixel_values"
     pixels = torch.randn(frames, 3, IMAGE, IMAGE, generator=generator) + number / 8
     return _labelled({name: pixels}, number)
