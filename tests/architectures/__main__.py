@@ -3,25 +3,26 @@
 With words, only the classes that have one of them in their names or tasks.
 """
 
-import json
 import sys
-from dataclasses import asdict
+from pathlib import Path
 
 import torch
 import transformers
 
 from tests.architectures.cases import cases
 from tests.architectures.checks import check
+from tests.architectures.records import written
 
 
 def main(file: str, *words: str) -> None:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     chosen = [c for c in cases() if not words or any(word in f"{c.task} {c}" for word in words)]
-    with open(file, "w") as stream:
+    with Path(file).open("w") as stream:
         for case in chosen:
             record = check(case)
-            print(json.dumps(asdict(record)), file=stream, flush=True)
+            stream.write(written(record))
+            stream.flush()
             print(f"{case.task}: {case} ({record.seconds} s)", record.status, file=sys.stderr)
 
 

@@ -9,7 +9,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ import staged_training
 from staged_training import Stage, StagedTrainer, freeze, layer_groups, on_features
 from tests.architectures.cases import Case
 from tests.architectures.inputs import collator, examples
+from tests.architectures.records import Record
 
 try:
     from staged_training.layers import select_parameters
@@ -32,53 +34,28 @@ _TOLERANCE = 1e-5
 _RATE = 0.02
 _TRAINED, _EVALUATED, _BATCH, _EPOCHS = 12, 6, 4, 2
 
-CHECKS = ("groups", "frozen", "optimizer", "top block", "head on features", "top on features")
+PROMISES = ("build", "groups", "frozen", "optimizer", "top block")
+ON_FEATURES = ("head on features", "top on features")
 
 
 class _BrokenError(Exception):
     """A promise that the model does not keep; the message tells how."""
 
 
-@dataclass
-class Record:
-    """What one class did.
-
-    Attributes:
-        task: As in `Case`; so are `model_type` and `class_name`.
-        model_type: Its architecture.
-        class_name: Its class.
-        parameters: How many it has.
-        seconds: How long all checks took.
-        groups: The names of its layer groups.
-        status: By the name of a check: `ok`, `equal`, `warned`, `different`, `broken` or `crash`;
-            under `build` that it was made and trains, else why not.
-        reason: By the name of a check: what was said, where it is not well.
-    """
-
-    task: str
-    model_type: str
-    class_name: str
-    parameters: int = 0
-    seconds: float = 0.0
-    groups: list[str] = field(default_factory=list)
-    status: dict[str, str] = field(default_factory=dict)
-    reason: dict[str, str] = field(default_factory=dict)
-
-
 def check(case: Case) -> Record:
     """Try everything on one class."""
     start = time.perf_counter()
     record = Record(case.task, case.model_type, case.class_name)
-    steps: dict[str, Callable[[Case], str]] = {
-        "build": _trains,
-        "groups": _check_groups,
-        "frozen": _check_frozen,
-        "optimizer": _check_optimizer,
-        "top block": _check_top_block,
-        "head on features": lambda case: _check_features(case, "backbone"),
-        "top on features": lambda case: _check_features(case, "backbone[:-1]"),
-    }
-    for name, step in steps.items():
+    steps: tuple[Callable[[Case], str], ...] = (
+        _trains,
+        _check_groups,
+        _check_frozen,
+        _check_optimizer,
+        _check_top_block,
+        partial(_check_features, frozen="backbone"),
+        partial(_check_features, frozen="backbone[:-1]"),
+    )
+    for name, step in zip((*PROMISES, *ON_FEATURES), steps, strict=True):
         try:
             record.status[name], _, record.reason[name] = step(case).partition(": ")
         except _BrokenError as error:

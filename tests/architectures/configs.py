@@ -92,6 +92,12 @@ _OF_ONE: dict[str, dict[str, Any]] = {
         }
     },
     "cvt": {"depth": (1, 2, 3), "embed_dim": (8, 16, 24), "num_heads": (1, 2, 2)},
+    "deberta": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+    },
     "dinat": {"num_heads": (1, 2, 2, 2), **_DEPTHS, "embed_dim": 8},
     "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.2, "hidden_dim": 320},
     "esmc": {"num_key_value_heads": 4},
@@ -180,7 +186,8 @@ _OF_SEVERAL = {
         "layer_types": ["linear_attention", "full_attention"] * 2,
     },
     "led longformer": {"attention_window": 4},
-    "data2vec-audio hubert sew unispeech unispeech-sat wav2vec2 wav2vec2-conformer wavlm": _WAVES,
+    "data2vec-audio sew unispeech unispeech-sat wav2vec2 wav2vec2-conformer": _WAVES,
+    "hubert wavlm": {**_WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
     "pvt pvt_v2 segformer": _PYRAMID_WITH_HEADS,
     "resnet": {**_PYRAMID, "embedding_size": 8},
     "swin swinv2 donut-swin": _WINDOWS,
