@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 import staged_training
 from staged_training import Stage, StagedTrainer, freeze, layer_groups, on_features
 from tests.architectures.cases import Case
-from tests.architectures.inputs import collator, examples
+from tests.architectures.inputs import LABEL_NAMES, collator, examples
 from tests.architectures.records import Record
 
 try:
@@ -146,13 +146,14 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _check_optimizer(case: Case) -> str:
     model = case.build()
     stage = Stage("all", train="all", epochs=1, learning_rate=0.01, layer_decay=0.5)
+    train = examples(model, case.task, _TRAINED)
     with tempfile.TemporaryDirectory() as folder:
         trainer = StagedTrainer(
             model,
-            _arguments(folder),
+            _arguments(folder, train[0]),
             [stage],
             allow_joint_training=True,
-            train_dataset=examples(model, case.task, _TRAINED),
+            train_dataset=train,
             data_collator=collator(model),
         )
         optimizer = trainer.create_optimizer()
@@ -211,11 +212,12 @@ def _trained(case: Case, frozen: str, *, reuse: bool) -> _Result:
     model = case.build()
     freeze(model, frozen)
     before = copy.deepcopy(model.state_dict())
+    train = examples(model, case.task, _TRAINED)
     with tempfile.TemporaryDirectory() as folder, _warnings() as warnings:
         trainer = Trainer(
             model,
-            _arguments(folder),
-            train_dataset=examples(model, case.task, _TRAINED),
+            _arguments(folder, train[0]),
+            train_dataset=train,
             eval_dataset=examples(model, case.task, _EVALUATED, seed=1),
             data_collator=collator(model),
         )
@@ -229,7 +231,7 @@ def _trained(case: Case, frozen: str, *, reuse: bool) -> _Result:
     return _Result(dict(after), moved, loss, passes.count, "; ".join(warnings))
 
 
-def _arguments(folder: str) -> TrainingArguments:
+def _arguments(folder: str, names: Collection[str]) -> TrainingArguments:
     # Steps of plain SGD are as long as gradients are: those of AdamW make 1 of 1e-9.
     return TrainingArguments(
         folder,
@@ -243,6 +245,9 @@ def _arguments(folder: str) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
         save_strategy="no",
+        # Some classes do not name the labels among the inputs of their forward pass.
+        remove_unused_columns=False,
+        label_names=[name for name in LABEL_NAMES if name in names],
         logging_strategy="no",
     )
 

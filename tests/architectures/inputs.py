@@ -12,6 +12,7 @@ from tests.architectures.configs import BEGIN, END, IMAGE, PADDING
 Example = dict[str, torch.Tensor]
 
 LABELS = 3
+LABEL_NAMES = ("labels", "start_positions", "end_positions")
 _WORDS = range(8, 48)  # below them stand the special tokens of all models, and above them too
 _MULTIPLES = {"mra": 32, "nystromformer": 16, "reformer": 16}
 """Models of texts whose length must be a multiple of a number."""
