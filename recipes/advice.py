@@ -42,7 +42,8 @@ def advise_on_texts(
     words = [tokenizer(text, add_special_tokens=False)["input_ids"] or [0] for text in texts]
     features = np.stack([aligned.matrix[row].mean(0) for row in words])
     frozen, tuned = STAGES
-    ladder = Ladder(frozen, tuned, replace(tuned, name="whole net", train="all", epochs=10))
+    whole = replace(tuned, name="whole net", train="all", epochs=10)
+    ladder = Ladder(frozen, tuned, whole, pretrained="embedding")
     measure = f"share of the running words that {vectors} knows,"
     similarity = Similarity(measure, aligned.coverage.tokens, SIMILAR_COVERAGE)
     return advise(similarity, features, [names.index(label) for label in dataset["label"]], ladder)

@@ -15,12 +15,7 @@ import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_model, save_model
 from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
@@ -30,8 +25,10 @@ from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
+from staged_training.freezing_callbacks import refuse_freezing
 from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
+from staged_training.pretrained import pretrained_parameters
 from staged_training.processes import by_first
 from staged_training.progress import StageProgress
 from staged_training.report import FROZEN, stage_table
@@ -70,7 +67,8 @@ class StagedTrainer(CheckpointingTrainer):
         args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
             and save come from the stages; all else holds in every stage.
         stages: The stages, in order.
-        pretrained: Selector of the layers that carry pretrained weights.
+        pretrained: Selector of the layers that carry pretrained weights; by default the backbone,
+            without what was not in the checkpoint.
         allow_joint_training: Let pretrained layers train together with new ones that were not
             tuned before. See `check_stages` for why not to.
         reuse_features: Run the layers below the lowest one that a stage trains over the data once,
@@ -79,8 +77,8 @@ class StagedTrainer(CheckpointingTrainer):
         **kwargs: All that `transformers.Trainer` takes besides.
 
     Raises:
-        InputError: The stages cannot be used with this model, see `check_stages`, or the training
-            data can be read only once.
+        InputError: The stages cannot be used with this model, see `check_stages`, the training data
+            can be read only once, or a callback freezes too.
 
     Attributes:
         results: A `StageResult` for each stage that is over.
@@ -110,12 +108,13 @@ class StagedTrainer(CheckpointingTrainer):
         args: TrainingArguments,
         stages: Sequence[Stage],
         *,
-        pretrained: str = "backbone",
+        pretrained: str | None = None,
         allow_joint_training: bool = False,
         reuse_features: bool | Path = False,
         **kwargs: Any,
     ) -> None:
         check_stages(model, stages, pretrained, allow_joint_training=allow_joint_training)
+        refuse_freezing(*(kwargs.get("callbacks") or []))
         self.stages = list(stages)
         self.results: list[StageResult] = []
         self._stage = self.stages[0]
@@ -199,6 +198,11 @@ class StagedTrainer(CheckpointingTrainer):
             return super().get_train_dataloader()
         finally:
             self.train_dataset = data
+
+    def add_callback(self, callback: Any) -> None:
+        """Add a callback, as `Trainer` does; one that freezes is refused."""
+        refuse_freezing(callback)
+        super().add_callback(callback)
 
     def load_stage(self, name: str) -> None:
         """Set the model to what it was at the end of a stage that is finished."""
@@ -358,8 +362,8 @@ class StagedTrainer(CheckpointingTrainer):
     def _tunes_only(self, stage: Stage) -> bool:
         """Whether all that a stage trains is pretrained, or was trained in a stage before it."""
         before = self.stages[: self.stages.index(stage)]
-        selectors = [self._pretrained, *(other.train for other in before)]
-        trained = {name for s in selectors for name in select_parameters(self._whole, s)}
+        known = pretrained_parameters(self._whole, self._pretrained)
+        trained = known.union(*(select_parameters(self._whole, other.train) for other in before))
         return trained >= set(select_parameters(self._whole, stage.train))
 
     def _best_score(self, metrics: dict[str, float]) -> float:

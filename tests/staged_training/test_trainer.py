@@ -16,7 +16,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from staged_training import InputError, Stage, StagedTrainer
+from staged_training import (
+    GradualUnfreezingCallback,
+    InputError,
+    LayerFreezingCallback,
+    Stage,
+    StagedTrainer,
+)
 from tests.staged_training.conftest import ConvNet, collate
 
 STAGES = [
@@ -371,3 +377,22 @@ def test_data_that_can_be_read_once_or_are_empty_are_refused(arguments, images):
     nothing = IterableDataset.from_generator(lambda: iter(()))
     with pytest.raises(InputError, match="train_dataset has no example"):
         staged(new_model(), arguments(), nothing).train()
+
+
+class OwnFreezing(LayerFreezingCallback):
+    """A user's own kind of it."""
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [LayerFreezingCallback("head"), GradualUnfreezingCallback, OwnFreezing(), OwnFreezing],
+    ids=["made", "class", "own", "own class"],
+)
+def test_a_callback_that_freezes_is_refused_beside_stages(arguments, images, callback):
+    model = new_model()
+    refused = r"callbacks holds a .* stages say what is frozen\. .*Stage\(train='head'"
+    with pytest.raises(InputError, match=refused):
+        staged(model, arguments(), images, callbacks=[callback])
+    trainer = staged(model, arguments(), images)
+    with pytest.raises(InputError, match="callbacks holds a"):
+        trainer.add_callback(callback)
