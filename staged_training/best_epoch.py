@@ -109,6 +109,13 @@ class BestEpochTrainer(CheckpointingTrainer):
             self.control.should_training_stop = True
         return improved
 
+    def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
+        """Evaluate as `Trainer` does; an evaluation by a callback replaces none that is due."""
+        due = self.control.should_evaluate
+        metrics: dict[str, float] = super().evaluate(*args, **options)
+        self.control.should_evaluate = due
+        return metrics
+
     def evaluation_loop(
         self,
         dataloader: DataLoader[Any],
