@@ -29,8 +29,9 @@ class SearchingTrainer(BestEpochTrainer):
         """Search as `Trainer` does; each trial trains all stages, from a new model on.
 
         A trial has a folder of its own in that of the output, and is judged by the model that it
-        ends with. Give `stages` as a function of the trial to search over rates, epochs and layers.
-        To train the best once more, make a trial of its values:
+        ends with. Stages that are given as a function of the trial ask it for rates, epochs and
+        layers, such as `trial.suggest_float("rate", 1e-4, 1e-2, log=True)`. To train the best once
+        more, make a trial of its values:
         `train(trial=optuna.trial.FixedTrial(best.hyperparameters))`.
 
         Args:
@@ -44,18 +45,6 @@ class SearchingTrainer(BestEpochTrainer):
 
         Raises:
             InputError: Nothing is searched, or an argument that stages replace.
-
-        Examples:
-            >>> from staged_training import Stage, StagedTrainer
-            >>> def stages(trial):
-            ...     rate = trial.suggest_float("rate", 1e-3, 1e-1, log=True)
-            ...     return [Stage("head", train="head", epochs=1, learning_rate=rate)]
-            >>> trainer = StagedTrainer(
-            ...     None, args, stages, model_init=lambda: model,
-            ...     train_dataset=train, eval_dataset=validation, processing_class=tokenizer,
-            ... )
-            >>> trainer.hyperparameter_search(backend="optuna", n_trials=2, direction="minimize")
-            BestRun(run_id=..., objective=..., hyperparameters={'rate': ...}, run_summary=None)
         """
         if hp_space is None and self._stages_of is None:
             raise InputError(

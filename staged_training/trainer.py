@@ -49,9 +49,10 @@ class StagedTrainer(SearchingTrainer):
     """Trains a model in stages; in each, only the layers that the stage selects.
 
     Each stage has a fresh optimizer and schedule and ends with the weights of its best epoch, by
-    `metric_for_best_model` on the evaluation data. A stage that only tunes what was trained before
-    ends with the weights it started from if no epoch is better: fine-tuning makes no model worse.
-    Without such data a stage ends with its last epoch.
+    `metric_for_best_model` on the evaluation data; of epochs that score the same, that of the
+    smallest loss. A stage that only tunes what was trained before ends with the weights it started
+    from if no epoch scores better: fine-tuning makes no model worse. Without such data a stage ends
+    with its last epoch. A callback that stops training ends the stage at hand, not those after it.
     There is one progress bar and one log over all stages: the entries of `state.log_history` carry
     the name of their stage, and `epoch` and `step` run on.
 
@@ -59,6 +60,7 @@ class StagedTrainer(SearchingTrainer):
     killed goes on with `train(resume_from_checkpoint=True)` and ends with the weights that it would
     have ended with. `accelerate launch` trains on all devices; a run that was killed may go on with
     another number of processes, from where it was, if `args.accelerator_config` is `ONE_BATCH`.
+    Stages that were edited since are refused, not mixed with what they were.
 
     Its data may come in streams, such as a `datasets.IterableDataset`. For features that are reused
     a stream is read once, and they are trained on in shuffled order. A stage that runs the whole
@@ -66,21 +68,26 @@ class StagedTrainer(SearchingTrainer):
     changes that), and before the first such stage once more to count its examples.
 
     Args:
-        model: A model with a head on a base, as `layer_groups` finds them.
+        model: A model with a head on a base, as `layer_groups` finds them; `None` if `model_init`
+            makes it.
         args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
-            and save come from the stages; all else holds in every stage.
-        stages: The stages, in order.
+            and save come from the stages; all else holds in every stage. `max_steps` is refused. If
+            there are several evaluation sets, `metric_for_best_model` says which decides.
+        stages: The stages, in order; or a function that gives those of the trial of a search, and
+            of `None` those of a run without one. See `hyperparameter_search`.
         pretrained: Selector of the layers that carry pretrained weights.
         allow_joint_training: Let pretrained layers train together with new ones that were not
             tuned before. See `check_stages` for why not to.
         reuse_features: Run the layers below the lowest one that a stage trains over the data once,
             and those above on their features, see `on_features`; a path is a folder to keep the
             features of the bottleneck in.
-        **kwargs: All that `transformers.Trainer` takes besides.
+        **kwargs: All that `transformers.Trainer` takes besides, but for `optimizers`: each stage
+            makes one, of the class in `optimizer_cls_and_kwargs` if it is given.
 
     Raises:
-        InputError: The stages cannot be used with this model, see `check_stages`, or the training
-            data can be read only once.
+        InputError: The stages cannot be used with this model, see `check_stages`, or with each
+            other; the data are empty, or can be read only once; or an argument has no meaning for
+            stages.
 
     Attributes:
         results: A `StageResult` for each stage that is over.
@@ -153,15 +160,19 @@ class StagedTrainer(SearchingTrainer):
         """Run the stages.
 
         Args:
-            resume_from_checkpoint: Go on where an earlier run with the same output folder stopped.
-            trial: As for `Trainer.train`.
+            resume_from_checkpoint: Go on where an earlier run with the same output folder stopped;
+                the path of that folder means the same. Where there is nothing to go on from, see
+                `begun`, it warns and starts.
+            trial: Values that `model_init` and `stages` may ask for, as for `Trainer.train`.
             ignore_keys_for_eval: As for `Trainer.train`.
 
         Returns:
             The steps of all stages, and the training loss and metrics of the last.
 
         Raises:
-            InputError: The output folder holds a run that was cut off, and it is not to be resumed.
+            InputError: The output folder holds a run that was cut off, and it is not to be resumed,
+                or one of other stages, and it is; there is nothing to learn from in the data; or
+                evaluation does not give `metric_for_best_model`.
         """
         output_dir, model_init = self.args.output_dir, self.model_init
         searches = self.hp_search_backend is not None
