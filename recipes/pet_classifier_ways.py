@@ -223,7 +223,7 @@ def fine_tune(
         data_collator=default_data_collator,
         compute_metrics=metrics_on(None),
     )
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     save_classifier(model, problem.processor, folder / "model")
     (result,) = trainer.results
     logits = [trainer.predict(part).predictions for part in (validation, test)]

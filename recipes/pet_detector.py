@@ -233,7 +233,7 @@ def train_fold(
         data_collator=default_data_collator,
         compute_metrics=detection_metrics,
     )
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     end_tracking(arguments.report_to)
     outcomes = [mean_box_outcome(task, split)]
     found: list[Boxes] = []

@@ -24,8 +24,8 @@ class Stage:
         epochs: Epochs at the most.
         learning_rate: Peak rate of the top layers that are trained.
         layer_decay: Each layer group below has this times the rate of the one above.
-        patience: Epochs without a better validation score after which the stage ends; `None` for
-            never.
+        patience: Epochs that are no better than those before them, by validation score and of
+            equal scores by loss, after which the stage ends; `None` for never.
         keep_statistics: Let the BatchNorm layers that are trained compute with the statistics of
             pretraining, as in evaluation: a few hundred examples in small batches give worse ones.
 
@@ -72,7 +72,8 @@ class StageResult:
         epochs: Epochs that ran.
         best_epoch: The epoch whose weights were kept, counted from 1; 0 where fine-tuning did not
             score better than its start, whose weights were kept then.
-        best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
+        best_score: Its value of `metric_for_best_model`; `None` without evaluation data, and where
+            it never was a number.
         trainable_parameters: How many numbers were trained.
         trained: The layer groups that were trained, at least in part.
         frozen: The layer groups that were not.
