@@ -82,7 +82,8 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         try:
             columns, features = _stored(trainer, cache)
         except CannotReuseError as error:
-            _warn_once(f"The frozen layers run in every epoch, not once: {error}.")
+            name = type(model).__name__
+            _warn_once(f"The frozen layers run in every epoch, not once: {name}, {error}.")
             columns = None
     if columns is None:
         yield

@@ -86,12 +86,14 @@ class Columns:
             are kept; the model is given blanks of their shape.
         cut: Where the model is cut.
         sources: Where each extent is seen: an input, or a place in the model, and the axis.
+        writes_into_blanks: Whether the model works in place on what it is given blanks for.
     """
 
     inputs: dict[str, Layout]
     idle: list[str]
     cut: Cut
     sources: list[tuple[str | Place, int]]
+    writes_into_blanks: bool = False
 
     @staticmethod
     def of(inputs: dict[str, Layout], cut: Cut, extents: Extents, keep: set[str]) -> "Columns":

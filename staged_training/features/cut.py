@@ -226,8 +226,11 @@ def _used(
     known: dict[int, tuple[torch.Tensor, torch.Tensor, Value]] = {}  # by what a place is given
 
     def put(place: Place, tensor: torch.Tensor) -> torch.Tensor:
-        if any(tensor is given for _, given, _ in known.values()):
-            return tensor  # it comes from another place
+        for _, given, value in known.values():
+            if tensor is given:  # it comes from another place, and passes this one by itself
+                if place.is_output:  # unless what would pass it on need not run
+                    value.places.append(place)
+                return tensor
         if id(tensor) not in known:
             leaves.append(tensor.detach().clone().requires_grad_())
             values.append(Value(layouts[place]))

@@ -36,15 +36,12 @@ def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterato
         return args, kwargs
 
     def filled(layout: Layout) -> torch.Tensor:
-        """A tensor of a layout; its numbers take no memory."""
+        """A tensor of a layout, all of one number."""
         assert stored is not None
-        device = stored["values"][0].device
-        one = (
-            torch.full((), blank, dtype=layout.dtype, device=device)
-            if (layout.dtype.is_floating_point)
-            else torch.zeros((), dtype=layout.dtype, device=device)
-        )
-        return one.expand(layout.shape(stored["rows"]))
+        kind = {"dtype": layout.dtype, "device": stored["values"][0].device}
+        number = blank if layout.dtype.is_floating_point else 0
+        tensor = torch.full((), number, **kind).expand(layout.shape(stored["rows"]))
+        return tensor.clone() if columns.writes_into_blanks else tensor
 
     def handle(
         call: Call, compute: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -1,8 +1,10 @@
 """A few examples, run through a model whole and on features: is the one what the other is?"""
 
+import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -20,9 +22,9 @@ from staged_training.features.cut import CannotReuseError, find_cut
 from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
 
-# Of the largest number of a tensor, or of a small one where all are smaller.
-_TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}
-_ROUGH, _SMALL = 2e-2, 1e-3
+_TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
+_ROUGH = 2e-2  # the same for shorter types
+_ROUNDED_OFF = 1e-5  # of the largest number of several tensors
 
 _Result = tuple[str, list[Any]]
 """What was computed, in words, and the tensors."""
@@ -52,9 +54,7 @@ def tried(
     model = cast(nn.Module, trainer.model)
     with _undone(model):
         try:
-            trial = _Trial(trainer, model, collate, examples)
-            columns = trial.columns()
-            return columns, trial.prove(columns)
+            return _Trial(trainer, _twin(model), collate, examples).proved()
         except CannotReuseError:
             raise
         except Exception as error:  # of a model: it may raise anything where it is not whole
@@ -81,8 +81,23 @@ class _Trial:
         self.singles = [collate([example]) for example in chosen]
         self.batches = [collate(some) for some in (chosen, *self.parts)]
 
-    def columns(self) -> Columns:
-        """Return what must be kept."""
+    def proved(self) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
+        """Return what must be kept, and what is kept of the examples."""
+        layers = list(self.model.modules())
+        columns = self._columns()
+        try:
+            stored = self._prove(columns)
+        except RuntimeError as error:
+            if "single memory location" not in str(error):
+                raise
+            columns = replace(columns, writes_into_blanks=True)
+            stored = self._prove(columns)
+        if layers != list(self.model.modules()):
+            raise CannotReuseError("its layers become others while it runs")
+        return columns, stored
+
+    def _columns(self) -> Columns:
+        """What must be kept."""
         extents = Extents(len(self.singles))
         inputs = input_layouts(self.batches, self.singles, extents)
         self.expected: list[_Result] = []
@@ -100,12 +115,8 @@ class _Trial:
             keep.add(getattr(self.model, "main_input_name", "input_ids"))
         return Columns.of(inputs, cut, extents, keep)
 
-    def prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
-        """Return what is kept of the examples.
-
-        Raises:
-            CannotReuseError: The model on it is not the whole model.
-        """
+    def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
+        """What is kept of the examples; raises an error unless the model on it is the whole one."""
         self.model.eval()
         stored: list[Any] = []
         with self.trainer.accelerator.autocast():
@@ -118,7 +129,7 @@ class _Trial:
                 found = self._evaluated(batch)
             found += self._trained(batch)
         for (what, ones), (_, others) in zip(self.expected, found, strict=True):
-            if len(ones) != len(others) or not all(map(self._equal, ones, others)):
+            if len(ones) != len(others) or not self._all_equal(ones, others):
                 raise CannotReuseError(f"its upper layers give another result on them ({what})")
         return stored
 
@@ -135,8 +146,11 @@ class _Trial:
         loss, outputs = self._run(batch)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
-        told = [loss, *self._told(outputs)]
-        return [("in training", told), ("in its gradients", list(gradients))]
+        return [
+            ("in training", [loss, *self._told(outputs)]),
+            ("in its gradients", list(gradients)),
+            ("in its buffers", [b.clone() for b in self.model.buffers() if b.is_floating_point()]),
+        ]
 
     def _objective(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """The sum of all outputs, weighted by chance, and the inputs that have gradients."""
@@ -170,15 +184,25 @@ class _Trial:
         leaves = tree_leaves(outputs)
         return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
 
-    def _equal(self, one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    def _all_equal(
+        self, ones: Sequence[torch.Tensor | None], others: Sequence[torch.Tensor | None]
+    ) -> bool:
+        """Whether tensors are equal, but for what is rounded off."""
+        most = max((_largest(one) for one in ones if one is not None), default=0.0)
+        return all(self._equal(one, other, most) for one, other in zip(ones, others, strict=True))
+
+    def _equal(self, one: torch.Tensor | None, other: torch.Tensor | None, most: float) -> bool:
         if one is None or other is None:
             return one is other
         if one.shape != other.shape:
             return False
         real = self._real(one)
-        one, other = (tensor.detach().float()[real] for tensor in (one, other))
-        largest = one[one.isfinite()].abs().max() if one.isfinite().any() else torch.zeros(())
-        allowed = self._tolerance * float(largest.clamp(min=_SMALL))
+        one, other = one.detach().float()[real], other.detach().float()[real]
+        own = _largest(one)
+        # The numbers of a small tensor are what is left of large ones that all but cancel out.
+        allowed = max(
+            self._tolerance * own, min(_ROUGH * own, _ROUNDED_OFF * most), _ROUNDED_OFF**2
+        )
         return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
     def _real(self, output: torch.Tensor) -> torch.Tensor:
@@ -199,6 +223,20 @@ class _Trial:
 def _size(batch: Batch) -> int:
     """How many numbers a batch has."""
     return sum(tensor.numel() for tensor in batch.values())
+
+
+def _largest(tensor: torch.Tensor) -> float:
+    finite = tensor.detach().float()[tensor.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A copy of a model that shares its weights: what a pass changes about it is not changed."""
+    tensors = [*model.parameters(), *model.buffers()]
+    try:
+        return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    except RuntimeError:  # a tensor that was computed, as by `torch.nn.utils.weight_norm`
+        return model
 
 
 @contextmanager
