@@ -1,7 +1,7 @@
 """The inputs of a model and its features, example by example, and batches made of them again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, groupby
 from math import prod
@@ -86,6 +86,9 @@ class Columns:
             are kept; the model is given blanks of their shape.
         cut: Where the model is cut.
         sources: Where each extent is seen: an input, or a place in the model, and the axis.
+        longest: The longest example, where what is computed for padding is kept too: some models
+            make use of it. Each example is padded to this one then.
+        widest: Its extents.
         writes_into_blanks: Whether the model works in place on what it is given blanks for.
     """
 
@@ -93,6 +96,8 @@ class Columns:
     idle: list[str]
     cut: Cut
     sources: list[tuple[str | Place, int]]
+    longest: Any = None
+    widest: Sequence[int] = ()
     writes_into_blanks: bool = False
 
     @staticmethod
@@ -144,6 +149,20 @@ class Columns:
         """Whether an example's extents in the layers show only beside others of its length."""
         return any(isinstance(where, Place) for where, _ in self.sources)
 
+    def with_padding(self, longest: Any, collate: Collate) -> "Columns":
+        """Return the same columns, in which what is computed for padding is kept too.
+
+        Args:
+            longest: The longest of all examples.
+            collate: What makes a batch of it.
+
+        Raises:
+            CannotReuseError: What is computed for padding cannot be told.
+        """
+        if self._runs_alike_only:
+            raise CannotReuseError("its layers see lengths that its inputs do not have")
+        return replace(self, longest=longest, widest=self._own_extents(collate([longest])))
+
     @property
     def differ(self) -> bool:
         """Whether examples have lengths of their own."""
@@ -180,7 +199,8 @@ class Columns:
         values: list[list[torch.Tensor]] = []
         known: list[list[int]] = []
         for some in self._batches(rows):
-            batch = collate([examples[index] for index in some])
+            beside = [self.longest] if self.widest else []
+            batch = collate([*(examples[index] for index in some), *beside])
             parts, extents = self._run(model, batch, [rows[index] for index in some])
             values += parts
             known += extents
@@ -211,6 +231,7 @@ class Columns:
     ) -> tuple[list[list[torch.Tensor]], list[list[int]]]:
         """Of each example the values, without padding, and all extents."""
         found = _tensors_at(model, batch, self._wanted, self.cut)
+        rows = [*rows, self.widest] if self.widest else rows
         known = [
             [
                 _share(found[where].shape[axis], self._kind(where, axis), len(rows))
@@ -221,12 +242,15 @@ class Columns:
             for extents in rows
         ]
         try:
-            parts = [v.layout.parts(found[v.places[0]], known) for v in self.cut.values]
+            kept = [self.widest or extents for extents in known]
+            parts = [value.layout.parts(found[value.places[0]], kept) for value in self.cut.values]
         except ValueError as error:
             raise CannotReuseError(
                 f"its layers gave features of another shape ({error})"
             ) from error
-        return [list(values) for values in zip(*parts, strict=True)], known
+        examples = len(rows) - bool(self.widest)
+        values = [list(own) for own in zip(*parts, strict=True)]
+        return values[:examples], known[:examples]
 
     def _kind(self, where: Place, axis: int) -> Kind:
         if where.is_output:
@@ -267,13 +291,14 @@ class Columns:
                 batch[name] = layout.joined(parts)
         layouts = [value.layout for value in self.cut.values]
         of_examples = [
-            _split(example[FEATURES], [layout.own_shape(own) for layout in layouts])
+            _split(example[FEATURES], [layout.own_shape(self.widest or own) for layout in layouts])
             for example, own in zip(examples, rows, strict=True)
         ]
-        values = [
-            _channels_last(layout.joined(parts).to(layout.dtype))
-            for layout, parts in zip(layouts, zip(*of_examples, strict=True), strict=True)
-        ]
+        values = []
+        for layout, parts in zip(layouts, zip(*of_examples, strict=True), strict=True):
+            if self.widest:
+                parts = [layout.window(part, layout.shape(rows)) for part in parts]
+            values.append(_channels_last(layout.joined(parts).to(layout.dtype)))
         return {**batch, FEATURES: {"values": values, "rows": rows}}
 
 

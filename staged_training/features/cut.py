@@ -198,8 +198,14 @@ class _Matched:
         others = self._of.get(id(record))
         if others is None or any(len(o.inputs) != len(record.inputs) for o in others):
             return None
-        layout = self._layout([record.inputs[number], *(o.inputs[number] for o in others)])
-        return layout if layout and layout.rows is not None else None
+        leaves = [record.inputs[number], *(other.inputs[number] for other in others)]
+        layout = self._layout(leaves)
+        if layout is None or layout.rows is None:
+            return None
+        if layout.is_fixed:  # such as a mean, which might be one over padding, too
+            together, first, rest, _ = (leaf.value for leaf in leaves)
+            return layout if _same(together, torch.cat([first, rest], layout.rows)) else None
+        return layout
 
     def _layout(self, leaves: Sequence[Leaf]) -> Layout | None:
         """The layout of a tensor that frozen layers compute, and chance has no part in."""

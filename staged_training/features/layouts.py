@@ -147,7 +147,7 @@ class Layout:
             shape = self.own_shape(extents)
             part = tensor.narrow(self.rows, start, shape[self.rows])
             start += shape[self.rows]
-            parts.append(self._window(part, shape))
+            parts.append(self.window(part, shape))
         return parts
 
     def joined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -161,12 +161,12 @@ class Layout:
         start = 0
         for part in parts:
             rows = joined.narrow(self.rows, start, part.shape[self.rows])
-            self._window(rows, part.shape).copy_(part)
+            self.window(rows, part.shape).copy_(part)
             start += part.shape[self.rows]
         return joined
 
-    def _window(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """The part of a tensor that one example of this shape takes."""
+    def window(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """Return the part of a tensor that is as long as a shape; its rows stay."""
         for number, axis in enumerate(self.axes):
             if axis.kind is Kind.LENGTH:
                 beside = tensor.shape[number] - shape[number]

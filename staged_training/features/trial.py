@@ -92,6 +92,11 @@ class _Trial:
                 raise
             columns = replace(columns, writes_into_blanks=True)
             stored = self._prove(columns)
+        except CannotReuseError:
+            if not columns.differ:
+                raise
+            columns = columns.with_padding(self.parts[1][-1], self.collate)
+            stored = self._prove(columns)
         if layers != list(self.model.modules()):
             raise CannotReuseError("its layers become others while it runs")
         return columns, stored
@@ -106,7 +111,7 @@ class _Trial:
             with _all_trained(self.model):
                 records, results = watched(self.model, partial(self._evaluated, batch))
             evaluated.append(records)
-            self.expected += results if batch is self.batches[0] else []
+            self.expected += results if batch is not self.batches[2] else []
         trained, results = watched(self.model, partial(self._trained, self.batches[0]))
         self.expected += results
         cut = find_cut(self.model, evaluated, trained, extents, self._objective)
@@ -123,10 +128,13 @@ class _Trial:
             for some in self.parts:
                 own = FeatureDataset(columns.compute(self.model, some, self.collate))
                 stored += [own[index] for index in range(len(own))]
-        batch = send_to_device(columns.batch(stored), self.trainer.args.device)
         with on_stored(self.model, columns, blank=torch.nan):
+            batch, first = (
+                send_to_device(columns.batch(some), self.trainer.args.device)
+                for some in (stored, stored[:1])
+            )
             with torch.no_grad():
-                found = self._evaluated(batch)
+                found = [*self._evaluated(batch), *self._evaluated(first)]
             found += self._trained(batch)
         for (what, ones), (_, others) in zip(self.expected, found, strict=True):
             if len(ones) != len(others) or not self._all_equal(ones, others):
