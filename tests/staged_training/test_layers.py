@@ -359,6 +359,22 @@ def test_groups_follow_the_order_in_which_children_run():
     assert set(head.parameters) == {"head.weight", "head.bias", "scale"}
 
 
+def test_a_position_that_is_added_to_the_embedding_belongs_to_it():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(9, 8)
+            self.position = nn.Parameter(torch.zeros(5, 8))
+            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 2)
+            self.out = nn.Linear(8, 2)
+
+        def forward(self, ids):
+            return self.out(self.encoder(self.embedding(ids) + self.position).mean(1))
+
+    embedding, *_ = layer_groups(Encoder())
+    assert list(embedding.parameters) == ["embedding.weight", "position"]
+
+
 def test_a_parametrized_layer_is_no_stack():
     model = nn.Sequential(weight_norm(nn.Linear(3, 8)), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 2))
     assert names(model) == ["0", "2", "head"]
