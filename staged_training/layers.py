@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from staged_training.errors import InputError
-from staged_training.model_structure import Part, gathered, is_base, parts_of
+from staged_training.model_structure import Part, gathered, parts_of
 
 _BACKBONE_INDEX = re.compile(r"backbone\[(-?\d+)\]")
 _BACKBONE_SLICE = re.compile(r"backbone\[(-?\d+)?:(-?\d+)?\]")
@@ -68,7 +68,7 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     base, parts = parts_of(model)
     head = [part for part in parts if part.is_head]
     backbone = gathered([part for part in parts if not part.is_head], base)
-    if is_base(model) or not backbone or not any(part.parameters() for part in head):
+    if not backbone or not any(part.parameters() for part in head):
         raise InputError(
             f"{type(model).__name__} has no head on a base: its layers are "
             f"{[name for name, _ in model.named_children()]}. "

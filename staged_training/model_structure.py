@@ -17,7 +17,7 @@ from staged_training.run_order import run_order
 _WRAPPED = ("_orig_mod", "module")  # of `torch.compile`, and of data parallelism
 
 
-@dataclass
+@dataclass(eq=False)
 class Part:
     """A part of a model that is not split further.
 
@@ -46,10 +46,6 @@ class Part:
             return [self.content]
         return list(self.content.parameters())
 
-    def is_in(self, path: str) -> bool:
-        """Whether it lies in the module at a path."""
-        return self.path.startswith(f"{path}.")
-
     def outweighs(self, other: "Part") -> bool:
         """Whether it has several layers, and more numbers than another part."""
         return self.matrices > 1 and self.size > other.size
@@ -76,7 +72,7 @@ def parts_of(model: nn.Module) -> tuple[str, list[Part]]:
         InputError: The model holds adapters of PEFT.
     """
     root, inner = _unwrapped(model)
-    base, heads = _base_and_head(inner, root)
+    base, heads = (root, []) if _is_base(inner) else _base_and_head(inner, root)
     parts = list(_split(root, inner, heads, _stacks(inner)))
     first_of_head = next((i for i, part in enumerate(parts) if part.is_head), len(parts))
     for index, part in enumerate(parts):
@@ -95,7 +91,7 @@ def parts_of(model: nn.Module) -> tuple[str, list[Part]]:
     return base, parts
 
 
-def is_base(model: nn.Module) -> bool:
+def _is_base(model: nn.Module) -> bool:
     """Whether it is what `AutoModel` makes: a base, whose last layer is no head."""
     kind = MODEL_MAPPING_NAMES.get(getattr(getattr(model, "config", None), "model_type", ""))
     return kind == type(model).__name__ and "For" not in kind
@@ -103,30 +99,36 @@ def is_base(model: nn.Module) -> bool:
 
 def gathered(parts: Sequence[Part], base: str) -> list[list[Part]]:
     """Gather the parts of a backbone into groups: the embedding, then each block with its own."""
-    layers = [part for part in parts if isinstance(part.content, nn.Module)]
-    leaders = [index for index, part in enumerate(layers) if part.is_leader]
-    blocks = [index for index in leaders if layers[index].is_block] or leaders
-    if not blocks:
-        return []
-    groups, waiting = (
-        ([], layers[: blocks[0]]) if leaders[0] == blocks[0] else ([layers[: blocks[0]]], [])
-    )
-    block = layers[blocks[0]]
-    for index, part in enumerate(layers[blocks[0] :], blocks[0]):
-        later = next((layers[number] for number in blocks if number > index), None)
+    leaders = [part for part in parts if part.is_leader]
+    blocks = [part for part in leaders if part.is_block] or leaders
+    loose = [part for part in parts if isinstance(part.content, nn.Parameter)]
+    groups: list[list[Part]] = []
+    waiting: list[Part] = []  # what runs before a block, and belongs to its group
+    for part in parts:
         around = _parent(part.path)
-        if index in blocks:
-            block = part
+        if part in loose:
+            continue
+        if part in blocks:
+            if not groups and any(before.is_leader for before in waiting):
+                groups, waiting = [waiting], []  # the embedding
             groups.append([*waiting, part])
             waiting = []
-        elif waiting or (part.is_leader and later and around != base and later.is_in(around)):
+            block = blocks.pop(0)
+        elif not groups or waiting or (part.is_leader and _feeds(part, blocks, base)):
             waiting.append(part)
-        elif part.is_leader and around == base and (later or part.outweighs(block)):
+        elif part.is_leader and around == base and (blocks or part.outweighs(block)):
             groups.append([part])
         else:
             groups[-1].append(part)
-    groups[0] += [part for part in parts if part not in layers]  # class tokens, positions
+    if groups:
+        groups[0] += loose  # class tokens, positions
     return groups
+
+
+def _feeds(part: Part, blocks: Sequence[Part], base: str) -> bool:
+    """Whether the next of these blocks stands in the same module as a part, below the base."""
+    around = _parent(part.path)
+    return around != base and bool(blocks) and blocks[0].path.startswith(f"{around}.")
 
 
 def _unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
@@ -164,9 +166,11 @@ def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
     else:
         head = names[names.index(weighted[-1]) :] if weighted else []
         return path, [_join(path, name) for name in head]
-    if not set(head) & set(weighted):  # as of timm and Perceiver, whose heads lie in their bases
-        return _base_and_head(children[last], _join(path, last))
-    return base, [_join(path, name) for name in head]
+    if set(head) & set(weighted):
+        return base, [_join(path, name) for name in head]
+    # The head lies in the base, as of timm and Perceiver, or in the last of several models.
+    inner, heads = _base_and_head(children[last], _join(path, last))
+    return inner if len(bases) < 2 or prefix in children else path, heads
 
 
 def _timm_classifiers(model: nn.Module, path: str) -> list[str]:
@@ -205,11 +209,12 @@ def _split(
 def _turns(path: str, module: nn.Module, names: Sequence[str], heads: Sequence[str]) -> list[Part]:
     """A child or parameter; of stacks that run side by side, what runs in each turn together."""
     single = [Part(_join(path, name), getattr(module, name)) for name in names]
-    if len(single) == 1 or any(part.path in heads for part in single):
+    stacks = [getattr(module, name) for name in names]
+    apart = any(part.path in heads for part in single)
+    if apart or len(names) == 1 or not all(isinstance(s, nn.ModuleList) for s in stacks):
         return single
     parts = []
-    stacks = (getattr(module, name).named_children() for name in names)
-    for turn in zip_longest(*stacks):
+    for turn in zip_longest(*(stack.named_children() for stack in stacks)):
         together = [
             Part(f"{stack.path}.{child[0]}", child[1])
             for stack, child in zip(single, turn, strict=True)
@@ -240,11 +245,9 @@ def _stacks(model: nn.Module) -> Set[nn.Module]:
 def _layers(parts: Sequence[Part]) -> list[Part]:
     """The blocks of a stack: all but what normalises them, or a last convolution behind them."""
     layers = [part for part in parts if part.matrices]
-    return (
-        layers[:-1]
-        if len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices
-        else layers
-    )
+    if len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices:
+        layers.pop()
+    return layers
 
 
 def _siblings(parts: Sequence[Part], stacks: Set[nn.Module]) -> list[Part]:

@@ -46,7 +46,6 @@ class _Uses(ast.NodeVisitor):
         self.found: dict[tuple[str, ...], None] = {}
         self._module, self._parameters, self._children = module, parameters, children
         self._read: set[str] = set()
-        self._pending: list[str] = []
         self._self = ""
         self._by_index: set[str] = set()
         self._read_method("forward")
@@ -61,13 +60,10 @@ class _Uses(ast.NodeVisitor):
                 self.visit(statement)
             self._self = owner
 
-    def visit(self, node: ast.AST) -> None:
-        """Note the parameters of a statement after the children that it calls."""
-        super().visit(node)
-        if isinstance(node, ast.stmt):
-            for name in self._pending:
-                self.found.setdefault((name,))
-            self._pending.clear()
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        """Note an operand that calls a child before one that does not, since they meet after it."""
+        for operand in sorted([node.left, node.right], key=self._calls_nothing):
+            self.visit(operand)
 
     def visit_Call(self, node: ast.Call) -> None:
         """Note a child that is called, after its arguments; read a method in its place."""
@@ -105,7 +101,7 @@ class _Uses(ast.NodeVisitor):
         if node.attr in {"weight", "bias"}:
             self._note_children(node.value)
         if self._is_self(node.value) and node.attr in self._parameters:
-            self._pending.append(node.attr)
+            self.found.setdefault((node.attr,))
         self.generic_visit(node)
 
     def _runs_child(self, called: ast.expr) -> bool:
@@ -127,6 +123,10 @@ class _Uses(ast.NodeVisitor):
         new = [name for name in named if name in self._children - known]
         zipped = any(isinstance(part, ast.Name) and part.id == "zip" for part in parts)
         self.found |= {tuple(new): None} if zipped and new else {(name,): None for name in new}
+
+    def _calls_nothing(self, node: ast.AST) -> bool:
+        called = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
+        return not any(isinstance(f, ast.Attribute) and self._is_self(f.value) for f in called)
 
     def _is_self(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Name) and node.id == self._self

