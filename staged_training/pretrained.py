@@ -55,7 +55,7 @@ def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[
 def selector_of(model: nn.Module, names: set[str]) -> str:
     """Return a selector of these parameters, as short as whole modules make it."""
     *_, head = layer_groups(model)
-    selects_head = head.parameters.keys() <= names
+    selects_head = bool(head.parameters) and head.parameters.keys() <= names
     parts = ["head"] if selects_head else []
     left = names - head.parameters.keys() if selects_head else set(names)
     for path, module in model.named_modules():  # a container comes before what it holds

@@ -175,9 +175,7 @@ def test_a_base_that_is_trained_has_no_features_to_reuse(arguments, images):
 def test_what_the_model_computes_between_its_layers_it_computes_on_features_too(arguments, images):
     def run(reuse):
         trainer = trainer_of(Trainer, arguments(), images)
-        freeze(
-            trainer.model, "stem, blocks.0"
-        )  # their maps are averaged in between
+        freeze(trainer.model, "stem, blocks.0")  # their maps are averaged in between
         seen = count_passes(trainer.model)
         with on_features(trainer) if reuse else nullcontext():
             trainer.train()

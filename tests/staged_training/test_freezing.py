@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset
 from transformers import (
     AutoConfig,
     AutoModelForAudioClassification,
+    AutoModelForCausalLM,
     Trainer,
     TrainerCallback,
 )
@@ -481,3 +482,12 @@ def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(t
     assert "Set TrainingArguments(ddp_find_unused_parameters=True), or freeze by" in refused
     assert frozen == "['head.bias', 'head.weight']"
     assert "pass the callback when the Trainer is made" in late
+
+
+def test_a_head_that_shares_the_embedding_trains_with_it():
+    config = AutoConfig.for_model("gpt2", vocab_size=50, n_embd=8, n_head=2, n_layer=1)
+    model = AutoModelForCausalLM.from_config(config)
+    train_only(model, "transformer.wte.*")
+    assert model.train().lm_head.training
+    train_only(model, "transformer.h.0.*")
+    assert not model.train().lm_head.training
