@@ -27,7 +27,7 @@ from staged_training import (
 )
 from staged_training.freezing import freeze_statistics, train_only
 from tests.processes import finished, launch
-from tests.staged_training.conftest import ConvNet, collate
+from tests.staged_training.conftest import AUDIO, ConvNet, collate
 
 
 def snapshot(model):
@@ -312,24 +312,6 @@ def test_a_compiled_model_is_frozen_and_thawed(convnet):
     unfreeze(convnet, "all")
     compiled.train()(**batch)
     assert "norm.running_mean" in changed(before, convnet.state_dict())
-
-
-AUDIO = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": (8, 8),
-    "conv_stride": (2, 2),
-    "conv_kernel": (3, 3),
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-    "num_feat_extract_layers": 2,
-    "classifier_proj_size": 8,
-    "mask_time_prob": 0.5,
-    "mask_time_length": 2,
-    "layerdrop": 0.0,
-}
 
 
 @pytest.mark.parametrize("train", ["head", "encoder.layers.1, head"])
