@@ -33,7 +33,7 @@ def freeze(model: nn.Module, selector: str = "backbone") -> None:
         >>> model.train().recurrent.training
         False
     """
-    _train(model, dict.fromkeys(select_parameters(model, selector), False))
+    _set_trained(model, dict.fromkeys(select_parameters(model, selector), False))
 
 
 def unfreeze(model: nn.Module, selector: str = "all") -> None:
@@ -52,7 +52,7 @@ def unfreeze(model: nn.Module, selector: str = "all") -> None:
         >>> [layer.training for layer in model.train().recurrent.layers]
         [False, True]
     """
-    _train(model, dict.fromkeys(select_parameters(model, selector), True))
+    _set_trained(model, dict.fromkeys(select_parameters(model, selector), True))
 
 
 def train_only(model: nn.Module, selector: str) -> None:
@@ -62,7 +62,7 @@ def train_only(model: nn.Module, selector: str) -> None:
         InputError: The selector matches nothing; the model is left as it was.
     """
     selected = select_parameters(model, selector)
-    _train(model, {name: name in selected for name, _ in model.named_parameters()})
+    _set_trained(model, {name: name in selected for name, _ in model.named_parameters()})
 
 
 def freeze_statistics(model: nn.Module) -> None:
@@ -83,6 +83,9 @@ def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
     parameters of which none is trained. A container whose own parameters are all frozen stays in
     evaluation mode too, though blocks in it are trained: a wav2vec2 masks no features by its frozen
     `masked_spec_embed`. Only what contains the head goes on, for it may drop before the head.
+
+    A container without parameters of its own goes on training with any layer in it: by `layerdrop`
+    an encoder skips layers in training, frozen ones too, unless its configuration says 0.
     """
     *_, head = groups = layer_groups(model)
     frozen: dict[str, nn.Module] = {}
@@ -102,7 +105,7 @@ def _any_trained(parameters: Iterable[nn.Parameter]) -> bool:
     return any(parameter.requires_grad for parameter in parameters)
 
 
-def _train(model: nn.Module, trained: dict[str, bool]) -> None:
+def _set_trained(model: nn.Module, trained: dict[str, bool]) -> None:
     """Let the parameters that are named be trained or not, and the modules follow."""
     for name, parameter in model.named_parameters():
         if name in trained:

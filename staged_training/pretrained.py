@@ -6,6 +6,9 @@ from torch import nn
 
 from staged_training.layers import layer_groups, select_parameters
 
+_MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
+"""What stands in for masked parts of an input in training; many checkpoints lack it."""
+
 
 def new_parameters(model: nn.Module) -> set[str]:
     """Return the names of the parameters that `from_pretrained` did not find in the checkpoint.
@@ -42,20 +45,21 @@ def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[
     Args:
         model: A model with a head on a base.
         selector: What the user says is pretrained; by default all of the backbone but
-            `new_parameters`.
+            `new_parameters`. Of those a mask does not count: a frozen model uses none.
 
     Raises:
         InputError: The selector matches nothing.
     """
     if selector is not None:
         return set(select_parameters(model, selector))
-    return set(select_parameters(model, "backbone")) - new_parameters(model)
+    new = {name for name in new_parameters(model) if not _MASKS.fullmatch(name)}
+    return set(select_parameters(model, "backbone")) - new
 
 
 def selector_of(model: nn.Module, names: set[str]) -> str:
     """Return a selector of these parameters, as short as whole modules make it."""
     *_, head = layer_groups(model)
-    selects_head = head.parameters.keys() <= names
+    selects_head = bool(head.parameters) and head.parameters.keys() <= names
     parts = ["head"] if selects_head else []
     left = names - head.parameters.keys() if selects_head else set(names)
     for path, module in model.named_modules():  # a container comes before what it holds

@@ -15,6 +15,24 @@ from transformers import (
     set_seed,
 )
 
+AUDIO = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": (8, 8),
+    "conv_stride": (2, 2),
+    "conv_kernel": (3, 3),
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "num_feat_extract_layers": 2,
+    "classifier_proj_size": 8,
+    "mask_time_prob": 0.5,
+    "mask_time_length": 2,
+    "layerdrop": 0.0,
+}
+"""Sizes of a small wav2vec2, and of the models like it."""
+
 
 class Touch:
     """Makes a file when it is unpickled."""

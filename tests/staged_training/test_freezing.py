@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset
 from transformers import (
     AutoConfig,
     AutoModelForAudioClassification,
+    AutoModelForCausalLM,
     Trainer,
     TrainerCallback,
 )
@@ -26,7 +27,7 @@ from staged_training import (
 )
 from staged_training.freezing import freeze_statistics, train_only
 from tests.processes import finished, launch
-from tests.staged_training.conftest import ConvNet, collate
+from tests.staged_training.conftest import AUDIO, ConvNet, collate
 
 
 def snapshot(model):
@@ -313,24 +314,6 @@ def test_a_compiled_model_is_frozen_and_thawed(convnet):
     assert "norm.running_mean" in changed(before, convnet.state_dict())
 
 
-AUDIO = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": (8, 8),
-    "conv_stride": (2, 2),
-    "conv_kernel": (3, 3),
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-    "num_feat_extract_layers": 2,
-    "classifier_proj_size": 8,
-    "mask_time_prob": 0.5,
-    "mask_time_length": 2,
-    "layerdrop": 0.0,
-}
-
-
 @pytest.mark.parametrize("train", ["head", "encoder.layers.1, head"])
 @pytest.mark.parametrize(
     "name", ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "sew"]
@@ -481,3 +464,12 @@ def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(t
     assert "Set TrainingArguments(ddp_find_unused_parameters=True), or freeze by" in refused
     assert frozen == "['head.bias', 'head.weight']"
     assert "pass the callback when the Trainer is made" in late
+
+
+def test_a_head_that_shares_the_embedding_trains_with_it():
+    config = AutoConfig.for_model("gpt2", vocab_size=50, n_embd=8, n_head=2, n_layer=1)
+    model = AutoModelForCausalLM.from_config(config)
+    train_only(model, "transformer.wte.*")
+    assert model.train().lm_head.training
+    train_only(model, "transformer.h.0.*")
+    assert not model.train().lm_head.training

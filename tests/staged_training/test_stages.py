@@ -19,6 +19,7 @@ from staged_training import InputError, Stage, StagedTrainer
 from staged_training.layers import select_parameters
 from staged_training.pretrained import new_parameters, pretrained_parameters
 from staged_training.stages import check_stages
+from tests.staged_training.conftest import AUDIO
 
 HEAD = Stage("head", train="head", epochs=1, learning_rate=0.1)
 TOP = Stage("top", train="backbone[-1:], head", epochs=1, learning_rate=0.1)
@@ -169,3 +170,12 @@ def test_the_refusal_names_the_argument_that_tells_what_is_pretrained(bert):
     new = Stage("new layers", train="backbone[1:], head", epochs=1, learning_rate=0.1)
     with pytest.raises(InputError, match=r"pretrained='backbone\[0\]'"):
         check_stages(bert, [new])
+
+
+def test_a_mask_that_the_checkpoint_lacks_is_no_matter(tmp_path):
+    """Recognisers of speech are saved without it; a frozen model masks nothing."""
+    config = AutoConfig.for_model("wav2vec2", **AUDIO | {"mask_time_prob": 0.0})
+    AutoModelForAudioClassification.from_config(config).save_pretrained(tmp_path)
+    model = AutoModelForAudioClassification.from_pretrained(tmp_path, mask_time_prob=0.5)
+    assert new_parameters(model) == {"wav2vec2.masked_spec_embed"}
+    check_stages(model, [HEAD, TOP])
