@@ -24,7 +24,7 @@ from staged_training.freezing import freeze_statistics, train_only
 from staged_training.layer_groups import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
 from staged_training.model_card import model_card
-from staged_training.processes import by_first
+from staged_training.processes import by_first, count
 from staged_training.progress import StageProgress
 from staged_training.run_checks import (
     check_data,
@@ -310,6 +310,8 @@ class StagedTrainer(SearchingTrainer):
             if evaluates and self._tunes_only(stage):
                 self.state.global_step, self.state.epoch = 0, 0.0
                 start_score, start_seen = self.score_of(self.evaluate()), self.seen
+            if count() > 1:  # else processes would not share gradients: accelerate takes the model
+                vars(self.model).pop("_is_accelerate_prepared", None)  # for wrapped if evaluated
             # The same randomness in a stage, whether or not those before it ran in this process.
             set_seed(self.args.seed + self._number)
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
