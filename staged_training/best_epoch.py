@@ -50,6 +50,11 @@ class BestEpochTrainer(CheckpointingTrainer):
         """The name, among the metrics, of the score by which epochs are compared."""
         return f"eval_{(self.args.metric_for_best_model or 'loss').removeprefix('eval_')}"
 
+    @property
+    def score_is_loss(self) -> bool:
+        """Whether epochs are compared by their loss, which needs no `compute_metrics`."""
+        return self.score_name == f"{self._deciding_prefix()}_loss"
+
     def rank(self, metrics: Mapping[str, float]) -> tuple[float, float]:
         """Return the score and, for ties, the loss: the greater, the better; NaN is the worst."""
         score = metrics.get(self.score_name, math.nan)

@@ -158,6 +158,8 @@ def _check_score(trainer: BestEpochTrainer) -> None:
         return
     for part in parts.values():
         _check_batches(trainer.get_test_dataloader(part), "eval_dataset")
+    if trainer.score_is_loss:
+        return
     metrics = _metrics_on(trainer, parts, _FEW)
     if metrics is not None and trainer.score_name not in metrics:  # of a class that few do not have
         metrics = _metrics_on(trainer, parts, sys.maxsize)

@@ -26,7 +26,7 @@ from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
 from staged_training.model_card import model_card
 from staged_training.pretrained import pretrained_parameters
-from staged_training.processes import by_first
+from staged_training.processes import by_first, count
 from staged_training.progress import StageProgress
 from staged_training.run_checks import (
     check_data,
@@ -309,14 +309,15 @@ class StagedTrainer(SearchingTrainer):
             kind, settings = self.optimizer_cls_and_kwargs
             self.optimizer_cls_and_kwargs = kind, {**settings, "lr": stage.learning_rate}
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
-        evaluates = self.args.load_best_model_at_end
         start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
         config: Any = getattr(self.model, "config", None)
         problem_type = getattr(config, "problem_type", None)
         with self._on_features():
-            if evaluates and self._tunes_only(stage):
+            if self._evaluates and self._tunes_only(stage):
                 self.state.global_step, self.state.epoch = 0, 0.0
                 start_score, start_seen = self.score_of(self.evaluate()), self.seen
+            if count() > 1:  # else processes would not share gradients: accelerate takes the model
+                vars(self.model).pop("_is_accelerate_prepared", None)  # for wrapped if evaluated
             # The same randomness in a stage, whether or not those before it ran in this process.
             set_seed(self.args.seed + self._number)
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
@@ -328,7 +329,7 @@ class StagedTrainer(SearchingTrainer):
         if start_score is not None and not self.scores_better(best_score, start_score):
             self.model.load_state_dict(start_weights)
             best_step, best_score, self.kept = 0, start_score, start_seen
-        if evaluates:
+        if self._evaluates:
             self.tell_single_label(stage.name)
         groups = layer_groups(self.model)
         trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
