@@ -1,6 +1,7 @@
 """What is promised of every model, tried on one: a `Record` tells what was kept."""
 
 import copy
+import gc
 import itertools
 import logging
 import re
@@ -36,6 +37,10 @@ _TRAINED, _EVALUATED, _BATCH, _EPOCHS = 12, 6, 4, 2
 
 PROMISES = ("build", "groups", "frozen", "optimizer", "top block")
 ON_FEATURES = ("head on features", "top on features")
+
+
+# `Trainer` collects garbage whenever it begins to train: let it pass over all that was imported.
+gc.freeze()
 
 
 class _BrokenError(Exception):

@@ -185,6 +185,7 @@ _OF_SEVERAL = {
         "num_hidden_layers": 4,
         "layer_types": ["linear_attention", "full_attention"] * 2,
     },
+    "big_bird bigbird_pegasus": {"attention_type": "original_full"},
     "led longformer": {"attention_window": 4},
     "data2vec-audio sew unispeech unispeech-sat wav2vec2 wav2vec2-conformer": _WAVES,
     "hubert wavlm": {**_WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
