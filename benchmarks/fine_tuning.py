@@ -3,7 +3,7 @@
 296 photos to train on and 74 to test (fold 0 of the shipped pets), EfficientNet-Lite0 with the
 preprocessing of its pretraining and a new linear head, batches of 32, as many epochs with the base
 frozen and as many after, another seed in each round. The toolkit trains the two stages of the
-`pet-classifier` recipe: the head, on features computed once, and the two top layers with it, on the
+`pet-classifier` recipe: the head, on features computed once, and the top layers with it, on the
 features below them. fastai's `fine_tune` trains the head on the frozen base and then all layers, at
 its documented default rates. The time counts from the first image read to the last prediction.
 

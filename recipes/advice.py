@@ -42,7 +42,8 @@ def advise_on_texts(
     words = [tokenizer(text, add_special_tokens=False)["input_ids"] or [0] for text in texts]
     features = np.stack([aligned.matrix[row].mean(0) for row in words])
     frozen, tuned = STAGES
-    ladder = Ladder(frozen, tuned, replace(tuned, name="whole net", train="all", epochs=10))
+    whole = replace(tuned, name="whole net", train="all", epochs=10)
+    ladder = Ladder(frozen, tuned, whole, pretrained="embedding")
     measure = f"share of the running words that {vectors} knows,"
     similarity = Similarity(measure, aligned.coverage.tokens, SIMILAR_COVERAGE)
     return advise(similarity, features, [names.index(label) for label in dataset["label"]], ladder)
@@ -72,7 +73,7 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
         f"share of the errors of raw pixels ({of_pixels:.3f} right) that the features of "
         f"{backbone} ({right:.3f} right) spare,"
     )
-    many = replace(TOP_LAYERS, name="upper half", train="backbone[-5:], head", epochs=6)
+    many = replace(TOP_LAYERS, name="upper half", train="backbone[-4:], head", epochs=6)
     head = Stage("head", train="head", epochs=20, learning_rate=1e-2)
     ladder = Ladder(head, TOP_LAYERS, many)
     return advise(Similarity(measure, spared, SIMILAR_SPARED), vectors, task.labels, ladder)

@@ -319,7 +319,7 @@ def fit(
         batch_size=_batch_size(len(train.texts)),
         report_to=problem.report_to,
     )
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     return trainer, before
 
 
@@ -346,5 +346,5 @@ def learn_proxy(
     """Train on the proxy task; what became of its stages, and the embedding that it ended with."""
     model = recurrent_classifier(matrix, names, seed)
     trainer = staged_text_trainer(model, tokenizer, stages, *parts, 0, folder, seed)
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     return trainer.results, model.embedding_matrix()

@@ -185,7 +185,7 @@ def learn(
         trainer = caption_trainer(
             model, tokenizer, stages, train, validation, folder, seed, **options
         )
-        trainer.train(resume_from_checkpoint=True)
+        trainer.train(resume_from_checkpoint=trainer.begun)
         for result in trainer.results:
             results.append(result)
             trainer.load_stage(result.name)

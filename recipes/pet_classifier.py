@@ -45,7 +45,7 @@ from recipes.pet_classifier_ways import (
 from staged_training import InputError, Stage
 from staged_training.feature_head import FeatureHead
 from staged_training.hub import push
-from staged_training.layer_groups import select_parameters
+from staged_training.layers import select_parameters
 from staged_training.outcome import Outcome, mean_rows
 from staged_training.processes import ONE_BATCH, is_first
 from staged_training.run_folder import RunFolder
@@ -100,7 +100,7 @@ class Arguments:
     train: str = field(
         default=TOP_LAYERS.train,
         metadata={
-            "help": "What --fine-tune trains: a selector such as 'backbone[-4:], head', or 'all'."
+            "help": "What --fine-tune trains: a selector such as 'backbone[-3:], head', or 'all'."
         },
     )
     learning_rate: float = field(

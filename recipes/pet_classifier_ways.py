@@ -37,7 +37,7 @@ TUNED = "fine-tuned top layers"
 
 TOP_LAYERS = Stage(
     "top layers",
-    train="backbone[-2:], head",
+    train="backbone[-1:], head",
     epochs=3,
     learning_rate=2e-4,
     layer_decay=0.5,
@@ -223,7 +223,7 @@ def fine_tune(
         data_collator=default_data_collator,
         compute_metrics=metrics_on(None),
     )
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     save_classifier(model, problem.processor, folder / "model")
     (result,) = trainer.results
     logits = [trainer.predict(part).predictions for part in (validation, test)]

@@ -204,7 +204,8 @@ def stages_of(arguments: Arguments) -> list[Stage]:
     """The head on the frozen base; then, if asked for, the top layers with it."""
     epochs = min(2, arguments.epochs) if arguments.quick else arguments.epochs
     head = Stage("head", train="head", epochs=epochs, learning_rate=RATE)
-    top = replace(TOP_LAYERS, epochs=1) if arguments.quick else TOP_LAYERS
+    top_epochs = 1 if arguments.quick else TOP_LAYERS.epochs
+    top = replace(TOP_LAYERS, train="backbone[-2:], head", epochs=top_epochs)
     return [head, top] if arguments.fine_tune else [head]
 
 
@@ -232,7 +233,7 @@ def train_fold(
         data_collator=default_data_collator,
         compute_metrics=detection_metrics,
     )
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
     end_tracking(arguments.report_to)
     outcomes = [mean_box_outcome(task, split)]
     found: list[Boxes] = []

@@ -2,13 +2,9 @@
 
 from staged_training.errors import InputError
 from staged_training.feature_reuse import on_features
-from staged_training.freezing import (
-    GradualUnfreezingCallback,
-    LayerFreezingCallback,
-    freeze,
-    unfreeze,
-)
-from staged_training.layer_groups import LayerGroup, layer_groups
+from staged_training.freezing import freeze, unfreeze
+from staged_training.freezing_callbacks import GradualUnfreezingCallback, LayerFreezingCallback
+from staged_training.layers import LayerGroup, layer_groups
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 

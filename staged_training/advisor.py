@@ -60,11 +60,20 @@ class Similarity(NamedTuple):
 
 
 class Ladder(NamedTuple):
-    """The stages that advice is made of, each for the case that the one before is not enough."""
+    """The stages that advice is made of, each for the case that the one before is not enough.
+
+    Attributes:
+        classifier: A classifier on top of the frozen base.
+        few_layers: A few more layers.
+        many_layers: A larger number of layers.
+        pretrained: Selector of the base, where that is not the whole backbone: of a recurrent
+            model on word vectors it is the embedding alone.
+    """
 
     classifier: Stage
     few_layers: Stage
     many_layers: Stage
+    pretrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,14 @@ class Advice:
         examples: How many labelled examples there are.
         stages: What to train, ready for `StagedTrainer`.
         curve: Accuracy of linear probes by the number of training examples.
+        pretrained: What `StagedTrainer` must be told of what is pretrained, if anything.
     """
 
     similarity: Similarity
     examples: int
     stages: list[Stage]
     curve: list[CurvePoint]
+    pretrained: str | None = None
 
     @property
     def large(self) -> bool:
@@ -97,6 +108,7 @@ class Advice:
 
     def __str__(self) -> str:
         measure, value, threshold = self.similarity
+        told = f", pretrained={self.pretrained!r}" if self.pretrained else ""
         accuracies = ", ".join(f"{p.accuracy:.3f} with {p.examples:,}" for p in self.curve)
         return "\n".join(
             [
@@ -109,9 +121,12 @@ class Advice:
                 "",
                 self.quadrant,
                 "",
+                "from staged_training import Stage, StagedTrainer",
+                "",
                 "stages = [",
                 *(f"    {_code(stage)}," for stage in self.stages),
                 "]",
+                f"trainer = StagedTrainer(model, args, stages{told}, train_dataset=train)",
             ]
         )
 
@@ -133,7 +148,7 @@ def advise(
         strength: Inverse strength of the L2 penalty of the probes.
 
     Returns:
-        The stages, and why. `print` shows it in words, and the stages as code.
+        The stages, and why. `print` shows it in words, and how to train as code.
 
     Examples:
         >>> from staged_training import Stage
@@ -152,8 +167,9 @@ def advise(
     return Advice(
         similarity,
         len(labels),
-        list(ladder[:rungs]),
+        [ladder.classifier, ladder.few_layers, ladder.many_layers][:rungs],
         curve,
+        ladder.pretrained,
     )
 
 

@@ -74,11 +74,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def epochs_to_patience(checkpoint: Path) -> int | None:
-    """The epochs after which the patience of a run was over; `None` if it goes on."""
+def epochs_to_stop(checkpoint: Path) -> int | None:
+    """Return the whole epochs after which a run was stopped before its end, `None` if it goes on.
+
+    Patience stops a run, and so do callbacks, also in the middle of an epoch.
+    """
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stops = state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]
-    return round(state.epoch or 0) if stops else None
+    return int(state.epoch or 0) if stops else None
 
 
 def _name(step: int) -> str:

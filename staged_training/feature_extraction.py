@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from staged_training import processes
 from staged_training.batch_norm_folding import folded
 from staged_training.feature_head import Batch, evaluating, inputs_of, inputs_of_head, tops_from
-from staged_training.feature_store import FeatureDataset, kept, read
+from staged_training.feature_store import FeatureDataset, column, kept, read
 
 Collate = Callable[[list[Any]], Batch]
 
@@ -51,37 +51,41 @@ def compute_features(
         InputError: There is no example, or the features were kept neither in memory nor on disk.
     """
     tops = tops_from(model, first)
-    faster = functools.partial(faster_model, model, collate, tops)
-    return computed(faster, dataset, collate, cache, tops)
+
+    def faster(example: Any) -> nn.Module:
+        return faster_model(model, lambda some: inputs_of(tops, some, collate([example])))
+
+    def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
+        batch = collate(examples)
+        return stored_columns(model, inputs_of(tops, model, batch), batch)
+
+    return computed(faster, columns_of, dataset, cache)
 
 
 def computed(
     faster: Callable[[Any], nn.Module],
+    run_on: Callable[[nn.Module, list[Any]], dict[str, torch.Tensor]],
     dataset: Dataset[Any] | Iterable[Any],
-    collate: Collate,
     cache: Path | None,
-    tops: Sequence[str],
 ) -> FeatureDataset:
     """The features of a data set: those that are in the cache, or else what a model computes.
 
     Args:
         faster: Makes the model, from an example.
-        dataset: As for `compute_features`; so are those that follow.
-        collate: What makes a batch of examples.
+        run_on: Runs it on examples; gives their columns, on the processor.
+        dataset: As for `compute_features`.
         cache: The file of the cache.
-        tops: The layers whose inputs are the features.
     """
     if processes.all_of(bool(cache and cache.exists())):
         return read(cast(Path, cache))
-    parts = _parts(faster, dataset, collate, tops)
+    parts = _parts(faster, run_on, dataset)
     return kept(parts, cache)
 
 
 def _parts(
     faster: Callable[[Any], nn.Module],
+    run_on: Callable[[nn.Module, list[Any]], dict[str, torch.Tensor]],
     dataset: Dataset[Any] | Iterable[Any],
-    collate: Collate,
-    tops: Sequence[str],
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the columns of each window, see `_windows`."""
     windows = _windows(dataset)
@@ -94,11 +98,10 @@ def _parts(
 
     def run(batch_size: int, own: Dataset[Any]) -> dict[str, torch.Tensor]:
         columns: dict[str, list[torch.Tensor]] = {}
-        for batch in DataLoader(own, batch_size, collate_fn=collate):
-            features = inputs_of(tops, model, batch)
-            for name, values in stored_columns(model, features, batch).items():
+        for some in DataLoader(own, batch_size, collate_fn=list):
+            for name, values in run_on(model, some).items():
                 columns.setdefault(name, []).append(values.cpu())
-            bar.update(several * len(features))
+            bar.update(several * len(some))
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     if next(model.parameters()).device.type == "cpu":
@@ -159,15 +162,17 @@ def _windows(
         yield window, _by_length(window)
 
 
-def faster_model(
-    model: nn.Module, collate: Collate, tops: Sequence[str], example: Any
-) -> nn.Module:
+def faster_model(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Module:
     """A model that computes the features of evaluation mode in less time, or the same model.
 
     Its layers have the same names, but not always the same groups.
+
+    Args:
+        model: The model.
+        run: Runs such a model on an example; gives its features.
     """
     with evaluating(model):
-        return folded(model, lambda some: inputs_of(tops, some, collate([example])))
+        return folded(model, run)
 
 
 def _by_length(examples: Sequence[Any]) -> Sequence[int]:
@@ -199,8 +204,8 @@ def stored_columns(
     mask = batch.get("attention_mask")
     if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
         return {"features": features, **columns}
-    return {
-        "features": features[mask.bool().to(features.device)],
-        "lengths": mask.sum(1),
-        **columns,
-    }
+    real = mask.bool().to(features.device)
+    return (
+        column("features", [row[own] for row, own in zip(features, real, strict=True)], ragged=True)
+        | columns
+    )

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from staged_training.errors import InputError
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 
 Batch = Mapping[str, torch.Tensor]
 

@@ -5,41 +5,38 @@ is given the same features in every epoch. To compute them once saves all but th
 passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 """
 
-import copy
 import functools
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sized
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
+import datasets
+import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer
 
 from staged_training import processes
 from staged_training.errors import InputError
-from staged_training.feature_extraction import Collate, computed, faster_model, stored_columns
-from staged_training.feature_head import (
-    FeatureHead,
-    base_features,
-    evaluating,
-    modules_from,
-    tops_from,
-)
-from staged_training.feature_store import (
-    FeatureDataset,
-    collate_features,
-    room_for_features,
-)
-from staged_training.layer_groups import layer_groups
+from staged_training.feature_extraction import Collate, computed, faster_model
+from staged_training.feature_head import modules_from
+from staged_training.feature_store import room_for_features
+from staged_training.features.columns import FEATURES, Columns, checked_batch
+from staged_training.features.cut import CannotReuseError
+from staged_training.features.replay import on_stored
+from staged_training.features.trial import tried
+from staged_training.layers import layer_groups
 
 logger = logging.getLogger(__name__)
 
-_EXAMPLES_COMPARED = 8
+_SAMPLE = 16
 
 
 @contextmanager
@@ -75,68 +72,126 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
         TrainOutput(global_step=3, ...)
     """
     model = cast(nn.Module, trainer.model)
-    first = first_trained(model)
-    if not first:
+    if not first_trained(model):
         raise InputError(
             "Features can be reused where the lower layers are frozen, but "
             f"{layer_groups(model)[0].name} is trained. Freeze it first: freeze(model, 'backbone')."
         )
-    parts = ("train_dataset", "eval_dataset")
-    data = {part: d for part in parts if (d := getattr(trainer, part, None)) is not None}
     # Training then draws the numbers, for dropout, that it would draw without features.
-    with torch.random.fork_rng(devices=[]):
-        head = _head_alone(trainer, data.values(), cache, first)
-        if not processes.all_of(head is not None):
-            head = None
-        features = _features_of(trainer, data, cache, first) if head else {}
-    if head is None:
+    with torch.random.fork_rng():
+        try:
+            columns, features = _stored(trainer, cache)
+        except CannotReuseError as error:
+            _warn_once(f"The frozen layers run in every epoch, not once: {error}.")
+            columns = None
+    if columns is None:
         yield
         return
-    replaced: dict[str, Any] = {**features}
-    replaced |= {"model": head, "model_wrapped": head, "data_collator": collate_features}
-    replaced |= {"args": copy.copy(trainer.args), "_signature_columns": None}
-    replaced |= {"model_accepts_loss_kwargs": False}  # the head's loss is a mean over the batch
-    replaced["args"].train_sampling_strategy = "random"  # features have no lengths to group by
-    replaced["args"].remove_unused_columns = False  # there are none
-    before = {name: getattr(trainer, name) for name in replaced}
+    filtered = trainer._get_collator_with_removed_columns(trainer.data_collator)
+
+    def collate(examples: list[Any]) -> Any:
+        is_stored = isinstance(examples[0], Mapping) and FEATURES in examples[0]
+        return columns.batch(examples) if is_stored else filtered(examples)
+
+    replaced: dict[str, Any] = {**features, "data_collator": collate}
+    replaced["_get_collator_with_removed_columns"] = lambda *_, **__: collate
+    replaced["floating_point_ops"] = lambda _: 0  # those of whole passes are not done
+    with _replaced(trainer, replaced), on_stored(model, columns):
+        yield
+
+
+@contextmanager
+def _replaced(trainer: Trainer, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """Give a trainer other attributes for as long as the context lasts."""
+    before = {name: vars(trainer)[name] for name in attributes if name in vars(trainer)}
+    vars(trainer).update(attributes)
     try:
-        for name, value in replaced.items():
-            setattr(trainer, name, value)
         yield
     finally:
-        for name, value in before.items():
-            setattr(trainer, name, value)
+        for name in attributes:
+            del vars(trainer)[name]
+        vars(trainer).update(before)
 
 
-def _head_alone(
-    trainer: Trainer, data: Collection[Dataset[Any]], cache: Path | None, first: int
-) -> FeatureHead | None:
-    """The upper layers alone; `None`, and a warning, where they cannot train on features."""
-    model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
+@functools.cache
+def _warn_once(message: str) -> None:
+    """Warn, but not again in each of many folds."""
+    logger.warning(message)
+
+
+def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, Any]]:
+    """What is kept of the examples of a trainer, and its data sets in that form.
+
+    Raises:
+        CannotReuseError: Some process cannot train on features.
+    """
+    model, device = cast(nn.Module, trainer.model), trainer.args.device
+    filtered = trainer._get_collator_with_removed_columns(trainer.data_collator)
+
+    def collate(examples: list[Any]) -> dict[str, torch.Tensor]:
+        return cast(Any, send_to_device(checked_batch(filtered(examples)), device))
+
+    data = _data_of(trainer)
+    columns, reason = None, "another process cannot"
     try:
-        _check_storable(model, first, data, collate, cache)
-        return FeatureHead(model, collate(_sample(next(iter(data)))[:2]), first)
-    except InputError as error:
-        logger.warning("The frozen layers run in every epoch, not once: %s", error)
-        return None
+        _check_supported(trainer)
+        if not all(is_deterministic(dataset, collate) for _, dataset in data.values()):
+            raise CannotReuseError("the inputs differ from time to time")
+        first = next(iter(data.values()))[1]
+        columns, stored = tried(trainer, collate, _unequal(first))
+        size = sum(example[FEATURES].nbytes for example in stored) / len(stored)
+        examples = sum(len(d) for _, d in data.values() if isinstance(d, Sized))
+        if size * examples > room_for_features(cache):
+            taken = f"{size * examples / 2**30:.1f} GB of memory or disk"
+            raise CannotReuseError(f"their features would take {taken}")
+    except CannotReuseError as error:
+        columns, reason = None, str(error)
+    if not processes.all_of(columns is not None) or columns is None:
+        raise CannotReuseError(reason)
+    kept = columns
 
-
-def _features_of(
-    trainer: Trainer, data: Mapping[str, Dataset[Any]], cache: Path | None, first: int
-) -> dict[str, FeatureDataset]:
-    """The features of each data set of a trainer."""
-    model, collate = cast(nn.Module, trainer.model), cast(Collate, trainer.data_collator)
-    tops = tops_from(model, first)
-    example = _sample(next(iter(data.values())))[0]
+    def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
+        with trainer.accelerator.autocast():
+            return kept.compute(model, examples, collate)
 
     @functools.cache  # one for all data sets, and none where the cache has their features
     def faster() -> nn.Module:
-        return faster_model(model, collate, tops, example)
+        return faster_model(model, lambda some: columns_of(some, _sample(first)[:1])[FEATURES])
 
-    files = {part: _cache_file(trainer, dataset, cache, first) for part, dataset in data.items()}
+    key = repr((kept.inputs, kept.idle, kept.cut.values))
+    features: dict[str, Any] = {}
+    try:
+        for (part, name), (original, dataset) in data.items():
+            file = _cache_file(trainer, original, cache, key)
+            own = computed(lambda _: faster(), columns_of, dataset, file)
+            features |= {part: {**features.get(part, {}), name: own} if name else own}
+    except CannotReuseError as error:
+        if processes.count() > 1:  # the others go on, and would wait for this one
+            raise InputError(f"Train without reusing features: {error}.") from error
+        raise
+    return kept, features
+
+
+def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """The data sets of a trainer, by attribute and name: as given, and as they are read."""
+    found: dict[tuple[str, str], Any] = {}
+    for part in ("train_dataset", "eval_dataset"):
+        data = getattr(trainer, part, None)
+        if isinstance(data, dict):
+            found |= {(part, name): dataset for name, dataset in data.items()}
+        elif data is not None:
+            found[part, ""] = data
     return {
-        part: computed(lambda _: faster(), data[part], collate, files[part], tops) for part in data
+        key: (d, trainer._remove_unused_columns(d) if isinstance(d, datasets.Dataset) else d)
+        for key, d in found.items()
     }
+
+
+def _check_supported(trainer: Trainer) -> None:
+    if isinstance(trainer.model, torch._dynamo.OptimizedModule) or trainer.args.torch_compile:
+        raise CannotReuseError("a compiled model runs as a whole")
+    if trainer.args.n_gpu > 1 or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise CannotReuseError("a model that is spread over devices runs as a whole")
 
 
 def first_trained(model: nn.Module) -> int:
@@ -151,36 +206,17 @@ def first_trained(model: nn.Module) -> int:
     raise InputError(f"Every layer of {type(model).__name__} is frozen: nothing can be trained.")
 
 
-def _check_storable(
-    model: nn.Module,
-    first: int,
-    data: Collection[Dataset[Any]],
-    collate: Collate,
-    cache: Path | None,
-) -> None:
-    """Refuse features that are not the same in every epoch, or too many to be kept anywhere."""
-    if not all(is_deterministic(dataset, collate) for dataset in data):
-        raise InputError("The inputs differ from time to time.")
-    sample = _sample(next(iter(data)))
-    with evaluating(model):
-        batch = collate(sample)
-        stored = stored_columns(model, base_features(model, batch, first), batch)
-    examples = sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
-    size = stored["features"].nbytes / len(sample) * examples
-    if size > room_for_features(cache):
-        raise InputError(f"Their features would take {size / 2**30:.1f} GB of memory or disk.")
-
-
 def _cache_file(
-    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, first: int
+    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, kept: str
 ) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
     # `datasets.Dataset` keeps its own under a private name.
     fingerprint = getattr(dataset, "fingerprint", getattr(dataset, "_fingerprint", None))
     if cache is None or fingerprint is None:
         return None
+    model = cast(nn.Module, trainer.model)
     processing = getattr(trainer.processing_class, "to_json_string", str)()
-    key = features_key(cast(nn.Module, trainer.model), fingerprint, processing, first=first)
+    key = features_key(model, fingerprint, processing, kept, first=first_trained(model))
     return cache / f"{key}.safetensors"
 
 
@@ -203,13 +239,36 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
 
 
 def is_deterministic(dataset: Dataset[Any], collate: Collate) -> bool:
-    """Whether the first examples come out the same twice, as they do without augmentation."""
-    first, second = (collate(_sample(dataset)) for _ in range(2))
+    """Whether some examples come out the same twice, and without a random number being drawn.
+
+    Augmentation that strikes seldom draws a number all the same.
+    """
+    state = _random_state()
+    first = collate(_sample(dataset))
+    if _random_state() != state:
+        return False
+    second = collate(_sample(dataset))
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+def _random_state() -> tuple[Any, ...]:
+    """The state of the generators that augmentation draws from."""
+    numpy = np.random.get_state(legacy=False)
+    return random.getstate(), repr(numpy), torch.get_rng_state().tolist()
+
+
 def _sample(dataset: Dataset[Any]) -> list[Any]:
-    """The first examples."""
+    """Some examples: of a stream the first, else from all over the data."""
     if isinstance(dataset, Sized):
-        return [dataset[i] for i in range(min(_EXAMPLES_COMPARED, len(dataset)))]
-    return list(islice(cast(Iterable[Any], dataset), _EXAMPLES_COMPARED))
+        rows = np.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset))).astype(int)
+        return [dataset[int(row)] for row in rows]
+    return list(islice(cast(Iterable[Any], dataset), _SAMPLE))
+
+
+def _unequal(dataset: Any) -> list[Any]:
+    """Some examples; where their lengths can be had at once, the shortest and the longest too."""
+    if isinstance(dataset, datasets.Dataset) and "input_ids" in dataset.column_names:
+        lengths = [len(row) for row in dataset["input_ids"]]
+        ends = [int(np.argmin(lengths)), int(np.argmax(lengths))]
+        return [*_sample(dataset), *(dataset[row] for row in ends)]
+    return _sample(dataset)

@@ -27,6 +27,7 @@ from staged_training.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 
+_LENGTHS = ".lengths"  # how the name of a column ends that tells the lengths of another
 _SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
 _BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
 _DTYPES = {
@@ -41,9 +42,10 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
 
     Attributes:
         columns: `features`, `[examples, ...]`, and the labels of the data set, if it has some, and
-            what else the head takes.
-            Features of texts have a row for each token; they stand behind one another,
-            `[tokens of all examples, ...]`, and `lengths`, `[examples]`, tells whose they are.
+            what else is kept.
+            Where examples have unlike numbers of rows, as texts have one for each token, these
+            stand behind one another, `[rows of all examples, ...]`, and a column of lengths,
+            `[examples]`, tells whose they are, see `column`.
 
     Args:
         columns: See above.
@@ -53,18 +55,20 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
     def __init__(self, columns: dict[str, torch.Tensor], pages: mmap.mmap | None = None) -> None:
         self.columns = columns
         self._pages = pages
-        lengths = columns.get("lengths")
-        self._ends = None if lengths is None else lengths.cumsum(0).numpy()
+        self._ends = {
+            name.removesuffix(_LENGTHS): lengths.cumsum(0).numpy()
+            for name, lengths in columns.items()
+            if name.endswith(_LENGTHS)
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureDataset, (self.columns,)  # to another process, without what is mapped in this
 
     def __len__(self) -> int:
-        return len(self.columns.get("lengths", self.columns["features"]))
+        return len(self.columns.get(f"features{_LENGTHS}", self.columns["features"]))
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        others = {n: v[index] for n, v in self.columns.items() if n not in ("features", "lengths")}
-        return {"features": self._features(index), **others}
+        return {n: self._of(n, index) for n in self.columns if not n.endswith(_LENGTHS)}
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
         """The examples of a batch, for which `DataLoader` asks in one go."""
@@ -78,21 +82,38 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
             self._pages.madvise(mmap.MADV_DONTNEED)
         return examples
 
-    def _features(self, index: int) -> torch.Tensor:
-        if self._ends is None:
-            return self.columns["features"][index]
-        end = int(self._ends[index])
-        return self.columns["features"][end - int(self.columns["lengths"][index]) : end]
+    def _of(self, name: str, index: int) -> torch.Tensor:
+        """What one example has in a column."""
+        if name not in self._ends:
+            return self.columns[name][index]
+        end = int(self._ends[name][index])
+        return self.columns[name][end - int(self.columns[f"{name}{_LENGTHS}"][index]) : end]
 
     def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
         """Some of the examples."""
         chosen = torch.as_tensor(indices)
-        columns = {n: values[chosen] for n, values in self.columns.items() if n != "features"}
-        if self._ends is None:
-            columns["features"] = self.columns["features"][chosen]
-        else:
-            columns["features"] = torch.cat([self._features(int(index)) for index in chosen])
-        return FeatureDataset(columns)
+        return FeatureDataset(
+            {
+                name: torch.cat([self._of(name, int(index)) for index in chosen])
+                if name in self._ends
+                else values[chosen]
+                for name, values in self.columns.items()
+            }
+        )
+
+
+def column(name: str, rows: Sequence[torch.Tensor], *, ragged: bool) -> dict[str, torch.Tensor]:
+    """A column of a `FeatureDataset`, with its lengths where examples have unlike numbers of rows.
+
+    Args:
+        name: Its name.
+        rows: Those of each example.
+        ragged: Whether their numbers may differ.
+    """
+    if not ragged:
+        return {name: torch.stack(list(rows))}
+    lengths = torch.tensor([len(own) for own in rows])
+    return {name: torch.cat(list(rows)), f"{name}{_LENGTHS}": lengths}
 
 
 def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

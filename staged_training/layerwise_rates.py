@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 
 
 def layerwise_rates(model: nn.Module, learning_rate: float, layer_decay: float) -> dict[str, float]:

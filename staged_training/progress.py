@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from staged_training.best_epoch import BestEpochTrainer
 from staged_training.stages import Stage, StageResult
 
 
@@ -19,17 +20,15 @@ class StageProgress(TrainerCallback):
     """
 
     def __init__(
-        self, trainer: Trainer, stages: Sequence[Stage], results: Sequence[StageResult]
+        self, trainer: BestEpochTrainer, stages: Sequence[Stage], results: Sequence[StageResult]
     ) -> None:
         self.trainer, self.stages, self.results = trainer, stages, results
-        accumulation = trainer.args.gradient_accumulation_steps
-        self.steps_per_epoch = -(-len(trainer.get_train_dataloader()) // accumulation)
         self.before = 0  # steps of the stages that are over
 
     def __enter__(self) -> "StageProgress":
         self.trainer.add_callback(self)
         hidden = self.trainer.args.disable_tqdm or not self.trainer.is_world_process_zero()
-        total = self.steps_per_epoch * sum(stage.epochs for stage in self.stages)
+        total = self.trainer.steps_per_epoch * sum(stage.epochs for stage in self.stages)
         self.bar = tqdm(total=total, unit="step", disable=hidden, dynamic_ncols=True)
         return self
 
@@ -40,7 +39,7 @@ class StageProgress(TrainerCallback):
     def end_stage(self) -> None:
         """Move on to where the next stage begins, also if this one ended early."""
         stages = self.stages[: len(self.results)]
-        self.before = self.steps_per_epoch * sum(stage.epochs for stage in stages)
+        self.before = self.trainer.steps_per_epoch * sum(stage.epochs for stage in stages)
         self._move_to(self.before)
 
     def on_step_end(
@@ -53,9 +52,10 @@ class StageProgress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Show the score that decides which epoch is best."""
-        name = f"eval_{(args.metric_for_best_model or 'loss').removeprefix('eval_')}"
-        score = kwargs["metrics"].get(name)
-        self.bar.set_postfix_str(f"{name.removeprefix('eval_')} {score:.3f}")
+        name = self.trainer.score_name
+        if name in kwargs["metrics"]:  # not so where a callback evaluates on other data
+            score = kwargs["metrics"][name]
+            self.bar.set_postfix_str(f"{name.removeprefix('eval_')} {score:.3f}")
 
     def _move_to(self, step: int) -> None:
         number = len(self.results)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from staged_training.errors import InputError
-from staged_training.layer_groups import select_parameters
+from staged_training.layers import select_parameters
+from staged_training.pretrained import pretrained_parameters, selector_of
 
 _NAME = re.compile(r"[\w-]+( [\w-]+)*")
 
@@ -23,8 +24,8 @@ class Stage:
         epochs: Epochs at the most.
         learning_rate: Peak rate of the top layers that are trained.
         layer_decay: Each layer group below has this times the rate of the one above.
-        patience: Epochs without a better validation score after which the stage ends; `None` for
-            never.
+        patience: Epochs that are no better than those before them, by validation score and of
+            equal scores by loss, after which the stage ends; `None` for never.
         keep_statistics: Let the BatchNorm layers that are trained compute with the statistics of
             pretraining, as in evaluation: a few hundred examples in small batches give worse ones.
 
@@ -71,7 +72,8 @@ class StageResult:
         epochs: Epochs that ran.
         best_epoch: The epoch whose weights were kept, counted from 1; 0 where fine-tuning did not
             score better than its start, whose weights were kept then.
-        best_score: Its value of `metric_for_best_model`; `None` without evaluation data.
+        best_score: Its value of `metric_for_best_model`; `None` without evaluation data, and where
+            it never was a number.
         trainable_parameters: How many numbers were trained.
         trained: The layer groups that were trained, at least in part.
         frozen: The layer groups that were not.
@@ -102,41 +104,54 @@ class StageResult:
 def check_stages(
     model: nn.Module,
     stages: Sequence[Stage],
-    pretrained: str = "backbone",
+    pretrained: str | None = None,
     *,
     allow_joint_training: bool = False,
 ) -> None:
     """Refuse stages that train pretrained layers before the new ones were tuned on them frozen.
 
     New layers start out random. The gradients that they send down at first are noise, and they
-    would undo in a few steps what the pretrained layers know.
+    would undo in a few steps what the pretrained layers know. New layers of the backbone, such as a
+    pooler that the checkpoint lacked, must be trained with the head: a stage of the head alone
+    would train it on random features.
 
     Args:
         model: The model that the stages will train.
         stages: The stages, in order.
-        pretrained: Selector of the layers that carry pretrained weights; all others are new.
+        pretrained: Selector of the layers that carry pretrained weights; all others are new. By
+            default the backbone, without what was not in the checkpoint, see `new_parameters`.
         allow_joint_training: Accept pretrained layers that train together with new ones.
 
     Raises:
-        InputError: There are no stages, two have the same name, a selector matches nothing, or
-            pretrained layers would be trained before all new ones had a stage of their own.
+        InputError: There are no stages, two have the same name, a selector matches nothing,
+            pretrained layers would be trained before all new ones had a stage of their own, or new
+            layers of the backbone would never be trained.
     """
     if not stages:
         raise InputError("The list of stages is empty: give at least one Stage.")
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise InputError(f"Two stages have the same name: {names}. Rename one.")
-    base = set(select_parameters(model, pretrained))
+    base = pretrained_parameters(model, pretrained)
     new = {name for name, _ in model.named_parameters()} - base
+    advice = f"Stage('head', train={selector_of(model, new)!r}, ...)"
     for stage in stages:
         trained = set(select_parameters(model, stage.train))
         if trained & base and new and not allow_joint_training:
             example = next(name for name in trained if name in base)
             raise InputError(
                 f"Stage {stage.name!r} trains pretrained layers (such as {example}) before the new "
-                f"layers were tuned on them frozen. New layers start out random, and their first "
-                f"gradients would wreck the pretrained ones. Put a stage before it that trains all "
-                f"new layers and nothing else, such as Stage('head', train='head', ...), or pass "
-                f"allow_joint_training=True to do it all the same."
+                f"layers ({selector_of(model, new)}) were tuned on them frozen. New layers start "
+                f"out random, and their first gradients would wreck the pretrained ones. Put a "
+                f"stage before it that trains all new layers and nothing else, such as {advice}. "
+                f"If other layers are the pretrained ones, name them: pretrained='backbone[0]' is "
+                f"an embedding. Or pass allow_joint_training=True to do it all the same."
             )
         new -= trained
+    below_the_head = set(select_parameters(model, "backbone"))
+    if pretrained is None and (never := new & below_the_head):
+        raise InputError(
+            f"The checkpoint of the model lacks {selector_of(model, never)}: these layers below "
+            f"the head are random, and no stage trains them. Begin with {advice}, or pass "
+            f"pretrained='backbone' if the model does not use them or you have set their weights."
+        )

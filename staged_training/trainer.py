@@ -1,40 +1,42 @@
 """`StagedTrainer`: a `transformers.Trainer` that runs a list of stages, one after the other."""
 
 import copy
-import json
-import shutil
 import time
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import ModelCardData
-from safetensors.torch import load_model, save_model
 from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
+from transformers.trainer_utils import TrainOutput
 
-from staged_training.checkpoints import CheckpointingTrainer, epochs_to_patience, newest_checkpoint
+from staged_training.best_epoch import Labels
+from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
 from staged_training.errors import InputError
 from staged_training.feature_reuse import first_trained, on_features
 from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
-from staged_training.layer_groups import layer_groups, select_parameters
+from staged_training.freezing_callbacks import refuse_freezing
+from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
+from staged_training.model_card import model_card
+from staged_training.pretrained import pretrained_parameters
 from staged_training.processes import by_first
 from staged_training.progress import StageProgress
-from staged_training.report import FROZEN, stage_table
+from staged_training.run_checks import (
+    check_data,
+    check_folders,
+    check_optimizers,
+    check_sets,
+    epoch_by_epoch,
+)
+from staged_training.stage_folder import StageFolder
+from staged_training.stage_search import SearchingTrainer
 from staged_training.stages import Stage, StageResult, check_stages
 from staged_training.streams import CountedStream, check_repeatable
 
@@ -45,13 +47,14 @@ STAGES = "_stages"
 """That of checkpoints and finished stages. `Trainer.push_to_hub` leaves out what begins so."""
 
 
-class StagedTrainer(CheckpointingTrainer):
+class StagedTrainer(SearchingTrainer):
     """Trains a model in stages; in each, only the layers that the stage selects.
 
     Each stage has a fresh optimizer and schedule and ends with the weights of its best epoch, by
-    `metric_for_best_model` on the evaluation data. A stage that only tunes what was trained before
-    ends with the weights it started from if no epoch is better: fine-tuning makes no model worse.
-    Without such data a stage ends with its last epoch.
+    `metric_for_best_model` on the evaluation data; of epochs that score the same, that of the
+    smallest loss. A stage that only tunes what was trained before ends with the weights it started
+    from if no epoch scores better: fine-tuning makes no model worse. Without such data a stage ends
+    with its last epoch. A callback that stops training ends the stage at hand, not those after it.
     There is one progress bar and one log over all stages: the entries of `state.log_history` carry
     the name of their stage, and `epoch` and `step` run on.
 
@@ -59,6 +62,7 @@ class StagedTrainer(CheckpointingTrainer):
     killed goes on with `train(resume_from_checkpoint=True)` and ends with the weights that it would
     have ended with. `accelerate launch` trains on all devices; a run that was killed may go on with
     another number of processes, from where it was, if `args.accelerator_config` is `ONE_BATCH`.
+    Stages that were edited since are refused, not mixed with what they were.
 
     Its data may come in streams, such as a `datasets.IterableDataset`. For features that are reused
     a stream is read once, and they are trained on in shuffled order. A stage that runs the whole
@@ -66,21 +70,27 @@ class StagedTrainer(CheckpointingTrainer):
     changes that), and before the first such stage once more to count its examples.
 
     Args:
-        model: A model with a head on a base, as `layer_groups` finds them.
+        model: A model with a head on a base, as `layer_groups` finds them; `None` if `model_init`
+            makes it.
         args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
-            and save come from the stages; all else holds in every stage.
-        stages: The stages, in order.
-        pretrained: Selector of the layers that carry pretrained weights.
+            and save come from the stages; all else holds in every stage. `max_steps` is refused. If
+            there are several evaluation sets, `metric_for_best_model` says which decides.
+        stages: The stages, in order; or a function that gives those of the trial of a search, and
+            of `None` those of a run without one. See `hyperparameter_search`.
+        pretrained: Selector of the layers that carry pretrained weights; by default the backbone,
+            without what was not in the checkpoint.
         allow_joint_training: Let pretrained layers train together with new ones that were not
             tuned before. See `check_stages` for why not to.
         reuse_features: Run the layers below the lowest one that a stage trains over the data once,
             and those above on their features, see `on_features`; a path is a folder to keep the
             features of the bottleneck in.
-        **kwargs: All that `transformers.Trainer` takes besides.
+        **kwargs: All that `transformers.Trainer` takes besides, but for `optimizers`: each stage
+            makes one, of the class in `optimizer_cls_and_kwargs` if it is given.
 
     Raises:
-        InputError: The stages cannot be used with this model, see `check_stages`, or the training
-            data can be read only once.
+        InputError: The stages cannot be used with this model, see `check_stages`, or with each
+            other; the data are empty, or can be read only once; or an argument has no meaning for
+            stages, or a callback freezes too.
 
     Attributes:
         results: A `StageResult` for each stage that is over.
@@ -102,43 +112,47 @@ class StagedTrainer(CheckpointingTrainer):
         {'head': ['head'], 'top layer': ['layers.1', 'head']}
     """
 
-    model: torch.nn.Module
-
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: torch.nn.Module | None,
         args: TrainingArguments,
-        stages: Sequence[Stage],
+        stages: Sequence[Stage] | Callable[[Any], Sequence[Stage]],
         *,
-        pretrained: str = "backbone",
+        pretrained: str | None = None,
         allow_joint_training: bool = False,
         reuse_features: bool | Path = False,
         **kwargs: Any,
     ) -> None:
-        check_stages(model, stages, pretrained, allow_joint_training=allow_joint_training)
-        self.stages = list(stages)
+        refuse_freezing(*(kwargs.get("callbacks") or []))
+        self.stages: list[Stage] = []
         self.results: list[StageResult] = []
-        self._stage = self.stages[0]
-        self._pretrained = pretrained
+        self._stages_of = stages if callable(stages) else None
+        self._pretrained, self._allow_joint_training = pretrained, allow_joint_training
         self._reuse_features = reuse_features
-        evaluates = kwargs.get("eval_dataset") is not None
+        eval_dataset = kwargs.get("eval_dataset")
+        self._evaluates = eval_dataset is not None
         train_dataset = kwargs.pop("train_dataset", None)
         stream = train_dataset is not None and not isinstance(train_dataset, Sized)
         check_repeatable(train_dataset)
+        check_sets(args, train_dataset, eval_dataset)
+        check_optimizers(kwargs)
+        if not callable(stages):
+            self._take(stages, model)
         kwargs["train_dataset"] = None if stream else train_dataset
-        super().__init__(model=model, args=_epoch_by_epoch(args, evaluates), **kwargs)
+        super().__init__(model=model, args=epoch_by_epoch(args, self._evaluates), **kwargs)
         # Losses are means over a batch; else `Trainer` would add those of all processes up.
         self.model_accepts_loss_kwargs = False
         if stream:  # whose length `Trainer` asks for at once, though features may tell it later
             self.train_dataset = train_dataset
         self.remove_callback(PrinterCallback if args.disable_tqdm else DEFAULT_PROGRESS_CALLBACK)
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
-                callback.logging_dir = str(Path(self.args.output_dir or ".") / CURVES)
-        self._folder = Path(self.args.output_dir or ".") / STAGES
+        self._curves = [
+            callback
+            for callback in self.callback_handler.callbacks
+            if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None
+        ]
+        self._settle_in(self.args.output_dir)
         self._examples: int | None = None  # of a stream
-        self._before: tuple[int, float] = 0, 0.0  # steps and epochs of the stages that are over
-        self._whole = self.model  # also while a part of it trains on features
+        self._number = 0  # of the stage at hand
 
     def train(
         self,
@@ -149,38 +163,75 @@ class StagedTrainer(CheckpointingTrainer):
         """Run the stages.
 
         Args:
-            resume_from_checkpoint: Go on where an earlier run with the same output folder stopped.
-            trial: As for `Trainer.train`.
+            resume_from_checkpoint: Go on where an earlier run with the same output folder stopped;
+                the path of that folder means the same. Where there is nothing to go on from, see
+                `begun`, it warns and starts.
+            trial: Values that `model_init` and `stages` may ask for, as for `Trainer.train`.
             ignore_keys_for_eval: As for `Trainer.train`.
 
         Returns:
             The steps of all stages, and the training loss and metrics of the last.
 
         Raises:
-            InputError: The output folder holds a run that was cut off, and it is not to be resumed.
+            InputError: The output folder holds a run that was cut off, and it is not to be resumed,
+                or one of other stages, and it is; there is nothing to learn from in the data; or
+                evaluation does not give `metric_for_best_model`.
         """
-        if not resume_from_checkpoint:
-            by_first(self._start_afresh)
-        output_dir = self.args.output_dir
+        output_dir, model_init = self.args.output_dir, self.model_init
+        searches = self.hp_search_backend is not None
+        self._begin_trial(trial)
+        self._take(self._stages_of(trial) if self._stages_of else self.stages, self.model)
+        self._settle_in(self._get_output_dir(trial))
+        if resume_from_checkpoint:
+            by_first(partial(self._folder.check_resumable, resume_from_checkpoint))
+        else:
+            by_first(self._folder.remove if searches else self._folder.start_afresh)
         self.results = []
         log: list[dict[str, Any]] = []
-        with StageProgress(self, self.stages, self.results) as progress:
-            for stage in self.stages:
-                self._before = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0.0)
-                result, stage_log = self._finish_stage(stage, trial, ignore_keys_for_eval)
-                self.results.append(result)
-                log += [{**entry, "stage": stage.name} for entry in stage_log]
-                progress.end_stage()
-        self.args.output_dir = output_dir
+        try:
+            self.model_init = cast(Any, None)  # the model goes on from stage to stage
+            self.steps_per_epoch = check_data(self)
+            with StageProgress(self, self.stages, self.results) as progress:
+                for stage in self.stages:
+                    self._before = (log[-1]["step"], log[-1]["epoch"]) if log else (0, 0.0)
+                    result, stage_log = self._finish_stage(stage, None, ignore_keys_for_eval)
+                    self.results.append(result)
+                    log += [{**entry, "stage": stage.name} for entry in stage_log]
+                    progress.end_stage()
+        finally:
+            self.args.output_dir, self.model_init = output_dir, model_init
         self.state.log_history = log
-        return TrainOutput(log[-1]["step"], log[-1]["train_loss"], log[-1])
+        if searches:  # by the model that a trial ends with, not by the last of its epochs
+            self.objective: Any = None
+        last = next(entry for entry in reversed(log) if "train_loss" in entry)
+        return TrainOutput(log[-1]["step"], last["train_loss"], last)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the output folder holds a run to go on with."""
+        return by_first(self._folder.holds_work)
+
+    def _take(self, stages: Sequence[Stage], model: torch.nn.Module | None) -> None:
+        """Set the stages, if they can be used with the model."""
+        if model is not None:
+            joint = self._allow_joint_training
+            check_stages(model, stages, self._pretrained, allow_joint_training=joint)
+        check_folders(stages, self._evaluates)
+        self.stages = list(stages)
+
+    def _settle_in(self, output_dir: str | None) -> None:
+        """Let stages and curves be kept in an output folder."""
+        output = Path(output_dir or ".")
+        self._folder = StageFolder(output / STAGES, self.stages)
+        for callback in self._curves:
+            callback.logging_dir = str(output / CURVES)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as `Trainer` does; steps and epochs run on, and the number of the stage is told."""
         steps, epochs = self._before
         here = self.state.global_step, self.state.epoch
         self.state.global_step, self.state.epoch = steps + here[0], epochs + (here[1] or 0)
-        told = {**logs, "stage": 1 + self.stages.index(self._stage)}
+        told = {**logs, "stage": 1 + self._number}
         super().log(told, start_time)
         logs["epoch"] = told["epoch"]
         self.state.global_step, self.state.epoch = here
@@ -200,120 +251,63 @@ class StagedTrainer(CheckpointingTrainer):
         finally:
             self.train_dataset = data
 
+    def add_callback(self, callback: Any) -> None:
+        """Add a callback, as `Trainer` does; one that freezes is refused."""
+        refuse_freezing(callback)
+        super().add_callback(callback)
+
     def load_stage(self, name: str) -> None:
         """Set the model to what it was at the end of a stage that is finished."""
         (stage,) = (stage for stage in self.stages if stage.name == name)
-        self._load_weights(self._finished_folder(stage))
+        self._folder.load(stage, self.model)
 
-    def _load_weights(self, finished: Path) -> None:
-        load_model(self.model, finished / "model.safetensors")
-
-    def create_model_card(
-        self,
-        language: str | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        tasks: str | list[str] | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        dataset_args: str | list[str] | None = None,
-    ) -> None:
-        """Write a model card that tells the stages, which that of `Trainer` does not know of.
-
-        Args:
-            language: As for `Trainer.create_model_card`; so are all that follow.
-            license: Of the model.
-            tags: Further tags.
-            model_name: Its title.
-            finetuned_from: The name of its base on the Hub.
-            tasks: The `pipeline` that runs it.
-            dataset_tags: Names on the Hub of the data that it was trained on.
-            dataset: What people call these data.
-            dataset_args: Not used.
-        """
+    def create_model_card(self, *args: Any, **options: Any) -> None:
+        """Write a card that tells the stages; the arguments are those of `Trainer`."""
         if not self.is_world_process_zero():
             return
-        trained_on = [dataset] if isinstance(dataset, str) else dataset or []
-        on = f" on {', '.join(trained_on)}" if trained_on else ""
-        data = ModelCardData(
-            base_model=finetuned_from,
-            datasets=dataset_tags,
-            language=language,
-            library_name="transformers",
-            license=license,
-            pipeline_tag=cast(Any, tasks),
-            tags=["nlp-transfer", *([tags] if isinstance(tags, str) else tags or [])],
-        )
-        sections = [
-            f"---\n{data.to_yaml()}\n---",
-            f"# {model_name or Path(str(self.args.output_dir)).name}",
-            f"Trained in stages{on}, by NLP Transfer.",
-            stage_table(self.results),
-            FROZEN,
-        ]
-        card = "\n\n".join(sections) + "\n"
-        with written_whole(Path(str(self.args.output_dir), "README.md")) as path:
+        folder = Path(str(self.args.output_dir))
+        card = model_card(folder.name, self.results, *args, **options)
+        with written_whole(folder / "README.md") as path:
             path.write_text(card, encoding="utf-8")
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimizer of the stage at hand, with a rate for each layer group."""
         optimizer = super().create_optimizer(model)
-        if self._stage.layer_decay != 1:
-            rates = layerwise_rates(self._whole, self.args.learning_rate, self._stage.layer_decay)
-            group_by_layer(optimizer, self._whole, rates)
+        layer_decay = self.stages[self._number].layer_decay
+        if layer_decay != 1:
+            rates = layerwise_rates(self.model, self.args.learning_rate, layer_decay)
+            group_by_layer(optimizer, self.model, rates)
         return optimizer
-
-    def _start_afresh(self) -> None:
-        """Remove what an earlier, complete run left; refuse to remove what can be resumed."""
-        if not self._folder.exists():
-            return
-        if not self._finished_folder(self.stages[-1]).exists():
-            raise InputError(
-                f"{self._folder} holds a run that was cut off. Go on with it by "
-                "train(resume_from_checkpoint=True), or delete that folder."
-            )
-        shutil.rmtree(self._folder)
-
-    def _finished_folder(self, stage: Stage) -> Path:
-        return self._folder / stage.name.replace(" ", "-") / "finished"
 
     def _finish_stage(
         self, stage: Stage, *train_arguments: Any
     ) -> tuple[StageResult, list[dict[str, Any]]]:
         """Bring the model to the end of a stage, by training or from disk; its result and log."""
-        finished = self._finished_folder(stage)
-        if not by_first(finished.exists):
-            result = self._run_stage(stage, finished.parent, *train_arguments)
-            by_first(partial(self._keep_stage, result, finished))
-            return result, self.state.log_history
-        self._load_weights(finished)
-        record = json.loads((finished / "stage.json").read_text())
-        return StageResult(**record["result"]), record["log"]
+        folder = self._folder
+        if by_first(partial(folder.is_finished, stage)):
+            return folder.load(stage, self.model)
+        by_first(partial(folder.begin, stage))
+        result = self._run_stage(stage, *train_arguments)
+        by_first(partial(folder.keep, stage, self.model, result, self.state.log_history))
+        return result, self.state.log_history
 
-    def _keep_stage(self, result: StageResult, finished: Path) -> None:
-        with written_whole(finished) as folder:
-            folder.mkdir()
-            save_model(self.model, str(folder / "model.safetensors"))
-            record = {"result": asdict(result), "log": self.state.log_history}
-            (folder / "stage.json").write_text(json.dumps(record))
-        for checkpoint in finished.parent.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-
-    def _run_stage(self, stage: Stage, folder: Path, *train_arguments: Any) -> StageResult:
+    def _run_stage(self, stage: Stage, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
-        checkpoint = by_first(partial(newest_checkpoint, folder))
-        self._stage = stage
-        self.args.output_dir = str(folder)
+        checkpoint = by_first(partial(newest_checkpoint, self._folder.of(stage)))
+        self._number, self.patience = self.stages.index(stage), stage.patience
+        self.seen = self.kept = Labels(set(), set())
+        self.args.output_dir = str(self._folder.of(stage))
         self.args.learning_rate = stage.learning_rate
-        patience_over = epochs_to_patience(checkpoint) if checkpoint else None
-        self.args.num_train_epochs = patience_over or stage.epochs
+        stopped = epochs_to_stop(checkpoint) if checkpoint else None
+        self.args.num_train_epochs = stage.epochs if stopped is None else stopped
         train_only(self.model, stage.train)
         if stage.keep_statistics:
             freeze_statistics(self.model)
         self.optimizer = self.lr_scheduler = None
+        if self.optimizer_cls_and_kwargs:
+            kind, settings = self.optimizer_cls_and_kwargs
+            self.optimizer_cls_and_kwargs = kind, {**settings, "lr": stage.learning_rate}
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
         evaluates = self.args.load_best_model_at_end
         start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
@@ -322,32 +316,26 @@ class StagedTrainer(CheckpointingTrainer):
         with self._on_features():
             if evaluates and self._tunes_only(stage):
                 self.state.global_step, self.state.epoch = 0, 0.0
-                start_score = self._best_score(self.evaluate())
-            if stage.patience and evaluates:
-                self.add_callback(EarlyStoppingCallback(stage.patience))
+                start_score, start_seen = self.score_of(self.evaluate()), self.seen
             # The same randomness in a stage, whether or not those before it ran in this process.
-            set_seed(self.args.seed + self.stages.index(stage))
+            set_seed(self.args.seed + self._number)
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
-        self.remove_callback(EarlyStoppingCallback)
         # the loss inferred it: a stage that is loaded lacks it
         if problem_type != getattr(config, "problem_type", None):
             config.problem_type = problem_type
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
-        if start_score is not None and best_score is not None:
-            sign = 1 if self.args.greater_is_better else -1
-            if sign * best_score <= sign * start_score:
-                self.model.load_state_dict(start_weights)
-                best_step, best_score = 0, start_score
-
+        if start_score is not None and not self.scores_better(best_score, start_score):
+            self.model.load_state_dict(start_weights)
+            best_step, best_score, self.kept = 0, start_score, start_seen
+        if evaluates:
+            self.tell_single_label(stage.name)
         groups = layer_groups(self.model)
         trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
-        epochs = round(self.state.epoch or 0)
-        steps_per_epoch = self.state.global_step // epochs
         return StageResult(
             name=stage.name,
-            epochs=epochs,
-            best_epoch=best_step // steps_per_epoch,
+            epochs=self.epoch_of(self.state.global_step),
+            best_epoch=self.epoch_of(best_step),
             best_score=best_score,
             trainable_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             trained=trained,
@@ -358,13 +346,9 @@ class StagedTrainer(CheckpointingTrainer):
     def _tunes_only(self, stage: Stage) -> bool:
         """Whether all that a stage trains is pretrained, or was trained in a stage before it."""
         before = self.stages[: self.stages.index(stage)]
-        selectors = [self._pretrained, *(other.train for other in before)]
-        trained = {name for s in selectors for name in select_parameters(self._whole, s)}
-        return trained >= set(select_parameters(self._whole, stage.train))
-
-    def _best_score(self, metrics: dict[str, float]) -> float:
-        """The score by which epochs are compared."""
-        return metrics[f"eval_{str(self.args.metric_for_best_model).removeprefix('eval_')}"]
+        known = pretrained_parameters(self.model, self._pretrained)
+        trained = known.union(*(select_parameters(self.model, other.train) for other in before))
+        return trained >= set(select_parameters(self.model, stage.train))
 
     def _on_features(self) -> AbstractContextManager[None]:
         """Where features are to be reused and lower layers are frozen: let the upper train on them.
@@ -377,19 +361,3 @@ class StagedTrainer(CheckpointingTrainer):
         trains_head_alone = first == len(layer_groups(self.model)) - 1
         cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
         return on_features(self, cache if trains_head_alone else None)
-
-
-def _epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:
-    """The arguments with what stages need: a log, an evaluation and a checkpoint per epoch."""
-    args = copy.copy(args)
-    args.logging_strategy = IntervalStrategy.EPOCH
-    args.save_strategy = SaveStrategy.EPOCH
-    args.save_total_limit = 2  # the best, the newest; of 1 `Trainer` removes the newest in the end
-    args.restore_callback_states_from_checkpoint = True  # how much patience is left
-    if evaluates:
-        args.eval_strategy = IntervalStrategy.EPOCH
-        args.load_best_model_at_end = True
-        args.metric_for_best_model = args.metric_for_best_model or "loss"
-        if args.greater_is_better is None:
-            args.greater_is_better = not args.metric_for_best_model.endswith("loss")
-    return args

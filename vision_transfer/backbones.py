@@ -25,7 +25,7 @@ from transformers import (
 from staged_training import layer_groups
 from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
-from staged_training.layer_groups import head_layers
+from staged_training.layers import head_layers
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 
 

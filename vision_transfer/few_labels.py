@@ -127,7 +127,7 @@ def _run(
         seed=seed,
     )
     trainer = StagedTrainer(model, arguments, stages, train_dataset=repeated, **settings)
-    trainer.train(resume_from_checkpoint=True)
+    trainer.train(resume_from_checkpoint=trainer.begun)
 
 
 def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import nn
 
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 
 
 def first_filters(model: nn.Module) -> NDArray[np.float32] | None:

@@ -28,7 +28,7 @@ from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage
 from staged_training.errors import InputError
 from staged_training.files import PARTIAL, check_replaceable
-from staged_training.layer_groups import layer_groups
+from staged_training.layers import layer_groups
 from staged_training.processes import ONE_BATCH, by_first
 
 _BATCH = 32

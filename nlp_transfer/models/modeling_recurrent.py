@@ -47,6 +47,8 @@ class RecurrentPreTrainedModel(PreTrainedModel):
             )
         with torch.no_grad():
             weight.copy_(matrix)
+        # As what `from_pretrained` loads is marked: `StagedTrainer` knows that all else is new.
+        weight._is_hf_initialized = True  # type: ignore[attr-defined]
 
     def embedding_matrix(self) -> NDArray[np.float32]:
         """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""

@@ -21,14 +21,10 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 import staged_training
 from staged_training import Stage, StagedTrainer, freeze, layer_groups, on_features
+from staged_training.layers import select_parameters
 from tests.architectures.cases import Case
 from tests.architectures.inputs import LABEL_NAMES, collator, examples
 from tests.architectures.records import Record
-
-try:
-    from staged_training.layers import select_parameters
-except ImportError:
-    from staged_training.layer_groups import select_parameters
 
 FALLBACK = "The frozen layers run in every epoch"
 _TOLERANCE = 1e-5

@@ -10,8 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from transformers import TrainingArguments
 
+from nlp_transfer import build_vocabulary
+from nlp_transfer.classification import recurrent_classifier
+from nlp_transfer.models import RecurrentForSequenceClassification
 from recipes.command_line import main
+from staged_training.stages import check_stages
 from tests.recipes.test_pet_classifier import SHIPPED
 
 MESSAGES = SHIPPED.parent / "email_urgency" / "messages.parquet"
@@ -95,3 +100,21 @@ def test_what_cannot_be_read_is_refused(capsys, tmp_path):
     (tmp_path / "one.csv").write_text("text,label\na b,x\nb c,x\n")
     assert main(["advise", str(tmp_path / "one.csv")]) == 2
     assert "every text has the label 'x'" in capsys.readouterr().err
+
+
+def test_what_is_told_can_be_pasted_and_runs(capsys, tmp_path):
+    texts = [f"{word} {number}" for number in range(600) for word in ("yes", "no")]
+    table = pd.DataFrame({"text": texts, "label": [text.split()[0] for text in texts]})
+    table.to_csv(tmp_path / "texts.csv", index=False)
+    told = advice(capsys, tmp_path / "texts.csv")
+    code = told[told.index("from staged_training") :]
+    tokenizer = build_vocabulary(texts, min_frequency=1)
+    for given in ("vectors", "other weights"):
+        matrix = np.zeros((len(tokenizer), 8), np.float32)
+        model = recurrent_classifier(matrix, ["no", "yes"], seed=0)
+        if given == "other weights":
+            model = RecurrentForSequenceClassification(model.config)
+        names = {"model": model, "args": TrainingArguments(str(tmp_path)), "train": [{}]}
+        exec(code, names)
+        assert names["trainer"].stages[0].name == "frozen embedding"
+    check_stages(recurrent_classifier(matrix, ["no", "yes"], seed=0), names["stages"])

@@ -19,7 +19,11 @@ def parts(dtype=torch.float32):
     for number in range(3):
         lengths = torch.tensor([3, 1, number + 2, 5])
         features = torch.randn(int(lengths.sum()), 6, generator=generator).to(dtype)
-        yield {"features": features, "lengths": lengths, "labels": torch.arange(4) + 4 * number}
+        yield {
+            "features": features,
+            "features.lengths": lengths,
+            "labels": torch.arange(4) + 4 * number,
+        }
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

@@ -1,8 +1,20 @@
 """Freezing that really freezes, shown with the plain `transformers.Trainer`."""
 
+import copy
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 import torch
-from transformers import Trainer, TrainerCallback
+from torch import nn
+from torch.utils.data import IterableDataset
+from transformers import (
+    AutoConfig,
+    AutoModelForAudioClassification,
+    Trainer,
+    TrainerCallback,
+)
 
 from staged_training import (
     GradualUnfreezingCallback,
@@ -12,6 +24,8 @@ from staged_training import (
     layer_groups,
     unfreeze,
 )
+from staged_training.freezing import freeze_statistics, train_only
+from tests.processes import finished, launch
 from tests.staged_training.conftest import ConvNet, collate
 
 
@@ -185,3 +199,285 @@ def test_gradual_unfreezing_resumes_from_a_checkpoint_of_the_plain_trainer(
 def test_arguments_out_of_range_are_refused(options):
     with pytest.raises(InputError, match=f"{next(iter(options))} is"):
         GradualUnfreezingCallback(**options)
+
+
+def pinned_convnet():
+    """A model two of whose norms its user keeps in evaluation, each in another way."""
+    model = ConvNet()
+    model.norm.train = lambda mode=True: model.norm
+    model.norm.training = False
+    model.blocks[1].__class__ = PinnedBlock
+    return model.train()
+
+
+class PinnedBlock(nn.Sequential):
+    """A block that keeps its norm in evaluation, whatever it is told."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self[1].training = False
+        return self
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [None, LayerFreezingCallback("all"), GradualUnfreezingCallback()],
+    ids=["by hand", "LayerFreezingCallback", "GradualUnfreezingCallback"],
+)
+def test_what_the_user_keeps_in_evaluation_stays_so(callback, arguments, images):
+    model = pinned_convnet()
+    own = model.norm.train
+    before = snapshot(model)
+    freeze(model, "backbone")
+    assert not model.train().blocks[0].training
+    unfreeze(model, "all")
+    freeze_statistics(model)
+    unfreeze(model, "all")
+    if callback:
+        plain_trainer(model, arguments(num_train_epochs=4), images, callback).train()
+        assert "head.weight" in changed(before, model.state_dict())
+    model.train()(pixel_values=torch.randn(4, 3, 16, 16), labels=torch.tensor([0, 1, 0, 1]))
+    assert model.norm.train is own
+    assert model.blocks[0][1].training
+    assert not model.norm.training
+    assert not model.blocks[1][1].training
+    after = changed(before, model.state_dict())
+    assert not after & {"norm.running_mean", "blocks.1.1.running_mean"}
+    assert "blocks.0.1.running_mean" in after
+
+
+def test_an_own_train_that_hears_the_mode_cannot_thaw_a_frozen_module(convnet):
+    heard = []
+    convnet.norm.train = lambda mode=True: (
+        heard.append(mode),
+        nn.Module.train(convnet.norm, mode),
+    )
+    freeze(convnet, "stem")
+    convnet.train()
+    assert heard[-1]
+    assert not convnet.norm.training
+    unfreeze(convnet, "stem")
+    assert convnet.train().norm.training
+
+
+def through_pickle(model, folder):
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_a_file(model, folder):
+    torch.save(model, folder / "model.pt")
+    return torch.load(folder / "model.pt", weights_only=False)
+
+
+def through_deepcopy(model, folder):
+    return copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("copied", [through_pickle, through_a_file, through_deepcopy])
+def test_a_copy_of_a_frozen_model_is_frozen_itself(convnet, tmp_path, copied):
+    freeze(convnet, "backbone")
+    twin = copied(convnet, tmp_path)
+    unfreeze(convnet, "all")
+    convnet.train()
+    twin.train()
+    assert convnet.norm.training
+    assert not twin.norm.training
+    before, batch = snapshot(twin), torch.randn(4, 3, 16, 16)
+    assert torch.equal(twin.features(batch), twin.features(batch))
+    assert not changed(before, twin.state_dict())
+    unfreeze(twin, "all")
+    assert all(module.training for module in twin.train().modules())
+
+
+def test_a_frozen_model_goes_to_another_process(convnet):
+    freeze(convnet, "backbone")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert not pool.submit(trains_its_norm, convnet).result()
+
+
+def trains_its_norm(model):
+    return model.train().norm.training
+
+
+def test_a_compiled_model_is_frozen_and_thawed(convnet):
+    compiled = torch.compile(convnet, backend="eager")
+    batch = {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.zeros(4, dtype=torch.long)}
+    freeze(convnet, "backbone")
+    compiled.train()
+    before = snapshot(convnet)
+    losses = [compiled(**batch)["loss"] for _ in range(2)]
+    assert torch.equal(*losses)
+    assert not changed(before, convnet.state_dict())
+    unfreeze(convnet, "all")
+    compiled.train()(**batch)
+    assert "norm.running_mean" in changed(before, convnet.state_dict())
+
+
+AUDIO = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": (8, 8),
+    "conv_stride": (2, 2),
+    "conv_kernel": (3, 3),
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    "num_feat_extract_layers": 2,
+    "classifier_proj_size": 8,
+    "mask_time_prob": 0.5,
+    "mask_time_length": 2,
+    "layerdrop": 0.0,
+}
+
+
+@pytest.mark.parametrize("train", ["head", "encoder.layers.1, head"])
+@pytest.mark.parametrize(
+    "name", ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "unispeech", "unispeech-sat", "sew"]
+)
+def test_a_frozen_audio_model_masks_no_features(name, train):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(name, **AUDIO)
+    model = AutoModelForAudioClassification.from_config(config)
+    train_only(model, train)
+    model.train()
+    base, sound = getattr(model, model.base_model_prefix), torch.randn(2, 400)
+    seen = []
+    base.encoder.layers[0].register_forward_hook(lambda *call: seen.append(call[-1][0]))
+    for _ in range(2):
+        model(sound)
+    assert torch.equal(*seen)
+    assert base.encoder.layers[1].training == (train != "head")
+    unfreeze(model, "all")
+    model.train()(sound)
+    assert not torch.equal(seen[0], seen[-1])
+
+
+def test_a_container_that_holds_the_head_goes_on_training_above_frozen_parameters(convnet):
+    """It may drop between the base and the head."""
+    convnet.scale = nn.Parameter(torch.ones(1))
+    train_only(convnet, "head.*")
+    convnet.train()
+    assert not convnet.scale.requires_grad
+    assert convnet.training
+    assert convnet.head.training
+    assert not convnet.blocks.training
+
+
+@pytest.mark.parametrize(
+    ("step", "accumulated"), [(1, 1), (2, 1), (4, 1), (5, 1), (6, 1), (8, 1), (5, 2)]
+)
+def test_gradual_unfreezing_resumes_in_the_middle_of_an_epoch(
+    arguments, images, tmp_path, step, accumulated
+):
+    def run():
+        torch.manual_seed(0)
+        args = arguments(
+            num_train_epochs=4,
+            save_strategy="steps",
+            save_steps=1,
+            per_device_train_batch_size=8 // accumulated,
+            gradient_accumulation_steps=accumulated,
+        )
+        model = ConvNet()
+        return model, plain_trainer(model, args, images, GradualUnfreezingCallback())
+
+    whole, trainer = run()
+    trainer.train()
+    resumed, trainer = run()
+    trainer.train(resume_from_checkpoint=str(tmp_path / "out" / f"checkpoint-{step}"))
+    assert not changed(whole.state_dict(), resumed.state_dict())
+
+
+def test_gradual_unfreezing_counts_the_passes_over_a_stream(convnet, arguments, images):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(images)
+
+    watch = WatchTrained()
+    args = arguments(max_steps=9)
+    plain_trainer(convnet, args, Stream(), GradualUnfreezingCallback(), watch).train()
+    assert watch.trained == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+class WatchTrained(TrainerCallback):
+    """Notes how many groups each step trains."""
+
+    def __init__(self):
+        self.trained = []
+
+    def on_step_begin(self, args, state, control, model, **kwargs):
+        groups = [list(group.parameters.values()) for group in layer_groups(model)]
+        self.trained.append(sum(any(p.requires_grad for p in group) for group in groups))
+
+
+_DISTRIBUTED = """
+import sys
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+from transformers import Trainer, TrainingArguments
+from staged_training import GradualUnfreezingCallback, InputError, LayerFreezingCallback
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x, labels):
+        logits = self.head(self.blocks(x))
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+def collate(examples):
+    x, labels = zip(*examples)
+    return {"x": torch.stack(x), "labels": torch.stack(labels)}
+
+def trained(callback, late=False, **options):
+    torch.manual_seed(0)
+    model, data = Net(), TensorDataset(torch.randn(16, 4), torch.arange(16) % 2)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    args = TrainingArguments(
+        sys.argv[1],
+        num_train_epochs=4,
+        per_device_train_batch_size=4,
+        learning_rate=0.05,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        **options,
+    )
+    made_with = [] if late else [callback]
+    data = {"train_dataset": data, "data_collator": collate}
+    try:
+        trainer = Trainer(model, args, callbacks=made_with, **data)
+        if late:
+            trainer.add_callback(callback)
+        trainer.train()
+    except InputError as error:
+        return str(error)
+    return sorted(n for n, p in model.named_parameters() if not torch.equal(p, before[n]))
+
+fixed = {"ddp_find_unused_parameters": False}
+told = [
+    len(trained(GradualUnfreezingCallback())),
+    trained(GradualUnfreezingCallback(), **fixed),
+    trained(LayerFreezingCallback(), **fixed),
+    trained(LayerFreezingCallback(), late=True, **fixed),
+]
+if torch.distributed.get_rank() == 0:
+    print(*told, sep="\\n")
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.xdist_group("distributed")
+def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(tmp_path):
+    (tmp_path / "program.py").write_text(_DISTRIBUTED)
+    told = finished(launch(2, tmp_path / "program.py", tmp_path / "out"))
+    gradual, refused, frozen, late = told.splitlines()[-4:]
+    assert int(gradual) == 8  # all
+    assert "Set TrainingArguments(ddp_find_unused_parameters=True), or freeze by" in refused
+    assert frozen == "['head.bias', 'head.weight']"
+    assert "pass the callback when the Trainer is made" in late

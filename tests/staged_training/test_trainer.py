@@ -16,7 +16,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from staged_training import InputError, Stage, StagedTrainer
+from staged_training import (
+    GradualUnfreezingCallback,
+    InputError,
+    LayerFreezingCallback,
+    Stage,
+    StagedTrainer,
+)
 from tests.staged_training.conftest import ConvNet, collate
 
 STAGES = [
@@ -105,15 +111,15 @@ def test_each_stage_ends_with_its_best_epoch(arguments, images):
     trainer.train()
     for result in trainer.results:
         scores = [
-            entry["eval_accuracy"]
+            (entry["eval_accuracy"], -entry["eval_loss"])
             for entry in trainer.state.log_history
             if entry["stage"] == result.name and "eval_accuracy" in entry
         ]
         if result.best_epoch:
-            assert result.best_score == max(scores)
+            assert result.best_score == max(scores)[0]
             assert result.best_epoch == 1 + scores.index(max(scores))
         else:
-            assert result.best_score >= max(scores)
+            assert result.best_score >= max(scores)[0]
     assert trainer.evaluate()["eval_accuracy"] == trainer.results[-1].best_score
 
 
@@ -371,3 +377,22 @@ def test_data_that_can_be_read_once_or_are_empty_are_refused(arguments, images):
     nothing = IterableDataset.from_generator(lambda: iter(()))
     with pytest.raises(InputError, match="train_dataset has no example"):
         staged(new_model(), arguments(), nothing).train()
+
+
+class OwnFreezing(LayerFreezingCallback):
+    """A user's own kind of it."""
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [LayerFreezingCallback("head"), GradualUnfreezingCallback, OwnFreezing(), OwnFreezing],
+    ids=["made", "class", "own", "own class"],
+)
+def test_a_callback_that_freezes_is_refused_beside_stages(arguments, images, callback):
+    model = new_model()
+    refused = r"callbacks holds a .* stages say what is frozen\. .*Stage\(train='head'"
+    with pytest.raises(InputError, match=refused):
+        staged(model, arguments(), images, callbacks=[callback])
+    trainer = staged(model, arguments(), images)
+    with pytest.raises(InputError, match="callbacks holds a"):
+        trainer.add_callback(callback)

@@ -24,7 +24,7 @@ from transformers import (
 from staged_training.feature_extraction import compute_features
 from staged_training.feature_store import FeatureDataset
 from staged_training.files import written_whole
-from staged_training.layer_groups import head_layers
+from staged_training.layers import head_layers
 from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
     CaptionerForImageTextToText,

@@ -1,0 +1,343 @@
+"""The inputs of a model and its features, example by example, and batches made of them again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, groupby
+from math import prod
+from typing import Any
+
+import torch
+
+from staged_training.feature_store import column
+from staged_training.features.calls import Call, Intercepted, leaves_of
+from staged_training.features.cut import CannotReuseError, Cut, Place
+from staged_training.features.layouts import Extents, Kind, Layout
+
+Batch = dict[str, torch.Tensor]
+Collate = Callable[[list[Any]], Batch]
+Rows = Sequence[Sequence[int]]
+"""The extents of each example of a batch."""
+
+FEATURES = "features"
+"""The column of the features, and the input of a model that takes them from there."""
+EXTENTS = "extents"
+
+
+def checked_batch(batch: Any) -> Batch:
+    """Return a batch without the inputs that are `None`.
+
+    Raises:
+        CannotReuseError: It is not made of tensors.
+    """
+    if isinstance(batch, Mapping):
+        batch = {name: value for name, value in batch.items() if value is not None}
+        if batch and all(isinstance(value, torch.Tensor) for value in batch.values()):
+            return batch
+    raise CannotReuseError("its batches hold something else than tensors")
+
+
+def input_layouts(
+    batches: Sequence[Batch], singles: Sequence[Batch], extents: Extents
+) -> dict[str, Layout]:
+    """Find out how batches are put together.
+
+    Args:
+        batches: All examples, the first, and the others, as they are collated.
+        singles: Each example alone, as it is collated.
+        extents: Grows by the lengths in which they differ.
+
+    Raises:
+        CannotReuseError: A batch is not its examples side by side, padded to the longest.
+    """
+    layouts: dict[str, Layout] = {}
+    for name, tensor in batches[0].items():
+        found = None
+        if all(name in batch for batch in [*batches, *singles]):
+            found = extents.layout([batch[name] for batch in batches])
+        if found and found.rows is not None:
+            parts = [single[name] for single in singles]
+            for left in (False, True):
+                layout = found.padded(_padding(tensor, parts, found, left=left), left=left)
+                if torch.equal(layout.joined(parts), tensor):
+                    layouts[name] = layout
+                    break
+        if name not in layouts:
+            raise CannotReuseError(f"{name} of a batch is not that of its examples side by side")
+    return layouts
+
+
+def _padding(
+    tensor: torch.Tensor, parts: Sequence[torch.Tensor], layout: Layout, *, left: bool
+) -> float:
+    """The number that stands beside the shortest examples of a batch."""
+    ones = [torch.ones_like(part, dtype=torch.bool) for part in parts]
+    beside = ~layout.padded(0, left=left).joined(ones)
+    return tensor[beside][0].item() if beside.shape == tensor.shape and beside.any() else 0
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is kept of each example, and how a batch is made of it.
+
+    Attributes:
+        inputs: The layouts of the inputs of the model.
+        idle: Inputs whose numbers nothing makes use of, such as the pixels of images whose features
+            are kept; the model is given blanks of their shape.
+        cut: Where the model is cut.
+        sources: Where each extent is seen: an input, or a place in the model, and the axis.
+    """
+
+    inputs: dict[str, Layout]
+    idle: list[str]
+    cut: Cut
+    sources: list[tuple[str | Place, int]]
+
+    @staticmethod
+    def of(inputs: dict[str, Layout], cut: Cut, extents: Extents, keep: set[str]) -> "Columns":
+        """Describe what is kept of the inputs and at a cut.
+
+        Args:
+            inputs: The layouts of the inputs.
+            cut: The cut.
+            extents: Those of the inputs and of the layers.
+            keep: Inputs that are kept in any case.
+
+        Raises:
+            CannotReuseError: The layers see lengths that cannot be told from the inputs.
+        """
+        idle = [
+            name
+            for name, layout in inputs.items()
+            if layout.dtype.is_floating_point and name not in cut.needed_inputs | keep
+        ]
+        seen: list[tuple[str | Place, Layout]] = [*inputs.items()]
+        seen += [
+            (Place(call, True, number), leaf)
+            for call, stand_in in cut.stand_ins.items()
+            for number, leaf in enumerate(stand_in.leaves)
+            if isinstance(leaf, Layout)
+        ]
+        seen += [(value.places[0], value.layout) for value in cut.values]
+        sources: list[tuple[str | Place, int]] = []
+        for extent in range(len(extents.seen)):
+            found = (
+                (where, number)
+                for where, layout in seen
+                for number, axis in enumerate(layout.axes)
+                if axis.extent == extent
+            )
+            sources.append(next(found, ("", 0)))
+        if any(isinstance(where, Place) for where, _ in sources) and not any(
+            isinstance(where, str) and where for where, _ in sources
+        ):
+            raise CannotReuseError("its layers see lengths that its inputs do not have")
+        left = any(layout.left for layout in inputs.values())
+        for value in cut.values:
+            value.layout = value.layout.padded(0, left=left)
+        return Columns(inputs, idle, cut, sources)
+
+    @property
+    def _runs_alike_only(self) -> bool:
+        """Whether an example's extents in the layers show only beside others of its length."""
+        return any(isinstance(where, Place) for where, _ in self.sources)
+
+    @property
+    def differ(self) -> bool:
+        """Whether examples have lengths of their own."""
+        return bool(self.sources)
+
+    @cached_property
+    def _wanted(self) -> set[Place]:
+        """The places that are read where features are computed."""
+        places = {value.places[0] for value in self.cut.values}
+        return places | {where for where, _ in self.sources if isinstance(where, Place)}
+
+    def _own_extents(self, single: Batch) -> list[int]:
+        """The extents of an example that its inputs tell; 0 for others."""
+        return [
+            single[where].shape[axis] if isinstance(where, str) and where else 0
+            for where, axis in self.sources
+        ]
+
+    def compute(
+        self, model: torch.nn.Module, examples: Sequence[Any], collate: Collate
+    ) -> dict[str, torch.Tensor]:
+        """Run the frozen layers of a model on some examples; what is kept of them, by columns.
+
+        Args:
+            model: The model, in evaluation mode.
+            examples: The examples.
+            collate: What makes a batch of them.
+
+        Raises:
+            CannotReuseError: They have other shapes than those that were tried.
+        """
+        singles = [collate([example]) for example in examples] if self.differ else []
+        rows: Rows = [self._own_extents(single) for single in singles] or [[]] * len(examples)
+        values: list[list[torch.Tensor]] = []
+        known: list[list[int]] = []
+        for some in self._batches(rows):
+            batch = collate([examples[index] for index in some])
+            parts, extents = self._run(model, batch, [rows[index] for index in some])
+            values += parts
+            known += extents
+            if not self.differ:
+                singles += self._split(batch, extents)
+        return self._stored(values, singles, known)
+
+    def _batches(self, rows: Rows) -> list[list[int]]:
+        """The numbers of examples that run together."""
+        numbers = range(len(rows))
+        if not self._runs_alike_only:
+            return [list(numbers)]
+        return [list(some) for _, some in groupby(numbers, key=lambda index: list(rows[index]))]
+
+    def _split(self, batch: Batch, rows: Rows) -> list[Batch]:
+        """The inputs of each example of a batch."""
+        kept = {name: layout for name, layout in self.inputs.items() if name not in self.idle}
+        try:
+            parts = [layout.parts(batch[name], rows) for name, layout in kept.items()]
+        except (KeyError, ValueError) as error:
+            raise CannotReuseError(
+                f"its inputs have another shape than those tried ({error})"
+            ) from error
+        return [dict(zip(kept, own, strict=True)) for own in zip(*parts, strict=True)]
+
+    def _run(
+        self, model: torch.nn.Module, batch: Batch, rows: Rows
+    ) -> tuple[list[list[torch.Tensor]], list[list[int]]]:
+        """Of each example the values, without padding, and all extents."""
+        found = _tensors_at(model, batch, self._wanted, self.cut)
+        known = [
+            [
+                _share(found[where].shape[axis], self._kind(where, axis), len(rows))
+                if isinstance(where, Place)
+                else extent
+                for (where, axis), extent in zip(self.sources, extents, strict=True)
+            ]
+            for extents in rows
+        ]
+        try:
+            parts = [v.layout.parts(found[v.places[0]], known) for v in self.cut.values]
+        except ValueError as error:
+            raise CannotReuseError(
+                f"its layers gave features of another shape ({error})"
+            ) from error
+        return [list(values) for values in zip(*parts, strict=True)], known
+
+    def _kind(self, where: Place, axis: int) -> Kind:
+        if where.is_output:
+            leaf = self.cut.stand_ins[where.call].leaves[where.leaf]
+            return leaf.axes[axis].kind
+        layouts = (v.layout for v in self.cut.values if where in v.places)
+        return next(layouts).axes[axis].kind
+
+    def _stored(
+        self, values: Sequence[Sequence[torch.Tensor]], inputs: Sequence[Batch], rows: Rows
+    ) -> dict[str, torch.Tensor]:
+        """The columns of some examples, in which each has its numbers in a row."""
+        flat = [torch.cat([value.reshape(-1) for value in own]) for own in values]
+        fixed = all(value.layout.is_fixed for value in self.cut.values)
+        columns = column(FEATURES, [part.cpu() for part in flat], ragged=not fixed)
+        for name, layout in self.inputs.items():
+            if name not in self.idle:
+                parts = [_compact(single[name].reshape(-1).cpu()) for single in inputs]
+                columns |= column(name, parts, ragged=not layout.is_fixed)
+        if self.differ:
+            columns[EXTENTS] = torch.tensor(rows)
+        return columns
+
+    def batch(self, examples: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, Any]:
+        """Make a batch of examples as they are stored.
+
+        Returns:
+            The inputs of the model, and `features`: what it takes in place of computing it.
+        """
+        rows = [e[EXTENTS].tolist() if self.differ else [] for e in examples]
+        batch: dict[str, Any] = {}
+        for name, layout in self.inputs.items():
+            if name not in self.idle:
+                parts = [
+                    example[name].to(layout.dtype).view(layout.own_shape(own))
+                    for example, own in zip(examples, rows, strict=True)
+                ]
+                batch[name] = layout.joined(parts)
+        layouts = [value.layout for value in self.cut.values]
+        of_examples = [
+            _split(example[FEATURES], [layout.own_shape(own) for layout in layouts])
+            for example, own in zip(examples, rows, strict=True)
+        ]
+        values = [
+            _channels_last(layout.joined(parts).to(layout.dtype))
+            for layout, parts in zip(layouts, zip(*of_examples, strict=True), strict=True)
+        ]
+        return {**batch, FEATURES: {"values": values, "rows": rows}}
+
+
+def _tensors_at(
+    model: torch.nn.Module, batch: Batch, wanted: set[Place], cut: Cut
+) -> dict[Place, torch.Tensor]:
+    """What is at some places of a model; it runs no further than to the last of them."""
+    found: dict[Place, torch.Tensor] = {}
+
+    def note(call: Call, leaves: Sequence[Any], *, is_output: bool) -> None:
+        for number, leaf in enumerate(leaves):
+            place = Place(call, is_output, number)
+            if place in wanted:
+                found[place] = leaf.clone()  # what comes after may work in place
+        if len(found) == len(wanted):
+            raise _AllFoundError
+
+    def handle(
+        call: Call, compute: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if call not in cut.stand_ins:
+            note(call, leaves_of(args, kwargs), is_output=False)
+            return compute(*args, **kwargs)
+        output = intercepted.whole(compute, *args, **kwargs)
+        note(call, leaves_of((output,), {}), is_output=True)
+        return output
+
+    intercepted = Intercepted(model, cut.modules, handle)
+    inputs = {name: _channels_last(tensor) for name, tensor in batch.items()}
+    with torch.no_grad(), intercepted.active():
+        try:
+            model(**inputs)
+        except _AllFoundError:
+            return found
+    raise CannotReuseError("its layers run in another order than when they were tried")
+
+
+class _AllFoundError(Exception):
+    """Ends a forward pass of which nothing more is wanted."""
+
+
+def _share(length: int, kind: Kind, examples: int) -> int:
+    """The extent of an example among others that are like it."""
+    return length // examples if kind is Kind.ROWS else length
+
+
+def _compact(numbers: torch.Tensor) -> torch.Tensor:
+    """The same integers in the smallest type that holds them."""
+    if numbers.dtype is torch.int64 and numbers.numel():
+        for dtype in (torch.int8, torch.int32):
+            bounds = torch.iinfo(dtype)
+            if bounds.min <= numbers.min() and numbers.max() <= bounds.max:
+                return numbers.to(dtype)
+    return numbers
+
+
+def _split(numbers: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
+    """Tensors of some shapes that stand behind one another."""
+    ends = list(accumulate(prod(shape) for shape in shapes))
+    starts = [0, *ends[:-1]]
+    return [
+        numbers[start:end].view(shape)
+        for start, end, shape in zip(starts, ends, shapes, strict=True)
+    ]
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The memory layout in which convolutions are fastest, for images; anything else as it is."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

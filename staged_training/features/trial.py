@@ -1,0 +1,244 @@
+"""A few examples, run through a model whole and on features: is the one what the other is?"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from torch import nn
+from torch.utils._pytree import tree_leaves
+from transformers import Trainer, set_seed
+
+from staged_training.feature_store import FeatureDataset
+from staged_training.features.calls import watched
+from staged_training.features.columns import Batch, Collate, Columns, input_layouts
+from staged_training.features.cut import CannotReuseError, find_cut
+from staged_training.features.layouts import Extents
+from staged_training.features.replay import on_stored
+
+# Of the largest number of a tensor, or of a small one where all are smaller.
+_TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}
+_ROUGH, _SMALL = 2e-2, 1e-3
+
+_Result = tuple[str, list[Any]]
+"""What was computed, in words, and the tensors."""
+
+
+def tried(
+    trainer: Trainer, collate: Collate, examples: Sequence[Any]
+) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
+    """Find out what to keep of the examples of a trainer, and prove that it is enough.
+
+    Three unequal examples run whole, in evaluation and in training. The lower layers run on the
+    first of them and on the other two, the upper ones on all three, so that what an example gets
+    from those beside it shows. Loss, outputs and the gradient of every trained parameter must be
+    the same. Whatever need not be computed is not a number then, so that no use of it passes.
+
+    Args:
+        trainer: Its model has frozen layers.
+        collate: What makes a batch of its examples.
+        examples: Some of them; the shortest, the middle and the longest are tried.
+
+    Returns:
+        What to keep, and what is kept of the examples that were tried.
+
+    Raises:
+        CannotReuseError: The upper layers cannot train on features; the message ends a sentence.
+    """
+    model = cast(nn.Module, trainer.model)
+    with _undone(model):
+        try:
+            trial = _Trial(trainer, model, collate, examples)
+            columns = trial.columns()
+            return columns, trial.prove(columns)
+        except CannotReuseError:
+            raise
+        except Exception as error:  # of a model: it may raise anything where it is not whole
+            reason = str(error).strip().split("\n")[0]
+            raise CannotReuseError(
+                f"it cannot be run in parts ({type(error).__name__}: {reason})"
+            ) from error
+
+
+class _Trial:
+    """The examples that are tried, and how to run a model on them."""
+
+    def __init__(
+        self, trainer: Trainer, model: nn.Module, collate: Collate, examples: Sequence[Any]
+    ) -> None:
+        self.trainer, self.model = trainer, model
+        self.buffers = _buffers(model)
+        ordered = sorted(examples, key=lambda example: _size(collate([example])))
+        if len(ordered) < 2:
+            raise CannotReuseError("there are too few examples to try it on")
+        middle = ordered[len(ordered) // 2]
+        chosen = [ordered[0], middle, ordered[-1]] if len(ordered) > 2 else ordered
+        self.collate, self.parts = collate, (chosen[:1], chosen[1:])
+        self.singles = [collate([example]) for example in chosen]
+        self.batches = [collate(some) for some in (chosen, *self.parts)]
+
+    def columns(self) -> Columns:
+        """Return what must be kept."""
+        extents = Extents(len(self.singles))
+        inputs = input_layouts(self.batches, self.singles, extents)
+        self.expected: list[_Result] = []
+        evaluated = []
+        for batch in self.batches:
+            with _all_trained(self.model):
+                records, results = watched(self.model, partial(self._evaluated, batch))
+            evaluated.append(records)
+            self.expected += results if batch is self.batches[0] else []
+        trained, results = watched(self.model, partial(self._trained, self.batches[0]))
+        self.expected += results
+        cut = find_cut(self.model, evaluated, trained, extents, self._objective)
+        keep = set(self.trainer.label_names)
+        if "inputs" in (self.trainer.args.include_for_metrics or []):
+            keep.add(getattr(self.model, "main_input_name", "input_ids"))
+        return Columns.of(inputs, cut, extents, keep)
+
+    def prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
+        """Return what is kept of the examples.
+
+        Raises:
+            CannotReuseError: The model on it is not the whole model.
+        """
+        self.model.eval()
+        stored: list[Any] = []
+        with self.trainer.accelerator.autocast():
+            for some in self.parts:
+                own = FeatureDataset(columns.compute(self.model, some, self.collate))
+                stored += [own[index] for index in range(len(own))]
+        batch = send_to_device(columns.batch(stored), self.trainer.args.device)
+        with on_stored(self.model, columns, blank=torch.nan):
+            with torch.no_grad():
+                found = self._evaluated(batch)
+            found += self._trained(batch)
+        for (what, ones), (_, others) in zip(self.expected, found, strict=True):
+            if len(ones) != len(others) or not all(map(self._equal, ones, others)):
+                raise CannotReuseError(f"its upper layers give another result on them ({what})")
+        return stored
+
+    def _evaluated(self, batch: Mapping[str, Any]) -> "list[_Result]":
+        """Loss and outputs of a batch in evaluation."""
+        _set_buffers(self.model, self.buffers)
+        self.model.eval()
+        loss, outputs = self._run(batch)
+        return [("in evaluation", [loss, *self._told(outputs)])]
+
+    def _trained(self, batch: Mapping[str, Any]) -> "list[_Result]":
+        """Loss, outputs and gradients of a batch in training, on random numbers that are known."""
+        self._begin_training()
+        loss, outputs = self._run(batch)
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        told = [loss, *self._told(outputs)]
+        return [("in training", told), ("in its gradients", list(gradients))]
+
+    def _objective(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """The sum of all outputs, weighted by chance, and the inputs that have gradients."""
+        inputs = {
+            name: tensor.detach().clone().requires_grad_()
+            for name, tensor in self.batches[0].items()
+            if tensor.is_floating_point()
+        }
+        self._begin_training()
+        loss, outputs = self._run({**self.batches[0], **inputs})
+        terms = [term for term in [loss, *self._told(outputs)] if term.requires_grad]
+        return cast(torch.Tensor, sum((t * torch.randn_like(t)).sum() for t in terms)), inputs
+
+    def _run(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
+        """The loss and the outputs of a batch, as the trainer computes them."""
+        with self.trainer.accelerator.autocast():
+            found = self.trainer.compute_loss(self.model, dict(batch), return_outputs=True)
+        return cast(tuple[torch.Tensor, Any], found)
+
+    def _begin_training(self) -> None:
+        """Let the model train from the same buffers on the same random numbers each time."""
+        _set_buffers(self.model, self.buffers)
+        self.model.train()
+        set_seed(0)
+
+    def _told(self, outputs: Any) -> list[torch.Tensor]:
+        """What evaluation tells of the outputs of a model."""
+        ignored = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
+        if isinstance(outputs, Mapping):
+            outputs = {name: value for name, value in outputs.items() if name not in ignored}
+        leaves = tree_leaves(outputs)
+        return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
+
+    def _equal(self, one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+        if one is None or other is None:
+            return one is other
+        if one.shape != other.shape:
+            return False
+        real = self._real(one)
+        one, other = (tensor.detach().float()[real] for tensor in (one, other))
+        largest = one[one.isfinite()].abs().max() if one.isfinite().any() else torch.zeros(())
+        allowed = self._tolerance * float(largest.clamp(min=_SMALL))
+        return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
+
+    def _real(self, output: torch.Tensor) -> torch.Tensor:
+        """Where an output of all examples is not that of padding."""
+        mask = self.batches[0].get("attention_mask")
+        if mask is None or output.shape[: mask.ndim] != mask.shape:
+            return torch.ones_like(output, dtype=torch.bool)
+        ones = (1 for _ in output.shape[mask.ndim :])
+        return mask.bool().view(*mask.shape, *ones).expand(output.shape)
+
+    @property
+    def _tolerance(self) -> float:
+        is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
+        dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+        return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
+
+
+def _size(batch: Batch) -> int:
+    """How many numbers a batch has."""
+    return sum(tensor.numel() for tensor in batch.values())
+
+
+@contextmanager
+def _all_trained(model: nn.Module) -> Iterator[None]:
+    """Count every parameter as trained, and keep nothing for gradients, which nobody asks for."""
+    before = {p: p.requires_grad for p in model.parameters() if p.is_floating_point()}
+    try:
+        for parameter in before:
+            parameter.requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None):
+            yield
+    finally:
+        for parameter, requires_grad in before.items():
+            parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def _undone(model: nn.Module) -> Iterator[None]:
+    """Leave a model, and all random numbers to come, as they were before."""
+    was_training, buffers = model.training, _buffers(model)
+    states = random.getstate(), np.random.get_state()
+    config = getattr(model, "config", None)
+    problem_type = getattr(config, "problem_type", None)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        model.train(was_training)
+        _set_buffers(model, buffers)
+        if config is not None and hasattr(config, "problem_type"):
+            config.problem_type = problem_type
+
+
+def _buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+
+@torch.no_grad()
+def _set_buffers(model: nn.Module, before: Mapping[str, torch.Tensor]) -> None:
+    for name, buffer in model.named_buffers():
+        buffer.copy_(before[name])
