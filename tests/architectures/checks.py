@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 import staged_training
-from staged_training import Stage, StagedTrainer, freeze, layer_groups, on_features
+from staged_training import Stage, StagedTrainer, feature_reuse, freeze, layer_groups, on_features
 from staged_training.layers import select_parameters
 from tests.architectures.cases import Case
 from tests.architectures.inputs import LABEL_NAMES, collator, examples
@@ -286,6 +286,7 @@ def _warnings() -> Iterator[list[str]]:
             if FALLBACK in record.getMessage():
                 found.append(record.getMessage())
 
+    feature_reuse._warn_once.cache_clear()  # it was maybe said of the model before
     logger = logging.getLogger(staged_training.__name__)
     handler = Collector()
     logger.addHandler(handler)
