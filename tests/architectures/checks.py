@@ -113,6 +113,7 @@ def _check_frozen(case: Case) -> str:
     model = case.build()
     freeze(model, "backbone")
     head = layer_groups(model)[-1]
+    model.eval()(**_batch(case, model))  # some make a buffer when they first run
     before = {name: tensor.clone() for name, tensor in _named_tensors(model)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
