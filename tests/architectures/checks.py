@@ -190,12 +190,12 @@ def _check_features(case: Case, frozen: str) -> str:
         equal = _largest_difference(whole, fast) == 0
         return f"warned: {fast.warning}" if equal else "different: warned, and other weights"
     difference = _largest_difference(whole, fast)
-    losses = abs(whole.loss - fast.loss)
+    losses = abs(whole.loss - fast.loss) / max(1, abs(whole.loss))
     if not difference <= _TOLERANCE or not losses <= _TOLERANCE:
         return f"different: weights by {difference:.2g}, evaluation loss by {losses:.2g}"
     if not whole.moved:
         return "broken: no weight moved"
-    if fast.passes * 2 > whole.passes:
+    if fast.passes >= whole.passes:
         return f"broken: frozen layers ran {fast.passes} times, {whole.passes} without features"
     return "equal"
 
@@ -255,10 +255,11 @@ def _arguments(folder: str, names: Collection[str]) -> TrainingArguments:
 
 
 def _largest_difference(one: _Result, other: _Result) -> float:
+    """How far tensors are apart, by the size of their largest number where that is above 1."""
     return max(
-        (a.float() - other.weights[name].float()).nan_to_num(nan=torch.inf).abs().max().item()
-        for name, a in one.weights.items()
-        if a.numel()
+        ((a - b).nan_to_num(nan=torch.inf).abs().max() / a.abs().max().clamp(min=1)).item()
+        for a, b in zip(one.weights.values(), other.weights.values(), strict=True)
+        if a.is_floating_point() and a.numel()
     )
 
 
