@@ -82,7 +82,9 @@ def _livened(model: nn.Module) -> nn.Module:
     At initial weights of 0.02 a small convolutional network gives 1e-30 for every image.
     """
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight)
     return model
 
