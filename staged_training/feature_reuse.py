@@ -9,9 +9,9 @@ import functools
 import hashlib
 import logging
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +25,17 @@ from transformers import Trainer
 
 from staged_training import processes
 from staged_training.errors import InputError
-from staged_training.feature_extraction import Collate, computed, faster_model
+from staged_training.feature_extraction import computed, faster_model
 from staged_training.feature_head import modules_from
 from staged_training.feature_store import room_for_features
-from staged_training.features.columns import FEATURES, Columns, checked_batch
+from staged_training.features.columns import (
+    FEATURES,
+    Batch,
+    Collate,
+    Columns,
+    checked_batch,
+    numbers_in,
+)
 from staged_training.features.cut import CannotReuseError
 from staged_training.features.replay import on_stored
 from staged_training.features.trial import tried
@@ -126,51 +133,73 @@ def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, An
     Raises:
         CannotReuseError: Some process cannot train on features.
     """
-    model, device = cast(nn.Module, trainer.model), trainer.args.device
     filtered = trainer._get_collator_with_removed_columns(trainer.data_collator)
 
-    def collate(examples: list[Any]) -> dict[str, torch.Tensor]:
-        return cast(Any, send_to_device(checked_batch(filtered(examples)), device))
+    def collate(examples: list[Any]) -> Batch:
+        batch: Batch = send_to_device(checked_batch(filtered(examples)), trainer.args.device)
+        return batch
 
     data = _data_of(trainer)
     columns, reason = None, "another process cannot"
     try:
-        _check_supported(trainer)
-        if not all(is_deterministic(dataset, collate) for _, dataset in data.values()):
-            raise CannotReuseError("the inputs differ from time to time")
-        first = next(iter(data.values()))[1]
-        columns, stored = tried(trainer, collate, _unequal(first))
-        size = sum(example[FEATURES].nbytes for example in stored) / len(stored)
-        examples = sum(len(d) for _, d in data.values() if isinstance(d, Sized))
-        if size * examples > room_for_features(cache):
-            taken = f"{size * examples / 2**30:.1f} GB of memory or disk"
-            raise CannotReuseError(f"their features would take {taken}")
+        columns = _tried_columns(trainer, [d for _, d in data.values()], collate, cache)
     except CannotReuseError as error:
-        columns, reason = None, str(error)
+        reason = str(error)
     if not processes.all_of(columns is not None) or columns is None:
         raise CannotReuseError(reason)
-    kept = columns
-
-    def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
-        with trainer.accelerator.autocast():
-            return kept.compute(model, examples, collate)
-
-    @functools.cache  # one for all data sets, and none where the cache has their features
-    def faster() -> nn.Module:
-        return faster_model(model, lambda some: columns_of(some, _sample(first)[:1])[FEATURES])
-
-    key = repr((kept.inputs, kept.idle, kept.cut.values))
-    features: dict[str, Any] = {}
     try:
-        for (part, name), (original, dataset) in data.items():
-            file = _cache_file(trainer, original, cache, key)
-            own = computed(lambda _: faster(), columns_of, dataset, file)
-            features |= {part: {**features.get(part, {}), name: own} if name else own}
+        return columns, _features_of(trainer, data, columns, collate, cache)
     except CannotReuseError as error:
         if processes.count() > 1:  # the others go on, and would wait for this one
             raise InputError(f"Train without reusing features: {error}.") from error
         raise
-    return kept, features
+
+
+def _tried_columns(
+    trainer: Trainer, data: Sequence[Any], collate: Collate, cache: Path | None
+) -> Columns:
+    """What must be kept of examples, as a few of them tell, if there is room for it."""
+    if isinstance(trainer.model, torch._dynamo.OptimizedModule) or trainer.args.torch_compile:
+        raise CannotReuseError("a compiled model runs as a whole")
+    if trainer.args.n_gpu > 1 or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        raise CannotReuseError("a model that is spread over devices runs as a whole")
+    if not all(is_deterministic(dataset, collate) for dataset in data):
+        raise CannotReuseError("the inputs differ from time to time")
+    columns, stored = tried(trainer, collate, _unequal(data[0]))
+    if columns.widest:
+        columns = columns.with_padding(_longest(data, collate), collate)
+    size = sum(example[FEATURES].nbytes for example in stored) / len(stored)
+    size *= sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
+    if size > room_for_features(cache):
+        raise CannotReuseError(f"they would take {size / 2**30:.1f} GB of memory or disk")
+    return columns
+
+
+def _features_of(
+    trainer: Trainer,
+    data: Mapping[tuple[str, str], tuple[Any, Any]],
+    columns: Columns,
+    collate: Collate,
+    cache: Path | None,
+) -> dict[str, Any]:
+    """The data sets of a trainer as features, by the attributes that hold them."""
+
+    def columns_of(model: nn.Module, examples: list[Any]) -> Batch:
+        with trainer.accelerator.autocast():
+            return columns.compute(model, examples, collate)
+
+    @functools.cache  # one for all data sets, and none where the cache has their features
+    def faster() -> nn.Module:
+        example = _sample(next(iter(data.values()))[1])[:1]
+        model = cast(nn.Module, trainer.model)
+        return faster_model(model, lambda some: columns_of(some, example)[FEATURES])
+
+    features: dict[str, Any] = {}
+    for (part, name), (original, dataset) in data.items():
+        file = _cache_file(trainer, original, cache, columns)
+        own = computed(lambda _: faster(), columns_of, dataset, file)
+        features |= {part: {**features.get(part, {}), name: own} if name else own}
+    return features
 
 
 def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
@@ -188,13 +217,6 @@ def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
     }
 
 
-def _check_supported(trainer: Trainer) -> None:
-    if isinstance(trainer.model, torch._dynamo.OptimizedModule) or trainer.args.torch_compile:
-        raise CannotReuseError("a compiled model runs as a whole")
-    if trainer.args.n_gpu > 1 or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        raise CannotReuseError("a model that is spread over devices runs as a whole")
-
-
 def first_trained(model: nn.Module) -> int:
     """The index of the lowest layer group of which anything is trained.
 
@@ -208,7 +230,7 @@ def first_trained(model: nn.Module) -> int:
 
 
 def _cache_file(
-    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, kept: str
+    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, columns: Columns
 ) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
     # `datasets.Dataset` keeps its own under a private name.
@@ -217,6 +239,7 @@ def _cache_file(
         return None
     model = cast(nn.Module, trainer.model)
     processing = getattr(trainer.processing_class, "to_json_string", str)()
+    kept = repr((columns.inputs, columns.idle, columns.cut.values, columns.widest))
     key = features_key(model, fingerprint, processing, kept, first=first_trained(model))
     return cache / f"{key}.safetensors"
 
@@ -273,3 +296,13 @@ def _unequal(dataset: Any) -> list[Any]:
         ends = [int(np.argmin(lengths)), int(np.argmax(lengths))]
         return [*_sample(dataset), *(dataset[row] for row in ends)]
     return _sample(dataset)
+
+
+def _longest(data: Iterable[Any], collate: Collate) -> Any:
+    """The longest example of all."""
+
+    def examples(dataset: Any) -> Iterable[Any]:
+        return (dataset[i] for i in range(len(dataset))) if isinstance(dataset, Sized) else dataset
+
+    everything = chain.from_iterable(map(examples, data))
+    return max(everything, key=lambda example: numbers_in(collate([example])))

@@ -31,10 +31,15 @@ def checked_batch(batch: Any) -> Batch:
         CannotReuseError: It is not made of tensors.
     """
     if isinstance(batch, Mapping):
-        batch = {name: value for name, value in batch.items() if value is not None}
-        if batch and all(isinstance(value, torch.Tensor) for value in batch.values()):
-            return batch
+        named = {name: value for name, value in batch.items() if value is not None}
+        if named and all(isinstance(value, torch.Tensor) for value in named.values()):
+            return named
     raise CannotReuseError("its batches hold something else than tensors")
+
+
+def numbers_in(batch: Batch) -> int:
+    """Return how many numbers a batch has."""
+    return sum(tensor.numel() for tensor in batch.values())
 
 
 def input_layouts(
@@ -254,10 +259,10 @@ class Columns:
 
     def _kind(self, where: Place, axis: int) -> Kind:
         if where.is_output:
-            leaf = self.cut.stand_ins[where.call].leaves[where.leaf]
-            return leaf.axes[axis].kind
-        layouts = (v.layout for v in self.cut.values if where in v.places)
-        return next(layouts).axes[axis].kind
+            layout: Layout = self.cut.stand_ins[where.call].leaves[where.leaf]
+        else:
+            layout = next(v.layout for v in self.cut.values if where in v.places)
+        return layout.axes[axis].kind
 
     def _stored(
         self, values: Sequence[Sequence[torch.Tensor]], inputs: Sequence[Batch], rows: Rows
@@ -297,7 +302,8 @@ class Columns:
         values = []
         for layout, parts in zip(layouts, zip(*of_examples, strict=True), strict=True):
             if self.widest:
-                parts = [layout.window(part, layout.shape(rows)) for part in parts]
+                shape = layout.shape(rows)
+                parts = tuple(layout.window(part, shape) for part in parts)
             values.append(_channels_last(layout.joined(parts).to(layout.dtype)))
         return {**batch, FEATURES: {"values": values, "rows": rows}}
 

@@ -17,7 +17,7 @@ from transformers import Trainer, set_seed
 
 from staged_training.feature_store import FeatureDataset
 from staged_training.features.calls import watched
-from staged_training.features.columns import Batch, Collate, Columns, input_layouts
+from staged_training.features.columns import Collate, Columns, input_layouts, numbers_in
 from staged_training.features.cut import CannotReuseError, find_cut
 from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
@@ -72,7 +72,7 @@ class _Trial:
     ) -> None:
         self.trainer, self.model = trainer, model
         self.buffers = _buffers(model)
-        ordered = sorted(examples, key=lambda example: _size(collate([example])))
+        ordered = sorted(examples, key=lambda example: numbers_in(collate([example])))
         if len(ordered) < 2:
             raise CannotReuseError("there are too few examples to try it on")
         middle = ordered[len(ordered) // 2]
@@ -228,11 +228,6 @@ class _Trial:
         return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
 
 
-def _size(batch: Batch) -> int:
-    """How many numbers a batch has."""
-    return sum(tensor.numel() for tensor in batch.values())
-
-
 def _largest(tensor: torch.Tensor) -> float:
     finite = tensor.detach().float()[tensor.isfinite()]
     return float(finite.abs().max()) if finite.numel() else 0.0
@@ -254,7 +249,7 @@ def _all_trained(model: nn.Module) -> Iterator[None]:
     try:
         for parameter in before:
             parameter.requires_grad_()
-        with torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None):
+        with torch.autograd.graph.saved_tensors_hooks(lambda _: torch.empty(0), lambda none: none):
             yield
     finally:
         for parameter, requires_grad in before.items():

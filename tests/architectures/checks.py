@@ -1,6 +1,7 @@
 """What is promised of every model, tried on one: a `Record` tells what was kept."""
 
 import copy
+import gc
 import itertools
 import logging
 import re
@@ -32,6 +33,10 @@ _TRAINED, _EVALUATED, _BATCH, _EPOCHS = 12, 6, 4, 2
 
 PROMISES = ("build", "groups", "frozen", "optimizer", "top block")
 ON_FEATURES = ("head on features", "top on features")
+
+
+# `Trainer` collects garbage whenever it begins to train: let it pass over all that was imported.
+gc.freeze()
 
 
 class _BrokenError(Exception):
@@ -108,6 +113,7 @@ def _check_frozen(case: Case) -> str:
     model = case.build()
     freeze(model, "backbone")
     head = layer_groups(model)[-1]
+    model.eval()(**_batch(case, model))  # some make a buffer when they first run
     before = {name: tensor.clone() for name, tensor in _named_tensors(model)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
@@ -184,12 +190,12 @@ def _check_features(case: Case, frozen: str) -> str:
         equal = _largest_difference(whole, fast) == 0
         return f"warned: {fast.warning}" if equal else "different: warned, and other weights"
     difference = _largest_difference(whole, fast)
-    losses = abs(whole.loss - fast.loss)
+    losses = abs(whole.loss - fast.loss) / max(1, abs(whole.loss))
     if not difference <= _TOLERANCE or not losses <= _TOLERANCE:
         return f"different: weights by {difference:.2g}, evaluation loss by {losses:.2g}"
     if not whole.moved:
         return "broken: no weight moved"
-    if fast.passes * 2 > whole.passes:
+    if fast.passes >= whole.passes:
         return f"broken: frozen layers ran {fast.passes} times, {whole.passes} without features"
     return "equal"
 
@@ -249,10 +255,11 @@ def _arguments(folder: str, names: Collection[str]) -> TrainingArguments:
 
 
 def _largest_difference(one: _Result, other: _Result) -> float:
+    """How far tensors are apart, by the size of their largest number where that is above 1."""
     return max(
-        (a.float() - other.weights[name].float()).nan_to_num(nan=torch.inf).abs().max().item()
-        for name, a in one.weights.items()
-        if a.numel()
+        ((a - b).nan_to_num(nan=torch.inf).abs().max() / a.abs().max().clamp(min=1)).item()
+        for a, b in zip(one.weights.values(), other.weights.values(), strict=True)
+        if a.is_floating_point() and a.numel()
     )
 
 
@@ -281,7 +288,7 @@ def _warnings() -> Iterator[list[str]]:
             if FALLBACK in record.getMessage():
                 found.append(record.getMessage())
 
-    feature_reuse._warn_once.cache_clear()  # which warns but once
+    feature_reuse._warn_once.cache_clear()  # it was maybe said of the model before
     logger = logging.getLogger(staged_training.__name__)
     handler = Collector()
     logger.addHandler(handler)

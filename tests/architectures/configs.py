@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 VOCABULARY, BEGIN, PADDING, END = 64, 0, 1, 2
-IMAGE = 32
+IMAGE = 64
 """Height and width of the images, in pixels."""
 
 _SMALL: dict[str, Any] = {
@@ -18,6 +18,8 @@ _SMALL: dict[str, Any] = {
     "decoder_start_token_id": END,
     "num_labels": 3,
     "image_size": IMAGE,
+    "input_size": IMAGE,
+    "crop_size": IMAGE,
     "patch_size": 8,
 } | {
     name: value
@@ -42,9 +44,9 @@ _SMALL: dict[str, Any] = {
             num_mel_bins segment_means_seq_len local_attention sliding_window""",
         32: """hidden_size d_model n_embd dim emb_dim embedding_size input_embedding_size
             output_embedding_size decoder_hidden_size pred_hidden_size projection_dim d_latents
-            moe_intermediate_size shared_expert_intermediate_size classifier_proj_size crop_size
+            moe_intermediate_size shared_expert_intermediate_size classifier_proj_size
             pronunciation_embed_dim shape_embed_dim prediction_head_size out_hidden_size
-            input_size entity_vocab_size num_hash_buckets feature_projection_input_dim
+            entity_vocab_size num_hash_buckets feature_projection_input_dim
             intra_bottleneck_size true_hidden_size""",
         64: """intermediate_size d_ff d_inner dff hidden_dim encoder_ffn_dim decoder_ffn_dim ffn_dim
             decoder_intermediate_size feed_forward_size vocab_size pronunciation_vocab_size
@@ -185,6 +187,7 @@ _OF_SEVERAL = {
         "num_hidden_layers": 4,
         "layer_types": ["linear_attention", "full_attention"] * 2,
     },
+    "big_bird bigbird_pegasus": {"attention_type": "original_full"},
     "led longformer": {"attention_window": 4},
     "data2vec-audio sew unispeech unispeech-sat wav2vec2 wav2vec2-conformer": _WAVES,
     "hubert wavlm": {**_WAVES, "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
