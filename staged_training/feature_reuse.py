@@ -301,8 +301,8 @@ def _unequal(dataset: Any) -> list[Any]:
 def _longest(data: Iterable[Any], collate: Collate) -> Any:
     """The longest example of all."""
 
-    def examples(dataset: Any) -> Iterable[Any]:
-        return (dataset[i] for i in range(len(dataset))) if isinstance(dataset, Sized) else dataset
-
-    everything = chain.from_iterable(map(examples, data))
+    everything = chain.from_iterable(
+        map(dataset.__getitem__, range(len(dataset))) if hasattr(dataset, "__len__") else dataset
+        for dataset in data
+    )
     return max(everything, key=lambda example: numbers_in(collate([example])))

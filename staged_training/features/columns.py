@@ -300,10 +300,10 @@ class Columns:
             for example, own in zip(examples, rows, strict=True)
         ]
         values = []
-        for layout, parts in zip(layouts, zip(*of_examples, strict=True), strict=True):
+        for layout, kept in zip(layouts, zip(*of_examples, strict=True), strict=True):
+            parts = list(kept)
             if self.widest:
-                shape = layout.shape(rows)
-                parts = tuple(layout.window(part, shape) for part in parts)
+                parts = [layout.window(part, layout.shape(rows)) for part in parts]
             values.append(_channels_last(layout.joined(parts).to(layout.dtype)))
         return {**batch, FEATURES: {"values": values, "rows": rows}}
 
