@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class Call(NamedTuple):
@@ -89,7 +90,7 @@ class Leaf:
     """A tensor, or any other value, that went into a call or came out of it.
 
     Attributes:
-        value: A copy, without gradient.
+        value: A copy, without gradient, which is on the device `meta` where only its shape is kept.
         requires_grad: Whether a gradient would flow back through it.
     """
 
@@ -119,16 +120,39 @@ class Record:
 Result = TypeVar("Result")
 
 
-def watched(model: nn.Module, run: Callable[[], Result]) -> tuple[list[Record], Result]:
-    """Return what is called while `run` runs, in order of their beginning, and what it returns."""
+def watched(
+    model: nn.Module, run: Callable[[], Result], is_kept: Callable[[torch.Tensor], bool]
+) -> tuple[list[Record], Result]:
+    """Watch the calls of all modules.
+
+    Args:
+        model: The model.
+        run: Runs it.
+        is_kept: Whether the numbers of a tensor are wanted, not only its shape.
+
+    Returns:
+        What is called while `run` runs, in order of their beginning, and what it returns.
+    """
     records: list[Record] = []
     stack: list[Record] = []
+    copies = WeakTensorKeyDictionary()  # what comes out of one module goes into others
+
+    def kept(leaf: Any) -> Leaf:
+        if not isinstance(leaf, torch.Tensor):
+            return Leaf(leaf, False)
+        if not is_kept(leaf):
+            return Leaf(torch.empty_like(leaf, device="meta"), leaf.requires_grad)
+        version, copy = copies.get(leaf, (None, None))
+        if version != leaf._version:  # layers may work in place
+            copy = leaf.detach().clone()
+            copies[leaf] = leaf._version, copy
+        return Leaf(copy, leaf.requires_grad)
 
     def handle(
         call: Call, compute: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         parent = stack[-1] if stack else None
-        record = Record(call.module, parent, [_copied(leaf) for leaf in leaves_of(args, kwargs)])
+        record = Record(call.module, parent, [kept(leaf) for leaf in leaves_of(args, kwargs)])
         records.append(record)
         stack.append(record)
         try:
@@ -136,7 +160,7 @@ def watched(model: nn.Module, run: Callable[[], Result]) -> tuple[list[Record], 
         finally:
             stack.pop()
         leaves, record.spec = tree_flatten(output)
-        record.outputs = [_copied(leaf) for leaf in leaves]
+        record.outputs = [kept(leaf) for leaf in leaves]
         return output
 
     names = [n for n, m in model.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
@@ -160,8 +184,3 @@ def with_leaves(
     )
     return together
 
-
-def _copied(leaf: Any) -> Leaf:
-    if not isinstance(leaf, torch.Tensor):
-        return Leaf(leaf, False)
-    return Leaf(leaf.detach().clone(), leaf.requires_grad)  # a copy: layers may work in place

@@ -152,17 +152,18 @@ class Layout:
 
     def joined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         """Put the parts of examples together again, padded to the longest."""
-        assert self.rows is not None
-        if len({(*p.shape[: self.rows], *p.shape[self.rows + 1 :]) for p in parts}) == 1:
-            return torch.cat(list(parts), self.rows)
+        rows = self.rows
+        assert rows is not None
+        if len({(*p.shape[:rows], *p.shape[rows + 1 :]) for p in parts}) == 1:
+            return torch.cat(list(parts), rows)
         shape = [max(sizes) for sizes in zip(*(part.shape for part in parts), strict=True)]
-        shape[self.rows] = sum(part.shape[self.rows] for part in parts)
+        shape[rows] = sum(part.shape[rows] for part in parts)
         joined = parts[0].new_full(shape, self.padding)
         start = 0
         for part in parts:
-            rows = joined.narrow(self.rows, start, part.shape[self.rows])
-            self.window(rows, part.shape).copy_(part)
-            start += part.shape[self.rows]
+            own = joined.narrow(rows, start, part.shape[rows])
+            self.window(own, part.shape).copy_(part)
+            start += part.shape[rows]
         return joined
 
     def window(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

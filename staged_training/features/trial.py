@@ -108,11 +108,20 @@ class _Trial:
         self.expected: list[_Result] = []
         evaluated = []
         for batch in self.batches:
+            is_whole = batch is self.batches[0]
             with _all_trained(self.model):
-                records, results = watched(self.model, partial(self._evaluated, batch))
+                records, results = watched(
+                    self.model,
+                    partial(self._evaluated, batch),
+                    lambda tensor, is_whole=is_whole: is_whole and tensor.requires_grad,
+                )
             evaluated.append(records)
             self.expected += results if batch is not self.batches[2] else []
-        trained, results = watched(self.model, partial(self._trained, self.batches[0]))
+        trained, results = watched(
+            self.model,
+            partial(self._trained, self.batches[0]),
+            lambda tensor: not tensor.requires_grad,
+        )
         self.expected += results
         cut = find_cut(self.model, evaluated, trained, extents, self._objective)
         keep = set(self.trainer.label_names)
