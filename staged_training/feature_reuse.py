@@ -165,7 +165,7 @@ def _tried_columns(
         raise CannotReuseError("a model that is spread over devices runs as a whole")
     if not all(is_deterministic(dataset, collate) for dataset in data):
         raise CannotReuseError("the inputs differ from time to time")
-    columns, stored = tried(trainer, collate, _unequal(data[0]))
+    columns, stored = tried(trainer, collate, [e for dataset in data for e in _unequal(dataset)])
     if columns.widest:
         columns = columns.with_padding(_longest(data, collate), collate)
     size = sum(example[FEATURES].nbytes for example in stored) / len(stored)

@@ -183,4 +183,3 @@ def with_leaves(
         [replaced.get(number, leaf) for number, leaf in enumerate(leaves)], spec
     )
     return together
-

@@ -72,6 +72,7 @@ class _Trial:
     ) -> None:
         self.trainer, self.model = trainer, model
         self.buffers = _buffers(model)
+        self.examples = examples
         ordered = sorted(examples, key=lambda example: numbers_in(collate([example])))
         if len(ordered) < 2:
             raise CannotReuseError("there are too few examples to try it on")
@@ -97,6 +98,8 @@ class _Trial:
                 raise
             columns = columns.with_padding(self.parts[1][-1], self.collate)
             stored = self._prove(columns)
+        if columns.differ:
+            self._check_pairs(columns)
         if layers != list(self.model.modules()):
             raise CannotReuseError("its layers become others while it runs")
         return columns, stored
@@ -108,12 +111,9 @@ class _Trial:
         self.expected: list[_Result] = []
         evaluated = []
         for batch in self.batches:
-            is_whole = batch is self.batches[0]
             with _all_trained(self.model):
                 records, results = watched(
-                    self.model,
-                    partial(self._evaluated, batch),
-                    lambda tensor, is_whole=is_whole: is_whole and tensor.requires_grad,
+                    self.model, partial(self._evaluated, batch), lambda tensor: tensor.requires_grad
                 )
             evaluated.append(records)
             self.expected += results if batch is not self.batches[2] else []
@@ -131,24 +131,44 @@ class _Trial:
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
         """What is kept of the examples; raises an error unless the model on it is the whole one."""
-        self.model.eval()
-        stored: list[Any] = []
-        with self.trainer.accelerator.autocast():
-            for some in self.parts:
-                own = FeatureDataset(columns.compute(self.model, some, self.collate))
-                stored += [own[index] for index in range(len(own))]
+        stored = [example for some in self.parts for example in self._stored(columns, some)]
+        batch, first = self._batch(columns, stored), self._batch(columns, stored[:1])
         with on_stored(self.model, columns, blank=torch.nan):
-            batch, first = (
-                send_to_device(columns.batch(some), self.trainer.args.device)
-                for some in (stored, stored[:1])
-            )
             with torch.no_grad():
                 found = [*self._evaluated(batch), *self._evaluated(first)]
             found += self._trained(batch)
-        for (what, ones), (_, others) in zip(self.expected, found, strict=True):
-            if len(ones) != len(others) or not self._all_equal(ones, others):
-                raise CannotReuseError(f"its upper layers give another result on them ({what})")
+        self._check(self.expected, found, self.batches[0])
         return stored
+
+    @torch.no_grad()
+    def _check_pairs(self, columns: Columns) -> None:
+        """Check on all examples that they are the same beside a neighbour and beside all others."""
+        stored = self._stored(columns, self.examples)
+        for start in range(0, len(stored) - 1, 2):
+            pair = slice(start, start + 2)
+            batch = self.collate(list(self.examples[pair]))
+            expected = self._evaluated(batch)
+            with on_stored(self.model, columns, blank=torch.nan):
+                found = self._evaluated(self._batch(columns, stored[pair]))
+            self._check(expected, found, batch)
+
+    def _stored(
+        self, columns: Columns, examples: Sequence[Any]
+    ) -> list[Mapping[str, torch.Tensor]]:
+        self.model.eval()
+        with self.trainer.accelerator.autocast():
+            stored = FeatureDataset(columns.compute(self.model, examples, self.collate))
+        return [stored[index] for index in range(len(stored))]
+
+    def _batch(self, columns: Columns, stored: Sequence[Mapping[str, torch.Tensor]]) -> Any:
+        return send_to_device(columns.batch(stored), self.trainer.args.device)
+
+    def _check(
+        self, expected: "list[_Result]", found: "list[_Result]", batch: Mapping[str, torch.Tensor]
+    ) -> None:
+        for (what, ones), (_, others) in zip(expected, found, strict=True):
+            if len(ones) != len(others) or not self._all_equal(ones, others, batch):
+                raise CannotReuseError(f"its upper layers give another result on them ({what})")
 
     def _evaluated(self, batch: Mapping[str, Any]) -> "list[_Result]":
         """Loss and outputs of a batch in evaluation."""
@@ -202,18 +222,29 @@ class _Trial:
         return [t for t in leaves if isinstance(t, torch.Tensor) and t.is_floating_point()]
 
     def _all_equal(
-        self, ones: Sequence[torch.Tensor | None], others: Sequence[torch.Tensor | None]
+        self,
+        ones: Sequence[torch.Tensor | None],
+        others: Sequence[torch.Tensor | None],
+        batch: Mapping[str, torch.Tensor],
     ) -> bool:
-        """Whether tensors are equal, but for what is rounded off."""
+        """Whether tensors of a batch are equal, but for padding and what is rounded off."""
         most = max((_largest(one) for one in ones if one is not None), default=0.0)
-        return all(self._equal(one, other, most) for one, other in zip(ones, others, strict=True))
+        mask = batch.get("attention_mask")
+        pairs = zip(ones, others, strict=True)
+        return all(self._equal(one, other, mask, most) for one, other in pairs)
 
-    def _equal(self, one: torch.Tensor | None, other: torch.Tensor | None, most: float) -> bool:
+    def _equal(
+        self,
+        one: torch.Tensor | None,
+        other: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        most: float,
+    ) -> bool:
         if one is None or other is None:
             return one is other
         if one.shape != other.shape:
             return False
-        real = self._real(one)
+        real = _real(one, mask)
         one, other = one.detach().float()[real], other.detach().float()[real]
         own = _largest(one)
         # The numbers of a small tensor are what is left of large ones that all but cancel out.
@@ -222,19 +253,19 @@ class _Trial:
         )
         return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
-    def _real(self, output: torch.Tensor) -> torch.Tensor:
-        """Where an output of all examples is not that of padding."""
-        mask = self.batches[0].get("attention_mask")
-        if mask is None or output.shape[: mask.ndim] != mask.shape:
-            return torch.ones_like(output, dtype=torch.bool)
-        ones = (1 for _ in output.shape[mask.ndim :])
-        return mask.bool().view(*mask.shape, *ones).expand(output.shape)
-
     @property
     def _tolerance(self) -> float:
         is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
         dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
         return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
+
+
+def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Where an output is not that of padding."""
+    if mask is None or output.shape[: mask.ndim] != mask.shape:
+        return torch.ones_like(output, dtype=torch.bool)
+    ones = (1 for _ in output.shape[mask.ndim :])
+    return mask.bool().view(*mask.shape, *ones).expand(output.shape)
 
 
 def _largest(tensor: torch.Tensor) -> float:
