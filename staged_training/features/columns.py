@@ -160,18 +160,18 @@ class Columns:
         Args:
             longest: The longest of all examples.
             collate: What makes a batch of it.
-
-        Raises:
-            CannotReuseError: What is computed for padding cannot be told.
         """
-        if self._runs_alike_only:
-            raise CannotReuseError("its layers see lengths that its inputs do not have")
         return replace(self, longest=longest, widest=self._own_extents(collate([longest])))
 
     @property
     def differ(self) -> bool:
         """Whether examples have lengths of their own."""
         return bool(self.sources)
+
+    @property
+    def can_keep_padding(self) -> bool:
+        """Whether examples are padded, and their inputs tell how far."""
+        return self.differ and not self._runs_alike_only
 
     @cached_property
     def _wanted(self) -> set[Place]:

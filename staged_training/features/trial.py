@@ -94,7 +94,7 @@ class _Trial:
             columns = replace(columns, writes_into_blanks=True)
             stored = self._prove(columns)
         except CannotReuseError:
-            if not columns.differ:
+            if not columns.can_keep_padding:
                 raise
             columns = columns.with_padding(self.parts[1][-1], self.collate)
             stored = self._prove(columns)
@@ -124,6 +124,8 @@ class _Trial:
         )
         self.expected += results
         cut = find_cut(self.model, evaluated, trained, extents, self._objective)
+        if any(_leaves_out_layers(self.model.train(), call.module) for call in cut.stand_ins):
+            raise CannotReuseError("its frozen layers are left out at random (layerdrop)")
         keep = set(self.trainer.label_names)
         if "inputs" in (self.trainer.args.include_for_metrics or []):
             keep.add(getattr(self.model, "main_input_name", "input_ids"))
@@ -258,6 +260,22 @@ class _Trial:
         is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
         dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
         return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
+
+
+def _leaves_out_layers(model: nn.Module, name: str) -> bool:
+    """Whether a module is one of the layers of which each is left out of some steps of training.
+
+    That is LayerDrop (Fan et al., ICLR 2020); a trial of a few steps may not meet with it.
+    """
+    parts = name.split(".")
+    for depth, part in enumerate(parts):
+        if depth and part.isdecimal():  # the number of a layer; above its list is what runs it
+            runs = model.get_submodule(".".join(parts[: depth - 1]))
+            settings = {**vars(runs), **vars(getattr(runs, "config", nn.Module()))}
+            rates = [value for key, value in settings.items() if key.endswith("layerdrop")]
+            if runs.training and any(rates):
+                return True
+    return False
 
 
 def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
