@@ -24,7 +24,7 @@ from staged_training.features.replay import on_stored
 
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
 _ROUGH = 2e-2  # the same for shorter types
-_ROUNDED_OFF = 1e-5  # of the largest number of several tensors
+_ROUNDED_OFF, _EPSILON = 1e-5, 1e-7  # of the largest number of several tensors
 
 _Result = tuple[str, list[Any]]
 """What was computed, in words, and the tensors."""
@@ -250,9 +250,8 @@ class _Trial:
         one, other = one.detach().float()[real], other.detach().float()[real]
         own = _largest(one)
         # The numbers of a small tensor are what is left of large ones that all but cancel out.
-        allowed = max(
-            self._tolerance * own, min(_ROUGH * own, _ROUNDED_OFF * most), _ROUNDED_OFF**2
-        )
+        small = min(_ROUGH * own, _ROUNDED_OFF * most)
+        allowed = max(self._tolerance * own, small, _EPSILON * most)
         return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
     @property

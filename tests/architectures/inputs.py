@@ -99,11 +99,21 @@ def _question(config, takes, number, generator) -> Example:
     if "start_positions" not in takes:  # the answers are classes
         return _labelled(text, number)
     end = len(text["input_ids"]) - 2
+    # The loss is over all places of a batch, padding too, which is why questions are usually padded
+    # to one length.
+    length = _MULTIPLES.get(config.model_type, 16)
     return {
-        **text,
+        **{name: _lengthened(name, t, len(text["input_ids"]), length) for name, t in text.items()},
         "start_positions": torch.tensor(1 + number % 2),
         "end_positions": torch.tensor(end),
     }
+
+
+def _lengthened(name: str, tensor: torch.Tensor, tokens: int, length: int) -> torch.Tensor:
+    if not tensor.ndim or len(tensor) != tokens:  # such as an image beside a text
+        return tensor
+    value = PADDING if name == "input_ids" else 0
+    return pad(tensor, (*(0, 0) * (tensor.ndim - 1), 0, length - tokens), value=value)
 
 
 def _choices(config, takes, number, generator) -> Example:
