@@ -73,16 +73,16 @@ def mails(quick: bool):
 def photos_by_toolkit(quick: bool) -> dict[str, float]:
     from transformers import default_data_collator
 
-    from staged_training import feature_extraction
+    from staged_training.features import extraction
     from vision_transfer import image_task
 
     model, dataset = photos(quick)
     watch = Stopwatch()
     image_task.load_rgb = watch.around("decode", image_task.load_rgb)
     dataset.processor = watch.around("transform", dataset.processor)
-    feature_extraction.inputs_of = watch.around("forward", feature_extraction.inputs_of)
+    extraction.inputs_of = watch.around("forward", extraction.inputs_of)
     start = time.perf_counter()
-    feature_extraction.compute_features(model, dataset, default_data_collator)
+    extraction.compute_features(model, dataset, default_data_collator)
     return shares(watch, time.perf_counter() - start)
 
 
@@ -90,14 +90,14 @@ def mails_by_toolkit(quick: bool) -> dict[str, float]:
     import datasets  # noqa: F401  (importing it counts for nobody)
     from transformers import DataCollatorWithPadding
 
-    from staged_training import feature_extraction
+    from staged_training.features import extraction
 
     model, tokenizer, texts = mails(quick)
     watch = Stopwatch()
-    feature_extraction.inputs_of = watch.around("forward", feature_extraction.inputs_of)
+    extraction.inputs_of = watch.around("forward", extraction.inputs_of)
     start = time.perf_counter()
     rows = watch.around("tokenize", texts.tokenized)(tokenizer)
-    feature_extraction.compute_features(model, rows, DataCollatorWithPadding(tokenizer))
+    extraction.compute_features(model, rows, DataCollatorWithPadding(tokenizer))
     return shares(watch, time.perf_counter() - start)
 
 

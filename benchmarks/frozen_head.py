@@ -85,7 +85,7 @@ def logistic_regression(model, train, test, epochs: int, folder: str):
     from sklearn.linear_model import LogisticRegression
     from transformers import default_data_collator
 
-    from staged_training.feature_extraction import compute_features
+    from staged_training.features.extraction import compute_features
 
     features = [
         compute_features(model, part, default_data_collator).columns["features"].numpy()

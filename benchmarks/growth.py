@@ -39,7 +39,7 @@ def grow_texts(size: int) -> dict[str, float]:
     from nlp_transfer import align, build_vocabulary, open_vectors
     from nlp_transfer.classification import recurrent_classifier
     from nlp_transfer.text_task import read_task
-    from staged_training.feature_extraction import compute_features
+    from staged_training.features.extraction import compute_features
 
     task = read_task(MESSAGES)
     texts = task.all.select(drawn(len(task.folds), size))
@@ -56,7 +56,7 @@ def grow_photos(size: int) -> dict[str, float]:
     """The seconds that the features of photos take."""
     from transformers import default_data_collator
 
-    from staged_training.feature_extraction import compute_features
+    from staged_training.features.extraction import compute_features
     from vision_transfer.backbones import load_backbone
     from vision_transfer.image_task import read_image_task
 

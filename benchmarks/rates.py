@@ -23,7 +23,7 @@ from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts, read_task
 from recipes import email_urgency, pet_classifier
-from staged_training.feature_extraction import compute_features
+from staged_training.features.extraction import compute_features
 from vision_transfer.backbones import load_backbone
 from vision_transfer.image_task import ImageDataset
 from vision_transfer.images import load_rgb

@@ -14,7 +14,7 @@ from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.emails.reading import read_labelled_texts
 from recipes.email_urgency_ways import STAGES
 from staged_training.advisor import Advice, Ladder, Similarity, advise
-from staged_training.feature_extraction import compute_features
+from staged_training.features.extraction import compute_features
 from staged_training.linear_probe import linear_probe
 from staged_training.splits import fold_split, stratified_folds
 

@@ -37,8 +37,8 @@ from recipes.pet_captioner_ways import (
     vocabulary,
     ways_from,
 )
-from staged_training.feature_reuse import features_key
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.reuse import features_key
+from staged_training.features.store import FeatureDataset
 from staged_training.hub import push
 from staged_training.outcome import mean_rows
 from staged_training.processes import is_first

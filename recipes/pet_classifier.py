@@ -43,7 +43,7 @@ from recipes.pet_classifier_ways import (
     with_head,
 )
 from staged_training import InputError, Stage
-from staged_training.feature_head import FeatureHead
+from staged_training.features.head import FeatureHead
 from staged_training.hub import push
 from staged_training.layers import select_parameters
 from staged_training.outcome import Outcome, mean_rows

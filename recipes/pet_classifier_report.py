@@ -9,7 +9,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.classifier_report import add_classifier_sections, add_learning_curve
 from staged_training.familiarity import Familiarity
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.store import FeatureDataset
 from staged_training.head_search import Trial
 from staged_training.hub import OWN_LICENSE, Task, usage, usage_with_code, write_card
 from staged_training.outcome import Outcome, Row

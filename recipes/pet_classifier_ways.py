@@ -19,10 +19,10 @@ from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer
 from staged_training.class_balance import majority_logits, metrics_on
 from staged_training.familiarity import Familiarity, familiarity
-from staged_training.feature_extraction import compute_features
-from staged_training.feature_head import FeatureHead
-from staged_training.feature_reuse import features_key
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.extraction import compute_features
+from staged_training.features.head import FeatureHead
+from staged_training.features.reuse import features_key
+from staged_training.features.store import FeatureDataset
 from staged_training.head_search import Trial, search_head
 from staged_training.linear_probe import fit_probe, linear_probe
 from staged_training.outcome import Outcome, outcome

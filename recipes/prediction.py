@@ -27,7 +27,7 @@ from recipes.inputs import Input, images, texts
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
-from staged_training.feature_head import collected_features
+from staged_training.features.head import collected_features
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,

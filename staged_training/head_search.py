@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from staged_training.class_balance import softmax
-from staged_training.feature_head import FeatureHead
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.head import FeatureHead
+from staged_training.features.store import FeatureDataset
 
 RATES = (1e-3, 1e-2)
 WEIGHT_DECAYS = (0.0, 0.1)

@@ -18,7 +18,7 @@ from transformers.trainer_utils import TrainOutput
 from staged_training.best_epoch import Labels
 from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
 from staged_training.errors import InputError
-from staged_training.feature_reuse import first_trained, on_features
+from staged_training.features.reuse import first_trained, on_features
 from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
 from staged_training.freezing_callbacks import refuse_freezing

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from staged_training.feature_store import column
 from staged_training.features.calls import Call, Intercepted, leaves_of
 from staged_training.features.cut import CannotReuseError, Cut, Place
 from staged_training.features.layouts import Extents, Kind, Layout
+from staged_training.features.store import column
 
 Batch = dict[str, torch.Tensor]
 Collate = Callable[[list[Any]], Batch]

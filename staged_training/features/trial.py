@@ -15,12 +15,12 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 from transformers import Trainer, set_seed
 
-from staged_training.feature_store import FeatureDataset
 from staged_training.features.calls import watched
 from staged_training.features.columns import Collate, Columns, input_layouts, numbers_in
 from staged_training.features.cut import CannotReuseError, find_cut
 from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
+from staged_training.features.store import FeatureDataset
 
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
 _ROUGH = 2e-2  # the same for shorter types

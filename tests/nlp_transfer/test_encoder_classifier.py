@@ -8,8 +8,8 @@ from nlp_transfer.classification import staged_text_trainer
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts
 from staged_training import InputError, Stage, freeze, layer_groups
-from staged_training.feature_head import FeatureHead, base_features
-from staged_training.feature_store import collate_features
+from staged_training.features.head import FeatureHead, base_features
+from staged_training.features.store import collate_features
 
 TEXTS = [
     "The server is down, call me before noon.",

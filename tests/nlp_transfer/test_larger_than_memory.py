@@ -27,7 +27,8 @@ from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from recipes.email_urgency import DATA
-from staged_training import Stage, StagedTrainer, feature_store
+from staged_training import Stage, StagedTrainer
+from staged_training.features import store
 
 NAMES = ["non-urgent", "urgent"]
 folder, count, in_memory = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "in-memory"
@@ -81,7 +82,7 @@ def tokenized(data):
 train, validation = tokenized(train), tokenized(stream(500, 1))
 if in_memory:
     train = list(train)
-    feature_store.free_memory = lambda: np.inf
+    store.free_memory = lambda: np.inf
 losses = []
 
 def learn(model, train_what, **options):

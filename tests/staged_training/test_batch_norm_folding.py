@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from staged_training.batch_norm_folding import folded
+from staged_training.features.folding import folded
 from vision_transfer.backbones import load_backbone
 
 

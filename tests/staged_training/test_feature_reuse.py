@@ -22,10 +22,10 @@ from staged_training import (
     layer_groups,
     on_features,
 )
-from staged_training.feature_extraction import compute_features
-from staged_training.feature_head import FeatureHead, base_features
-from staged_training.feature_reuse import features_key
-from staged_training.feature_store import collate_features
+from staged_training.features.extraction import compute_features
+from staged_training.features.head import FeatureHead, base_features
+from staged_training.features.reuse import features_key
+from staged_training.features.store import collate_features
 from tests.staged_training.conftest import ConvNet, collate
 
 TRIED = 20
@@ -263,7 +263,7 @@ def test_a_head_that_takes_more_than_features_is_refused(convnet):
             output = super().forward(pixel_values, labels)
             return output | {"logits": output["logits"] + pixel_values.mean()}
 
-    with pytest.raises(InputError, match="do not compute the model's logits"):
+    with pytest.raises(InputError, match="does not compute the model's logits"):
         FeatureHead(TwoHanded(), BATCHES["convnet"])
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
 from staged_training import InputError
-from staged_training.feature_store import FeatureDataset, collate_features, kept, read
+from staged_training.features.store import FeatureDataset, collate_features, kept, read
 
 
 def parts(dtype=torch.float32):

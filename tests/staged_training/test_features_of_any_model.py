@@ -31,7 +31,8 @@ from transformers import (
     set_seed,
 )
 
-from staged_training import Stage, StagedTrainer, feature_reuse, freeze, on_features
+from staged_training import Stage, StagedTrainer, freeze, on_features
+from staged_training.features import reuse as reuse_module
 from tests.staged_training.conftest import collate as collate_images
 
 SMALL = {
@@ -171,7 +172,7 @@ def trained(model, arguments, data, frozen, *, reuse, kind=Trainer, **options):
 
 @pytest.fixture(autouse=True)
 def every_warning_is_told():
-    feature_reuse._warn_once.cache_clear()
+    reuse_module._warn_once.cache_clear()
 
 
 def assert_same(model, arguments, data, frozen="backbone", *, caplog, falls_back=False, **options):
@@ -446,7 +447,7 @@ def test_augmentation_is_found_however_seldom_it_strikes(draw, arguments, images
     for seed in range(5):
         set_seed(seed)
         caplog.clear()
-        feature_reuse._warn_once.cache_clear()
+        reuse_module._warn_once.cache_clear()
         data = Augmented(*images.tensors)
         trainer = Trainer(model, arguments(), train_dataset=data, data_collator=collate_images)
         with on_features(trainer):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import Trainer
 
-from staged_training.feature_extraction import compute_features
-from staged_training.feature_head import FeatureHead
+from staged_training.features.extraction import compute_features
+from staged_training.features.head import FeatureHead
 from staged_training.head_search import search_head
 from tests.staged_training.conftest import collate
 

@@ -21,7 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, DataCollator
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 from tokenizers import Tokenizer, models
 from staged_training import InputError, Stage, StagedTrainer, processes
-from staged_training.feature_extraction import compute_features
+from staged_training.features.extraction import compute_features
 from staged_training.files import written_whole
 from staged_training.parallel import side_by_side
 

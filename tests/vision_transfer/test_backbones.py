@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from staged_training import InputError, layer_groups
-from staged_training.feature_head import base_features
+from staged_training.features.head import base_features
 from staged_training.layers import head_layers
 from vision_transfer import backbones
 from vision_transfer.backbones import (

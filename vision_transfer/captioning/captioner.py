@@ -21,8 +21,8 @@ from transformers import (
     set_seed,
 )
 
-from staged_training.feature_extraction import compute_features
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.extraction import compute_features
+from staged_training.features.store import FeatureDataset
 from staged_training.files import written_whole
 from staged_training.layers import head_layers
 from vision_transfer.captioning.modeling_captioner import (

@@ -14,9 +14,9 @@ from transformers import (
 )
 
 from staged_training import Stage, StagedTrainer
-from staged_training.feature_extraction import compute_features
-from staged_training.feature_head import FeatureHead
-from staged_training.feature_store import FeatureDataset
+from staged_training.features.extraction import compute_features
+from staged_training.features.head import FeatureHead
+from staged_training.features.store import FeatureDataset
 from vision_transfer.backbones import load_backbone, untrained_backbone
 from vision_transfer.captioning.captioner import (
     CaptionPairs,

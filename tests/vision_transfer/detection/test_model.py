@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from staged_training import InputError, Stage, StagedTrainer, layer_groups
-from staged_training.feature_head import FeatureHead, base_features
+from staged_training.features.head import FeatureHead, base_features
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.detection.evaluation import Boxes, detection_metrics
 from vision_transfer.detection.pretrained import fitted_anchors, load_detector

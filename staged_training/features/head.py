@@ -1,4 +1,4 @@
-"""The upper layers of a model as a model of its own, on the features of the layers below them."""
+"""The head of a model as a model of its own, on what the base gives it."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ _TOLERANCE = 1e-5
 
 
 class FeatureHead(nn.Module):
-    """The upper layers of a model as a model of its own, on the features of the layers below.
+    """The head of a model as a model of its own, on the features of the base.
 
-    It shares these layers with the model: to train the one is to train the other. A head whose
+    It shares its layers with the model: to train the one is to train the other. A head whose
     `forward` takes `labels`, as those of detectors and captioners do, computes its own loss and
     gives an output with whatever it predicts; it may take other inputs of the model too, by their
     names. Any other gives logits, and the loss is that of the model.
@@ -29,16 +29,15 @@ class FeatureHead(nn.Module):
         model: A model with a head, as `layer_groups` splits it.
         batch: Inputs of the model, to find out in what order its layers run, and that logits and
             loss from features are those of the model.
-        first: Index of the lowest layer group that is part of it; by default the head.
 
     Raises:
-        InputError: The upper layers cannot be told from those below by running them: they take more
-            than features, or what they compute from these is not what the model computes.
+        InputError: The head takes more than features, or what it computes from these is not what
+            the model computes.
     """
 
-    def __init__(self, model: nn.Module, batch: Batch, first: int = -1) -> None:
+    def __init__(self, model: nn.Module, batch: Batch) -> None:
         super().__init__()
-        tops = tops_from(model, first)
+        tops = tops_from(model, -1)
         ran: list[str] = []
         features: list[torch.Tensor] = []
 
@@ -62,9 +61,9 @@ class FeatureHead(nn.Module):
                 same = False
         if not same:
             raise InputError(
-                f"The upper layers of {type(model).__name__} ({', '.join(tops)}) do not compute "
-                "the model's logits and loss from the features of the layers below alone. Train "
-                "it without reusing features."
+                f"The head of {type(model).__name__} ({', '.join(tops)}) does not compute the "
+                "model's logits and loss from the features of its base alone. Train it within the "
+                "model."
             )
 
     def forward(
@@ -73,7 +72,7 @@ class FeatureHead(nn.Module):
         """Predict from features.
 
         Args:
-            features: What the lowest of the layers is given, `[batch, ...]`.
+            features: What its first layer is given, `[batch, ...]`.
             labels: True labels, `[batch, ...]`.
             **others: What the head takes besides.
 

@@ -25,9 +25,6 @@ from transformers import Trainer
 
 from staged_training import processes
 from staged_training.errors import InputError
-from staged_training.feature_extraction import computed, faster_model
-from staged_training.feature_head import modules_from
-from staged_training.feature_store import room_for_features
 from staged_training.features.columns import (
     FEATURES,
     Batch,
@@ -37,7 +34,10 @@ from staged_training.features.columns import (
     numbers_in,
 )
 from staged_training.features.cut import CannotReuseError
+from staged_training.features.extraction import computed, faster_model
+from staged_training.features.head import modules_from
 from staged_training.features.replay import on_stored
+from staged_training.features.store import room_for_features
 from staged_training.features.trial import tried
 from staged_training.layers import layer_groups
 
@@ -50,11 +50,15 @@ _SAMPLE = 16
 def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
     """Let a `Trainer` train and evaluate the upper layers of its model on stored features.
 
-    The features are what the lowest layer group that is not frozen is given: the bottleneck, where
-    the head is trained alone. The weights that it trains are those of the model. It trains the
-    whole model as ever, and says so, where inputs differ from time to time, as augmentation makes
-    them, where the upper layers cannot be run alone (see `FeatureHead`), and where the features
-    would fit neither into memory nor on the disk of temporary files.
+    The model runs its own forward pass, with its own inputs, loss and outputs; only the frozen
+    layers whose results for an example never change do not run in it, but give what was stored.
+    What other data it is given, as in `trainer.predict(others)`, it computes as ever.
+
+    Before that, a few unequal examples run whole and on features, in evaluation and in training
+    (see `features.trial`). Where loss, outputs, gradients or buffers differ, it trains the whole
+    model, and says so. It does, too, where inputs differ from time to time, as augmentation makes
+    them, where an example's features depend on those beside it, and where the features would fit
+    neither into memory nor on the disk of temporary files.
 
     Its data may come in a stream, such as a `datasets.IterableDataset`: the features are trained on
     in shuffled order, as those of other data.

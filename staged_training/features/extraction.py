@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from staged_training import processes
-from staged_training.batch_norm_folding import folded
-from staged_training.feature_head import Batch, evaluating, inputs_of, inputs_of_head, tops_from
-from staged_training.feature_store import FeatureDataset, column, kept, read
+from staged_training.features.folding import folded
+from staged_training.features.head import Batch, evaluating, inputs_of, inputs_of_head, tops_from
+from staged_training.features.store import FeatureDataset, column, kept, read
 
 Collate = Callable[[list[Any]], Batch]
 
@@ -37,7 +37,7 @@ def compute_features(
     batches are fastest, since what passes between layers then stays in its cache. Of several
     processes of a run each computes its share, and all of them get all features.
 
-    Neither the data nor their features need fit into memory, see `feature_store.kept`.
+    Neither the data nor their features need fit into memory, see `store.kept`.
 
     Args:
         model: The model, on the device to compute on.
