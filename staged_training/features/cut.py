@@ -198,24 +198,23 @@ class _Matched:
         others = self._of.get(id(record))
         if others is None or any(len(o.inputs) != len(record.inputs) for o in others):
             return None
-        leaves = [record.inputs[number], *(other.inputs[number] for other in others)]
-        layout = self._layout(leaves)
-        if layout is None or layout.rows is None:
-            return None
-        if layout.is_fixed:  # such as a mean, which might be one over padding, too
-            together, first, rest, _ = (leaf.value for leaf in leaves)
-            return layout if _same(together, torch.cat([first, rest], layout.rows)) else None
-        return layout
+        layout = self._layout([record.inputs[number], *(o.inputs[number] for o in others)])
+        return layout if layout and layout.rows is not None else None
 
     def _layout(self, leaves: Sequence[Leaf]) -> Layout | None:
-        """The layout of a tensor that frozen layers compute, and chance has no part in."""
+        """The layout of a tensor that frozen layers compute, and neither chance nor padding."""
         *evaluated, trained = leaves
         if not all(isinstance(leaf.value, torch.Tensor) for leaf in leaves):
             return None
         computed = evaluated[0].requires_grad and not trained.requires_grad
         if not computed or not _same(evaluated[0].value, trained.value):
             return None
-        return self._extents.layout([leaf.value for leaf in evaluated])
+        together, first, others = (leaf.value for leaf in evaluated)
+        layout = self._extents.layout([together, first, others])
+        if layout and layout.is_fixed and layout.rows is not None:
+            # It might be a mean over padding, too, or what comes last of the longest.
+            return layout if _same(together, torch.cat([first, others], layout.rows)) else None
+        return layout
 
 
 def _used(

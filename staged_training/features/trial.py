@@ -24,7 +24,7 @@ from staged_training.features.store import FeatureDataset
 
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
 _ROUGH = 2e-2  # the same for shorter types
-_ROUNDED_OFF, _EPSILON = 1e-5, 1e-7  # of the largest number of several tensors
+_ROUNDED_OFF, _EPSILON = 1e-5, 1e-6  # of the largest number of several tensors
 
 _Result = tuple[str, list[Any]]
 """What was computed, in words, and the tensors."""
