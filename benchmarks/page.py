@@ -27,6 +27,7 @@ from contest import Rounds, Row, Section, figure_names, medians, processor_name,
 BENCHMARKS: dict[str, tuple[str, ...]] = {
     "alignment": (),
     "frozen_head": ("--skip", "Trainer, really frozen"),  # no peer, but the toolkit's own
+    "stored_features": (),
     "few_labels": (),
     "fine_tuning": (),
     "feature_extraction": (),

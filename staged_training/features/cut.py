@@ -339,12 +339,10 @@ def _numbers(layout: Layout, extents: Extents) -> int:
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    if not one.is_floating_point():
-        return torch.equal(one, other)
+    if torch.equal(one, other):
+        return True
     infinite = one.isinf()  # as masks are
-    if not torch.equal(infinite, other.isinf()):
+    if not one.is_floating_point() or not torch.equal(infinite, other.isinf()):
         return False
     one, other = one.masked_fill(infinite, 0), other.masked_fill(infinite, 0)
-    if not one.numel():
-        return True
     return bool((one - other).abs().max() <= _SAME * one.abs().max().clamp(min=1e-6))

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -254,7 +254,7 @@ class _Trial:
         allowed = max(self._tolerance * own, small, _EPSILON * most)
         return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
-    @property
+    @cached_property
     def _tolerance(self) -> float:
         is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
         dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
