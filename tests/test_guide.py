@@ -4,7 +4,7 @@ The `python` blocks of a page share their names; the lines of its `bash` blocks 
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
 `subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `mails/` (tables
-of `text` and `labels`) and a Hub on which the reader is called `someone`.
+of `text` and `labels`) and a Hub on which the reader is called `someone`, and a small encoder lies.
 
 Here the data are small and recipes run with `--quick`; `-m slow` runs the pages as they stand, on
 all of the shipped data, those too that take minutes however small the data are.
@@ -13,6 +13,7 @@ all of the shipped data, those too that take minutes however small the data are.
 import mailbox
 import shlex
 from email.message import EmailMessage
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from nlp_transfer.encoder_classifier import _packaged
 from recipes.command_line import main
 from recipes.email_urgency import DATA as MAILS
 from recipes.pet_classifier import DATA as PETS
+from tests.hub_server.repository import File, Repository
 from tests.small_data import small_messages, small_photos
 
 ROOT = Path(__file__).parents[1]
@@ -85,12 +88,27 @@ def bring(messages, photos):
     Path("photo.jpg").symlink_to(PETS / photos["file_name"].iloc[0])
 
 
+@pytest.fixture
+def hub_with_encoder(hub):
+    """A Hub that holds an encoder which a package ships, under the name that it has on the Hub."""
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    repository = hub.repositories[name] = Repository(name, private=False)
+    files = {}
+    for path in filter(Path.is_file, _packaged("bert").iterdir()):
+        content = path.read_bytes()
+        is_large = repository.upload_mode(path.name, len(content)) == "lfs"
+        files[path.name] = File(content, sha256(content).hexdigest() if is_large else "")
+        if is_large:
+            repository.put_object(files[path.name].sha256, content)
+    repository._add_commit("main", files, "Add the encoder")
+
+
 @pytest.mark.parametrize(
     "page",
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub_with_encoder):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     bring(small_messages(), small_photos(tmp_path / "small"))
@@ -99,7 +117,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
+def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub_with_encoder):
     monkeypatch.chdir(tmp_path)
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
     bring(pd.read_parquet(MAILS / "messages.parquet"), photos)

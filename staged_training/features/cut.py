@@ -147,12 +147,13 @@ def find_cut(
         if id(record) not in answered
         for number in range(len(record.inputs))
         for place in [Place(call, False, number)]
-        if (layout := records.entry(record, number)) and _numbers(layout, extents) <= most
+        if (layout := records.entry(record, number)) and _numbers(layout, extents) < most
     }
-    later, needed_later = _used(model, layouts | entries, objective)
-    size, size_later = (sum(_numbers(v.layout, extents) for v in some) for some in (values, later))
-    if later and size_later <= size:
-        values, needed = later, needed_later
+    if entries:
+        later, needed_later = _used(model, layouts | entries, objective)
+        sizes = [sum(_numbers(v.layout, extents) for v in some) for some in (values, later)]
+        if later and sizes[1] < sizes[0]:
+            values, needed = later, needed_later
     if not values:
         raise CannotReuseError("what it predicts does not depend on its frozen layers")
     if any(value.layout.rows is None for value in values):

@@ -22,6 +22,8 @@ from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
 from staged_training.features.store import FeatureDataset
 
+_PAIRED = 8  # examples that run beside others
+
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
 _ROUGH = 2e-2  # the same for shorter types
 _ROUNDED_OFF, _EPSILON = 1e-5, 1e-6  # of the largest number of several tensors
@@ -35,15 +37,16 @@ def tried(
 ) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
     """Find out what to keep of the examples of a trainer, and prove that it is enough.
 
-    Three unequal examples run whole, in evaluation and in training. The lower layers run on the
-    first of them and on the other two, the upper ones on all three, so that what an example gets
-    from those beside it shows. Loss, outputs and the gradient of every trained parameter must be
-    the same. Whatever need not be computed is not a number then, so that no use of it passes.
+    Two unequal examples run whole, in evaluation and in training. The lower layers run on each of
+    them alone, the upper ones on both, so that what an example gets from one beside it shows. Loss,
+    outputs, buffers and the gradient of every trained parameter must be the same. Whatever need not
+    be computed is not a number then, so that no use of it passes. Where examples have lengths of
+    their own, a few more run beside one another.
 
     Args:
         trainer: Its model has frozen layers.
         collate: What makes a batch of its examples.
-        examples: Some of them; the shortest, the middle and the longest are tried.
+        examples: Some of them; the shortest and the longest are tried.
 
     Returns:
         What to keep, and what is kept of the examples that were tried.
@@ -72,15 +75,13 @@ class _Trial:
     ) -> None:
         self.trainer, self.model = trainer, model
         self.buffers = _buffers(model)
-        self.examples = examples
-        ordered = sorted(examples, key=lambda example: numbers_in(collate([example])))
-        if len(ordered) < 2:
+        if len(examples) < 2:
             raise CannotReuseError("there are too few examples to try it on")
-        middle = ordered[len(ordered) // 2]
-        chosen = [ordered[0], middle, ordered[-1]] if len(ordered) > 2 else ordered
-        self.collate, self.parts = collate, (chosen[:1], chosen[1:])
-        self.singles = [collate([example]) for example in chosen]
-        self.batches = [collate(some) for some in (chosen, *self.parts)]
+        self.collate = collate
+        self.ordered = sorted(examples, key=lambda example: numbers_in(collate([example])))
+        self.shortest, self.longest = self.ordered[0], self.ordered[-1]
+        self.singles = [collate([example]) for example in (self.shortest, self.longest)]
+        self.both = collate([self.shortest, self.longest])
 
     def proved(self) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
         """Return what must be kept, and what is kept of the examples."""
@@ -96,7 +97,7 @@ class _Trial:
         except CannotReuseError:
             if not columns.can_keep_padding:
                 raise
-            columns = columns.with_padding(self.parts[1][-1], self.collate)
+            columns = columns.with_padding(self.longest, self.collate)
             stored = self._prove(columns)
         if columns.differ:
             self._check_pairs(columns)
@@ -107,20 +108,19 @@ class _Trial:
     def _columns(self) -> Columns:
         """What must be kept."""
         extents = Extents(len(self.singles))
-        inputs = input_layouts(self.batches, self.singles, extents)
-        self.expected: list[_Result] = []
+        batches = [self.both, *self.singles]
+        inputs = input_layouts(batches, self.singles, extents)
         evaluated = []
-        for batch in self.batches:
+        self.expected: list[_Result] = []
+        for batch in batches:
             with _all_trained(self.model):
                 records, results = watched(
                     self.model, partial(self._evaluated, batch), lambda tensor: tensor.requires_grad
                 )
             evaluated.append(records)
-            self.expected += results if batch is not self.batches[2] else []
+            self.expected += results
         trained, results = watched(
-            self.model,
-            partial(self._trained, self.batches[0]),
-            lambda tensor: not tensor.requires_grad,
+            self.model, partial(self._trained, self.both), lambda tensor: not tensor.requires_grad
         )
         self.expected += results
         cut = find_cut(self.model, evaluated, trained, extents, self._objective)
@@ -133,25 +133,30 @@ class _Trial:
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
         """What is kept of the examples; raises an error unless the model on it is the whole one."""
-        stored = [example for some in self.parts for example in self._stored(columns, some)]
-        batch, first = self._batch(columns, stored), self._batch(columns, stored[:1])
+        first, second = (
+            self._stored(columns, [example])[0] for example in (self.shortest, self.longest)
+        )
+        both = self._batch(columns, first, second)
         with on_stored(self.model, columns, blank=torch.nan):
             with torch.no_grad():
-                found = [*self._evaluated(batch), *self._evaluated(first)]
-            found += self._trained(batch)
-        self._check(self.expected, found, self.batches[0])
-        return stored
+                batches = both, self._batch(columns, first), self._batch(columns, second)
+                found = [result for batch in batches for result in self._evaluated(batch)]
+            found += self._trained(both)
+        self._check(self.expected, found, self.both)
+        return [first, second]
 
     @torch.no_grad()
     def _check_pairs(self, columns: Columns) -> None:
-        """Check on all examples that they are the same beside a neighbour and beside all others."""
-        stored = self._stored(columns, self.examples)
-        for start in range(0, len(stored) - 1, 2):
-            pair = slice(start, start + 2)
-            batch = self.collate(list(self.examples[pair]))
+        """Check on more examples that they are the same beside one like them and one unlike."""
+        rows = np.linspace(0, len(self.ordered) - 1, min(_PAIRED, len(self.ordered))).astype(int)
+        chosen = [self.ordered[row] for row in rows]
+        alike = (chosen[start : start + 2] for start in range(0, len(chosen), 2))
+        stored = [example for some in alike for example in self._stored(columns, some)]
+        for one in range(len(chosen) // 2):
+            batch = self.collate([chosen[one], chosen[-1 - one]])
             expected = self._evaluated(batch)
             with on_stored(self.model, columns, blank=torch.nan):
-                found = self._evaluated(self._batch(columns, stored[pair]))
+                found = self._evaluated(self._batch(columns, stored[one], stored[-1 - one]))
             self._check(expected, found, batch)
 
     def _stored(
@@ -162,7 +167,7 @@ class _Trial:
             stored = FeatureDataset(columns.compute(self.model, examples, self.collate))
         return [stored[index] for index in range(len(stored))]
 
-    def _batch(self, columns: Columns, stored: Sequence[Mapping[str, torch.Tensor]]) -> Any:
+    def _batch(self, columns: Columns, *stored: Mapping[str, torch.Tensor]) -> Any:
         return send_to_device(columns.batch(stored), self.trainer.args.device)
 
     def _check(
@@ -195,11 +200,11 @@ class _Trial:
         """The sum of all outputs, weighted by chance, and the inputs that have gradients."""
         inputs = {
             name: tensor.detach().clone().requires_grad_()
-            for name, tensor in self.batches[0].items()
+            for name, tensor in self.both.items()
             if tensor.is_floating_point()
         }
         self._begin_training()
-        loss, outputs = self._run({**self.batches[0], **inputs})
+        loss, outputs = self._run({**self.both, **inputs})
         terms = [term for term in [loss, *self._told(outputs)] if term.requires_grad]
         return cast(torch.Tensor, sum((t * torch.randn_like(t)).sum() for t in terms)), inputs
 
