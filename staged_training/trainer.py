@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import TrainOutput
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from staged_training.best_epoch import Labels
 from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
@@ -278,6 +280,27 @@ class StagedTrainer(SearchingTrainer):
             rates = layerwise_rates(self.model, self.args.learning_rate, layer_decay)
             group_by_layer(optimizer, self.model, rates)
         return optimizer
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Save a model; in a checkpoint of a stage only what the stage can change."""
+        if not self._workspace or state_dict is not None or self.args.push_to_hub:
+            super()._save(output_dir, state_dict)
+            return
+        kept = self.model.state_dict()
+        changing = [*self.model.named_parameters(), *self.model.named_buffers()]
+        tensors = {
+            name: tensor.detach().contiguous()
+            for name, tensor in changing
+            if name in kept and (tensor.requires_grad or not isinstance(tensor, torch.nn.Parameter))
+        }
+        folder = Path(str(output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Say nothing of what a checkpoint of a stage lacks: it has not changed."""
 
     def _finish_stage(
         self, stage: Stage, *train_arguments: Any
