@@ -102,14 +102,17 @@ class Cut:
         return list(dict.fromkeys(call.module for call in [*self.stand_ins, *self.places]))
 
 
-def find_cut(
+def find_cuts(
     model: nn.Module,
     evaluated: Sequence[list[Record]],
     trained: list[Record],
     extents: Extents,
     objective: Callable[[], tuple[torch.Tensor, Mapping[str, torch.Tensor]]],
-) -> Cut:
-    """Find where a model can be cut.
+) -> list[Cut]:
+    """Find where a model can be cut: the cut of which least must be kept first.
+
+    What is made use of is told by gradients: a use without any, such as a comparison, is not seen.
+    The first cut may come too late for it, the last one hardly.
 
     Args:
         model: The model.
@@ -149,16 +152,16 @@ def find_cut(
         for place in [Place(call, False, number)]
         if (layout := records.entry(record, number)) and _numbers(layout, extents) < most
     }
+    cuts = [Cut(stand_ins, values, needed)]
     if entries:
-        later, needed_later = _used(model, layouts | entries, objective)
-        sizes = [sum(_numbers(v.layout, extents) for v in some) for some in (values, later)]
-        if later and sizes[1] < sizes[0]:
-            values, needed = later, needed_later
-    if not values:
-        raise CannotReuseError("what it predicts does not depend on its frozen layers")
-    if any(value.layout.rows is None for value in values):
-        raise CannotReuseError("what its layers pass on is not split by examples")
-    return Cut(stand_ins, values, needed)
+        later = Cut(stand_ins, *_used(model, layouts | entries, objective))
+        sizes = [sum(_numbers(v.layout, extents) for v in cut.values) for cut in (later, cuts[0])]
+        if sizes[0] < sizes[1]:
+            cuts.insert(0, later)
+    split = [c for c in cuts if c.values and all(v.layout.rows is not None for v in c.values)]
+    if not split:
+        raise CannotReuseError("what its frozen layers pass on is not split by examples")
+    return split
 
 
 class _Matched:

@@ -17,7 +17,7 @@ from transformers import Trainer, set_seed
 
 from staged_training.features.calls import watched
 from staged_training.features.columns import Collate, Columns, input_layouts, numbers_in
-from staged_training.features.cut import CannotReuseError, find_cut
+from staged_training.features.cut import CannotReuseError, find_cuts
 from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
 from staged_training.features.store import FeatureDataset
@@ -86,27 +86,35 @@ class _Trial:
     def proved(self) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
         """Return what must be kept, and what is kept of the examples."""
         layers = list(self.model.modules())
-        columns = self._columns()
+        found = self._columns()
+        found += [c.with_padding(self.longest, self.collate) for c in found if c.can_keep_padding]
+        failures = []
+        for columns in found:
+            try:
+                proved = self._proved(columns)
+            except CannotReuseError as error:
+                failures.append(error)
+                continue
+            if layers != list(self.model.modules()):
+                raise CannotReuseError("its layers become others while it runs")
+            return proved
+        raise failures[0]
+
+    def _proved(self, columns: Columns) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
+        """What must be kept, and what is kept of the examples, if the model on it is the whole."""
         try:
             stored = self._prove(columns)
         except RuntimeError as error:
             if "single memory location" not in str(error):
-                raise
+                raise CannotReuseError(f"it cannot be run in parts ({error})") from error
             columns = replace(columns, writes_into_blanks=True)
-            stored = self._prove(columns)
-        except CannotReuseError:
-            if not columns.can_keep_padding:
-                raise
-            columns = columns.with_padding(self.longest, self.collate)
             stored = self._prove(columns)
         if columns.differ:
             self._check_pairs(columns)
-        if layers != list(self.model.modules()):
-            raise CannotReuseError("its layers become others while it runs")
         return columns, stored
 
-    def _columns(self) -> Columns:
-        """What must be kept."""
+    def _columns(self) -> list[Columns]:
+        """What may be enough to keep, the least first."""
         extents = Extents(len(self.singles))
         batches = [self.both, *self.singles]
         inputs = input_layouts(batches, self.singles, extents)
@@ -123,16 +131,16 @@ class _Trial:
             self.model, partial(self._trained, self.both), lambda tensor: not tensor.requires_grad
         )
         self.expected += results
-        cut = find_cut(self.model, evaluated, trained, extents, self._objective)
-        if any(_leaves_out_layers(self.model.train(), call.module) for call in cut.stand_ins):
+        cuts = find_cuts(self.model, evaluated, trained, extents, self._objective)
+        if any(_leaves_out_layers(self.model.train(), call.module) for call in cuts[0].stand_ins):
             raise CannotReuseError("its frozen layers are left out at random (layerdrop)")
         keep = set(self.trainer.label_names)
         if "inputs" in (self.trainer.args.include_for_metrics or []):
             keep.add(getattr(self.model, "main_input_name", "input_ids"))
-        return Columns.of(inputs, cut, extents, keep)
+        return [Columns.of(inputs, cut, extents, keep) for cut in cuts]
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
-        """What is kept of the examples; raises an error unless the model on it is the whole one."""
+        """What is kept of the examples; raises an error unless the model on it is the whole."""
         first, second = (
             self._stored(columns, [example])[0] for example in (self.shortest, self.longest)
         )

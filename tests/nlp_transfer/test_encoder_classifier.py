@@ -81,7 +81,7 @@ def test_logits_from_stored_features_are_those_of_the_model(classifier):
     torch.testing.assert_close(found["loss"], expected.loss, rtol=0, atol=1e-5)
 
 
-def test_a_head_trained_on_features_is_that_trained_within_the_model(tmp_path):
+def test_a_head_trained_on_features_is_that_trained_within_the_model(tmp_path, caplog):
     texts = LabelledTexts(TEXTS * 16, [1, 0, 1, 0] * 16)
     stages = [Stage("head", train="head", epochs=3, learning_rate=1e-3)]
     trained, passes = [], []
@@ -104,6 +104,7 @@ def test_a_head_trained_on_features_is_that_trained_within_the_model(tmp_path):
         passes.append(len(seen))
     for name, tensor in trained[0].items():
         torch.testing.assert_close(trained[1][name], tensor, rtol=0, atol=1e-4)
+    assert "The frozen layers run in every epoch" not in caplog.text
     whole, reused = passes
     assert whole == 3 * 2 and reused <= 15 + 2  # two batches an epoch; some to try, two of 32 texts
 
