@@ -94,7 +94,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
             columns, features = _stored(trainer, cache)
         except CannotReuseError as error:
             name = type(model).__name__
-            _warn_once(f"The frozen layers run in every epoch, not once: {name}, {error}.")
+            _warn_once(f"The frozen layers run in every epoch, not once: {error} ({name}).")
             columns = None
     if columns is None:
         yield

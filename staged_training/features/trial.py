@@ -183,7 +183,7 @@ class _Trial:
     ) -> None:
         for (what, ones), (_, others) in zip(expected, found, strict=True):
             if len(ones) != len(others) or not self._all_equal(ones, others, batch):
-                raise CannotReuseError(f"its upper layers give another result on them ({what})")
+                raise CannotReuseError(f"its upper layers give another result on features, {what}")
 
     def _evaluated(self, batch: Mapping[str, Any]) -> "list[_Result]":
         """Loss and outputs of a batch in evaluation."""

@@ -25,6 +25,23 @@ choice, and a member of every module of timm, is built small, with random weight
 
 `head` trains the head alone, `top` the last block too. The examples of a batch differ in content
 and, where the model takes it, in length."""
+_WHY = """\
+What falls back trains as ever, only no faster, and says so once. Most of it has one of these
+reasons:
+
+- *An example depends on its padding*: CANINE, ConvBERT, FNet, Funnel and YOSO mix a text with the
+  padding behind it, so that what they make of it differs from batch to batch. So do speech models
+  that normalise over time (`feat_extract_norm="group"`), which is why they are given sounds of one
+  length here. Pad to one length, and they train on features.
+- *Chance has a part below the last block*: BioGPT, FlauBERT, XLM, XLNet and the encoders of T5
+  drop out what goes into their first layer by the same module, or in the same function, as what
+  comes out of the last; speech models leave out layers (`layerdrop`). Set these rates to 0, or
+  train the head alone.
+- *Layers choose*: AXK2 attends to the few best tokens only; which they are changes where two are
+  nearly as good. Reformer hashes by chance.
+
+Questions are padded to one length, as is usual, since their loss is over all places, padding
+too."""
 _HOW = """\
 This page is written from the results:
 
@@ -40,6 +57,7 @@ def page(records: Sequence[Record]) -> str:
         _INTRODUCTION,
         summary(records),
         "## What falls back, and why",
+        _WHY,
         _fallbacks(records),
         "## What trains on features",
         *_families(records),
@@ -73,7 +91,7 @@ def _fallbacks(records: Iterable[Record]) -> str:
             status = record.status.get(name, "not built")
             if status != "equal":
                 said = record.reason.get(name, record.reason.get("build", ""))
-                why = said.split(": ", 1)[-1].replace(record.class_name, "the model")
+                why = said.split("not once: ")[-1].replace(f" ({record.class_name}).", "")
                 classes[why.replace("|", "\\|"), name.split()[0]].append(f"`{record.class_name}`")
     rows = ((", ".join(names), trained, why) for (why, trained), names in sorted(classes.items()))
     return _table(("classes", "trained", "why"), rows) if classes else "Nothing does."
@@ -84,7 +102,7 @@ def _families(records: Iterable[Record]) -> Iterable[str]:
     tasks: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         tasks[record.task].append(record)
-    words = {"equal": "yes", "warned": "falls back"}
+    words = {"equal": "yes", "warned": "falls back", "rounded": "but for rounding"}
     for task, members in tasks.items():
         rows = (
             (

@@ -337,7 +337,7 @@ class Mixed(BertForSequenceClassification):
 def test_a_model_in_which_examples_depend_on_those_beside_them_runs_whole(arguments, caplog):
     set_seed(0)
     assert_same(Mixed(BERT), arguments, texts(), caplog=caplog, falls_back=True)
-    assert "Mixed, its upper layers give another result on them" in caplog.text
+    assert "its upper layers give another result on features, in evaluation (Mixed)" in caplog.text
 
 
 def test_batches_that_are_no_tensors_run_whole(arguments, caplog):
