@@ -9,7 +9,7 @@ it, where that is smaller: the vector of the first token, say, and not those of 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -221,6 +221,20 @@ class _Matched:
         return layout
 
 
+class _State(NamedTuple):
+    """A tensor as it is until a layer works on it in place."""
+
+    tensor: torch.Tensor
+    version: int
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> "_State":
+        return _State(tensor, tensor._version)
+
+    def is_state_of(self, tensor: torch.Tensor) -> bool:
+        return tensor is self.tensor and tensor._version == self.version
+
+
 def _used(
     model: nn.Module,
     layouts: Mapping[Place, Layout],
@@ -232,21 +246,21 @@ def _used(
     """
     leaves: list[torch.Tensor] = []
     values: list[Value] = []
-    known: dict[int, tuple[torch.Tensor, torch.Tensor, Value]] = {}  # by what a place is given
+    known: list[tuple[_State, _State, Value]] = []
 
     def put(place: Place, tensor: torch.Tensor) -> torch.Tensor:
-        for _, given, value in known.values():
-            if tensor is given:  # it comes from another place, and passes this one by itself
-                if place.is_output:  # unless what would pass it on need not run
+        for before, given, value in known:
+            if given.is_state_of(tensor):
+                if place.is_output:  # else it passes this place by itself
                     value.places.append(place)
                 return tensor
-        if id(tensor) not in known:
-            leaves.append(tensor.detach().clone().requires_grad_())
-            values.append(Value(layouts[place]))
-            given = leaves[-1].clone()  # not the leaf itself: layers may work in place
-            known[id(tensor)] = tensor, given, values[-1]
-        _, given, value = known[id(tensor)]
-        value.places.append(place)
+            if before.is_state_of(tensor):
+                value.places.append(place)
+                return given.tensor
+        leaves.append(tensor.detach().clone().requires_grad_())
+        values.append(Value(layouts[place], [place]))
+        given = leaves[-1].clone()  # not the leaf itself: layers may work in place
+        known.append((_State.of(tensor), _State.of(given), values[-1]))
         return given
 
     calls = {place.call for place in layouts}
