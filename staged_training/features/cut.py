@@ -259,9 +259,9 @@ def _used(
                 return given.tensor
         leaves.append(tensor.detach().clone().requires_grad_())
         values.append(Value(layouts[place], [place]))
-        given = leaves[-1].clone()  # not the leaf itself: layers may work in place
-        known.append((_State.of(tensor), _State.of(given), values[-1]))
-        return given
+        copy = leaves[-1].clone()  # not the leaf itself: layers may work in place
+        known.append((_State.of(tensor), _State.of(copy), values[-1]))
+        return copy
 
     calls = {place.call for place in layouts}
     answered = {place.call for place in layouts if place.is_output}
