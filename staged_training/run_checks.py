@@ -34,8 +34,13 @@ def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgument
     Warns of arguments that were set and that the stages replace.
 
     Raises:
-        InputError: `max_steps` is given.
+        InputError: `max_steps` is given, or `push_to_hub` would push checkpoints.
     """
+    if args.push_to_hub:
+        raise InputError(
+            "push_to_hub is set, but a checkpoint of a stage holds only what the stage trains. "
+            "Leave it out, and call trainer.push_to_hub() when all stages are over."
+        )
     if args.max_steps > 0:
         raise InputError(
             f"max_steps is {args.max_steps}, but the length of a stage is that of its epochs. "

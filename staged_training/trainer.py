@@ -75,7 +75,8 @@ class StagedTrainer(SearchingTrainer):
         model: A model with a head on a base, as `layer_groups` finds them; `None` if `model_init`
             makes it.
         args: Training arguments. The number of epochs, the learning rate, and when to evaluate, log
-            and save come from the stages; all else holds in every stage. `max_steps` is refused. If
+            and save come from the stages; all else holds in every stage. `max_steps` and
+            `push_to_hub` are refused. If
             there are several evaluation sets, `metric_for_best_model` says which decides.
         stages: The stages, in order; or a function that gives those of the trial of a search, and
             of `None` those of a run without one. See `hyperparameter_search`.
@@ -122,7 +123,7 @@ class StagedTrainer(SearchingTrainer):
         *,
         pretrained: str | None = None,
         allow_joint_training: bool = False,
-        reuse_features: bool | Path = False,
+        reuse_features: bool | str | Path = False,
         **kwargs: Any,
     ) -> None:
         refuse_freezing(*(kwargs.get("callbacks") or []))
@@ -284,8 +285,12 @@ class StagedTrainer(SearchingTrainer):
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
-        """Save a model; in a checkpoint of a stage only what the stage can change."""
-        if not self._workspace or state_dict is not None or self.args.push_to_hub:
+        """Save a model; in a checkpoint of a stage only what the stage can change.
+
+        It has the names of the model: `save_pretrained` gives some others, which `Trainer` does not
+        find again.
+        """
+        if not self._workspace or state_dict is not None:
             super()._save(output_dir, state_dict)
             return
         kept = self.model.state_dict()
@@ -383,5 +388,6 @@ class StagedTrainer(SearchingTrainer):
         if not first or not self._reuse_features:
             return nullcontext()
         trains_head_alone = first == len(layer_groups(self.model)) - 1
-        cache = self._reuse_features if isinstance(self._reuse_features, Path) else None
+        folder = self._reuse_features
+        cache = None if isinstance(folder, bool) else Path(folder)
         return on_features(self, cache if trains_head_alone else None)

@@ -1,5 +1,6 @@
 """The calls that a model makes of its modules in a forward pass: watched, or answered."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
@@ -105,6 +107,7 @@ class Record:
     Attributes:
         module: The name of the module.
         parent: The record of the call that led to it; `None` for that of the model.
+        drawn: Whether random numbers had been drawn before it.
         inputs: The leaves of its arguments.
         outputs: Those of what it returned.
         spec: The structure of what it returned.
@@ -112,6 +115,7 @@ class Record:
 
     module: str
     parent: "Record | None"
+    drawn: bool
     inputs: list[Leaf]
     outputs: list[Leaf] = field(default_factory=list)
     spec: TreeSpec | None = None
@@ -152,7 +156,8 @@ def watched(
         call: Call, compute: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         parent = stack[-1] if stack else None
-        record = Record(call.module, parent, [kept(leaf) for leaf in leaves_of(args, kwargs)])
+        inputs = [kept(leaf) for leaf in leaves_of(args, kwargs)]
+        record = Record(call.module, parent, random_state() != before, inputs)
         records.append(record)
         stack.append(record)
         try:
@@ -164,9 +169,16 @@ def watched(
         return output
 
     names = [n for n, m in model.named_modules() if not isinstance(m, torch.jit.ScriptModule)]
+    before = random_state()
     with Intercepted(model, names, handle).active():
         result = run()
     return records, result
+
+
+def random_state() -> tuple[Any, ...]:
+    """Return the state of the generators from which models and augmentation draw."""
+    numpy: Any = np.random.get_state()
+    return random.getstate(), numpy[1].tobytes(), numpy[2], torch.get_rng_state().numpy().tobytes()
 
 
 def leaves_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:

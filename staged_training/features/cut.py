@@ -135,7 +135,10 @@ def find_cuts(
     visible = list(_visible(evaluated[0], answered))
     stand_ins = {call: answered[id(r)] for call, r in visible if id(r) in answered}
     if not any(_is_worth_it(model.get_submodule(call.module)) for call in stand_ins):
-        raise CannotReuseError("no layer below the trained ones gives the same in every epoch")
+        raise CannotReuseError(
+            "no layer below the trained ones gives the same in every epoch; "
+            "requires_grad=False alone leaves dropout on, freeze(model, ...) does not"
+        )
     layouts = {
         Place(call, True, number): layout
         for call, stand_in in stand_ins.items()
@@ -179,11 +182,14 @@ class _Matched:
         others = self._of.get(id(record))
         if others is None or any(len(o.outputs) != len(record.outputs) for o in others):
             return None
+        if others[-1].drawn and not layer_drop(model, record.module):  # then chance had a say in it
+            return None
+        has_parameters = any(True for _ in module.parameters())
         leaves: list[Any] = []
         for number, leaf in enumerate(record.outputs):
             same = [leaf, *(other.outputs[number] for other in others)]
             if isinstance(leaf.value, torch.Tensor):
-                layout = self._layout(same)
+                layout = self._layout(same, has_parameters=has_parameters)
                 if layout is None or not layout.follows_examples:
                     return None
                 leaves.append(layout)
@@ -205,13 +211,19 @@ class _Matched:
         layout = self._layout([record.inputs[number], *(o.inputs[number] for o in others)])
         return layout if layout and layout.rows is not None else None
 
-    def _layout(self, leaves: Sequence[Leaf]) -> Layout | None:
-        """The layout of a tensor that frozen layers compute, and neither chance nor padding."""
+    def _layout(self, leaves: Sequence[Leaf], *, has_parameters: bool = False) -> Layout | None:
+        """The layout of a tensor that frozen layers compute, and neither chance nor padding.
+
+        Where gradients are off, as in `torch.no_grad()`, only a call of what has parameters is
+        known to be computed by them.
+        """
         *evaluated, trained = leaves
         if not all(isinstance(leaf.value, torch.Tensor) for leaf in leaves):
             return None
-        computed = evaluated[0].requires_grad and not trained.requires_grad
-        if not computed or not _same(evaluated[0].value, trained.value):
+        computed = evaluated[0].requires_grad or (
+            has_parameters and evaluated[0].value.is_floating_point()
+        )
+        if not computed or trained.requires_grad or not _same(evaluated[0].value, trained.value):
             return None
         together, first, others = (leaf.value for leaf in evaluated)
         layout = self._extents.layout([together, first, others])
@@ -259,7 +271,8 @@ def _used(
                 return given.tensor
         leaves.append(tensor.detach().clone().requires_grad_())
         values.append(Value(layouts[place], [place]))
-        copy = leaves[-1].clone()  # not the leaf itself: layers may work in place
+        with torch.enable_grad():
+            copy = leaves[-1].clone()  # not the leaf itself: layers may work in place
         known.append((_State.of(tensor), _State.of(copy), values[-1]))
         return copy
 
@@ -332,6 +345,21 @@ def _visible(
             numbers.clear()
         yield Call(record.module, numbers[record.module]), record
         numbers[record.module] += 1
+
+
+def layer_drop(model: nn.Module, name: str) -> list[float]:
+    """Return the rates at which layers are left out in training, if a module lies in such a stack.
+
+    That is LayerDrop (Fan et al., ICLR 2020). Models draw a number for each layer even at rate 0.
+    """
+    parts = name.split(".")
+    rates: list[float] = []
+    for depth, part in enumerate(parts):
+        if depth and part.isdecimal():  # the number of a layer; above its list is what runs it
+            runs = model.get_submodule(".".join(parts[: depth - 1]))
+            settings = {**vars(runs), **vars(getattr(runs, "config", nn.Module()))}
+            rates += [rate for key, rate in settings.items() if key.endswith("layerdrop")]
+    return rates
 
 
 def _is_worth_it(module: nn.Module) -> bool:

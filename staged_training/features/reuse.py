@@ -8,7 +8,6 @@ passes (feature extraction, as in Donahue et al. 2014, "DeCAF").
 import functools
 import hashlib
 import logging
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -25,6 +24,7 @@ from transformers import Trainer
 
 from staged_training import processes
 from staged_training.errors import InputError
+from staged_training.features.calls import random_state
 from staged_training.features.columns import (
     FEATURES,
     Batch,
@@ -44,6 +44,15 @@ from staged_training.layers import layer_groups
 logger = logging.getLogger(__name__)
 
 _SAMPLE = 16
+_NOT_TRIED = (
+    "training_step",
+    "prediction_step",
+    "_prepare_inputs",
+    "get_train_dataloader",
+    "get_eval_dataloader",
+    "_get_train_sampler",
+)
+"""Methods of a trainer that may change what a model is given, or read its data sets."""
 
 
 @contextmanager
@@ -144,15 +153,15 @@ def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, An
         return batch
 
     data = _data_of(trainer)
-    columns, reason = None, "another process cannot"
+    columns, tried_on, reason = None, "", "another process cannot"
     try:
-        columns = _tried_columns(trainer, [d for _, d in data.values()], collate, cache)
+        columns, tried_on = _tried_columns(trainer, [d for _, d in data.values()], collate, cache)
     except CannotReuseError as error:
         reason = str(error)
     if not processes.all_of(columns is not None) or columns is None:
         raise CannotReuseError(reason)
     try:
-        return columns, _features_of(trainer, data, columns, collate, cache)
+        return columns, _features_of(trainer, data, columns, tried_on, collate, cache)
     except CannotReuseError as error:
         if processes.count() > 1:  # the others go on, and would wait for this one
             raise InputError(f"Train without reusing features: {error}.") from error
@@ -161,10 +170,13 @@ def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, An
 
 def _tried_columns(
     trainer: Trainer, data: Sequence[Any], collate: Collate, cache: Path | None
-) -> Columns:
-    """What must be kept of examples, as a few of them tell, if there is room for it."""
+) -> tuple[Columns, str]:
+    """What must be kept of examples, as a few of them tell, and a digest of what is of those."""
     if isinstance(trainer.model, torch._dynamo.OptimizedModule) or trainer.args.torch_compile:
         raise CannotReuseError("a compiled model runs as a whole")
+    own = [name for name in _NOT_TRIED if _is_of_user(trainer, name)]
+    if own:
+        raise CannotReuseError(f"{type(trainer).__name__} has its own {', '.join(own)}")
     if trainer.args.n_gpu > 1 or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise CannotReuseError("a model that is spread over devices runs as a whole")
     if not all(is_deterministic(dataset, collate) for dataset in data):
@@ -176,13 +188,21 @@ def _tried_columns(
     size *= sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
     if size > room_for_features(cache):
         raise CannotReuseError(f"they would take {size / 2**30:.1f} GB of memory or disk")
-    return columns
+    kept = (tensor.numpy().tobytes() for example in stored for tensor in example.values())
+    return columns, hashlib.sha256(b"".join(kept)).hexdigest()
+
+
+def _is_of_user(trainer: Trainer, method: str) -> bool:
+    """Whether a method is neither of `transformers` nor of this package."""
+    package = getattr(type(trainer), method).__module__.partition(".")[0]
+    return package not in ("transformers", "staged_training")
 
 
 def _features_of(
     trainer: Trainer,
     data: Mapping[tuple[str, str], tuple[Any, Any]],
     columns: Columns,
+    tried_on: str,
     collate: Collate,
     cache: Path | None,
 ) -> dict[str, Any]:
@@ -200,9 +220,11 @@ def _features_of(
 
     features: dict[str, Any] = {}
     for (part, name), (original, dataset) in data.items():
-        file = _cache_file(trainer, original, cache, columns)
+        kept = (columns.inputs, columns.idle, columns.cut.values, columns.widest, tried_on)
+        file = _cache_file(trainer, original, cache, repr(kept))
         own = computed(lambda _: faster(), columns_of, dataset, file)
-        features |= {part: {**features.get(part, {}), name: own} if name else own}
+        several = features.get(part, getattr(trainer, part))
+        features[part] = {**several, name: own} if name else own
     return features
 
 
@@ -215,6 +237,7 @@ def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
             found |= {(part, name): dataset for name, dataset in data.items()}
         elif data is not None:
             found[part, ""] = data
+    found = {key: d for key, d in found.items() if not isinstance(d, Sized) or len(d)}
     return {
         key: (d, trainer._remove_unused_columns(d) if isinstance(d, datasets.Dataset) else d)
         for key, d in found.items()
@@ -234,7 +257,7 @@ def first_trained(model: nn.Module) -> int:
 
 
 def _cache_file(
-    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, columns: Columns
+    trainer: Trainer, dataset: Dataset[Any], cache: Path | None, kept: str
 ) -> Path | None:
     """The file of the features of a data set, if there is a cache and a way to tell its content."""
     # `datasets.Dataset` keeps its own under a private name.
@@ -243,7 +266,6 @@ def _cache_file(
         return None
     model = cast(nn.Module, trainer.model)
     processing = getattr(trainer.processing_class, "to_json_string", str)()
-    kept = repr((columns.inputs, columns.idle, columns.cut.values, columns.widest))
     key = features_key(model, fingerprint, processing, kept, first=first_trained(model))
     return cache / f"{key}.safetensors"
 
@@ -271,18 +293,12 @@ def is_deterministic(dataset: Dataset[Any], collate: Collate) -> bool:
 
     Augmentation that strikes seldom draws a number all the same.
     """
-    state = _random_state()
+    state = random_state()
     first = collate(_sample(dataset))
-    if _random_state() != state:
+    if random_state() != state:
         return False
     second = collate(_sample(dataset))
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-def _random_state() -> tuple[Any, ...]:
-    """The state of the generators that augmentation draws from."""
-    numpy = np.random.get_state(legacy=False)
-    return random.getstate(), repr(numpy), torch.get_rng_state().tolist()
 
 
 def _sample(dataset: Dataset[Any]) -> list[Any]:

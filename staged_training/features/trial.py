@@ -17,12 +17,13 @@ from transformers import Trainer, set_seed
 
 from staged_training.features.calls import watched
 from staged_training.features.columns import Collate, Columns, input_layouts, numbers_in
-from staged_training.features.cut import CannotReuseError, find_cuts
+from staged_training.features.cut import CannotReuseError, find_cuts, layer_drop
 from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
 from staged_training.features.store import FeatureDataset
 
 _PAIRED = 8  # examples that run beside others
+_BLANKS = 1e4, -1e4  # stand in for what need not be computed, as NaN does
 
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
 _ROUGH = 2e-2  # the same for shorter types
@@ -73,7 +74,7 @@ class _Trial:
     def __init__(
         self, trainer: Trainer, model: nn.Module, collate: Collate, examples: Sequence[Any]
     ) -> None:
-        self.trainer, self.model = trainer, model
+        self.trainer, self.model = copy.copy(trainer), model  # a copy: it may count its losses
         self.buffers = _buffers(model)
         if len(examples) < 2:
             raise CannotReuseError("there are too few examples to try it on")
@@ -123,16 +124,22 @@ class _Trial:
         for batch in batches:
             with _all_trained(self.model):
                 records, results = watched(
-                    self.model, partial(self._evaluated, batch), lambda tensor: tensor.requires_grad
+                    self.model, partial(self._evaluated, batch), torch.is_floating_point
                 )
             evaluated.append(records)
             self.expected += results
+        self._begin_training()  # here too, so that random numbers drawn from then on are seen
         trained, results = watched(
             self.model, partial(self._trained, self.both), lambda tensor: not tensor.requires_grad
         )
         self.expected += results
         cuts = find_cuts(self.model, evaluated, trained, extents, self._objective)
-        if any(_leaves_out_layers(self.model.train(), call.module) for call in cuts[0].stand_ins):
+        self.model.train()
+        if any(
+            self.model.get_submodule(call.module.rpartition(".")[0]).training
+            and any(layer_drop(self.model, call.module))
+            for call in cuts[0].stand_ins
+        ):
             raise CannotReuseError("its frozen layers are left out at random (layerdrop)")
         keep = set(self.trainer.label_names)
         if "inputs" in (self.trainer.args.include_for_metrics or []):
@@ -151,6 +158,9 @@ class _Trial:
                 found = [result for batch in batches for result in self._evaluated(batch)]
             found += self._trained(both)
         self._check(self.expected, found, self.both)
+        for blank in _BLANKS:  # no comparison is true of what is not a number
+            with torch.no_grad(), on_stored(self.model, columns, blank):
+                self._check(self.expected[:1], self._evaluated(both), self.both)
         return [first, second]
 
     @torch.no_grad()
@@ -272,22 +282,6 @@ class _Trial:
         is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
         dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
         return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
-
-
-def _leaves_out_layers(model: nn.Module, name: str) -> bool:
-    """Whether a module is one of the layers of which each is left out of some steps of training.
-
-    That is LayerDrop (Fan et al., ICLR 2020); a trial of a few steps may not meet with it.
-    """
-    parts = name.split(".")
-    for depth, part in enumerate(parts):
-        if depth and part.isdecimal():  # the number of a layer; above its list is what runs it
-            runs = model.get_submodule(".".join(parts[: depth - 1]))
-            settings = {**vars(runs), **vars(getattr(runs, "config", nn.Module()))}
-            rates = [value for key, value in settings.items() if key.endswith("layerdrop")]
-            if runs.training and any(rates):
-                return True
-    return False
 
 
 def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

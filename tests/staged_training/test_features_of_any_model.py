@@ -472,3 +472,108 @@ def test_training_on_features_leaves_no_trace_on_the_model(arguments):
     assert {name: set(vars(module)) for name, module in model.named_modules()} == before
     assert set(vars(trainer)) == attributes
     assert not model._forward_pre_hooks
+
+
+class Photographed(nn.Module):
+    """A plain module on photos, to be made a little unusual."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, pixel_values, labels=None):
+        logits = self.head(self.features(pixel_values))
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    def features(self, pixels):
+        return self.base(pixels).mean((2, 3))
+
+
+class Blinking(Photographed):
+    """Augments within the model, now and then."""
+
+    def features(self, pixels):
+        if self.training and torch.rand(1).item() < 0.3:
+            pixels = pixels + 5 * pixels.flip(1)
+        return super().features(pixels)
+
+
+class Gated(Photographed):
+    """Compares what a frozen layer gives with a number, which no gradient tells of."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Sequential(nn.Flatten(), nn.Linear(768, 1))
+
+    def forward(self, pixel_values, labels=None):
+        is_open = (self.gate(pixel_values) > 0.8).float()
+        logits = self.head(self.features(pixel_values)) + 2 * is_open * torch.tensor([1.0, -1.0])
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.mark.parametrize("kind", [Blinking, Gated])
+def test_what_no_trial_of_two_examples_meets_with_runs_whole(kind, arguments, caplog):
+    set_seed(0)
+    frozen = "base.*, gate.*" if kind is Gated else "base.*"
+    assert_same(kind(), arguments, photos(), frozen, caplog=caplog, falls_back=True)
+
+
+def test_a_base_that_runs_without_gradients_is_computed_once(arguments, caplog):
+    class Extracted(BertForSequenceClassification):
+        def forward(self, labels=None, **inputs):
+            with torch.no_grad():
+                pooled = self.bert(**inputs).pooler_output
+            logits = self.classifier(pooled)
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    set_seed(0)
+    assert_same(Extracted(BERT), arguments, texts(), caplog=caplog)
+
+
+def test_a_trainer_that_changes_what_a_model_is_given_runs_it_whole(arguments, caplog):
+    class Masking(Trainer):
+        def training_step(self, model, inputs, *others, **options):
+            masked = inputs["input_ids"].clone()
+            masked[:, 1] = 3
+            return super().training_step(model, {**inputs, "input_ids": masked}, *others, **options)
+
+    assert_same(
+        made(SEQUENCE, BERT), arguments, texts(), caplog=caplog, kind=Masking, falls_back=True
+    )
+    assert "Masking has its own training_step" in caplog.text
+
+
+def test_an_empty_evaluation_set_is_none_to_compute_features_of(arguments, caplog):
+    model = made(SEQUENCE, BERT)
+    freeze(model, "backbone")
+    options = {"train_dataset": texts(), "eval_dataset": [], "data_collator": padded}
+    trainer = Trainer(model, arguments(), **options)
+    with on_features(trainer):
+        trainer.train()
+        assert trainer.eval_dataset == []
+    assert "The frozen layers run in every epoch" not in caplog.text
+
+
+@pytest.mark.parametrize("changed", ["configuration", "collator"])
+def test_features_in_a_cache_are_those_of_their_model_and_collator(changed, arguments, tmp_path):
+    data = Dataset.from_list(texts())
+
+    def run(config, collate, cache):
+        model = made(SEQUENCE, config)
+        stages = [Stage("head", train="head", epochs=2, learning_rate=0.1)]
+        options = {"train_dataset": data, "data_collator": collate}
+        StagedTrainer(model, arguments(), stages, reuse_features=cache, **options).train()
+        return model.classifier.weight
+
+    def truncated(examples):
+        return {
+            name: values if values.ndim == 1 else values[:, :5]
+            for name, values in padded(examples).items()
+        }
+
+    run(BERT, padded, str(tmp_path / "cache"))
+    config = BertConfig(**SMALL, hidden_act="relu") if changed == "configuration" else BERT
+    collate = truncated if changed == "collator" else padded
+    cached = run(config, collate, tmp_path / "cache")
+    torch.testing.assert_close(cached, run(config, collate, False), rtol=0, atol=1e-5)

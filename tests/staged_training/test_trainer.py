@@ -14,6 +14,8 @@ from transformers import (
     Trainer,
     TrainerCallback,
     TrainingArguments,
+    ViTConfig,
+    ViTForImageClassification,
 )
 
 from staged_training import (
@@ -396,3 +398,37 @@ def test_a_callback_that_freezes_is_refused_beside_stages(arguments, images, cal
     trainer = staged(model, arguments(), images)
     with pytest.raises(InputError, match="callbacks holds a"):
         trainer.add_callback(callback)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_the_best_epoch_comes_back_of_a_model_that_is_saved_under_other_names(arguments, reuse):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = ViTForImageClassification(
+        ViTConfig(**sizes, intermediate_size=32, image_size=16, patch_size=4)
+    )
+    data = [{"pixel_values": torch.randn(3, 16, 16), "labels": n % 2} for n in range(16)]
+    stages = [
+        Stage("head", train="head", epochs=1, learning_rate=0.01),
+        Stage("top", train="backbone[-2:], head", epochs=3, learning_rate=0.01),
+    ]
+    # Of a trial of the metrics, the head, the start of the top layers, and their epochs.
+    scores = iter([0.0, 0.1, 0.2, 0.9, 0.3, 0.4, 0.9])
+    trainer = StagedTrainer(
+        model,
+        arguments(metric_for_best_model="given", remove_unused_columns=False),
+        stages,
+        reuse_features=reuse,
+        train_dataset=data,
+        eval_dataset=data,
+        compute_metrics=lambda _: {"given": next(scores)},
+    )
+    trainer.train()
+    top = [e["eval_loss"] for e in trainer.state.log_history if "eval_loss" in e][1:]
+    assert len(top) == 3 and trainer.results[1].best_epoch == 1
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(top[0], abs=1e-6)
+
+
+def test_a_push_of_every_checkpoint_is_refused(arguments, images):
+    with pytest.raises(InputError, match=r"call trainer\.push_to_hub\(\) when all stages are over"):
+        staged(new_model(), arguments(push_to_hub=True), images)
