@@ -159,7 +159,7 @@ def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
     bases = [name for name in weighted if isinstance(children[name], PreTrainedModel)]
     if prefix in children:
         last, base, head = prefix, _join(path, prefix), [name for name in names if name != prefix]
-    elif isinstance(model, PreTrainedModel) and bases:
+    elif bases:
         last, base, head = bases[-1], path, names[names.index(bases[-1]) + 1 :]
     elif len(weighted) == 1:
         last, base, head = weighted[0], path, []

@@ -426,3 +426,17 @@ def test_adapters_of_peft_are_refused_and_a_merged_model_is_not(bert):
 def test_a_base_alone_has_no_head():
     with pytest.raises(InputError, match="BertModel has no head on a base"):
         layer_groups(BertModel(BertConfig(**ENCODER)))
+
+
+def test_all_that_comes_after_a_pretrained_encoder_is_the_head_of_a_plain_module(bert):
+    class TwoHeads(nn.Module):
+        def __init__(self, encoder):
+            super().__init__()
+            self.encoder, self.intent, self.slots = encoder, nn.Linear(16, 3), nn.Linear(16, 5)
+
+        def forward(self, **inputs):
+            states = self.encoder(**inputs).last_hidden_state
+            return self.intent(states[:, 0]), self.slots(states)
+
+    head = layer_groups(TwoHeads(bert.bert))[-1]
+    assert {name.partition(".")[0] for name in head.parameters} == {"intent", "slots"}
