@@ -39,8 +39,8 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     """Split a model into layer groups, ordered from input to output, the head last.
 
     The base is what `base_model_prefix` of a `transformers` model names, or the last part of any
-    module that is a `PreTrainedModel`; what comes beside it, or after it, is the head. The head of a
-    timm model is the classifier that it names, that of any other its last child with parameters.
+    module that is a `PreTrainedModel`; what comes beside it, or after it, is the head. The head of
+    a timm model is the classifier that it names, that of any other its last child with parameters.
 
     The base is split where it stacks blocks (a `ModuleList`, a `Sequential` of several, or siblings
     of one class), one group each; without any, each child is a block. What runs before the first
