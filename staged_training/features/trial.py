@@ -151,17 +151,18 @@ class _Trial:
         first, second = (
             self._stored(columns, [example])[0] for example in (self.shortest, self.longest)
         )
-        both = self._batch(columns, first, second)
+        both = [first, second]
         with on_stored(self.model, columns, blank=torch.nan):
             with torch.no_grad():
-                batches = both, self._batch(columns, first), self._batch(columns, second)
+                batches = (self._batch(columns, *some) for some in (both, [first], [second]))
                 found = [result for batch in batches for result in self._evaluated(batch)]
-            found += self._trained(both)
+            found += self._trained(self._batch(columns, *both))
         self._check(self.expected, found, self.both)
         for blank in _BLANKS:  # no comparison is true of what is not a number
             with torch.no_grad(), on_stored(self.model, columns, blank):
-                self._check(self.expected[:1], self._evaluated(both), self.both)
-        return [first, second]
+                evaluated = self._evaluated(self._batch(columns, *both))
+            self._check(self.expected[:1], evaluated, self.both)
+        return both
 
     @torch.no_grad()
     def _check_pairs(self, columns: Columns) -> None:
