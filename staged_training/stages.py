@@ -52,8 +52,8 @@ class Stage:
     def __post_init__(self) -> None:
         requirements = {
             "name must be words of letters, digits, '-' and '_'": _NAME.fullmatch(self.name),
-            "epochs must be a whole number, at least 1": isinstance(self.epochs, int)
-            and self.epochs >= 1,
+            "epochs must be a whole number": isinstance(self.epochs, int),
+            "epochs must be at least 1": isinstance(self.epochs, int) and self.epochs >= 1,
             "learning_rate must be a positive number": isinstance(self.learning_rate, float | int)
             and 0 < self.learning_rate < math.inf,
             "layer_decay must lie in (0, 1]": 0 < self.layer_decay <= 1,

@@ -19,9 +19,10 @@ Collate = Callable[[list[Any]], Batch]
 Rows = Sequence[Sequence[int]]
 """The extents of each example of a batch."""
 
-FEATURES = "features"
-"""The column of the features, and the input of a model that takes them from there."""
-EXTENTS = "extents"
+FEATURES, EXTENTS = "features", "extents"
+"""The columns of what is kept of the layers, and of the lengths of examples."""
+STORED = "stored_features"
+"""The input by which a model is given what its frozen layers would give it."""
 
 
 def checked_batch(batch: Any) -> Batch:
@@ -283,7 +284,7 @@ class Columns:
         """Make a batch of examples as they are stored.
 
         Returns:
-            The inputs of the model, and `features`: what it takes in place of computing it.
+            The inputs of the model, and `STORED`: what it takes in place of computing it.
         """
         rows = [e[EXTENTS].tolist() if self.differ else [] for e in examples]
         batch: dict[str, Any] = {}
@@ -305,7 +306,7 @@ class Columns:
             if self.widest:
                 parts = [layout.window(part, layout.shape(rows)) for part in parts]
             values.append(_channels_last(layout.joined(parts).to(layout.dtype)))
-        return {**batch, FEATURES: {"values": values, "rows": rows}}
+        return {**batch, STORED: {"values": values, "rows": rows}}
 
 
 def _tensors_at(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._pytree import tree_unflatten
 
 from staged_training.features.calls import Call, Intercepted, with_leaves
-from staged_training.features.columns import FEATURES, Columns
+from staged_training.features.columns import STORED, Columns
 from staged_training.features.cut import Place
 from staged_training.features.layouts import Layout
 
@@ -30,7 +30,7 @@ def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterato
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         nonlocal stored
-        stored = kwargs.pop(FEATURES, None)
+        stored = kwargs.pop(STORED, None)
         if stored is not None:
             kwargs |= {name: filled(columns.inputs[name]) for name in columns.idle}
         return args, kwargs
