@@ -37,8 +37,9 @@ reasons:
   drop out what goes into their first layer by the same module, or in the same function, as what
   comes out of the last; speech models leave out layers (`layerdrop`). Set these rates to 0, or
   train the head alone.
-- *Layers choose*: AXK2 attends to the few best tokens only; which they are changes where two are
-  nearly as good. Reformer hashes by chance.
+- *Layers choose*: Reformer hashes by chance. AXK2 attends to the few best tokens only, and which
+  they are changes where two are nearly as good: what it says of an example depends on the size of
+  its batch, without features, too. No trial meets with that for sure, so it may not be told.
 
 Questions are padded to one length, as is usual, since their loss is over all places, padding
 too."""
