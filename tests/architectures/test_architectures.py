@@ -48,8 +48,8 @@ SHARES = dict.fromkeys(TASKS, 0.9) | {
 
 ALLOWED = {"equal", "warned", "rounded"}
 CHAOTIC = {"AXK2ForTokenClassification"}
-"""Of a few nearly equal tokens it attends to the best: evaluated in batches of another size, without
-features, it says something else of an example, too."""
+"""It attends to the best of a few nearly equal tokens: in batches of another size it says
+something else of an example, without features too."""
 
 CASES = cases()
 
