@@ -31,6 +31,7 @@ NOT_BUILT = {
     "LayoutLMv2ForSequenceClassification": "needs detectron2, which is not installed",
     "LayoutLMv2ForTokenClassification": "needs detectron2, which is not installed",
     "LevitForImageClassificationWithTeacher": _NO_LOSS,
+    "MraForMultipleChoice": "gives the same for every choice without its kernel for CUDA",
     "PPLCNetForImageClassification": _NO_LOSS,
     "gemma4_vit_167m_enc": "has no classifier: it is an encoder alone",
     "ShieldGemma2ForImageClassification": "has no head and no loss: a language model answers",

@@ -212,7 +212,7 @@ def _judged(case: Case, frozen: str, difference: float, losses: float) -> str:
     except RuntimeError:  # some kernels know no double precision
         return f"different: {told}"
     exact = max(_largest_difference(whole, fast), abs(whole.loss - fast.loss))
-    if not fast.warning and exact <= 1e-6 * max(difference, losses):
+    if not fast.warning and exact <= max(difference, losses) / 100:
         return f"rounded: {told}, in double precision by {exact:.2g}"
     return f"different: {told}"
 
