@@ -24,7 +24,8 @@ choice, and a member of every module of timm, is built small, with random weight
   with its evaluation loss; or it is told that the frozen layers run in every epoch, and they do.
 
 `head` trains the head alone, `top` the last block too. The examples of a batch differ in content
-and, where the model takes it, in length."""
+and, where the model takes it, in length. *Rounded* are weights that differ by more than 1e-5, and
+by a hundredth of that in double precision."""
 _WHY = """\
 What falls back trains as ever, only no faster, and says so once. Most of it has one of these
 reasons:
