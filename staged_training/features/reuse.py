@@ -43,7 +43,7 @@ from staged_training.layers import layer_groups
 
 logger = logging.getLogger(__name__)
 
-_SAMPLE = 16
+_SAMPLE = 8
 _NOT_TRIED = (
     "training_step",
     "prediction_step",
@@ -179,9 +179,8 @@ def _tried_columns(
         raise CannotReuseError(f"{type(trainer).__name__} has its own {', '.join(own)}")
     if trainer.args.n_gpu > 1 or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         raise CannotReuseError("a model that is spread over devices runs as a whole")
-    if not all(is_deterministic(dataset, collate) for dataset in data):
-        raise CannotReuseError("the inputs differ from time to time")
-    columns, stored = tried(trainer, collate, [e for dataset in data for e in _unequal(dataset)])
+    samples = [_steady_sample(dataset, collate) for dataset in data]
+    columns, stored = tried(trainer, collate, [example for some in samples for example in some])
     if columns.widest:
         columns = columns.with_padding(_longest(data, collate), collate)
     size = sum(example[FEATURES].nbytes for example in stored) / len(stored)
@@ -288,17 +287,21 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
     return digest.hexdigest()
 
 
-def is_deterministic(dataset: Dataset[Any], collate: Collate) -> bool:
-    """Whether some examples come out the same twice, and without a random number being drawn.
+def _steady_sample(dataset: Dataset[Any], collate: Collate) -> list[Any]:
+    """Some examples, which come out the same twice, and without a random number being drawn.
 
     Augmentation that strikes seldom draws a number all the same.
+
+    Raises:
+        CannotReuseError: They do not.
     """
     state = random_state()
-    first = collate(_sample(dataset))
-    if random_state() != state:
-        return False
-    second = collate(_sample(dataset))
-    return all(torch.equal(first[name], second[name]) for name in first)
+    examples = _unequal(dataset)
+    first, is_drawn = collate(examples), random_state() != state
+    second = collate(_unequal(dataset))
+    if is_drawn or not all(torch.equal(first[name], second[name]) for name in first):
+        raise CannotReuseError("the inputs differ from time to time")
+    return examples
 
 
 def _sample(dataset: Dataset[Any]) -> list[Any]:
