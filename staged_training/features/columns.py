@@ -11,7 +11,7 @@ import torch
 
 from staged_training.features.calls import Call, Intercepted, leaves_of
 from staged_training.features.cut import CannotReuseError, Cut, Place
-from staged_training.features.layouts import Extents, Kind, Layout
+from staged_training.features.layouts import Extents, Kind, Layout, channels_last
 from staged_training.features.store import column
 
 Batch = dict[str, torch.Tensor]
@@ -305,7 +305,7 @@ class Columns:
             parts = list(kept)
             if self.widest:
                 parts = [layout.window(part, layout.shape(rows)) for part in parts]
-            values.append(_channels_last(layout.joined(parts).to(layout.dtype)))
+            values.append(channels_last(layout.joined(parts).to(layout.dtype)))
         return {**batch, STORED: {"values": values, "rows": rows}}
 
 
@@ -334,7 +334,7 @@ def _tensors_at(
         return output
 
     intercepted = Intercepted(model, cut.modules, handle)
-    inputs = {name: _channels_last(tensor) for name, tensor in batch.items()}
+    inputs = {name: channels_last(tensor) for name, tensor in batch.items()}
     with torch.no_grad(), intercepted.active():
         try:
             model(**inputs)
@@ -370,8 +370,3 @@ def _split(numbers: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[tor
         numbers[start:end].view(shape)
         for start, end, shape in zip(starts, ends, shapes, strict=True)
     ]
-
-
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The memory layout in which convolutions are fastest, for images; anything else as it is."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from staged_training.errors import InputError
+from staged_training.features.layouts import channels_last
 from staged_training.layers import layer_groups
 
 Batch = Mapping[str, torch.Tensor]
@@ -80,7 +81,7 @@ class FeatureHead(nn.Module):
             `logits`, `[batch, ...]`, and with labels `loss`; all that a head with a loss of its own
             predicts.
         """
-        states = _channels_last(features)
+        states = channels_last(features)
         *below, head = self.layers
         for layer in below:
             states = layer(states)
@@ -104,7 +105,7 @@ def inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tens
         found.append(inputs[0])
         raise _HeadReachedError
 
-    inputs = {name: _channels_last(t) for name, t in _on_device_of(model, batch).items()}
+    inputs = {name: channels_last(t) for name, t in _on_device_of(model, batch).items()}
     with torch.no_grad(), _hooked(model, tops, keep):
         try:
             model(**inputs)
@@ -191,11 +192,6 @@ def _make_contiguous(
     """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
     for name, tensor in state.items():
         state[name] = tensor.contiguous()
-
-
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The memory layout in which convolutions are fastest, for images; anything else as it is."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
 
 @contextmanager

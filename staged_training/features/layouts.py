@@ -173,3 +173,8 @@ class Layout:
                 beside = tensor.shape[number] - shape[number]
                 tensor = tensor.narrow(number, beside if self.left else 0, shape[number])
         return tensor
+
+
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """Lay images out as convolutions are fastest on them; anything else stays as it is."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
