@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import torch
 from torch import nn
@@ -80,7 +80,8 @@ class BestEpochTrainer(CheckpointingTrainer):
         """Return the score by which epochs are compared.
 
         Raises:
-            InputError: It is not among the metrics; the message names those that there are.
+            InputError: It is not among the metrics, of which the message names those that there
+                are, or it is no number.
         """
         if self.score_name not in metrics:
             names = ", ".join(sorted(metrics)) or "nothing"
@@ -88,7 +89,13 @@ class BestEpochTrainer(CheckpointingTrainer):
                 f"metric_for_best_model is {self.args.metric_for_best_model!r}, but evaluation "
                 f"gives {names}. Name one of these, or let compute_metrics return it."
             )
-        return metrics[self.score_name]
+        score = metrics[self.score_name]
+        if not isinstance(score, SupportsFloat):
+            raise InputError(
+                f"metric_for_best_model is {self.args.metric_for_best_model!r}, but compute_metrics "
+                f"gives {score!r} for it. It must be a number."
+            )
+        return float(score)
 
     def scores_better(self, score: float | None, than: float) -> bool:
         """Return whether an epoch, if any had a score, was better than another score."""

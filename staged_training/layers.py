@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -124,8 +125,10 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
             raise InputError(_shared_head(model, groups))
         matches = _match(model, groups, part)
         if not matches:
+            names = ["all", "head", "backbone", *(group.name for group in groups)]
+            guess = "".join(f"Did you mean {name!r}? " for name in get_close_matches(part, names, 1))
             raise InputError(
-                f"The selector {part!r} matches no parameters of {type(model).__name__}. "
+                f"The selector {part!r} matches no parameters of {type(model).__name__}. {guess}"
                 "Use 'all', 'head', 'backbone', 'backbone[-2:]', a pattern of parameter names, or "
                 f"one of the groups: {', '.join(group.name for group in groups)}."
             )

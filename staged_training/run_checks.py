@@ -25,6 +25,16 @@ logger = logging.getLogger(__name__)
 OF_STAGES = ("num_train_epochs", "learning_rate")
 """The arguments that each stage sets for itself."""
 
+_PACE = (
+    "logging_strategy",
+    "logging_steps",
+    "eval_strategy",
+    "eval_steps",
+    "save_strategy",
+    "save_steps",
+)
+"""The arguments of what stages do after each epoch."""
+
 _FEW = 8  # examples that show which metrics there are
 
 
@@ -52,6 +62,13 @@ def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgument
         logger.warning(
             "Not used, as stages have epochs and rates of their own: %s of the arguments.",
             " and ".join(replaced),
+        )
+    paced = [name for name in _PACE if getattr(args, name) not in (defaults[name], "epoch")]
+    if paced:
+        logger.warning(
+            "Not used, as stages are logged, evaluated and saved after each epoch: %s of the "
+            "arguments.",
+            ", ".join(paced),
         )
     args = copy.copy(args)
     args.logging_strategy = IntervalStrategy.EPOCH

@@ -116,6 +116,20 @@ class StageFolder:
         """Return whether what came of a stage is kept."""
         return self._finished(stage).exists()
 
+    def finished(self, name: str) -> Stage:
+        """Return the stage of a name, which is finished.
+
+        Raises:
+            InputError: There is none; the message names those that are finished.
+        """
+        stages = {stage.name: stage for stage in self.stages if self.is_finished(stage)}
+        if name not in stages:
+            raise InputError(
+                f"No stage {name!r} is finished in {self.path}. "
+                f"Finished are: {', '.join(map(repr, stages)) or 'none'}."
+            )
+        return stages[name]
+
     def load(self, stage: Stage, model: nn.Module) -> tuple[StageResult, list[dict[str, Any]]]:
         """Set a model to the end of a stage that is finished, and return its result and its log."""
         load_model(model, self._finished(stage) / _WEIGHTS)

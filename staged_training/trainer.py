@@ -1,6 +1,7 @@
 """`StagedTrainer`: a `transformers.Trainer` that runs a list of stages, one after the other."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
@@ -260,9 +261,12 @@ class StagedTrainer(SearchingTrainer):
         super().add_callback(callback)
 
     def load_stage(self, name: str) -> None:
-        """Set the model to what it was at the end of a stage that is finished."""
-        (stage,) = (stage for stage in self.stages if stage.name == name)
-        self._folder.load(stage, self.model)
+        """Set the model to what it was at the end of a stage that is finished.
+
+        Raises:
+            InputError: No stage of that name is finished; the message names those that are.
+        """
+        self._folder.load(self._folder.finished(name), self.model)
 
     def create_model_card(self, *args: Any, **options: Any) -> None:
         """Write a card that tells the stages; the arguments are those of `Trainer`."""
@@ -354,7 +358,8 @@ class StagedTrainer(SearchingTrainer):
             config.problem_type = problem_type
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
-        if start_score is not None and not self.scores_better(best_score, start_score):
+        known = start_score is not None and not math.isnan(start_score)
+        if known and not self.scores_better(best_score, start_score):
             self.model.load_state_dict(start_weights)
             best_step, best_score, self.kept = 0, start_score, start_seen
         if self._evaluates:

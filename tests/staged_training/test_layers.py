@@ -109,6 +109,11 @@ def test_an_unknown_selector_names_the_groups_that_exist(bert, selector):
         select_parameters(bert, selector)
 
 
+def test_a_selector_that_is_misspelt_is_guessed(bert):
+    with pytest.raises(InputError, match="Did you mean 'encoder.layer.1'"):
+        select_parameters(bert, "encoder.layers.1")
+
+
 def test_an_empty_selector_is_refused(bert):
     with pytest.raises(InputError, match="selector is empty"):
         select_parameters(bert, " , ")

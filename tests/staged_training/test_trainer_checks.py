@@ -252,10 +252,26 @@ def test_a_class_of_optimizers_is_used_in_every_stage_at_its_rate(arguments, ima
 
 
 def test_arguments_that_stages_replace_are_told(arguments, images, caplog):
-    staged(new_model(), arguments(num_train_epochs=3.0, learning_rate=5e-5), images)
+    unset = {"num_train_epochs": 3.0, "learning_rate": 5e-5, "save_strategy": "epoch"}
+    staged(new_model(), arguments(**unset), images)
     assert "Not used" not in caplog.text
-    staged(new_model(), arguments(num_train_epochs=7, learning_rate=5e-5), images)
+    staged(new_model(), arguments(**unset | {"num_train_epochs": 7}), images)
     assert caplog.text.count("num_train_epochs of the arguments") == 1
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"eval_strategy": "steps", "eval_steps": 5}, "eval_strategy, eval_steps of"),
+        ({"logging_steps": 5, "save_strategy": "no"}, "logging_steps, save_strategy of"),
+        ({"eval_strategy": "epoch", "logging_strategy": "epoch"}, ""),
+    ],
+)
+def test_a_pace_other_than_that_of_epochs_is_told(arguments, images, caplog, given, told):
+    args = arguments(**{"save_strategy": "epoch"} | given)
+    staged(new_model(), args, images, eval_dataset=images)
+    assert told in caplog.text
+    assert ("after each epoch" in caplog.text) == bool(told)
 
 
 @pytest.mark.parametrize("broken", ["accuracy", "loss"])
@@ -278,6 +294,34 @@ def test_scores_none_of_which_is_a_number_leave_the_last_epoch(arguments, images
     )
     trainer.train()
     assert (trainer.results[0].best_epoch, trainer.results[0].best_score) == (3, None)
+
+
+def test_a_stage_that_only_tunes_ends_with_its_last_epoch_where_no_score_is_a_number(
+    arguments, images
+):
+    trainer = evaluated(
+        arguments, images, STAGES, compute_metrics=lambda prediction: {"accuracy": float("nan")}
+    )
+    trainer.train()
+    tuned = trainer.results[-1]
+    assert (tuned.best_epoch, tuned.best_score) == (tuned.epochs, None)
+
+
+@pytest.mark.parametrize("score", [None, "high"])
+def test_a_score_that_compute_metrics_leaves_empty_is_refused(arguments, images, score):
+    trainer = evaluated(arguments, images, compute_metrics=lambda prediction: {"accuracy": score})
+    with pytest.raises(InputError, match=f"gives {score!r} for it. It must be a number"):
+        trainer.train()
+
+
+def test_a_stage_that_is_not_finished_cannot_be_loaded(arguments, images):
+    trainer = staged(new_model(), arguments(), images, HEAD)
+    with pytest.raises(InputError, match="Finished are: none"):
+        trainer.load_stage("head")
+    trainer.train()
+    with pytest.raises(InputError, match="No stage 'haed' is finished in .* Finished are: 'head'"):
+        trainer.load_stage("haed")
+    trainer.load_stage("head")
 
 
 def test_data_that_leave_nothing_to_learn_or_to_choose_by_are_refused(arguments, images):
