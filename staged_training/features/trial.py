@@ -22,7 +22,7 @@ from staged_training.features.layouts import Extents
 from staged_training.features.replay import on_stored
 from staged_training.features.store import FeatureDataset
 
-_PAIRED = 8  # examples that run beside others
+_OTHERS = 8  # examples that run beside one another
 _BLANKS = 1e4, -1e4  # stand in for what need not be computed, as NaN does
 
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-6}  # of the largest number of a tensor
@@ -41,8 +41,8 @@ def tried(
     Two unequal examples run whole, in evaluation and in training. The lower layers run on each of
     them alone, the upper ones on both, so that what an example gets from one beside it shows. Loss,
     outputs, buffers and the gradient of every trained parameter must be the same. Whatever need not
-    be computed is not a number then, so that no use of it passes. Where examples have lengths of
-    their own, a few more run beside one another.
+    be computed is not a number then, so that no use of it passes. A few more run beside one
+    another.
 
     Args:
         trainer: Its model has frozen layers.
@@ -110,8 +110,7 @@ class _Trial:
                 raise CannotReuseError(f"it cannot be run in parts ({error})") from error
             columns = replace(columns, writes_into_blanks=True)
             stored = self._prove(columns)
-        if columns.differ:
-            self._check_pairs(columns)
+        self._check_others(columns)
         return columns, stored
 
     def _columns(self) -> list[Columns]:
@@ -165,17 +164,24 @@ class _Trial:
         return both
 
     @torch.no_grad()
-    def _check_pairs(self, columns: Columns) -> None:
-        """Check on more examples that they are the same beside one like them and one unlike."""
-        rows = np.linspace(0, len(self.ordered) - 1, min(_PAIRED, len(self.ordered))).astype(int)
+    def _check_others(self, columns: Columns) -> None:
+        """Check on more examples that they are the same, whatever they run beside.
+
+        All run together, as a layer may have room for only so much of a batch. Where they have
+        lengths of their own, each runs beside one like it, too, and beside one unlike it.
+        """
+        rows = np.linspace(0, len(self.ordered) - 1, min(_OTHERS, len(self.ordered))).astype(int)
         chosen = [self.ordered[row] for row in rows]
         alike = (chosen[start : start + 2] for start in range(0, len(chosen), 2))
         stored = [example for some in alike for example in self._stored(columns, some)]
-        for one in range(len(chosen) // 2):
-            batch = self.collate([chosen[one], chosen[-1 - one]])
+        batches = [range(len(chosen))]
+        if columns.differ:
+            batches += [(one, -1 - one) for one in range(len(chosen) // 2)]
+        for numbers in batches:
+            batch = self.collate([chosen[number] for number in numbers])
             expected = self._evaluated(batch)
             with on_stored(self.model, columns, blank=torch.nan):
-                found = self._evaluated(self._batch(columns, stored[one], stored[-1 - one]))
+                found = self._evaluated(self._batch(columns, *(stored[n] for n in numbers)))
             self._check(expected, found, batch)
 
     def _stored(

@@ -28,7 +28,7 @@ from staged_training.features.reuse import features_key
 from staged_training.features.store import collate_features
 from tests.staged_training.conftest import ConvNet, collate
 
-TRIED = 20
+TRIED = 36
 """Passes of an example, at the most, by which it is found out how to run the upper layers alone."""
 
 BATCHES = {
