@@ -131,8 +131,19 @@ class StageFolder:
         return stages[name]
 
     def load(self, stage: Stage, model: nn.Module) -> tuple[StageResult, list[dict[str, Any]]]:
-        """Set a model to the end of a stage that is finished, and return its result and its log."""
-        load_model(model, self._finished(stage) / _WEIGHTS)
+        """Set a model to the end of a stage that is finished, and return its result and its log.
+
+        Raises:
+            InputError: What is kept are the weights of another model.
+        """
+        file = self._finished(stage) / _WEIGHTS
+        try:
+            load_model(model, file)
+        except RuntimeError as error:
+            raise InputError(
+                f"{file} has the weights of another model than this {type(model).__name__}. Give "
+                "the model of that run, or another output_dir, or delete that folder."
+            ) from error
         record = self._record(stage)
         return StageResult(**record["result"]), record["log"]
 

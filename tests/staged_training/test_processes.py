@@ -60,7 +60,9 @@ StagedTrainer(model, arguments, stages, reuse_features=True, **data).train()
 save_model(model, str(folder / f"model-{processes.number()}.safetensors"))
 arguments.output_dir = str(folder / "run-on-stream")
 data["train_dataset"] = texts.to_iterable_dataset().shuffle(seed=0, buffer_size=160)
-StagedTrainer(model, arguments, stages, **data).train()
+trainer = StagedTrainer(model, arguments, stages, **data)
+trainer.evaluate()  # before the model was ever shared among processes
+trainer.train()
 save_model(model, str(folder / f"stream-model-{processes.number()}.safetensors"))
 
 def refuse():

@@ -217,6 +217,14 @@ def test_a_stage_that_came_after_others_is_not_taken_without_them(arguments, ima
         trainer.train(resume_from_checkpoint=True)
 
 
+def test_a_stage_of_another_model_is_not_taken(arguments, images):
+    staged(new_model(), arguments(), images, HEAD).train()
+    other = new_model()
+    other.head = torch.nn.Linear(other.head.in_features, 3)
+    with pytest.raises(InputError, match="has the weights of another model than this ConvNet"):
+        staged(other, arguments(), images, HEAD).train(resume_from_checkpoint=True)
+
+
 def test_stages_that_would_share_a_folder_are_refused(arguments, images):
     stages = [Stage(name, "head", 1, learning_rate=0.1) for name in ("top layers", "top-layers")]
     with pytest.raises(InputError, match="'top layers' and 'top-layers' would share a folder"):
