@@ -92,8 +92,8 @@ class BestEpochTrainer(CheckpointingTrainer):
         score = metrics[self.score_name]
         if not isinstance(score, SupportsFloat):
             raise InputError(
-                f"metric_for_best_model is {self.args.metric_for_best_model!r}, but compute_metrics "
-                f"gives {score!r} for it. It must be a number."
+                f"metric_for_best_model is {self.args.metric_for_best_model!r}, but "
+                f"compute_metrics gives {score!r} for it. It must be a number."
             )
         return float(score)
 

@@ -126,7 +126,8 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
         matches = _match(model, groups, part)
         if not matches:
             names = ["all", "head", "backbone", *(group.name for group in groups)]
-            guess = "".join(f"Did you mean {name!r}? " for name in get_close_matches(part, names, 1))
+            alike = get_close_matches(part, names, 1)
+            guess = f"Did you mean {alike[0]!r}? " if alike else ""
             raise InputError(
                 f"The selector {part!r} matches no parameters of {type(model).__name__}. {guess}"
                 "Use 'all', 'head', 'backbone', 'backbone[-2:]', a pattern of parameter names, or "

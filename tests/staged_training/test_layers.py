@@ -110,7 +110,7 @@ def test_an_unknown_selector_names_the_groups_that_exist(bert, selector):
 
 
 def test_a_selector_that_is_misspelt_is_guessed(bert):
-    with pytest.raises(InputError, match="Did you mean 'encoder.layer.1'"):
+    with pytest.raises(InputError, match=r"Did you mean 'encoder\.layer\.1'"):
         select_parameters(bert, "encoder.layers.1")
 
 

@@ -327,7 +327,7 @@ def test_a_stage_that_is_not_finished_cannot_be_loaded(arguments, images):
     with pytest.raises(InputError, match="Finished are: none"):
         trainer.load_stage("head")
     trainer.train()
-    with pytest.raises(InputError, match="No stage 'haed' is finished in .* Finished are: 'head'"):
+    with pytest.raises(InputError, match=r"No stage 'haed' is .* Finished are: 'head'"):
         trainer.load_stage("haed")
     trainer.load_stage("head")
 
