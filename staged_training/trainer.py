@@ -358,8 +358,9 @@ class StagedTrainer(SearchingTrainer):
             config.problem_type = problem_type
         best_step = self.state.best_global_step or self.state.global_step
         best_score = self.state.best_metric
-        known = start_score is not None and not math.isnan(start_score)
-        if known and not self.scores_better(best_score, start_score):
+        if start_score is not None and math.isnan(start_score):
+            start_score = None
+        if start_score is not None and not self.scores_better(best_score, start_score):
             self.model.load_state_dict(start_weights)
             best_step, best_score, self.kept = 0, start_score, start_seen
         if self._evaluates:

@@ -174,7 +174,7 @@ class _Trial:
         chosen = [self.ordered[row] for row in rows]
         alike = (chosen[start : start + 2] for start in range(0, len(chosen), 2))
         stored = [example for some in alike for example in self._stored(columns, some)]
-        batches = [range(len(chosen))]
+        batches: list[Sequence[int]] = [range(len(chosen))]
         if columns.differ:
             batches += [(one, -1 - one) for one in range(len(chosen) // 2)]
         for numbers in batches:
