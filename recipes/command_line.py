@@ -184,10 +184,15 @@ def _demo(arguments: list[str]) -> None:
         help="address to listen on; by default for this computer only",
     )
     parser.add_argument("--port", type=int, default=7860, help="port to listen on")
+    parser.add_argument(
+        "--name",
+        help="what browsers call it, if a server before it, such as one with a login, has another "
+        "name; requests under other names are refused",
+    )
     options = parser.parse_args(arguments)
     from recipes.demo import serve
 
-    serve(options.model, options.host, options.port)
+    serve(options.model, options.host, options.port, options.name)
 
 
 def _export(arguments: list[str]) -> None:

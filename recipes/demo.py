@@ -1,6 +1,10 @@
 """The demo of a trained model in a browser: the command `nlp-transfer demo`."""
 
+import os
 import socket
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from recipes import caption_prediction, detection_prediction
@@ -8,26 +12,24 @@ from recipes.prediction import known_to, open_classifier
 from staged_training import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from fastapi import FastAPI, Request, Response
-
-# The page needs nothing of other hosts, and is not to ask them.
-_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+    from fastapi import FastAPI
 
 
-def serve(model: str, host: str, port: int) -> None:
+def serve(model: str, host: str, port: int, name: str | None = None) -> None:
     """Serve the demo of a model until it is interrupted.
 
     Args:
         model: Folder or Hub name of the model.
         host: The address to listen on.
         port: The port.
+        name: What browsers call it, if a server before it has another name.
 
     Raises:
         InputError: There is no model, the extra `demo` is not installed, or the port is taken.
     """
-    app = web_app(model)
+    app = web_app(model, host, name)
     import uvicorn
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -43,8 +45,10 @@ def serve(model: str, host: str, port: int) -> None:
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
-def web_app(model: str) -> "FastAPI":
-    """The demo of a model as a web application.
+def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "FastAPI":
+    """The demo of a model as a web application; the arguments are those of `serve`.
+
+    Files that are uploaded go to a folder of their own, which is removed when the demo ends.
 
     Raises:
         InputError: There is no model, or the extra `demo` is not installed.
@@ -55,8 +59,10 @@ def web_app(model: str) -> "FastAPI":
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
-    from recipes import demo_images, demo_page, demo_pictures, demo_texts
+    from recipes import demo_guard, demo_images, demo_page, demo_pictures, demo_texts
 
+    uploads = TemporaryDirectory(prefix="nlp-transfer-demo-")
+    os.environ["GRADIO_TEMP_DIR"] = uploads.name  # read when components are made, and later
     classifier, known = open_classifier(model), known_to(model)
     if classifier.task == caption_prediction.TASK:
         blocks = demo_pictures.captioner_blocks(classifier)
@@ -65,15 +71,15 @@ def web_app(model: str) -> "FastAPI":
     else:
         is_image = classifier.task == "image-classification"
         blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
-    app = FastAPI()
 
-    @app.middleware("http")
-    async def keep_to_itself(
-        request: "Request", call_next: "Callable[[Request], Awaitable[Response]]"
-    ) -> "Response":
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = _POLICY
-        return response
+    @asynccontextmanager
+    async def with_uploads(_: FastAPI) -> "AsyncIterator[None]":
+        with uploads:
+            yield
+        os.environ.pop("GRADIO_TEMP_DIR")
 
+    app = FastAPI(lifespan=with_uploads)
+    names = demo_guard.names_of(host) | ({name.lower()} if name else set())
+    demo_guard.guard(app, names, Path(uploads.name))
     demo_page.mount(app, blocks)
     return app

@@ -21,7 +21,11 @@ def new_page(title: str) -> gr.Blocks:
 
 
 def mount(app: FastAPI, page: gr.Blocks) -> None:
-    """Make a page the root of an application."""
+    """Make a page the root of an application.
+
+    What is done in it is kept nowhere but in the open page.
+    """
+    page.has_launched = True  # else Gradio takes files that nobody uploaded
     fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
     theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
@@ -31,6 +35,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> None:
         theme=theme,
         css=CSS,
         max_file_size=MOST_BYTES,
+        run_history=False,
         footer_links=[],
         ssr_mode=False,
         enable_monitoring=False,

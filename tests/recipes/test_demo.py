@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_the_page_is_served_and_bound_to_what_comes_from_here(folder):
-    with TestClient(web_app(str(folder))) as client:
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
         answer = client.get("/")
         config = client.get("/config").json()
     assert answer.status_code == 200
@@ -47,7 +47,7 @@ def test_the_page_is_served_and_bound_to_what_comes_from_here(folder):
 
 
 def test_what_is_uploaded_does_not_outlive_the_demo_and_is_not_too_large(folder):
-    with TestClient(web_app(str(folder))) as client:
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
 
         def upload(content):
             return client.post("/gradio_api/upload", files={"files": ("a.txt", content)})

@@ -117,7 +117,7 @@ def test_photos_are_described_and_broken_ones_told(trained, photos, capsys):
 
 
 def test_the_demo_shows_a_page_for_photos(trained):
-    with TestClient(web_app(str(trained))) as client:
+    with TestClient(web_app(str(trained)), "http://localhost") as client:
         config = client.get("/config").json()
     labels = [component["props"].get("label") for component in config["components"]]
     assert "Photos, and what was seen" in labels

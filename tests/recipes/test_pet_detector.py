@@ -97,7 +97,7 @@ def test_the_demo_marks_what_is_found_in_photos(trained):
     assert notes == f"Persian_128.jpg: {shown['caption']}"
     assert re.match(r"nothing|head 0\.\d\d at \d+ \d+ \d+ \d+", shown["caption"])
     assert max(Image.open(shown["image"]["path"]).size) <= 360
-    with TestClient(web_app(str(trained))) as client:
+    with TestClient(web_app(str(trained)), "http://localhost") as client:
         assert "Photos, searched" in client.get("/config").text
 
 

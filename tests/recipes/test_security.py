@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from transformers import set_seed
 from nlp_transfer import build_vocabulary
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.word_vectors import open_vectors
+from recipes import demo_guard
 from recipes.command_line import main
 from recipes.demo import web_app
 from tests.hub_server.server import TOKEN
@@ -129,9 +131,88 @@ def test_the_token_is_in_no_file_no_message_and_no_upload(hub, small_data, tmp_p
 @pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/config.json", "{folder}/../mail.eml"])
 def test_a_user_of_the_demo_cannot_read_files(path, folder, tmp_path):
     (tmp_path / "mail.eml").write_text("private")
-    with TestClient(web_app(str(folder))) as client:
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
         found = client.get(f"/gradio_api/file={path.format(folder=folder)}")
     assert found.status_code in (403, 404)
+
+
+def asked(client, name, *data):
+    """What a page's function answers, whatever that is."""
+    event = client.post(f"/gradio_api/call/{name}", json={"data": data})
+    if event.status_code != 200:
+        return event.text
+    return client.get(f"/gradio_api/call/{name}/{event.json()['event_id']}").text
+
+
+def as_upload(path):
+    return [{"path": str(path), "meta": {"_type": "gradio.FileData"}, "orig_name": "x.eml"}]
+
+
+def test_a_request_for_a_file_that_was_not_uploaded_shows_nothing_of_it(folder, tmp_path):
+    private = tmp_path / "private.eml"
+    private.write_text("Subject: the secret word\n\nis mellon")
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
+        files = {"files": ("mail.eml", b"Subject: the open word\n\nis friend")}
+        (uploaded,) = client.post("/gradio_api/upload", files=files).json()
+        assert "friend" in asked(client, "rank", "", as_upload(uploaded))
+        beside = Path(uploaded).parents[1] / "other.eml"
+        shutil.copy(private, beside.parent.parent / "outside.eml")
+        for path in (
+            private,
+            private.relative_to("/"),
+            Path(uploaded).parent / ".." / ".." / ".." / "outside.eml",
+            f"file://{private}",
+            f"{uploaded}/../../../outside.eml",
+        ):
+            assert "mellon" not in asked(client, "rank", "", as_upload(path)), path
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Host": "127.0.0.1:7860", "Origin": "http://127.0.0.1:7860"}, 200),
+        ({"Host": "[::1]:7860"}, 200),
+        ({"Host": "Inbox.Example.org"}, 200),
+        ({"Host": "evil.example.org"}, 403),
+        ({"Host": "localhost.evil.example.org"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://evil.example.org"}, 403),
+        ({"Origin": "http://localhost:3000"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_the_demo_answers_to_its_own_names_and_to_its_own_page(headers, status, folder):
+    app = web_app(str(folder), name="inbox.example.org")
+    with TestClient(app, "http://localhost") as client:
+        assert client.get("/config", headers=headers).status_code == status
+
+
+def test_the_demo_keeps_no_history_and_no_links_to_it(folder):
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
+        asked(client, "rank", "a secret mail", None)
+        links = ("/gradio_api/deep_link?session_hash=x", "/?deep_link=x", "/?deep%5Flink=x")
+        for path in (*links, "/gradio_api/deep%5Flink?session_hash=x", "/gradio_api/runs"):
+            assert client.get(path).status_code == 404, path
+        assert not client.get("/config").json()["run_history"]
+
+
+def test_all_uploads_together_have_a_quota_and_do_not_outlive_the_demo(folder, monkeypatch):
+    monkeypatch.setattr(demo_guard, "MOST_UPLOADED", 25_000)
+    with TestClient(web_app(str(folder)), "http://localhost") as client:
+
+        def upload(count, letter):
+            files = [("files", (f"{letter}{n}.txt", letter * 9_000 + str(n))) for n in range(count)]
+            return client.post("/gradio_api/upload", files=files)
+
+        assert upload(3, "a").status_code == 413  # in one request
+        (first,) = upload(1, "b").json()
+        assert upload(1, "c").status_code == 200
+        assert upload(1, "d").status_code == 413  # in several
+        assert client.post("/gradio_api/upload", content=iter([b"x"])).status_code == 411
+        assert Path(first).parents[1].stat().st_mode & 0o077 == 0  # nobody else reads them
+    assert not Path(first).exists()
 
 
 def test_the_tests_that_the_page_names_are_there():
