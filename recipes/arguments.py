@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Arguments = TypeVar("Arguments", bound="DataclassInstance")
+
+
+MOST_SEED = 2**31  # those of later stages and runs are counted on from it, and end at 2**32
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -87,8 +91,9 @@ def parse_arguments(
         description: What it does, for the help.
 
     Raises:
-        InputError: The YAML file is not a mapping of known fields.
-        SystemExit: A flag is unknown, or the help was asked for.
+        InputError: The YAML file is not a mapping of known fields, a flag is unknown, or a seed is
+            none.
+        SystemExit: The value of a flag cannot be read, or the help was asked for.
     """
     parser = HfArgumentParser(
         cast(Any, (kind, HubArguments)),
@@ -99,9 +104,24 @@ def parse_arguments(
     )
     flags = list(sys.argv[1:] if argv is None else argv)
     if flags and flags[0].endswith((".yaml", ".yml")):
-        parser.set_defaults(**_read_yaml(Path(flags.pop(0)), kind))
-    arguments, hub = parser.parse_args_into_dataclasses(flags)
+        flags = [*_flags_of(Path(flags[0]), kind), *flags[1:]]
+    arguments, hub, unknown = parser.parse_args_into_dataclasses(
+        flags, return_remaining_strings=True
+    )
+    if unknown:
+        guesses = get_close_matches(unknown[0].replace("_", "-"), _flags(parser), 1)
+        guess = f" Did you mean {guesses[0]}?" if guesses else ""
+        raise InputError(f"{unknown[0]} is not known here.{guess} See {command} --help.")
+    seed = getattr(arguments, "seed", 0)
+    if not 0 <= seed < MOST_SEED:
+        raise InputError(f"--seed is {seed}; give a whole number from 0 to {MOST_SEED - 1}.")
     return arguments, hub
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """The flags of a parser as the help of the guide writes them."""
+    names = (name for action in parser._actions for name in action.option_strings)
+    return [name for name in names if "_" not in name]
 
 
 def check_positive(arguments: "DataclassInstance", *names: str) -> None:
@@ -126,7 +146,8 @@ def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
     }
 
 
-def _read_yaml(path: Path, kind: type) -> dict[str, object]:
+def _flags_of(path: Path, kind: type) -> list[str]:
+    """The values of a YAML file as flags, so that both are read alike."""
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
     try:
@@ -135,9 +156,18 @@ def _read_yaml(path: Path, kind: type) -> dict[str, object]:
         raise InputError(f"{path} is not YAML: {error}") from error
     known = [field.name for part in (kind, HubArguments) for field in dataclasses.fields(part)]
     if not isinstance(values, dict) or not set(values) <= set(known):
-        unknown = sorted(set(values) - set(known)) if isinstance(values, dict) else values
+        unknown = sorted(map(str, set(values) - set(known))) if isinstance(values, dict) else values
         raise InputError(
             f"{path}: {unknown} is not an argument of this recipe. Write one `name: value` per "
             f"line; the names are {', '.join(known)}."
         )
-    return values
+    flags: list[str] = []
+    for name, value in values.items():
+        several = value if isinstance(value, list) else [value]
+        if any(isinstance(one, dict | list) for one in several):
+            raise InputError(f"{path}: {name} is {value!r}; give a value, or a list of values.")
+        if isinstance(value, list):
+            flags += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            flags.append(f"--{name}={value}")
+    return flags

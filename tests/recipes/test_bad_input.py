@@ -75,6 +75,13 @@ BAD_INPUT = {
         lambda folder: csv(GOOD)(folder) | {"--positive-label": "spam"},
         "The labels are: fine, urgent",
     ),
+    "a seed below zero": (lambda folder: {"--seed": "-1"}, "--seed is -1; give a whole number"),
+    "a seed without end": (lambda folder: {"--seed": str(2**40)}, f"--seed is {2**40}; give"),
+    "no such flag": (lambda folder: {"--epochs": "3"}, "--epochs is not known here"),
+    "a misspelt flag": (
+        lambda folder: {"--label_colum": "x"},
+        "--label_colum is not known here. Did you mean --label-column",
+    ),
     "no seeds": (lambda folder: csv(GOOD)(folder) | {"--seeds": "0"}, "--seeds is 0"),
     "a name the Hub refuses": (
         lambda folder: csv(GOOD)(folder) | {"--push-to-hub": "a b c"},
@@ -92,6 +99,33 @@ def test_it_is_refused_and_nothing_is_written(case, tmp_path, capsys):
     assert status == 2
     assert re.search(message, capsys.readouterr().err)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("folds: {a: 1}", "folds is {'a': 1}; give a value, or a list of values"),
+        ("text_columns: [a, [b]]", r"text_columns is \['a', \['b'\]\]; give a value"),
+        ("1: 2", r"\['1'\] is not an argument of this recipe"),
+        ("- quick", "is not an argument of this recipe"),
+        ("seed: -1", "--seed is -1; give a whole number"),
+        ("data: 7", "7: no such file or folder"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_told(content, message, tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text(content)
+    flags = ["--output-dir", str(tmp_path / "out")]
+    assert main(["run", "email-urgency", str(tmp_path / "run.yaml"), *flags]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["seed: soon", "quick: perhaps"])
+def test_a_value_of_another_kind_in_a_configuration_is_told(content, tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text(content)
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "email-urgency", str(tmp_path / "run.yaml")])
+    assert f"argument --{content.partition(':')[0]}" in capsys.readouterr().err
 
 
 def test_broken_messages_among_good_ones_are_skipped_and_told(small_data, tmp_path, caplog):
