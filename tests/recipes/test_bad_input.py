@@ -79,8 +79,8 @@ BAD_INPUT = {
     "a seed without end": (lambda folder: {"--seed": str(2**40)}, f"--seed is {2**40}; give"),
     "no such flag": (lambda folder: {"--epochs": "3"}, "--epochs is not known here"),
     "a misspelt flag": (
-        lambda folder: {"--label_colum": "x"},
-        "--label_colum is not known here. Did you mean --label-column",
+        lambda folder: {"--labelcolumn": "x"},
+        "--labelcolumn is not known here. Did you mean --label-column",
     ),
     "no seeds": (lambda folder: csv(GOOD)(folder) | {"--seeds": "0"}, "--seeds is 0"),
     "a name the Hub refuses": (
