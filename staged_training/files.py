@@ -45,11 +45,22 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with unwritable_told(path):
             yield workspace / path.name
+            _open_to_readers(workspace)
             if path.is_dir():
                 path.rename(workspace / f"{path.name}.old")
             (workspace / path.name).replace(path)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _open_to_readers(workspace: Path) -> None:
+    """Give files the rights that new files have; safetensors lets nobody but the owner read its."""
+    usual = workspace / PARTIAL
+    usual.touch()
+    mode = usual.stat().st_mode
+    for file in workspace.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
 
 
 def remove_partial(folder: Path) -> None:

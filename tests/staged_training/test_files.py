@@ -94,3 +94,16 @@ def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
 def test_a_disk_that_may_not_be_written_to_is_told_with_the_file(tmp_path):
     with pytest.raises(InputError, match="out cannot be read or written"), unwritable_told():
         raise OSError(errno.EROFS, "Read-only file system", "out")
+
+
+def test_weights_have_the_rights_of_the_files_beside_them(tmp_path):
+    with written_whole(tmp_path / "model") as folder:
+        folder.mkdir()
+        (folder / "config.json").touch()
+        save_file({"weight": torch.ones(2)}, folder / "model.safetensors")
+    with written_whole(tmp_path / "alone.safetensors") as path:
+        save_file({"weight": torch.ones(2)}, path)
+    (tmp_path / "usual").touch()
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) == 4
+    assert len({file.stat().st_mode for file in files}) == 1
