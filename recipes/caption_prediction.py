@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor, Pipeline, pipeline
 
 from recipes.inputs import Input
+from staged_training.pretrained import load_whole
 
 TASK = "image-text-to-text"
 _BATCH = 32
@@ -15,7 +16,7 @@ def open_captioner(model: str) -> Pipeline:
     """The pipeline of a captioner, from its folder or its name on the Hub."""
     return pipeline(
         "image-text-to-text",
-        AutoModelForImageTextToText.from_pretrained(model, use_safetensors=True),
+        load_whole(AutoModelForImageTextToText, model),
         processor=AutoProcessor.from_pretrained(model),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, Pipeline, pipeline
 
 from recipes.inputs import Input
+from staged_training.pretrained import load_whole
 
 TASK = "object-detection"
 LEAST = 0.5  # score of a box that is shown
@@ -16,7 +17,7 @@ def open_detector(model: str) -> Pipeline:
     """The pipeline of a detector, from its folder or its name on the Hub."""
     return pipeline(
         "object-detection",
-        AutoModelForObjectDetection.from_pretrained(model, use_safetensors=True),
+        load_whole(AutoModelForObjectDetection, model),
         image_processor=AutoImageProcessor.from_pretrained(model),
     )
 

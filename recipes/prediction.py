@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.features.head import collected_features
+from staged_training.pretrained import load_whole
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,
@@ -120,13 +122,13 @@ def open_classifier(model: str) -> Pipeline:
         if "ImageClass" in kind:
             return pipeline(
                 "image-classification",
-                AutoModelForImageClassification.from_pretrained(model, use_safetensors=True),
+                load_whole(AutoModelForImageClassification, model),
                 image_processor=AutoImageProcessor.from_pretrained(model),
                 top_k=None,
             )
         return pipeline(
             "text-classification",
-            AutoModelForSequenceClassification.from_pretrained(model, use_safetensors=True),
+            load_whole(AutoModelForSequenceClassification, model),
             tokenizer=AutoTokenizer.from_pretrained(model),
             top_k=None,
         )
@@ -170,7 +172,11 @@ def answers(
 def classify(
     classifier: Pipeline, inputs: Sequence[Input]
 ) -> Iterator[tuple[Input, dict[str, float]]]:
-    """Yield each input with its scores by label, in order."""
+    """Yield each input with its scores by label, in order.
+
+    Raises:
+        InputError: The scores of an input are no numbers.
+    """
     of_images = {"top_k": classifier.model.config.num_labels}
     is_image = classifier.task == "image-classification"
     options: dict[str, Any] = of_images if is_image else {"truncation": True}
@@ -178,7 +184,10 @@ def classify(
     results = classifier(contents, batch_size=32, **options)
     bar = tqdm(results, total=len(inputs), unit="input", delay=2, dynamic_ncols=True)
     for item, labels in zip(inputs, bar, strict=True):
-        yield item, {label["label"]: round(label["score"], 4) for label in labels}
+        scores = {label["label"]: round(label["score"], 4) for label in labels}
+        if any(math.isnan(score) for score in scores.values()):
+            raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
+        yield item, scores
 
 
 def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 100) -> str:

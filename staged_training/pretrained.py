@@ -1,9 +1,14 @@
 """Which parameters of a model carry what was learned before, and which are new and random."""
 
 import re
+from typing import Any, cast
 
+from safetensors import safe_open
 from torch import nn
+from transformers import PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
+from staged_training.errors import InputError
 from staged_training.layers import layer_groups, select_parameters
 
 _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
@@ -37,6 +42,44 @@ def new_parameters(model: nn.Module) -> set[str]:
         for name, _ in model.named_parameters()
         if name not in loaded and not any(re.search(pattern, name) for pattern in computed)
     }
+
+
+def load_whole(kind: Any, name: str) -> PreTrainedModel:
+    """Load a model of which every weight is in its checkpoint, and a number.
+
+    What it does not find, `from_pretrained` starts at random, with a warning.
+
+    Args:
+        kind: A class with `from_pretrained`.
+        name: Folder or Hub name of the model, whose weights are in `safetensors`.
+
+    Raises:
+        InputError: A weight is missing, or none that a model can compute with.
+    """
+    model, found = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+    if missing := sorted(found["missing_keys"]):
+        raise InputError(
+            f"{name} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}. "
+            "Save the whole model, by save_pretrained."
+        )
+    whole = set() if hasattr(model.config, "quantization_config") else _whole_numbers(name)
+    for weight, parameter in model.named_parameters():
+        if weight in whole or not parameter.isfinite().all():
+            raise InputError(
+                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN or "
+                "infinity. Train the model, or copy it, anew."
+            )
+    return cast(PreTrainedModel, model)
+
+
+def _whole_numbers(name: str) -> set[str]:
+    """The tensors of whole numbers in a file of weights, which loading would take for weights."""
+    file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
+    if file is None:  # it is in several files
+        return set()
+    with safe_open(file, "pt") as tensors:
+        kinds = {key: tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
+    return {key for key, kind in kinds.items() if not kind.startswith(("F", "BF"))}
 
 
 def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from huggingface_hub import HfApi
+from safetensors.torch import load_file, save_file
 from transformers import set_seed
 
 from nlp_transfer import build_vocabulary
@@ -89,6 +90,40 @@ def test_damaged_weights_are_told(damage, folder, tmp_path, capsys):
     file.write_bytes(damaged[damage])
     assert predict(folder, tmp_path) == 2
     assert "no model could be loaded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage, told",
+    [
+        ("no head", "lacks .* weights"),
+        ("one weight", "lacks .* weights"),
+        ("other names", "lacks .* weights"),
+        ("another size", "could be loaded"),
+        ("NaN", "holds what is no weight"),
+        ("infinity", "holds what is no weight"),
+        ("whole numbers", "holds what is no weight"),
+        ("too large", "scores of mail.eml are no numbers"),
+    ],
+)
+def test_weights_that_do_not_make_the_model_are_refused(damage, told, folder, tmp_path, capsys):
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    name = "embedding.weight" if "embedding.weight" in weights else min(weights)
+    damaged = {
+        "no head": {n: w for n, w in weights.items() if "classifier" not in n},
+        "one weight": {name: weights[name]},
+        "other names": {f"model.{n}": w for n, w in weights.items()},
+        "another size": weights | {name: weights[name][:-1]},
+        "NaN": weights | {name: weights[name] * float("nan")},
+        "infinity": weights | {name: weights[name] + float("inf")},
+        "whole numbers": {n: w.to(torch.int8) for n, w in weights.items()},
+        "too large": {n: torch.full_like(w, 3e38) for n, w in weights.items()},
+    }
+    save_file(damaged[damage], file, {"format": "pt"})
+    assert predict(folder, tmp_path) == 2
+    shown = capsys.readouterr()
+    assert re.search(told, shown.err), shown.err
+    assert shown.err.count("\n") == 1 and not shown.out
 
 
 def test_files_of_the_hub_stay_in_their_folder(folder, hub, tmp_path, capsys):
