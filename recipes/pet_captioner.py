@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     coverage = align(vocabulary(task.captions), problem.vectors).coverage
     destination = hub.destination()
 
-    run.open()
+    run.open(task.paths)
     features = features_of(problem, run.runs)
     outcomes = []
     for fold in folds:

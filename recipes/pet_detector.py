@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     load_detector(arguments.backbone, task.names, arguments.size)  # or it is refused here
     destination = hub.destination()
 
-    run.open()
+    run.open(task.paths)
     outcomes: list[list[Outcome]] = []
     found: dict[int, Boxes] = {}
     for fold in folds:

@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, test = (data.labelled(part, arguments.size) for part in (0, 1))
     counts = available_counts([50] if arguments.quick else arguments.counts, len(train))
 
-    run.open()
+    run.open(data.task.paths)
     scores = run.once("rotation", partial(learn_base, arguments, data))
     comparison = Comparison(
         base=BASE,

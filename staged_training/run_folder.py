@@ -3,13 +3,14 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 from staged_training.errors import InputError
 from staged_training.files import PARTIAL, remove_partial, written_whole
+from staged_training.fingerprints import digest, files_of, is_there, versions
 from staged_training.processes import by_first
 from staged_training.trainer import CURVES, STAGES
 
@@ -18,16 +19,19 @@ class RunFolder:
     """An output folder in which a recipe's work is kept piece by piece until all is done.
 
     While the recipe runs, `runs/` holds the finished pieces and the checkpoints of the one at hand,
-    and `runs/arguments.json` what was asked for; at the end only the model and `report/` stay.
+    and `runs/arguments.json` what was asked for and read; at the end only the model and `report/`
+    stay.
 
     Args:
         path: The folder. It is made by `open`, not before, so that input can be checked first.
-        arguments: What was asked for; a run is resumed only with the same.
+        arguments: What was asked for; a run is resumed only with the same. Of those that name a
+            file or a folder, the content counts, too.
         resume: Go on with a run that was cut off.
 
     Raises:
         InputError: The folder holds something else, a run that would be lost, one that was asked
-            for with other arguments, or one that is at work.
+            for with other arguments, read other data or ran on other libraries, or one that is at
+            work.
     """
 
     def __init__(self, path: Path, arguments: Mapping[str, Any], *, resume: bool) -> None:
@@ -67,15 +71,39 @@ class RunFolder:
             raise InputError(
                 f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
             )
-        before = json.loads(self._record.read_text())
-        differing = [name for name in self._arguments if before.get(name) != self._arguments[name]]
+        before = json.loads(_whole_json(self._record))
+        asked = before["asked"]
+        differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
         if differing:
             changes = ", ".join(
-                f"--{name.replace('_', '-')} was {before.get(name)!r} and is "
-                f"{self._arguments[name]!r}"
+                f"{_flag(name)} was {asked.get(name)!r} and is {self._arguments[name]!r}"
                 for name in differing
             )
             raise InputError(f"{path} cannot be resumed with other arguments: {changes}.")
+        self._check_same("libraries", before, versions(), "{} is another version now")
+        self._check_same("read", before, self._read, "the content of {} is another now")
+
+    def _check_same(
+        self, part: str, before: Mapping[str, Any], now: Mapping[str, str], change: str
+    ) -> None:
+        """Refuse to go on from what was made of something else."""
+        then = before.get(part, {})
+        differing = [change.format(n) for n in now if then.get(n) != now[n]]
+        if differing:
+            raise InputError(
+                f"{self.path} cannot be resumed: {', '.join(differing)}. Its results would be of "
+                "both. Give what there was, or another --output-dir, or delete that folder."
+            )
+
+    @cached_property
+    def _read(self) -> dict[str, str]:
+        """Digests of what the arguments name."""
+        paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
+        return {
+            _flag(name): digest(files_of(path, self.path))
+            for name, path in paths.items()
+            if is_there(path)
+        }
 
     def _is_new(self) -> bool:
         """Whether the folder holds nothing, or what is left of a run that was killed at once."""
@@ -113,23 +141,29 @@ class RunFolder:
     def _lock_file(self) -> Path:
         return self.runs / "lock"
 
-    def open(self) -> None:
+    def open(self, images: Iterable[Path] = ()) -> None:
         """Make the folder, if it is not there yet, and keep other runs out of it.
 
-        Raises:
-            InputError: Another run came first, or the folder cannot be written to.
-        """
-        by_first(self._make)
+        Args:
+            images: What the arguments name may be a table of files that lie elsewhere: these.
 
-    def _make(self) -> None:
+        Raises:
+            InputError: Another run came first, the images are others than those of the run that was
+                cut off, or the folder cannot be written to.
+        """
+        by_first(partial(self._make, images))
+
+    def _make(self, images: Iterable[Path]) -> None:
+        self._read["the images"] = digest(images)
         if not self._lock:
             self.runs.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
-            self._check()  # again: another run may have come and gone
+        self._check()  # again: another run may have come and gone
         remove_partial(self.path)
         if not self._record.exists():
             with written_whole(self._record) as path:
-                path.write_text(json.dumps(self._arguments, indent=2))
+                record = {"asked": self._arguments, "libraries": versions(), "read": self._read}
+                path.write_text(json.dumps(record, indent=2))
         self.report.mkdir(exist_ok=True)
 
     def once(self, name: str, work: Callable[[Path], Any]) -> Any:
@@ -151,7 +185,7 @@ class RunFolder:
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
         by_first(partial(_remove_stages, folder))
-        return json.loads(by_first(done.read_text))
+        return json.loads(by_first(partial(_whole_json, done)))
 
     def keep(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
@@ -182,6 +216,22 @@ class RunFolder:
         shutil.rmtree(self.runs)
         if self._lock:
             self._lock.close()
+
+
+def _whole_json(file: Path) -> str:
+    """The content of a file of JSON that this class wrote."""
+    try:
+        content = file.read_text(encoding="utf-8")
+        json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file} is damaged. Delete {file.parent} to do that part anew."
+        ) from error
+    return content
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _remove_stages(folder: Path) -> None:

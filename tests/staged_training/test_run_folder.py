@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from staged_training import InputError
+from staged_training import InputError, run_folder
 from staged_training.files import PARTIAL
 from staged_training.run_folder import RunFolder
 
@@ -51,6 +51,63 @@ def at_work(tmp_path):
 def test_nothing_is_made_before_it_is_opened(tmp_path):
     RunFolder(tmp_path / "out", ARGUMENTS, resume=False)
     assert not (tmp_path / "out").exists()
+
+
+def change(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda data: change(data / "mail.csv", "text,label\na,y\nb,x\n"),  # labels swapped
+        lambda data: change(data / "mail.csv", "text,label\na,x\n"),  # a row removed
+        lambda data: change(data / "new.csv", "text,label\na,x\nb,y\n"),
+        lambda data: (data / "mail.csv").rename(data / "post.csv"),
+        lambda data: change(data / "sub" / "deep.txt", "c"),
+    ],
+)
+def test_a_run_is_not_resumed_on_other_data(changed, tmp_path):
+    data = tmp_path / "data"
+    change(data / "mail.csv", "text,label\na,x\nb,y\n")
+    change(data / "sub" / "deep.txt", "b")
+    asked = {"data": str(data), "label_column": "label", "names": ["a"], "seed": 0}
+    output = data / "out"  # which does not count as data
+    RunFolder(output, asked, resume=False).open()
+    change(data / ".DS_Store", "the place of a window")
+    RunFolder(output, asked, resume=True).open()
+    changed(data)
+    with pytest.raises(InputError, match="the content of --data is another now"):
+        RunFolder(output, asked, resume=True)
+
+
+def test_a_run_is_not_resumed_on_other_images_than_a_table_named(tmp_path):
+    photo = tmp_path / "photo.jpg"
+    change(photo, "a cat")
+    RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open([photo])
+    RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
+    change(photo, "a dog")
+    with pytest.raises(InputError, match="the content of the images is another now"):
+        RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
+
+
+def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
+    others = {**run_folder.versions(), "torch": "1.0"}
+    monkeypatch.setattr(run_folder, "versions", lambda: others)
+    with pytest.raises(InputError, match="torch is another version now"):
+        RunFolder(cut_off.path, ARGUMENTS, resume=True)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[", b'{"asked": {}', b"\xff", b"[" * 10**5])
+def test_a_damaged_record_is_told(cut_off, damage):
+    cut_off.once("part", lambda folder: 1)
+    (cut_off.runs / "part" / "done.json").write_bytes(damage)
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+        cut_off.once("part", lambda folder: 1)
+    (cut_off.runs / "arguments.json").write_bytes(damage)
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+        RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):

@@ -1,0 +1,63 @@
+"""What a run depends on, in few letters: the content of files, the versions of libraries."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "timm", "scikit-learn", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that decide what a training ends with."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # of an extra
+            continue
+    return found
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a file or a folder can be read; a text that is no path is neither."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return a digest of the names and the content of files, in their order."""
+    total = hashlib.sha256()
+    for file in tqdm(files, "Looking whether the data are as they were", delay=2, unit="file"):
+        with file.open("rb") as content:
+            of_file = hashlib.file_digest(content, "sha256").hexdigest()
+        total.update(f"{file.name} {of_file}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def files_of(path: Path, but: Path) -> list[Path]:
+    """Return a file, or the files of a folder in order, those of linked folders too.
+
+    Hidden files do not count: programs that show a folder leave some in it.
+
+    Args:
+        path: The file or the folder.
+        but: A folder within it that does not count.
+    """
+    if path.is_file():
+        return [path]
+    found, seen = [], {but.resolve()}
+    for name, folders, names in os.walk(path, followlinks=True):
+        folder = Path(name)
+        if folder.resolve() in seen:  # a link to where it is, or a folder above
+            folders.clear()
+            continue
+        seen.add(folder.resolve())
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [folder / name for name in names if not name.startswith(".")]
+    return sorted(file for file in found if file.is_file())
