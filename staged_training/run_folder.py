@@ -72,7 +72,7 @@ class RunFolder:
                 f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
             )
         before = json.loads(_whole_json(self._record))
-        asked = before["asked"]
+        asked = before.get("asked", {})
         differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
         if differing:
             changes = ", ".join(
