@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-_LIBRARIES = ("torch", "transformers", "tokenizers", "timm", "scikit-learn", "numpy")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "timm", "scikit-learn", "numpy")
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Reports: `index.html` and `report.md` with plots for people, `results.json` for programs."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import platform
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from staged_training.files import written_whole
+from staged_training.fingerprints import versions
 from staged_training.html_page import html_page
 from staged_training.outcome import Row
 from staged_training.stages import StageResult
-
-_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 
 FROZEN = (
     "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
@@ -28,12 +26,11 @@ FROZEN = (
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
     """Write `results.json`: the rows, and the versions of what produced them."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     results = {
         "recipe": recipe,
         "seed": seed,
         "rows": [asdict(row) for row in rows],
-        "versions": {"python": platform.python_version(), **versions},
+        "versions": {"python": platform.python_version(), **versions()},
     }
     with written_whole(folder / "results.json") as path:
         path.write_text(json.dumps(results, indent=2) + "\n")
