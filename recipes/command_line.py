@@ -5,7 +5,9 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import IO, cast
 
 from recipes.stopping import Stopped, close_progress_bars, stoppable
 
@@ -86,16 +88,19 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
 
     from staged_training.errors import InputError
     from staged_training.files import unwritable_told
+    from staged_training.printable import PrintableFormatter, PrintableStream, printable
     from staged_training.processes import is_first, number
 
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     disable_progress_bar()  # those of loading and saving, which take no time here
     try:
-        with unwritable_told():
+        with unwritable_told(), redirect_stdout(cast(IO[str], PrintableStream(sys.stdout))):
             command(arguments)
     except InputError as error:
         whose = "" if is_first() else f" (process {number()})"
-        print(f"nlp-transfer{whose}: {error}", file=sys.stderr)
+        print(printable(f"nlp-transfer{whose}: {error}"), file=sys.stderr)
         return 2
     return 0
 

@@ -1,5 +1,6 @@
 """What the ct-inpainting recipe found, told: report, model card, and what it prints."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,12 +119,13 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 def _card_sections(findings: Findings, honest: Sequence[str]) -> list[str]:
     window = f"({findings.window[0]:g}, {findings.window[1]:g})"
     size, spacing = findings.size, findings.spacing
+    reference = json.dumps(findings.reference)
     code = [
         "```python",
         "from transformers import AutoModelForImageClassification",
         "from vision_transfer.ct import WindowedSlices, read_ct",
         "",
-        f'model = AutoModelForImageClassification.from_pretrained("{findings.reference}")',
+        f"model = AutoModelForImageClassification.from_pretrained({reference})",
         f'scans = read_ct("scans", size={size}, spacing={spacing:g}).dataset.with_format("numpy")',
         f'slices = WindowedSlices(scans["hounsfield"], {window})',
         "print(model.eval()(slices[0][None]).logits.softmax(-1), model.config.id2label)",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 
 from nlp_transfer.text_task import LabelledTexts, TextTask
@@ -209,7 +210,7 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print("Five texts of the test part, sorted by score; what they are stands first:")
     print(_worked_predictions(run, findings))
     print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
-    print(f"Next:   nlp-transfer predict {run.path} YOUR_MAIL.mbox")
+    print(f"Next:   nlp-transfer predict {quote(str(run.path))} YOUR_MAIL.mbox")
 
 
 def _worked_predictions(run: RunFolder, findings: Findings) -> str:

@@ -1,5 +1,6 @@
 """What the temporal-order recipe found, told: report, model card, and what it prints."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -150,11 +151,12 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 
 
 def _card_sections(findings: Findings) -> list[str]:
+    reference = json.dumps(findings.reference)
     code = [
         "```python",
         "from vision_transfer.backbones import load_backbone",
         "",
-        f'model, processor = load_backbone("{findings.reference}", ["one label", "another"])',
+        f'model, processor = load_backbone({reference}, ["one label", "another"])',
         "```",
     ]
     return [

@@ -1,11 +1,13 @@
 """What the word-embeddings recipe found, told: report, card, and what it prints."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from huggingface_hub import ModelCard, ModelCardData
@@ -19,6 +21,7 @@ from nlp_transfer.word_vectors import FILE_NAME, WordVectors
 from staged_training.files import written_whole
 from staged_training.hub import OWN_LICENSE
 from staged_training.outcome import Row
+from staged_training.printable import printable
 from staged_training.report import Report, markdown_table, write_results
 from staged_training.run_folder import RunFolder
 
@@ -249,7 +252,7 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         library_name="nlp-transfer",
         tags=["nlp-transfer", "word-embeddings", findings.model],
     )
-    here = findings.folder
+    here, file = findings.folder, json.dumps(str(findings.folder / FILE_NAME))
     sections = [
         f"---\n{data.to_yaml()}\n---",
         "# Word embeddings",
@@ -259,9 +262,9 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         "## How to use them",
         *findings.how_to_get(),
         "```python\nfrom nlp_transfer import open_vectors\n\n"
-        f'vectors = open_vectors("{here}")\n```',
-        f"Or with `nlp-transfer run email-urgency --vectors {here}`, or in gensim with "
-        f'`KeyedVectors.load_word2vec_format("{here}/{FILE_NAME}", no_header=True)`.',
+        f"vectors = open_vectors({json.dumps(str(here))})\n```",
+        f"Or with `nlp-transfer run email-urgency --vectors {quote(str(here))}`, or in gensim with "
+        f"`KeyedVectors.load_word2vec_format({file}, no_header=True)`.",
         "## How they were learnt",
         findings.what_was_done(),
         "## What they know",
@@ -274,7 +277,7 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         LICENSE if findings.shipped else OWN_LICENSE,
     ]
     with written_whole(folder / "README.md") as path:
-        ModelCard("\n\n".join(sections) + "\n").save(path)
+        ModelCard(printable("\n\n".join(sections) + "\n")).save(path)
 
 
 def print_findings(run: RunFolder, findings: Findings, scores: Sequence[Scores]) -> None:
@@ -282,4 +285,4 @@ def print_findings(run: RunFolder, findings: Findings, scores: Sequence[Scores])
     print(f"\n{findings.what_was_done().replace('**', '')}\n")
     print(scores_table(scores))
     print(f"\nVectors: {run.path / 'vectors.txt'}\nReport:  {run.report / 'index.html'}")
-    print(f"To use them: nlp-transfer run email-urgency --vectors {run.path}")
+    print(f"To use them: nlp-transfer run email-urgency --vectors {quote(str(run.path))}")

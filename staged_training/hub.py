@@ -1,11 +1,13 @@
 """What the Hub needs of a trained model: a card that it can validate, and the upload."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_token
@@ -15,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 from staged_training.errors import InputError
 from staged_training.files import written_whole
 from staged_training.outcome import Row
+from staged_training.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +113,7 @@ def write_card(
     )
     content = "\n\n".join([f"---\n{data.to_yaml()}\n---", f"# {title}", *sections])
     with written_whole(folder / "README.md") as path:
-        ModelCard(content + "\n").save(path)
+        ModelCard(printable(content + "\n")).save(path)
 
 
 def usage(
@@ -137,7 +140,7 @@ def usage(
         *([first] if first else []),
         "from transformers import pipeline",
         "",
-        f'{does} = pipeline("{pipeline}", model="{reference}"{trust})',
+        f'{does} = pipeline("{pipeline}", model={json.dumps(reference)}{trust})',
         f"print({does}({example}))",
     ]
     return "\n".join(["```python", *lines, "```"])
@@ -246,7 +249,8 @@ def push(folder: Path, destination: Destination) -> str:
         raise InputError(
             f"The upload to {to.repo_id} failed: {_said(error)}. The model is whole in {folder}. "
             "Where the login or its rights are refused, run `hf auth login`; then go on with "
-            f"`hf upload {to.repo_id} {folder} {_EXCLUDE}`, which sends only what is not there yet."
+            f"`hf upload {to.repo_id} {quote(str(folder))} {_EXCLUDE}`, which sends only what is "
+            "not there yet."
         ) from error
     return str(commit.pr_url or commit.commit_url)
 

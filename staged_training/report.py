@@ -14,6 +14,7 @@ from staged_training.files import written_whole
 from staged_training.fingerprints import versions
 from staged_training.html_page import html_page
 from staged_training.outcome import Row
+from staged_training.printable import printable
 from staged_training.stages import StageResult
 
 FROZEN = (
@@ -145,7 +146,7 @@ class Report:
 
     def write(self) -> Path:
         """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
-        content = "\n\n".join(self._parts) + "\n"
+        content = printable("\n\n".join(self._parts) + "\n")
         page = html_page(content, self.title, self.folder)
         for name, text in {"report.md": content, "index.html": page}.items():
             with written_whole(self.folder / name) as path:

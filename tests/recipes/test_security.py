@@ -163,6 +163,22 @@ def test_the_token_is_in_no_file_no_message_and_no_upload(hub, small_data, tmp_p
     assert not [name for name, file in uploaded.items() if secret in file.content]
 
 
+def test_mail_does_not_steer_the_terminal_that_lists_it(folder, tmp_path, capsys, caplog):
+    names = {
+        "\x1b[2J.eml": f"Subject: \x1b]0;owned\x07{TEXT}\n\n\x1b[8mhidden\u202e",
+        "\x1b[1m.eml": "",
+    }
+    for name, content in names.items():
+        (tmp_path / "mail" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "mail" / name).write_text(content)
+    assert main(["predict", str(folder), str(tmp_path / "mail")]) == 0
+    assert main(["predict", str(folder), str(tmp_path / "\x1b[2J")]) == 2
+    told = capsys.readouterr()
+    assert r"\x1b[2J.eml" in told.out and TEXT in told.out
+    for shown in (told.out, told.err):
+        assert "\x1b" not in shown and "\x07" not in shown and "\u202e" not in shown
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/config.json", "{folder}/../mail.eml"])
 def test_a_user_of_the_demo_cannot_read_files(path, folder, tmp_path):
     (tmp_path / "mail.eml").write_text("private")
