@@ -1,7 +1,5 @@
 """Files as streams of bytes: plain, gzip, or one member of a zip archive."""
 
-import gzip
-import io
 import lzma
 import struct
 import zipfile
@@ -9,12 +7,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from staged_training.errors import InputError
-from staged_training.unpacking import MOST_GROWTH, most_unpacked
+from staged_training.unpacking import bounded, open_unpacked
 
-_GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
 # What `gzip` and `zipfile` raise on damage; RuntimeError and NotImplementedError on an encrypted
 # member and on an unknown compression.
@@ -30,23 +27,6 @@ _DAMAGE = (
     NotImplementedError,
     RuntimeError,
 )
-
-
-class _Unpacked(io.RawIOBase):
-    """What unpacks from a file, until that is more than an honest file would hold."""
-
-    def __init__(self, stream: BinaryIO, most: int) -> None:
-        self._stream, self._left = stream, most
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = cast(io.BufferedIOBase, self._stream).readinto(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise zlib.error(f"it unpacks to more than {MOST_GROWTH} times its size")
-        return count
 
 
 class Source:
@@ -82,16 +62,10 @@ class Source:
         with self._failures_named():
             if self._magic == _ZIP:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                    yield self._bounded(cast(BinaryIO, stream))
-            elif self._magic.startswith(_GZIP):
-                with gzip.open(self.path) as stream:
-                    yield self._bounded(cast(BinaryIO, stream))
+                    yield bounded(cast(BinaryIO, stream), self.path)
             else:
-                with self.path.open("rb") as stream:
+                with open_unpacked(self.path) as stream:
                     yield stream
-
-    def _bounded(self, stream: BinaryIO) -> BinaryIO:
-        return io.BufferedReader(_Unpacked(stream, most_unpacked(self.path)), 2**18)
 
     def _zip_member(self) -> str:
         with zipfile.ZipFile(self.path) as archive:
