@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from os import PathLike
@@ -15,9 +16,13 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 from transformers import PreTrainedTokenizerFast
 
+from nlp_transfer.text_columns import choose_text_columns
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors.sources import Source
-from staged_training.errors import InputError
+from staged_training.delimited import DELIMITERS, Dialect, find_dialect
+from staged_training.errors import InputError, given_path
+from staged_training.text_files import UTF8, marked_encoding
+from staged_training.unpacking import open_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +40,8 @@ class Corpus:
     """The texts of a file, or of all such files in a folder at any depth, in the order of names.
 
     Plain text holds one text on each line; a table one in each row. Texts without any are left
-    out. What is not UTF-8 becomes U+FFFD, byte by byte, which a warning tells once for each file;
-    NUL characters are dropped.
+    out. Texts are UTF-8, or UTF-16 that says so, and may be packed with gzip. What is not UTF-8
+    becomes U+FFFD, byte by byte, which a warning tells once for each file; NULs are dropped.
 
     Args:
         path: A file with one of `SUFFIXES`, or a folder of such.
@@ -51,9 +56,10 @@ class Corpus:
     def __init__(
         self, path: str | PathLike[str], text_columns: Sequence[str] | None = None
     ) -> None:
-        self.path = Path(path)
+        self.path = given_path(path)
         self.files = _files(self.path)
         self._columns = text_columns
+        self._dialects: dict[Path, Dialect] = {}
         self._warned: set[Path] = set()
         for file in self.files:
             if next(self._texts(file), None) is None:
@@ -64,7 +70,7 @@ class Corpus:
 
     def _texts(self, file: Path) -> Iterator[str]:
         replaced = 0
-        for text in _read(file, self._columns):
+        for text in _read(file, self._columns, self._dialects):
             if not text.isascii():
                 text, count = _NO_CHARACTER.subn("\ufffd", text)
                 replaced += count
@@ -106,41 +112,53 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path.")
     if path.is_file():
-        if not path.name.lower().endswith(SUFFIXES):
+        if not _kind(path):
             raise InputError(
                 f"{path}: not a kind of file that can be read here. Give {', '.join(SUFFIXES)}, "
                 "or a folder of such files."
             )
         return [path]
-    files = [file for file in sorted(path.rglob("*")) if file.name.lower().endswith(SUFFIXES)]
+    files = [file for file in sorted(path.rglob("*")) if _kind(file)]
     if not files:
         raise InputError(f"{path}: the folder holds none of {', '.join(SUFFIXES)}.")
     return files
 
 
-def _read(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
+def _kind(file: Path) -> str:
+    """Return the one of `SUFFIXES` that a file has, also below `.gz`, without its dot."""
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
+    packed_columns = suffix == ".parquet" and file.suffix.lower() == ".gz"
+    return "" if suffix not in SUFFIXES or packed_columns else suffix[1:]
+
+
+def _read(
+    file: Path, columns: Sequence[str] | None, dialects: dict[Path, Dialect]
+) -> Iterator[str]:
     """Yield texts with a lone surrogate for each byte that is not UTF-8."""
-    kind = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if kind == "txt":
-        yield from _lines(file)
-    elif kind == "jsonl":
-        yield from _json_rows(file, columns)
-    else:
-        try:
-            batches = _parquet_batches if kind == "parquet" else _csv_batches
-            for batch in batches(file, columns):
+    kind = _kind(file)
+    try:
+        if kind == "txt":
+            yield from _lines(file)
+        elif kind == "jsonl":
+            yield from _json_rows(file, columns)
+        elif kind == "parquet":
+            for batch in _parquet_batches(file, columns):
                 yield from _rows(file, batch)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{file}: cannot be read as {kind.upper()}: {error}. Repair the file or export it "
-                "anew."
-            ) from error
+        else:
+            if file not in dialects:
+                dialects[file] = find_dialect(file, marked_encoding(file), DELIMITERS[f".{kind}"])
+            for batch in _csv_batches(file, columns, dialects[file]):
+                yield from _rows(file, batch)
+    except (pa.ArrowException, EOFError, OSError, UnicodeError, zlib.error) as error:
+        raise InputError(
+            f"{file}: cannot be read as {kind.upper()}: {error}. Repair the file or export it anew."
+        ) from error
 
 
 def _lines(file: Path) -> Iterator[str]:
     """Yield the lines; those longer than `PIECE_CHARS` in pieces that end between words."""
     with Source(file).open() as stream:
-        lines = _decoded(stream)
+        lines = _decoded(file, stream)
         rest = ""
         while piece := rest + lines.readline(PIECE_CHARS):
             goes_on = len(piece) >= PIECE_CHARS and piece[-1] != "\n"
@@ -152,7 +170,7 @@ def _lines(file: Path) -> Iterator[str]:
 def _json_rows(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
     decoder = json.JSONDecoder(strict=False)  # control characters may stand in texts
     with Source(file).open() as stream:
-        for number, line in enumerate(_decoded(stream), start=1):
+        for number, line in enumerate(_decoded(file, stream), start=1):
             if not line.strip("\0 \n"):
                 continue
             try:
@@ -164,29 +182,28 @@ def _json_rows(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
                     f'{file}: line {number} is not a JSON object. Write each row as {{"text": '
                     '"..."}.'
                 )
-            names = _text_columns(f"{file}: line {number}", list(row), columns)
+            names = choose_text_columns(f"{file}: line {number}", list(row), columns)
             yield "\n".join(str(row[name]) for name in names if row[name] is not None)
 
 
 def _parquet_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     with parquet.ParquetFile(file) as table:
-        names = _text_columns(str(file), table.schema_arrow.names, columns)
+        names = choose_text_columns(file, table.schema_arrow.names, columns)
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=names):
             yield batch.select(names)
 
 
-def _csv_batches(file: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    options = {
-        "read_options": csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-        "parse_options": csv.ParseOptions(
-            delimiter="\t" if file.suffix.lower() == ".tsv" else ",", newlines_in_values=True
-        ),
-    }
-    names = _text_columns(str(file), csv.open_csv(file, **options).schema.names, columns)
+def _csv_batches(
+    file: Path, columns: Sequence[str] | None, dialect: Dialect
+) -> Iterator[pa.RecordBatch]:
+    options = dialect.arrow_options(_CSV_BLOCK_BYTES)
+    with open_unpacked(file) as stream:
+        names = choose_text_columns(file, csv.open_csv(stream, **options).schema.names, columns)
     conversion = csv.ConvertOptions(
         include_columns=names, column_types=dict.fromkeys(names, pa.binary())
     )
-    yield from csv.open_csv(file, convert_options=conversion, **options)
+    with open_unpacked(file) as stream:
+        yield from csv.open_csv(stream, convert_options=conversion, **options)
 
 
 def _rows(file: Path, batch: pa.RecordBatch) -> Iterator[str]:
@@ -205,15 +222,6 @@ def _rows(file: Path, batch: pa.RecordBatch) -> Iterator[str]:
         yield b"\n".join(filter(None, cells)).decode("utf-8", "surrogateescape")
 
 
-def _decoded(stream: BinaryIO) -> io.TextIOWrapper:
-    return io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape")
-
-
-def _text_columns(where: str, names: list[str], wanted: Sequence[str] | None) -> list[str]:
-    if wanted is None:
-        mail = {"subject", "body"} <= set(names) and "text" not in names
-        wanted = ("subject", "body") if mail else ("text",)
-    for name in wanted:
-        if name not in names:
-            raise InputError(f"{where} has no column '{name}'. It has: {', '.join(names)}.")
-    return list(wanted)
+def _decoded(file: Path, stream: BinaryIO) -> io.TextIOWrapper:
+    encoding = marked_encoding(file)
+    return io.TextIOWrapper(stream, encoding, "surrogateescape" if encoding == UTF8 else "replace")

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.emails import read_labelled_texts
 from staged_training.class_balance import positive_label
-from staged_training.errors import InputError
+from staged_training.errors import InputError, given_path
 from staged_training.splits import (
     Indices,
     Split,
@@ -136,7 +136,7 @@ def read_task(
         InputError: The texts cannot be read or learnt from, there is no such label, or the folds
             cannot be used.
     """
-    path = Path(source)
+    path = given_path(source)
     dataset = read_labelled_texts(path, text_columns, label_column).dataset
     texts, labels = list(dataset["text"]), list(dataset["label"])
     names = sorted(set(labels))

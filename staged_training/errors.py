@@ -1,5 +1,8 @@
 """Wrong input, told: the one exception for it, and what was left out where the rest is usable."""
 
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -19,6 +22,18 @@ class InputError(ValueError):
     """
 
 
+class MissingColumnsError(InputError):
+    """A table lacks columns.
+
+    Attributes:
+        arguments: The arguments that choose those columns; the message names them in backticks.
+    """
+
+    def __init__(self, message: str, arguments: Sequence[str]) -> None:
+        super().__init__(message)
+        self.arguments = arguments
+
+
 class Problem(NamedTuple):
     """A file, or a part of it, that was left out or is not as expected, and why."""
 
@@ -27,6 +42,17 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file} {self.reason}"
+
+
+def given_path(source: str | PathLike[str]) -> Path:
+    """Return the path that was given; an empty one would be that of the current folder.
+
+    Raises:
+        InputError: It is empty.
+    """
+    if not str(source).strip():
+        raise InputError("The path of what is to be read is empty. Give one.")
+    return Path(source)
 
 
 def first_line(error: Exception) -> str:

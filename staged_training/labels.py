@@ -1,10 +1,37 @@
 """Labels that can be learnt from: at least two, and none that is seen only once."""
 
-from collections import Counter
-from collections.abc import Sequence
+import logging
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from staged_training.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
+    """Return labels without what cannot be seen: white space about them, and composed accents.
+
+    Those that differ in case alone stay apart, which a warning tells.
+
+    Args:
+        source: The file or folder of the examples, for messages.
+        labels: The label of each example.
+    """
+    tidy = [" ".join(unicodedata.normalize("NFC", label).split()) for label in labels]
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label, count in sorted(Counter(tidy).items()):
+        alike[label.casefold()].append(f"'{label}' ({count:,})")
+    for variants in alike.values():
+        if len(variants) > 1:
+            logger.warning(
+                "%s: the labels %s differ in case alone. Write them alike if they are one.",
+                source,
+                " and ".join(variants),
+            )
+    return tidy
 
 
 def check_labels(source: Path, places: Sequence[str], labels: Sequence[str], kind: str) -> None:

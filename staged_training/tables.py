@@ -1,24 +1,38 @@
-"""Tables (CSV, TSV, JSON Lines, Parquet) as Arrow tables, each mistake by file and row."""
+"""Tables (CSV, TSV, JSON Lines, Parquet, Excel) as Arrow tables, each mistake by file and row."""
 
+import difflib
 import json
+import logging
+import zlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import csv, parquet
+from pyarrow import parquet
 
-from staged_training.errors import InputError
-from staged_training.unpacking import MOST_GROWTH, most_unpacked
+from staged_training.delimited import DELIMITERS, find_dialect, read_delimited
+from staged_training.errors import InputError, MissingColumnsError
+from staged_training.parquet_files import read_parquet
+from staged_training.spreadsheets import read_sheet
+from staged_training.text_files import open_text, text_encoding
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+logger = logging.getLogger(__name__)
 
-# One block holds any row that is worth reading; Arrow refuses a row longer than a block.
-_BLOCK_BYTES = 64 * 2**20
+SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet", ".xlsx")
+"""Of tables; text may be packed too: `.csv.gz`."""
 
+_TEXTS = (*DELIMITERS, ".jsonl")
 _MOST_COLUMNS = 1_000  # each takes memory for every row
-_BATCH_ROWS = 256  # a value that is stored once may stand in each of them
+
+
+def table_suffix(path: Path) -> str | None:
+    """Return which of `SUFFIXES` a file has, also below `.gz`; `None` if it is no table."""
+    name = path.name.lower()
+    suffix = Path(name.removesuffix(".gz")).suffix
+    known = _TEXTS if name.endswith(".gz") else SUFFIXES
+    return suffix if suffix in known else None
 
 
 def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
@@ -32,18 +46,26 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
     Raises:
         InputError: it is another kind of file, or cannot be read; the message names the line.
     """
-    suffix = source.suffix.lower()
-    if suffix not in SUFFIXES:
+    suffix = table_suffix(source)
+    if suffix is None:
         raise InputError(f"{source}: is no table ({', '.join(SUFFIXES)}). Export it as one.")
     try:
         if suffix == ".parquet":
-            table = _read_parquet(source)
+            file = parquet.ParquetFile(source)
+            _check_width(source, file.metadata.num_columns)
+            table = read_parquet(source, file)
         elif suffix == ".jsonl":
-            table = _read_json_lines(source)
+            table = _read_json_lines(source, as_text)
+        elif suffix == ".xlsx":
+            names, columns = read_sheet(source)
+            _check_width(source, len(names))
+            table = _with_names(source, _from_cells(source, names, columns, as_text), as_text)
         else:
-            table = _read_delimited(source, "," if suffix == ".csv" else "\t", as_text)
+            dialect = find_dialect(source, text_encoding(source), DELIMITERS[suffix])
+            _check_width(source, dialect.width)
+            table = _with_names(source, read_delimited(source, dialect, as_text), as_text)
         _check_names(source, table.column_names)
-    except (pa.ArrowException, OSError, UnicodeError) as error:
+    except (pa.ArrowException, EOFError, OSError, UnicodeError, zlib.error) as error:
         raise InputError(
             f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
             "Repair the file or export it anew."
@@ -54,12 +76,11 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
 
 
 def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
-    """Return the cells of `column` as texts (numbers and truth values written out).
+    """Return the cells of a column that is there as texts (numbers and truth values written out).
 
     Raises:
-        InputError: no such column, or one whose cells are lists or records.
+        InputError: its cells are lists or records.
     """
-    check_columns(source, table.column_names, [column])
     try:
         cells: list[str | None] = table[column].cast(pa.string()).to_pylist()
         return cells
@@ -69,17 +90,44 @@ def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
         ) from error
 
 
-def check_columns(source: Path, names: Sequence[str], needed: Sequence[str]) -> None:
-    """Refuse a table without a column that is needed.
+def check_columns(
+    source: object, names: Sequence[str], needed: Mapping[str, str | None] | Iterable[str]
+) -> None:
+    """Refuse a table that lacks columns.
+
+    Args:
+        source: the table, for the message.
+        names: the columns that it has.
+        needed: those that it must have; where an argument chooses one, with its name.
 
     Raises:
-        InputError: the message names the first that is missing, and those that are there.
+        MissingColumnsError: the message names all that are missing, those that are there, and
+            those that are likely meant.
     """
-    for column in needed:
-        if column not in names:
-            raise InputError(
-                f"{source}: has no column '{column}'. Its columns are: {', '.join(names)}."
-            )
+    chosen_by = needed if isinstance(needed, Mapping) else dict.fromkeys(needed)
+    missing = [column for column in chosen_by if column not in names]
+    if not missing:
+        return
+    listed = ", ".join(f"'{column}'" for column in missing)
+    guesses = [f"'{guess}' for '{column}'" for column in missing if (guess := _like(column, names))]
+    arguments = list(dict.fromkeys(filter(None, map(chosen_by.get, missing))))
+    chosen = " and ".join(f"`{argument}`" for argument in arguments)
+    fixed = ", ".join(f"'{column}'" for column in missing if not chosen_by[column])
+    raise MissingColumnsError(
+        f"{source}: has no column{'s' if len(missing) > 1 else ''} {listed}. "
+        f"Its columns are: {', '.join(names)}."
+        + (f" Is it {', '.join(guesses)}?" if guesses else "")
+        + (f" Choose columns by {chosen}." if chosen else "")
+        + (f" Rename what is to be {fixed}." if fixed else ""),
+        arguments,
+    )
+
+
+def _like(column: str, names: Sequence[str]) -> str | None:
+    """Return the name that is most like that of a column, if one is."""
+    folded = {name.strip().casefold(): name for name in reversed(names)}
+    found = difflib.get_close_matches(column.strip().casefold(), folded, n=1)
+    return folded[found[0]] if found else None
 
 
 def _check_width(source: Path, columns: int) -> None:
@@ -91,70 +139,73 @@ def _check_width(source: Path, columns: int) -> None:
 
 
 def _check_names(source: Path, names: Sequence[str]) -> None:
-    _check_width(source, len(names))
     if len(set(names)) < len(names):
         raise InputError(f"{source}: two columns have the same name: {list(names)}.")
     if unprintable := [name for name in names if "\0" in name]:
         raise InputError(f"{source}: the name of a column holds a NUL: {unprintable[0]!r}.")
 
 
-def _read_parquet(source: Path) -> pa.Table:
-    file = parquet.ParquetFile(source)
-    _check_width(source, file.metadata.num_columns)
-    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-    left = most_unpacked(source) - sum(group.total_byte_size for group in groups)
-    batches = []
-    for batch in file.iter_batches(_BATCH_ROWS):
-        left -= batch.nbytes
-        if left < 0:
-            raise pa.ArrowInvalid(f"it unpacks to more than {MOST_GROWTH} times its size")
-        batches.append(batch)
-    table = pa.Table.from_batches(batches, file.schema_arrow)
-    table.validate(full=True)  # texts may be no UTF-8; those of the other kinds were decoded
-    return table
+def _with_names(source: Path, table: pa.Table, needed: Sequence[str]) -> pa.Table:
+    """Name columns as pandas does where a name is missing, or is that of one before.
+
+    Empty columns without a name are left out. Names that are needed stay as they are.
+    """
+    kept: dict[int, str] = {}
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
+        earlier = table.column_names[:index].count(name)
+        if name.strip():
+            kept[index] = f"{name}.{earlier}" if earlier and name not in needed else name
+        elif column.null_count < len(column):
+            kept[index] = f"Unnamed: {index}"
+            if index:  # the first holds the numbers of the rows
+                filled = sum(cell not in (None, "") for cell in column.to_pylist())
+                logger.warning(
+                    "%s: column %d has no name; cells in it: %d. If they go on with the column "
+                    "before, enclose that in quotes.",
+                    source,
+                    index + 1,
+                    filled,
+                )
+    return table.select(list(kept)).rename_columns(list(kept.values()))
 
 
-def _read_delimited(source: Path, delimiter: str, as_text: Sequence[str]) -> pa.Table:
-    for number, line in _lines(source):  # Arrow would not say which line is no UTF-8
-        if number == 1:
-            _check_width(source, line.count(delimiter) + 1)
-    return csv.read_csv(
-        source,
-        # One thread, since only then do the errors name the row (the header is row 1).
-        read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
-    )
-
-
-def _read_json_lines(source: Path) -> pa.Table:
+def _read_json_lines(source: Path, as_text: Sequence[str]) -> pa.Table:
     rows = []
-    for number, line in _lines(source):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{source}: line {number} is not JSON ({error}).") from error
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{source}: line {number} is not a JSON object. "
-                'Write each row as {"column": "cell", ...}.'
-            )
-        rows.append(row)
-    columns = dict.fromkeys(key for row in rows for key in row)
-    _check_width(source, len(columns))
+    with open_text(source, text_encoding(source)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{source}: line {number} is not JSON ({error}).") from error
+            if not isinstance(row, dict):
+                raise InputError(
+                    f"{source}: line {number} is not a JSON object. "
+                    'Write each row as {"column": "cell", ...}.'
+                )
+            rows.append(row)
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    _check_width(source, len(names))
+    return _from_cells(source, names, [[row.get(name) for row in rows] for name in names], as_text)
+
+
+def _from_cells(
+    source: Path, names: Sequence[str], columns: Iterable[list[Any]], as_text: Sequence[str]
+) -> pa.Table:
+    """Return a table of Python's values; a column of several kinds becomes texts."""
     try:
-        return pa.table(
-            {name: _column(source, name, [row.get(name) for row in rows]) for name in columns}
-        )
+        arrays = [
+            _array(source, name, cells, must_be_alike=name in as_text)
+            for name, cells in zip(names, columns, strict=True)
+        ]
     except UnicodeError as error:
         raise InputError(f"{source}: a text holds half a surrogate pair ({error}).") from error
-    except OverflowError as error:
-        raise InputError(f"{source}: holds a number that is too large ({error}).") from error
+    return pa.table(arrays, names=list(names))
 
 
-def _column(source: Path, name: str, cells: list[Any]) -> pa.Array:
+def _array(source: Path, name: str, cells: list[Any], *, must_be_alike: bool) -> pa.Array:
     def breaks(rows: int) -> bool:
         try:
             pa.array(cells[:rows])
@@ -164,21 +215,15 @@ def _column(source: Path, name: str, cells: list[Any]) -> pa.Array:
 
     try:
         return pa.array(cells)
-    except pa.ArrowException as error:
-        row = bisect_left(range(len(cells) + 1), True, key=breaks)
-        raise InputError(
-            f"{source}: row {row}: '{name}' is of another kind than in the rows above, or holds "
-            f"several kinds ({error}). Write it alike in all rows."
-        ) from error
+    except (pa.ArrowException, OverflowError) as error:
+        if must_be_alike and any(isinstance(cell, list | dict) for cell in cells):
+            row = bisect_left(range(len(cells) + 1), True, key=breaks)
+            raise InputError(
+                f"{source}: row {row}: '{name}' is of another kind than in the rows above, or "
+                f"holds several kinds ({error}). Write it alike in all rows."
+            ) from error
+    return pa.array([None if cell is None else _as_text(cell) for cell in cells], pa.string())
 
 
-def _lines(source: Path) -> Iterator[tuple[int, str]]:
-    with source.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{source}: line {number} is not UTF-8 (byte {error.start + 1} of the line). "
-                    "Save the file as UTF-8."
-                ) from error
+def _as_text(cell: Any) -> str:
+    return json.dumps(cell) if isinstance(cell, bool | list | dict) else str(cell)

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
+from staged_training.tables import check_columns
 
 
 def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
@@ -41,11 +42,11 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
     everything = datasets.concatenate_datasets(list(splits.values()))
     features = everything.features
     columns = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
-    if not columns or label_column not in features:
-        missing = f"no column '{label_column}'" if columns else "no column of images"
+    if not columns:
         raise InputError(
-            f"{name_or_folder}: has {missing}. Its columns are: {', '.join(features)}."
+            f"{name_or_folder}: has no column of images. Its columns are: {', '.join(features)}."
         )
+    check_columns(name_or_folder, list(features), {label_column: "label_column"})
     folder = Path(datasets.config.HF_DATASETS_CACHE, "nlp-transfer", everything._fingerprint)
     if not folder.exists():
         labels = features[label_column]

@@ -16,8 +16,8 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from staged_training import tables
-from staged_training.errors import InputError
-from staged_training.labels import check_labels
+from staged_training.errors import InputError, given_path
+from staged_training.labels import check_labels, tidy_labels
 from staged_training.splits import (
     Indices,
     Split,
@@ -157,7 +157,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
         InputError: There are no such images, fewer than two labels, a label seen once, or folds
             that cannot be used.
     """
-    path = Path(source)
+    path = given_path(source)
     if not path.exists() and not _HUB_NAME.fullmatch(str(source)):
         raise InputError(f"{path}: no such file or folder. Check the path.")
     if not path.exists() or _is_dataset(path):
@@ -174,7 +174,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
         raise InputError(f"{path}: no image could be decoded; {first}.")
     table = table.iloc[kept]
     paths = [files[row] for row in kept]
-    labels = [str(label) for label in table["label"]]
+    labels = tidy_labels(path, map(str, table["label"]))
     check_labels(path, [file.name for file in paths], labels, "image")
     names = sorted(set(labels))
     own_folds = "fold" in table
@@ -199,7 +199,7 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
     Raises:
         InputError: There is no such folder, or no image in it.
     """
-    path = Path(folder)
+    path = given_path(folder)
     if not path.is_dir():
         raise InputError(f"{path}: no such folder. Check the path of the images.")
     files = _image_files(path)
@@ -229,7 +229,9 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
             return _rows_of_folders(path)
         path = found
     table = read_table(path, "file_name", label_column)
-    tables.check_columns(path, list(table.columns), ["file_name", label_column])
+    tables.check_columns(
+        path, list(table.columns), {"file_name": None, label_column: "label_column"}
+    )
     cells = zip(table["file_name"], table[label_column], strict=True)
     for row, (name, label) in enumerate(cells, start=1):
         labelled = pd.api.types.is_scalar(label) and not pd.isna(label) and str(label).strip()
@@ -249,7 +251,7 @@ def read_table(path: Path, *as_text: str) -> pd.DataFrame:
     Raises:
         InputError: It is of another kind than `tables.SUFFIXES`, has no rows, or is damaged.
     """
-    if path.suffix.lower() not in tables.SUFFIXES:
+    if not tables.table_suffix(path):
         raise InputError(
             f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
             f"table ({', '.join(tables.SUFFIXES)}) with a column 'file_name'."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from staged_training.errors import InputError, Problem
+from staged_training.errors import InputError, Problem, given_path
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,7 +49,7 @@ def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoR
         raise InputError(f"channels is {channels}; give 3 for colours or 1 for gray.")
     if size < 8:
         raise InputError(f"size is {size}; give 8 pixels or more.")
-    root, files = _files(Path(source))
+    root, files = _files(given_path(source))
     rows = Dataset.from_generator(
         _rows,
         features=Features(

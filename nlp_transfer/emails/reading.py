@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
+from nlp_transfer.text_columns import DEFAULTS, MAIL, choose_text_columns
 from staged_training import tables
-from staged_training.errors import InputError
-from staged_training.labels import check_labels
+from staged_training.errors import InputError, given_path
+from staged_training.labels import check_labels, tidy_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -110,7 +111,7 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
     """Return the messages of `source` as columns `input`, `subject`, `body`.
 
     Args:
-        source: as for `iter_emails`, or a table (`.csv`, `.tsv`, `.jsonl`, `.parquet`) with
+        source: as for `iter_emails`, or a table (see `staged_training.tables.SUFFIXES`) with
             columns `subject` and `body`, whose other columns are kept and whose cells are taken
             as they are.
         keep_quotes: keep quoted replies and signatures in the bodies.
@@ -127,8 +128,9 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
     """
     path = _existing(source)
     if _is_table(path):
-        table = tables.read_table(path, as_text=("subject", "body"))
-        texts = {name: tables.text_column(table, path, name) for name in ("subject", "body")}
+        table = tables.read_table(path, as_text=MAIL)
+        tables.check_columns(path, table.column_names, MAIL)
+        texts = {name: tables.text_column(table, path, name) for name in MAIL}
         filled = {name: [cell or "" for cell in cells] for name, cells in texts.items()}
         return Reading(_dataset({"input": _row_names(path, table.num_rows), **filled}, table), [])
     emails, skipped = _read_all(path, keep_quotes)
@@ -198,7 +200,7 @@ def read_labelled_texts(
         reading = Reading(_texts_of_table(path, text_columns, label_column), [])
     elif path.is_dir() and not is_maildir(path):
         emails, skipped = _read_all(path, keep_quotes=False)
-        labels = [_folder_label(path, email.input) for email in emails]
+        labels = tidy_labels(path, [_folder_label(path, email.input) for email in emails])
         reading = Reading(_dataset({**_mail_columns(emails), "label": labels}), skipped)
     else:
         raise InputError(
@@ -210,7 +212,7 @@ def read_labelled_texts(
 
 
 def _existing(source: str | PathLike[str]) -> Path:
-    path = Path(source)
+    path = given_path(source)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path.")
     if path.is_file() and path.stat().st_size == 0:
@@ -219,7 +221,7 @@ def _existing(source: str | PathLike[str]) -> Path:
 
 
 def _is_table(path: Path) -> bool:
-    if path.suffix.lower() in tables.SUFFIXES and path.is_file():
+    if tables.table_suffix(path) and path.is_file():
         return True
     if not is_mail(path):
         raise _unknown(path)
@@ -271,13 +273,9 @@ def _folder_label(folder: Path, name: str) -> str:
 def _texts_of_table(
     path: Path, text_columns: Sequence[str] | None, label_column: str | None
 ) -> "Dataset":
-    as_text = [*(text_columns or ("text", "subject", "body")), *filter(None, [label_column])]
+    as_text = [*(text_columns or DEFAULTS), *filter(None, [label_column])]
     table = tables.read_table(path, as_text)
-    if text_columns is None:
-        mail = {"subject", "body"} <= set(table.column_names)
-        text_columns = (
-            ("subject", "body") if mail and "text" not in table.column_names else ("text",)
-        )
+    text_columns = choose_text_columns(path, table.column_names, text_columns, label_column)
     cells = [tables.text_column(table, path, column) for column in text_columns]
     columns = {
         "input": _row_names(path, table.num_rows),
@@ -287,7 +285,7 @@ def _texts_of_table(
     if label_column is not None:
         labels = [cell or "" for cell in tables.text_column(table, path, label_column)]
         _check_filled(path, labels, f"label in '{label_column}'")
-        columns["label"] = labels
+        columns["label"] = tidy_labels(path, labels)
     return _dataset(columns, table)
 
 

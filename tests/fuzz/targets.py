@@ -1,6 +1,7 @@
 """What is fuzzed: each reader of files, and the real files that its inputs are mutations of."""
 
 import contextlib
+import gzip
 import itertools
 import json
 import shutil
@@ -81,6 +82,12 @@ def _tables(folder: Path) -> Files:
         path = folder / f"{compression}.parquet"
         rows.to_parquet(path, compression=compression)
         yield path.name, path.read_bytes()
+    yield "s.csv", rows.to_csv(index=False, sep=";").encode("cp1252", "replace")
+    yield "u.csv", rows.to_csv(index=False, sep="\t").encode("utf-16")
+    yield "q.csv", b'text,label\n"a,x\nb,y\n"c" d,x\ne,y\n'
+    yield "g.csv", gzip.compress(rows.to_csv(index=False).encode())
+    rows.to_excel(folder / "t.xlsx", index=False)
+    yield "t.xlsx", (folder / "t.xlsx").read_bytes()
     typed = rows.assign(when=pd.Timestamp("2024-06-03"), share=0.5, tags=[["a", "b"]] * len(rows))
     yield "typed.csv", typed.drop(columns="tags").to_csv(index=False).encode()
     typed.to_parquet(folder / "typed.parquet")
@@ -90,6 +97,8 @@ def _tables(folder: Path) -> Files:
 def _table_suffix(content: bytes) -> str:
     if content.startswith(b"PAR1"):
         return ".parquet"
+    if content.startswith(b"PK"):
+        return ".xlsx"
     if content.lstrip().startswith((b"{", b"[")):
         return ".jsonl"
     return ".tsv" if b"\t" in content.partition(b"\n")[0] else ".csv"
@@ -314,7 +323,7 @@ TARGETS = {
         _read_tables,
         _tables,
         _table_suffix,
-        ("nlp_transfer.emails", "staged_training.tables", "json"),
+        ("nlp_transfer.emails", "staged_training", "json", "csv", "chardet", "openpyxl"),
     ),
     "vectors": Target(
         _read_vectors,

@@ -83,6 +83,32 @@ def test_bytes_that_are_no_utf8_are_replaced_and_told_once(suffix, tmp_path, cap
     assert f"{path}: 2 bytes are not UTF-8" in record.getMessage()
 
 
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".tsv"])
+def test_utf16_and_gzip_are_read(suffix, tmp_path):
+    content = write(tmp_path, f"mails{suffix}", TEXTS).read_bytes().decode()
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-le"):
+        (tmp_path / f"mails{suffix}").write_bytes(content.encode(encoding))
+        assert list(Corpus(tmp_path)) == TEXTS
+        (tmp_path / f"mails{suffix}").write_bytes(gzip.compress(content.encode(encoding)))
+        assert list(Corpus(tmp_path)) == TEXTS
+    (tmp_path / f"mails{suffix}").rename(tmp_path / f"mails{suffix}.gz")
+    assert list(Corpus(tmp_path)) == TEXTS
+
+
+@pytest.mark.parametrize(("suffix", "delimiter"), [("csv", ","), ("csv", ";"), ("tsv", "\t")])
+def test_a_stray_quote_swallows_no_texts(suffix, delimiter, tmp_path, caplog):
+    rows = ["n,text", "1,one", '2,"two', "3,three", '4,"four', "5,five", '6,"six" and', "7,seven"]
+    path = tmp_path / f"mails.{suffix}"
+    path.write_text("\n".join(rows).replace(",", delimiter))
+    corpus = Corpus(path)
+    expected = [row.partition(",")[2] for row in rows[1:]]
+    assert list(corpus) == list(corpus) == expected
+    assert caplog.text.count("line 3 begins a cell with a quote") == 1
+    path.write_text("text,n\n" + '"a, b",1\n"c,2\nd,3\n')
+    with pytest.raises(InputError, match="line 3 begins a cell with a quote that is not closed"):
+        Corpus(path)
+
+
 def test_half_of_a_surrogate_pair_that_json_escapes_is_replaced(tmp_path):
     (tmp_path / "mails.jsonl").write_text('{"text": "a \\ud83d b"}\n')
     assert list(Corpus(tmp_path)) == ["a \ufffd b"]
@@ -140,6 +166,8 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path):
             list(Corpus(path))
         assert str(path) in str(error.value)
 
+    with pytest.raises(InputError, match="The path of what is to be read is empty"):
+        Corpus("")
     refused(tmp_path / "none.txt", "no such file")
     refused(tmp_path, "the folder holds none of .txt")
     for name, content, message in [
@@ -147,11 +175,11 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path):
         ("empty.txt", "", "holds no text"),
         ("blank.txt", "\n \n", "holds no text"),
         ("empty.csv", "", "Empty CSV file"),
-        ("other.csv", "n,m\n1,2\n", "has no column 'text'. It has: n, m"),
+        ("other.csv", "n,m\n1,2\n", "has no column 'text'. Its columns are: n, m"),
         ("rows.csv", "text\na\nb,c\n", "Expected 1 columns, got 2"),
         ("rows.jsonl", '{"text": "a"}\n{"text": 1\n', "line 2 is not JSON"),
         ("list.jsonl", "[1]\n", "line 1 is not a JSON object"),
-        ("other.jsonl", '{"body": "a"}\n', "line 1 has no column 'text'"),
+        ("other.jsonl", '{"body": "a"}\n', "line 1: has no column 'text'"),
         ("mails.parquet", "PAR1", "cannot be read as PARQUET"),
     ]:
         (tmp_path / name).write_text(content)

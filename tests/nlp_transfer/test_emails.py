@@ -153,6 +153,34 @@ def test_labels_come_from_a_column_or_from_folders(tmp_path):
     )
 
 
+def test_what_cannot_be_seen_makes_no_labels_and_case_is_told(tmp_path, caplog):
+    labels = ["high", "high ", "Urgent", "urgent", "\u00a0high", "urgent", "tr\u00e8s bas"]
+    labels += ["Urgent", "tre\u0300s  bas"]
+    pd.DataFrame({"text": list("abcdefghi"), "label": labels}).to_csv(tmp_path / "t.csv")
+    read = read_labelled_texts(tmp_path / "t.csv").dataset["label"]
+    assert sorted(set(read)) == ["Urgent", "high", "tr\u00e8s bas", "urgent"]
+    assert "the labels 'Urgent' (2) and 'urgent' (2) differ in case alone" in caplog.text
+    caplog.clear()
+    for folder in ("Spam", "spam", "ham "):
+        (tmp_path / "mail" / folder).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "mail" / folder / f"{i}.eml").write_bytes(simple(f"{folder} {i}"))
+    read = read_labelled_texts(tmp_path / "mail").dataset["label"]
+    assert sorted(set(read)) == ["Spam", "ham", "spam"]
+    assert "the labels 'Spam' (2) and 'spam' (2)" in caplog.text
+
+
+def test_the_example_of_excel_and_of_kaggle_are_read(tmp_path, caplog):
+    rows = [("ham", "Grüße aus Köln"), ("spam", "Jetzt für 5 € läuft's"), ("ham", "schöne Tage")]
+    rows += [("spam", "Müller, ruf zurück")]
+    lines = "".join(f"{label};{text};;;\r\n" for label, text in [("v1", "v2"), *rows])
+    (tmp_path / "spam.csv").write_bytes(lines.encode("cp1252"))
+    read = read_labelled_texts(tmp_path / "spam.csv", ["v2"], "v1").dataset
+    assert list(zip(read["label"], read["text"], strict=True)) == rows
+    assert read.column_names == ["input", "text", "label", "v1", "v2"]
+    assert "It was read as cp1252" in caplog.text
+
+
 GOOD = {"text": "a", "label": "x"}
 BAD_TABLES = {
     "empty file": (b"", "the file is empty"),
@@ -193,6 +221,8 @@ def test_what_is_no_mail_and_no_table_is_refused(tmp_path):
         read_texts(tmp_path / "report.docx")
     with pytest.raises(InputError, match="no such file or folder"):
         read_texts(tmp_path / "missing.csv")
+    with pytest.raises(InputError, match="The path of what is to be read is empty"):
+        read_texts("")
     (tmp_path / "fake.mbox").write_text("Dear all\n")
     with pytest.raises(InputError, match="an mbox begins with a line such as"):
         read_texts(tmp_path / "fake.mbox")

@@ -51,7 +51,10 @@ def test_folders_tables_and_metadata_hold_the_same_images(folders):
     table.to_csv(folders / "pets.csv", index=False)
     table.to_parquet(folders / "pets.parquet")
     table.to_json(folders / "pets.jsonl", orient="records", lines=True)
-    for name in ("pets.csv", "pets.parquet", "pets.jsonl"):
+    table["label"] = table["label"].where(table.index % 3 > 0, table["label"] + " ")  # one label
+    table.to_excel(folders / "pets.xlsx", index=False)
+    table.to_csv(folders / "excel.csv", index=False, sep=";", encoding="utf-16")
+    for name in ("pets.csv", "pets.parquet", "pets.jsonl", "pets.xlsx", "excel.csv"):
         read = read_image_task(folders / name)
         assert (read.paths, read.labels) == (task.paths, task.labels)
     table.rename(columns={"label": "animal"}).to_csv(folders / "metadata.csv", index=False)

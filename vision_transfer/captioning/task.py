@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers import BaseImageProcessor
 
-from staged_training.errors import InputError, Problem
+from staged_training.errors import InputError, Problem, given_path
 from staged_training.splits import Indices, Split, fold_numbers, fold_split, given_folds
 from vision_transfer.captioning.layouts import CaptionRow, image_folder, read_captions
 from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
@@ -86,7 +86,7 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
         InputError: There are no such files, a caption is empty, names no image or is of none, or
             there are fewer than five images.
     """
-    file = read_captions(Path(source))
+    file = read_captions(given_path(source))
     folder = Path(images) if images else image_folder(file)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path of the images.")

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.errors import InputError
-from staged_training.tables import read_table, text_column
+from staged_training.labels import tidy_labels
+from staged_training.tables import check_columns, read_table, text_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,8 +20,8 @@ def read_labels(
     """Read which slices of a data set have which of two labels.
 
     Args:
-        table: A table (.csv, .tsv, .jsonl, .parquet) with columns `file` (as in the data set),
-            `label` and, for files of many slices, `index`.
+        table: A table (.csv, .tsv, .jsonl, .parquet, .xlsx) with columns `file` (as in the data
+            set), `label` and, for files of many slices, `index`.
         dataset: From `read_ct`.
 
     Returns:
@@ -32,8 +33,9 @@ def read_labels(
     if not table.exists():
         raise InputError(f"{table}: no such file. Check the path of the table of labels.")
     cells = read_table(table, ("file", "label", "index"))
+    check_columns(table, cells.column_names, ("file", "label"))
     files = text_column(cells, table, "file")
-    labels = [label or "" for label in text_column(cells, table, "label")]
+    labels = tidy_labels(table, (label or "" for label in text_column(cells, table, "label")))
     many = "index" in cells.column_names
     indices = text_column(cells, table, "index") if many else ["0"] * len(files)
     known = {

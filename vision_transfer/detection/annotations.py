@@ -133,7 +133,9 @@ def _read_table(
     source: Path, images: Path | None, box_column: str, label_column: str | None
 ) -> list[AnnotatedImage]:
     file = (table_in(source) or source) if source.is_dir() else source
-    columns = ["file_name", box_column, *filter(None, [label_column])]
+    columns = {"file_name": None, box_column: "box_column"}
+    if label_column:
+        columns[label_column] = "label_column"
     table = read_table(file, *columns)
     check_columns(file, list(table.columns), columns)
     unnamed = [row for row, name in enumerate(table["file_name"], 1) if not is_file_name(name)]

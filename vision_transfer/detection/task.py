@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from torchvision.ops import box_convert
 from transformers import BaseImageProcessor
 
-from staged_training.errors import InputError, Problem
+from staged_training.errors import InputError, Problem, given_path
+from staged_training.labels import tidy_labels
 from staged_training.splits import Indices, Split, fold_split, given_folds, stratified_folds
 from vision_transfer.detection.annotations import AnnotatedImage, Marked, read_annotations
 from vision_transfer.detection.evaluation import Boxes
@@ -165,7 +166,7 @@ def read_detection_task(
         InputError: There are no such images, a box cannot be one of its image, or the folds cannot
             be used.
     """
-    path = Path(source)
+    path = given_path(source)
     annotated = read_annotations(path, Path(images) if images else None, box_column, label_column)
     skipped, _ = checked_images([image.file for image in annotated])
     broken = {item.path for item in skipped}
@@ -178,10 +179,12 @@ def read_detection_task(
     boxes = [
         _checked_boxes(image, *size, problems) for image, size in zip(kept, sizes, strict=True)
     ]
-    names = sorted({mark.label for of_image in boxes for mark in of_image})
+    marked = [mark.label for of_image in boxes for mark in of_image]
+    tidy = dict(zip(marked, tidy_labels(path, marked), strict=True))
+    names = sorted(set(tidy.values()))
     if not names:
         raise InputError(f"{path}: there is no box. Mark what is to be found.")
-    labels = [[names.index(mark.label) for mark in of_image] for of_image in boxes]
+    labels = [[names.index(tidy[mark.label]) for mark in of_image] for of_image in boxes]
     corners = [
         np.asarray([mark.corners for mark in of_image], np.float32).reshape(-1, 4)
         for of_image in boxes
