@@ -17,6 +17,8 @@ from staged_training.advisor import Advice, Ladder, Similarity, advise
 from staged_training.features.extraction import compute_features
 from staged_training.linear_probe import linear_probe
 from staged_training.splits import fold_split, stratified_folds
+from staged_training.tables import read_table, table_suffix
+from staged_training.text_files import marked_encoding, open_text
 
 SIMILAR_COVERAGE = 0.9
 """Vectors of English know 0.99 of the running words of mail, 0.97 of Wikipedia's markup and 0.55 of
@@ -100,5 +102,7 @@ def are_images(data: Path) -> bool:
         return not any(file.suffix.lower() == ".eml" for file in data.rglob("*"))
     if not data.exists():
         return True  # a data set of the Hub
-    with data.open("rb") as stream:
-        return b"file_name" in stream.read(100_000)  # the column that a table of images has
+    if table_suffix(data) == ".xlsx":
+        return "file_name" in read_table(data, ()).column_names
+    with open_text(data, marked_encoding(data), "replace") as stream:
+        return "file_name" in stream.read(100_000)  # the column that a table of images has

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import yaml
 from transformers import HfArgumentParser
 
+from recipes.flags import check_filled, flag
 from staged_training import InputError
 from staged_training.hub import Destination, check_push
 
@@ -62,8 +63,9 @@ class HubArguments:
         if not self.push_to_hub:
             for name in ("hub_private_repo", "hub_revision", "create_pr"):
                 if getattr(self, name):
-                    flag = f"--{name.replace('_', '-')}"
-                    raise InputError(f"{flag} says how to upload; give --push-to-hub NAME too.")
+                    raise InputError(
+                        f"{flag(name)} says how to upload; give --push-to-hub NAME too."
+                    )
             return None
         return check_push(
             Destination(self.push_to_hub, self.hub_private_repo, self.hub_revision, self.create_pr)
@@ -91,8 +93,8 @@ def parse_arguments(
         description: What it does, for the help.
 
     Raises:
-        InputError: The YAML file is not a mapping of known fields, a flag is unknown, or a seed is
-            none.
+        InputError: The YAML file is not a mapping of known fields, a flag is unknown, an argument
+            is empty, or a seed is none.
         SystemExit: The value of a flag cannot be read, or the help was asked for.
     """
     parser = HfArgumentParser(
@@ -115,6 +117,7 @@ def parse_arguments(
     seed = getattr(arguments, "seed", 0)
     if not 0 <= seed < MOST_SEED:
         raise InputError(f"--seed is {seed}; give a whole number from 0 to {MOST_SEED - 1}.")
+    check_filled({flag(k): v for part in (arguments, hub) for k, v in vars(part).items()})
     return arguments, hub
 
 
@@ -133,8 +136,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if not value > 0:
-            flag = f"--{name.replace('_', '-')}"
-            raise InputError(f"{flag} is {value}; give a positive number.")
+            raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
 def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:

@@ -86,6 +86,7 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Run a command; tell what it cannot use without a traceback."""
     from transformers.utils.logging import disable_progress_bar
 
+    from recipes.flags import in_flags
     from staged_training.errors import InputError
     from staged_training.files import unwritable_told
     from staged_training.printable import PrintableFormatter, PrintableStream, printable
@@ -100,9 +101,17 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
             command(arguments)
     except InputError as error:
         whose = "" if is_first() else f" (process {number()})"
-        print(printable(f"nlp-transfer{whose}: {error}"), file=sys.stderr)
+        print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
         return 2
     return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    from recipes.flags import check_filled
+
+    options = parser.parse_args(arguments)
+    check_filled({name.upper(): value for name, value in vars(options).items()})
+    return options
 
 
 def _run(arguments: list[str]) -> None:
@@ -137,7 +146,7 @@ def _advise(arguments: list[str]) -> None:
     )
     parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
     parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     from recipes.advice import advise_on_images, advise_on_texts, are_images
 
     data, label_column = options.data, options.label_column
@@ -159,8 +168,8 @@ def _predict(arguments: list[str]) -> None:
         nargs="+",
         metavar="INPUT",
         help="for a model of texts: mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, "
-        ".jsonl, .parquet), or - for one text per line on standard input; for a model of images: "
-        "images and folders of them",
+        ".jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model of "
+        "images: images and folders of them",
     )
     parser.add_argument(
         "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
@@ -168,7 +177,7 @@ def _predict(arguments: list[str]) -> None:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
     )
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     from recipes.prediction import predict
 
     predict(options.model, options.inputs, options.text_columns, as_json=options.json)
@@ -194,7 +203,7 @@ def _demo(arguments: list[str]) -> None:
         help="what browsers call it, if a server before it, such as one with a login, has another "
         "name; requests under other names are refused",
     )
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     from recipes.demo import serve
 
     serve(options.model, options.host, options.port, options.name)
@@ -210,7 +219,7 @@ def _export(arguments: list[str]) -> None:
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format")
     parser.add_argument("--output", metavar="FILE", help="by default model.onnx in the folder")
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     from recipes.export import export
 
     print(export(options.model, options.output))
@@ -226,12 +235,12 @@ def _coverage(arguments: list[str]) -> None:
     parser.add_argument(
         "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
     )
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     from nlp_transfer import align, build_vocabulary, open_vectors
     from nlp_transfer.emails import read_texts
 
-    vectors = open_vectors(options.vectors)
     texts = read_texts(options.data, options.text_columns).dataset["text"]
+    vectors = open_vectors(options.vectors)
     print(align(build_vocabulary(texts, min_frequency=1), vectors).coverage)
 
 

@@ -48,7 +48,9 @@ from recipes.email_urgency_ways import (
     refit,
     vector_ways,
 )
+from recipes.flags import in_flags
 from staged_training import InputError
+from staged_training.errors import MissingColumnsError
 from staged_training.hub import push
 from staged_training.outcome import mean_rows
 from staged_training.processes import is_first
@@ -65,9 +67,10 @@ class Arguments:
     data: str | None = field(
         default=None,
         metadata={
-            "help": "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet), or a folder with one "
-            "sub-folder of .eml files per label. Without a column `fold` they are dealt into five "
-            "folds, near-duplicates in the same one. By default the 2,000 texts that come with it."
+            "help": "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet, .xlsx), or a folder "
+            "with one sub-folder of .eml files per label. Without a column `fold` they are dealt "
+            "into five folds, near-duplicates in the same one. By default the 2,000 texts that "
+            "come with it."
         },
     )
     text_columns: list[str] | None = field(
@@ -154,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
     if arguments.compare:
         check_comparable(arguments, hub)
+        corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
     run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     destination = hub.destination()
@@ -162,7 +166,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = chosen_folds(arguments.folds or by_default, task.folds)
     seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
     if arguments.compare:
-        corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
         run.open()
         comparison = compare(run, problem, corpus, folds, seeds, hasty=arguments.quick)
         if is_first():
@@ -261,7 +264,10 @@ def read_proxy_of(arguments: Arguments, task: TextTask) -> ProxyTask | None:
     source = arguments.proxy or shipped
     if source == "none":
         return None
-    return read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
+    try:
+        return read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
+    except MissingColumnsError as error:
+        raise InputError(in_flags(error, label_column="--proxy-label-column")) from error
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.features.head import collected_features
 from staged_training.pretrained import load_whole
+from staged_training.tables import table_suffix
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,
@@ -80,6 +81,8 @@ def predict(
     Raises:
         InputError: An input cannot be read, or there is no model.
     """
+    # A table is read first: what is wrong with its columns is told before a model is loaded.
+    tables = {name: texts(name, text_columns) for name in sources if table_suffix(Path(name))}
     classifier = open_classifier(model)
     if show := _SHOWN.get(classifier.task):
         photos = [item for source in sources for item in images(Path(source))]
@@ -88,7 +91,9 @@ def predict(
     if classifier.task == "image-classification":
         inputs = [item for source in sources for item in images(Path(source))]
     else:
-        inputs = [item for source in sources for item in texts(source, text_columns)]
+        inputs = [
+            item for name in sources for item in tables.get(name) or texts(name, text_columns)
+        ]
     known = known_to(model)
     rows = []
     for item, answer in answers(classifier, known, inputs):

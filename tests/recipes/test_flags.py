@@ -1,0 +1,90 @@
+"""What a command was given and cannot use is told by its flag, before anything slow."""
+
+import pytest
+
+from recipes.command_line import main
+
+TABLE = "Subject,Body,Priority\n" + "".join(
+    f"number {i},word{i} other{i * 7},{i % 2}\n" for i in range(40)
+)
+URGENCY = ["run", "email-urgency", "--data", "t.csv"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "email-urgency", "--data", ""],
+        ["run", "email-urgency", "--data="],
+        ["run", "email-urgency", "--vectors", " "],
+        ["run", "email-urgency", "--text-columns", ""],
+        ["run", "pet-classifier", "--data", ""],
+        ["run", "word-embeddings", "--task", ""],
+        ["run", "temporal-order", "--videos", ""],
+        ["predict", "model", ""],
+        ["predict", "", "mail.csv"],
+        ["coverage", "", "glove-6b-50d"],
+        ["advise", ""],
+        ["export", ""],
+    ],
+)
+def test_an_empty_argument_is_refused(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mail.eml").write_text("Subject: x\n\ny\n")  # what an empty path would find
+    assert main(arguments) == 2
+    assert " is empty. Give a value" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mail.eml"]
+
+
+def test_an_empty_value_of_a_configuration_is_refused(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text("data: ''\n")
+    assert main(["run", "email-urgency", str(tmp_path / "run.yaml")]) == 2
+    assert "--data is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            URGENCY,
+            "t.csv: has no columns 'subject', 'body', 'label'. Its columns are: Subject, Body, "
+            "Priority. Is it 'Subject' for 'subject', 'Body' for 'body'? Choose columns by "
+            "--text-columns and --label-column.",
+        ),
+        (
+            [*URGENCY, "--text-columns", "Body", "Sbject"],
+            "has no columns 'Sbject', 'label'. Its columns are: Subject, Body, Priority. Is it "
+            "'Subject' for 'Sbject'? Choose columns by --text-columns and --label-column.",
+        ),
+        (
+            ["run", "word-embeddings", "--data", "t.csv"],
+            "'Body' for 'body'? Choose columns by --text-columns.",
+        ),
+        (["coverage", "t.csv", "none.txt"], "Choose columns by --text-columns."),
+        (
+            ["advise", "t.csv", "--text-columns", "Body", "--label-column", "priority"],
+            "Is it 'Priority' for 'priority'? Choose columns by --label-column.",
+        ),
+        (["predict", "no-model", "t.csv"], "Choose columns by --text-columns."),
+        (
+            ["run", "pet-classifier", "--data", "t.csv"],
+            "Choose columns by --label-column. Rename what is to be 'file_name'.",
+        ),
+        (
+            ["run", "pet-detector", "--data", "t.csv", "--box-column", "box"],
+            "has no columns 'file_name', 'box'.",
+        ),
+        (
+            [*URGENCY, "--text-columns=Body", "--label-column=Priority", "--proxy=t.csv"],
+            "has no column 'asks_for_action'. Its columns are: Subject, Body, Priority. Choose "
+            "columns by --proxy-label-column.",
+        ),
+    ],
+)
+def test_missing_columns_are_told_with_the_flags_that_choose_them(
+    arguments, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
