@@ -3,6 +3,9 @@
 import argparse
 import importlib
 import logging
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -55,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
-        130 or 143 where it was stopped, by Ctrl-C or SIGTERM.
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads
+        what it prints.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
@@ -80,6 +84,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; go on with --resume" if arguments[0] == "run" else ""
         print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
         return stopped.status
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        close_progress_bars()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of standard output went away, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
@@ -98,6 +115,7 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     try:
         with unwritable_told(), redirect_stdout(cast(IO[str], PrintableStream(sys.stdout))):
             command(arguments)
+            print(end="", flush=True)
     except InputError as error:
         whose = "" if is_first() else f" (process {number()})"
         print(printable(f"nlp-transfer{whose}: {error}"), file=sys.stderr)

@@ -1,7 +1,9 @@
 """What a trained model is to predict: texts and images, each under the name it was found by."""
 
+import io
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +34,21 @@ def texts(source: str, text_columns: Sequence[str] | None) -> list[Input]:
     if source != "-":
         dataset = read_texts(source, text_columns).dataset
         return [Input(*row, row[1]) for row in zip(dataset["input"], dataset["text"], strict=True)]
-    lines = ((n, line) for n, line in enumerate(sys.stdin, start=1) if line.strip())
-    return [Input(f"-#{n}", line, line) for n, line in lines]
+    lines = [Input(f"-#{n}", line, line) for n, line in _lines_of_stdin() if line.strip()]
+    if not lines:
+        raise InputError("-: standard input holds no text. Give one text per line.")
+    return lines
+
+
+def _lines_of_stdin() -> Iterator[tuple[int, str]]:
+    if sys.stdin is None:
+        raise InputError("-: standard input is closed. Give texts by a pipe, or name a file.")
+    if isinstance(sys.stdin, io.TextIOWrapper) and sys.stdin.encoding != "utf-8-sig":
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")
+    for number, line in enumerate(sys.stdin, start=1):
+        if "\0" in line or re.search("[\ud800-\udfff]", line):
+            raise InputError(f"-: line {number} is not UTF-8. Convert the texts, as by `iconv`.")
+        yield number, line
 
 
 def images(source: Path) -> list[Input]:
