@@ -1,20 +1,13 @@
 """Where mail is kept: single files, folders of them, Maildir and mbox, read one at a time."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+from nlp_transfer.emails.mbox import begins_as_mbox, mbox_messages
 from staged_training.errors import InputError
 
 MAX_BYTES = 25 * 2**20
 """The largest message that is read; no mail server worth its name accepts a larger one."""
-
-# "From ann@example.org Mon Jun  3 10:15:00 2024": the time tells it from a sentence in a mail,
-# which `mailbox.mbox` would take for the start of a message.
-_FROM_LINE = re.compile(rb"From .*\d\d:\d\d.*\d{4}")
-_LONGEST_FROM = 1000  # bytes; the expression takes quadratic time on a long line
-_ESCAPED_FROM = re.compile(rb">+From ")
 
 
 def is_mail(source: Path) -> bool:
@@ -25,9 +18,7 @@ def is_mail(source: Path) -> bool:
 def is_mbox(source: Path) -> bool:
     """Return whether the file is an mbox, by its suffix or its first line (many have no suffix)."""
     with source.open("rb") as file:
-        return source.suffix.lower() == ".mbox" or (
-            not source.suffix and _begins_message(file.readline(_LONGEST_FROM))
-        )
+        return source.suffix.lower() == ".mbox" or (not source.suffix and begins_as_mbox(file))
 
 
 def is_maildir(folder: Path) -> bool:
@@ -47,12 +38,13 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes]]:
     """
     if source.is_file() and is_mbox(source):
         with source.open("rb") as file:
-            if not _begins_message(file.readline(_LONGEST_FROM)):
+            if not begins_as_mbox(file):
                 raise InputError(
                     f"{source}: an mbox begins with a line such as 'From ann@example.org Mon Jun "
                     "3 10:15:00 2024', this file does not. Rename it if it is a single .eml."
                 )
-            for number, data in enumerate(_mbox_messages(file), start=1):
+            file.seek(0)
+            for number, data in enumerate(mbox_messages(file, MAX_BYTES + 1), start=1):
                 yield f"{source.name}#{number}", data
     elif source.is_file():
         yield source.name, _read(source)
@@ -76,21 +68,3 @@ def _message_files(folder: Path) -> list[Path]:
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
-
-
-def _begins_message(line: bytes) -> bool:
-    return _FROM_LINE.match(line[:_LONGEST_FROM]) is not None
-
-
-def _mbox_messages(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the messages after the separator line that has just been read."""
-    message = bytearray()
-    after_blank = False
-    while line := file.readline(MAX_BYTES + 1):
-        if after_blank and _begins_message(line):
-            yield bytes(message)
-            message.clear()
-        elif len(message) <= MAX_BYTES:
-            message += line[1:] if _ESCAPED_FROM.match(line) else line
-        after_blank = not line.strip()
-    yield bytes(message)

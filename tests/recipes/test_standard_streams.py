@@ -58,8 +58,7 @@ def test_standard_input_without_text_is_refused(monkeypatch):
         texts("-", None)
 
 
-@pytest.mark.parametrize("lines", [1, 100_000])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("lines", "unbuffered"), [(1, ""), (100_000, "1")])
 def test_a_reader_that_goes_away_ends_the_command_without_a_word(lines, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
