@@ -12,7 +12,8 @@ from typing import NamedTuple, cast
 
 from bs4.dammit import EncodingDetector
 
-from nlp_transfer.emails.body_text import html_to_text, without_quotes
+from nlp_transfer.emails.body_text import html_to_text
+from nlp_transfer.emails.replies import is_forward, without_quotes
 
 # What mail programs write under the name of a smaller character set (as browsers read them too).
 _WIDER = {
@@ -83,7 +84,7 @@ def _content(data: bytes, keep_quotes: bool) -> Content:
     if not parts:
         raise BrokenMessageError("has no text part")
     subject = _subject(message, parts[0].get_content_charset())
-    body = _body(parts, keep_quotes)
+    body = _body(parts, keep_quotes, is_forward(subject))
     if not subject and not body:
         raise BrokenMessageError("has neither a subject nor a text")
     return Content(subject, body)
@@ -116,7 +117,7 @@ def _subject(message: Message, charset: str | None) -> str:
     return " ".join(subject.split())
 
 
-def _body(parts: list[Message], keep_quotes: bool) -> str:
+def _body(parts: list[Message], keep_quotes: bool, forwards: bool) -> str:
     plain: list[str] = []
     html: list[str] = []
     for part in parts:
@@ -127,7 +128,7 @@ def _body(parts: list[Message], keep_quotes: bool) -> str:
     if not any(text.strip() for text in plain):
         texts = [html_to_text(text, keep_quotes) for text in html]
     if not keep_quotes:
-        texts = [without_quotes(text) for text in texts]
+        texts = [without_quotes(text, forwards) for text in texts]
     body = "\n".join(line.rstrip() for text in texts for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", body).strip()
 
