@@ -67,12 +67,12 @@ _FORWARD_LINE = (
     rf"|(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})[ \t]*[:\uff1a])[ \t]*$"
 )
 _FORWARD = re.compile(_FORWARD_LINE, re.I)
-# Where another mail begins: a line that says so, a ruled line above a header, or some headers.
+# Where another mail begins: a line that says so, the 32 underscores of Outlook, or some headers.
 _BOUNDARY = re.compile(
     rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL})[ \t]*-{{2,40}}[ \t]*$"
-    rf"|[ \t]*_{{20,200}}[ \t]*\n\s{{0,9}}(?=[ \t*]*\w[^\n:\uff1a]{{0,30}}[:\uff1a])"
-    rf"|(?={_ANY_HEADER}){_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')}"
-    rf"(?:{_ANY_HEADER}.*(?:\n|\Z))+)",
+    rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=[ \t*]*\w[^\n:\uff1a]{{0,30}}[:\uff1a])"
+    rf"|(?:[ \t]*[-_=]{{5,200}}[ \t]*\n\s{{0,9}})?(?={_ANY_HEADER})"
+    rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')}(?:{_ANY_HEADER}.*(?:\n|\Z))+)",
     re.M | re.I,
 )
 _SIGNATURE = re.compile(r"^-- ?$", re.M)  # some programs lose the blank
