@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
-        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads
-        what it prints.
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads on.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
@@ -112,8 +111,9 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     disable_progress_bar()  # those of loading and saving, which take no time here
+    shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
     try:
-        with unwritable_told(), redirect_stdout(cast(IO[str], PrintableStream(sys.stdout))):
+        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
             command(arguments)
             print(end="", flush=True)
     except InputError as error:

@@ -64,7 +64,7 @@ def _mark_quotes(soup: BeautifulSoup) -> None:
     for node in reversed(list(soup.descendants)):
         if isinstance(node, Tag):
             begins[id(node)] = text
-        elif node.strip():
+        elif isinstance(node, NavigableString) and node.strip():
             text = node.strip()
     marked: set[int] = set()
     for tag in soup.select(_QUOTED_HTML):

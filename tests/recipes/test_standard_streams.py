@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from recipes import command_line
 from recipes.inputs import texts
 from staged_training import InputError
 
@@ -71,3 +72,9 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_word(lines, unbuffer
     )
     os.close(writing)
     assert (finished.returncode, finished.stderr) == (141, b"")
+
+
+def test_a_command_whose_output_is_closed_does_its_work(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr(command_line, "_coverage", lambda arguments: print(*arguments))
+    assert command_line.main(["coverage", "x"]) == 0
