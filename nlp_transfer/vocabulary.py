@@ -32,6 +32,10 @@ _MODELS: dict[str, tuple[Any, Any]] = {
 
 _UNSPACED_SHARE = 0.05  # of the letters; fewer are names and quotes
 
+# Lower case is made character by character: what becomes so of the Turkish capital İ and of a Greek
+# sigma at the end of a word, and what it ought to be.
+_LOWER: list[tuple[Any, str]] = [("i\u0307", "i"), (Regex("(?<=\\w)\u03c3(?!\\w)"), "\u03c2")]
+
 # Numbers, times and dates stay whole, clitics come off (do|n't, we|'ll), as in GloVe's own tokens.
 _TOKEN = Regex(
     r"\d+(?:[.,:/]\d+)*"
@@ -91,8 +95,8 @@ def build_vocabulary(
         show_progress=False,
     )
     steps: list[Any] = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
-    if lowercase:  # which makes of the Turkish capital İ an i with a dot of its own
-        steps += [normalizers.Lowercase(), normalizers.Replace("i\u0307", "i")]
+    if lowercase:
+        steps += [normalizers.Lowercase(), *(normalizers.Replace(*pair) for pair in _LOWER)]
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(_TOKEN, behavior="removed", invert=True)
     tokenizer.train_from_iterator(checked_texts(texts), trainer)

@@ -110,6 +110,11 @@ def test_the_turkish_dotted_capital_is_a_plain_i_in_lower_case():
     assert cased.tokenize("İstanbul") == ["İstanbul"]
 
 
+@pytest.mark.parametrize("word", ["ΟΔΟΣ", "ΣΟΦΟΣ", "ΣΑΣ", "STRASSE", "ИЗДАНИЕ"])
+def test_lower_case_is_that_of_the_language(word):
+    assert build_vocabulary([word], min_frequency=1).tokenize(f"{word},")[0] == word.lower()
+
+
 def test_joiners_outside_of_words_stay_tokens_of_their_own():
     cut = pre_tokenizers.Split(vocabulary._TOKEN, behavior="removed", invert=True)
     found = [
