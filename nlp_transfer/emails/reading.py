@@ -40,7 +40,7 @@ def iter_emails(
     """Yield the messages of `source` one by one; only one is held in memory.
 
     Args:
-        source: a `.eml` file, an mbox, a Maildir, or a folder with `.eml` files at any depth.
+        source: a `.eml` or `.msg` file, an mbox, a Maildir, or a folder with them at any depth.
         keep_quotes: keep quoted replies and signatures in the bodies.
 
     Raises:
@@ -213,8 +213,8 @@ def _is_table(path: Path) -> bool:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path}: not a kind of file that can be read here. Give mail (.eml, .mbox, a Maildir or "
-        f"a folder of .eml files) or a table ({', '.join(tables.SUFFIXES)})."
+        f"{path}: not a kind of file that can be read here. Give mail (.eml, .msg, .mbox, a "
+        f"Maildir or a folder of them) or a table ({', '.join(tables.SUFFIXES)})."
     )
 
 
