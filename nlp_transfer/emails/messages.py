@@ -26,6 +26,7 @@ class Email(NamedTuple):
             replies and the signature.
 
     Examples:
+        >>> from nlp_transfer.emails import iter_emails
         >>> first = next(iter_emails("mail"))
         >>> first.input, first.subject
         ('easy-ham-1-00993.eml', 'Re: Sorting')
@@ -45,6 +46,7 @@ class Skipped(NamedTuple):
 
     Examples:
         >>> from pathlib import Path
+        >>> from nlp_transfer.emails import iter_emails
         >>> length = Path("note.eml").write_text("Call me.")
         >>> next(iter_emails("note.eml"))
         Skipped(input='note.eml', reason='has no mail headers')

@@ -47,6 +47,7 @@ def iter_emails(
         InputError: `source` is missing, empty or no mail.
 
     Examples:
+        >>> from nlp_transfer.emails import Email
         >>> emails = [item for item in iter_emails("mail") if isinstance(item, Email)]
         >>> len(emails), emails[5].input, emails[5].subject
         (10, 'spam-1-00252.eml', '不看會後悔')
