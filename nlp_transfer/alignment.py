@@ -1,18 +1,24 @@
 """Alignment of word vectors to a task vocabulary: E_T, one row per word of the task."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import regex
 from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.word_vectors.base import Matrix, WordVectors
 from staged_training.errors import InputError
+from staged_training.words import lower_case
 
 RULES = ("exact", "case", "punctuation", "parts")
 """How a word of the task may find its vector, in the order in which this is tried."""
+
+# Vowel signs and points are part of a word: without them it is another one.
+_PUNCTUATION = r"[^\p{L}\p{M}\p{N}]+"
+_AROUND = regex.compile(rf"^{_PUNCTUATION}|{_PUNCTUATION}$")
+_PARTS = regex.compile(r"(?:(?!\p{Nd})[\p{L}\p{M}\p{N}\u200d])+|\p{Nd}+")
 
 
 @dataclass(frozen=True)
@@ -135,18 +141,21 @@ def _spellings(word: str) -> Iterator[tuple[str, list[str]]]:
         yield "case", [spelling]
     if word.isalpha():
         return
-    stripped = re.sub(r"^[\W_]+|[\W_]+$", "", word)
-    if stripped and stripped != word:
+    stripped = _AROUND.sub("", word)
+    if stripped != word and any(map(str.isalnum, stripped)):
         for spelling in (stripped, *_cases(stripped)):
             yield "punctuation", [spelling]
-    parts = re.findall(r"[^\W\d_]+|\d+", word)
+    parts = _PARTS.findall(word)
     if len(parts) > 1:
         yield "parts", parts
-        yield "parts", [part.lower() for part in parts]
+        yield "parts", [lower_case(part) for part in parts]
 
 
 def _cases(word: str) -> list[str]:
-    return [case for case in (word.lower(), word.capitalize(), word.upper()) if case != word]
+    cases = [lower_case(word), word.capitalize(), word.upper()]
+    if word.startswith("i"):  # the Turkish capital, and what programs make of it in lower case
+        cases += [f"İ{word[1:]}", f"i\u0307{word[1:]}"]
+    return [case for case in cases if case != word]
 
 
 def _all_spellings(word: str) -> Iterable[str]:

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from nlp_transfer.text_task import LabelledTexts
 from staged_training.class_balance import majority_logits
 from staged_training.outcome import Outcome, outcome
+from staged_training.words import words_of
 
 
 def baseline_outcomes(
@@ -57,7 +58,9 @@ def tfidf_logistic_regression(
 
     def fitted(strength: float) -> Pipeline:
         return make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+            TfidfVectorizer(
+                ngram_range=(1, 2), sublinear_tf=True, tokenizer=_long_words, token_pattern=None
+            ),
             LogisticRegression(C=strength, class_weight="balanced", max_iter=1000),
         ).fit(train.texts, train.labels)
 
@@ -66,3 +69,8 @@ def tfidf_logistic_regression(
         return float(average_precision_score(is_positive, scores))
 
     return max((fitted(strength) for strength in (0.1, 1.0, 10.0, 100.0)), key=score)
+
+
+def _long_words(text: str) -> list[str]:
+    """Return the words of two characters or more, as scikit-learn takes them, in any script."""
+    return [word for word in words_of(text) if len(word) > 1]

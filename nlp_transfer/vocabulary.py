@@ -1,8 +1,10 @@
 """The task vocabulary: a tokenizer whose words are those of the texts at hand."""
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from tokenizers import (
@@ -18,6 +20,9 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from staged_training.errors import InputError
+from staged_training.words import UNSPACED, checked_texts
+
+logger = logging.getLogger(__name__)
 
 _UNLIMITED = 2**31
 _MODELS: dict[str, tuple[Any, Any]] = {
@@ -25,11 +30,17 @@ _MODELS: dict[str, tuple[Any, Any]] = {
     "wordpiece": (models.WordPiece, trainers.WordPieceTrainer),
 }
 
+_UNSPACED_SHARE = 0.05  # of the letters; fewer are names and quotes
+
+# Lower case is made character by character: what becomes so of the Turkish capital İ and of a Greek
+# sigma at the end of a word, and what it ought to be.
+_LOWER: list[tuple[Any, str]] = [("i\u0307", "i"), (Regex("(?<=\\w)\u03c3(?!\\w)"), "\u03c2")]
+
 # Numbers, times and dates stay whole, clitics come off (do|n't, we|'ll), as in GloVe's own tokens.
 _TOKEN = Regex(
     r"\d+(?:[.,:/]\d+)*"
     r"|[^\W\d_]+(?=n't\b)|n't\b|'(?:s|m|re|ve|ll|d)\b"
-    r"|\w+|\.\.\.|--|[^\w\s]"
+    r"|\w+(?:[\u200c\u200d]\w+)*|\.\.\.|--|[^\w\s]"
 )
 
 
@@ -43,6 +54,8 @@ def build_vocabulary(
     max_length: int = 512,
 ) -> PreTrainedTokenizerFast:
     """Build a tokenizer from texts; they are read once and need not fit into memory.
+
+    A word is what spaces and punctuation part. A warning tells of texts in scripts without spaces.
 
     Args:
         texts: The texts of the task, training part only.
@@ -58,7 +71,8 @@ def build_vocabulary(
         often each token occurs in `texts`, by token number; they are saved with it.
 
     Raises:
-        InputError: There is no word in `texts`, or none as frequent as `min_frequency`.
+        InputError: There is no word in `texts`, or none as frequent as `min_frequency`; `texts` is
+            a single text, or holds something else.
         ValueError: `wordpiece` without `max_size`.
 
     Examples:
@@ -80,12 +94,15 @@ def build_vocabulary(
         min_frequency=min_frequency,
         show_progress=False,
     )
-    steps = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
-    tokenizer.normalizer = normalizers.Sequence(
-        [*steps, normalizers.Lowercase()] if lowercase else steps
-    )
+    steps: list[Any] = [normalizers.NFC(), normalizers.Replace("\u2019", "'")]
+    if lowercase:
+        steps += [normalizers.Lowercase(), *(normalizers.Replace(*pair) for pair in _LOWER)]
+    tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(_TOKEN, behavior="removed", invert=True)
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(checked_texts(texts), trainer)
+    words = _word_counts(trainer)
+    if _is_unspaced(words):
+        _tell_of_unspaced()
     if tokenizer.get_vocab_size() == len(special):
         raise InputError(
             f"No word occurs {min_frequency} times or more in the texts. Give more texts, or a "
@@ -99,7 +116,7 @@ def build_vocabulary(
         truncation_side="right",
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
-        token_counts=_token_counts(tokenizer, trainer),
+        token_counts=_token_counts(tokenizer, words),
     )
 
 
@@ -118,13 +135,35 @@ def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
     tokenizer.padding_side = "left"
 
 
-def _token_counts(tokenizer: Tokenizer, trainer: trainers.Trainer) -> list[int]:
+def _word_counts(trainer: trainers.Trainer) -> Mapping[str, int]:
+    """How often each word occurs in the texts of training, the rare ones too."""
+    (state,) = json.loads(trainer.__getstate__()).values()
+    counts: dict[str, int] = state["words"] if "words" in state else state["bpe_trainer"]["words"]
+    return counts
+
+
+def _token_counts(tokenizer: Tokenizer, words: Mapping[str, int]) -> list[int]:
     """How often each token, by its number, occurs in the texts of training."""
-    state = json.loads(trainer.__getstate__())
-    (state,) = state.values()
-    words = state["words"] if "words" in state else state["bpe_trainer"]["words"]
     counts: Counter[int] = Counter()
     for word, count in words.items():
         for token in tokenizer.model.tokenize(word):
             counts[token.id] += count
     return [counts[number] for number in range(tokenizer.get_vocab_size())]
+
+
+def _is_unspaced(words: Mapping[str, int]) -> bool:
+    letters = sum(len(word) * count for word, count in words.items())
+    unspaced = sum(
+        len(UNSPACED.findall(word)) * count for word, count in words.items() if not word.isascii()
+    )
+    return unspaced > _UNSPACED_SHARE * letters
+
+
+@cache  # once a process: a vocabulary is built for each part of a split
+def _tell_of_unspaced() -> None:
+    logger.warning(
+        "Some texts are in Chinese, Japanese, Thai or another language without spaces between "
+        "words: what stands between two punctuation marks counts as one word here, which word "
+        "vectors hardly ever know. Use an encoder, which brings a tokenizer of its own, or put "
+        "spaces between the words first, by a segmenter such as jieba, fugashi or PyThaiNLP."
+    )

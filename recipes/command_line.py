@@ -3,6 +3,9 @@
 import argparse
 import importlib
 import logging
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
-        130 or 143 where it was stopped, by Ctrl-C or SIGTERM.
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads on.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
@@ -80,6 +83,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; go on with --resume" if arguments[0] == "run" else ""
         print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
         return stopped.status
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        close_progress_bars()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of standard output went away, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
@@ -96,9 +112,11 @@ def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     disable_progress_bar()  # those of loading and saving, which take no time here
+    shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
     try:
-        with unwritable_told(), redirect_stdout(cast(IO[str], PrintableStream(sys.stdout))):
+        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
             command(arguments)
+            print(end="", flush=True)
     except InputError as error:
         whose = "" if is_first() else f" (process {number()})"
         print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
@@ -167,8 +185,8 @@ def _predict(arguments: list[str]) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="for a model of texts: mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, "
-        ".jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model of "
+        help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
+        ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model of "
         "images: images and folders of them",
     )
     parser.add_argument(

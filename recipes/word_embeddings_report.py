@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
+from unicodedata import category
 
 from huggingface_hub import ModelCard, ModelCardData
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
@@ -94,7 +95,9 @@ class Findings:
         words = {
             word: counts[number]
             for word, number in words.items()
-            if word.isalpha() and len(word) > 2 and word not in ENGLISH_STOP_WORDS
+            if len(word) > 2
+            and all(category(character)[0] in "LM" for character in word)
+            and word not in ENGLISH_STOP_WORDS
         }
         found, _ = self.vectors.lookup(words)
         return sorted(found, key=lambda word: (-words[word], word))[:WORDS_ON_MAP]

@@ -1,6 +1,5 @@
 """Train, validation and test parts that share no near-duplicates."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from staged_training.errors import InputError
+from staged_training.words import checked_texts, lower_case, words_of
 
 Indices = npt.NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.6) -> Indic
     """Return a group number for each text; near-duplicates, and theirs in turn, share one.
 
     Two texts are near-duplicates if the Jaccard similarity of their sets of lower-case words
-    (shared words / all words) is at least `threshold`. The result is exact.
+    (shared words / all words, see `words_of`) is at least `threshold`. The result is exact.
 
     Args:
         texts: one text per row.
@@ -176,7 +176,8 @@ def _distinct_word_sets(texts: Sequence[str]) -> tuple[sparse.csr_array, Indices
     """Return one 0/1 row per distinct set, columns from rare to frequent, and each text's row."""
     rows: dict[frozenset[str], int] = {}
     row_of_text = [
-        rows.setdefault(frozenset(re.findall(r"\w+", text.lower())), len(rows)) for text in texts
+        rows.setdefault(frozenset(words_of(lower_case(text))), len(rows))
+        for text in checked_texts(texts)
     ]
     frequency = Counter(word for row in rows for word in row)
     column = {word: rank for rank, (word, _) in enumerate(reversed(frequency.most_common()))}

@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from staged_training.errors import InputError
+from staged_training.words import checked_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,7 +28,7 @@ def segments(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast) -> Iterat
     Each but the first of a text begins with the last word of the one before, so that every word of
     the text but the first is predicted once.
     """
-    for block in chunks(texts, _TEXTS_AT_ONCE):
+    for block in chunks(checked_texts(texts), _TEXTS_AT_ONCE):
         for ids in tokenizer(block, return_attention_mask=False, verbose=False)["input_ids"]:
             for start in range(0, len(ids) - 1, SEGMENT):
                 yield ids[start : start + SEGMENT + 1]

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.language_models.contexts import Context, Ids, windows
 from staged_training.errors import InputError
+from staged_training.words import checked_texts
 
 CHARACTERS_AT_ONCE = 2**20
 WINDOWS_TO_SHUFFLE = 2**18
@@ -148,9 +149,7 @@ def _tokenized(
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     block: list[str] = []
     size = 0
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"texts: number {number} is {text!r:.40}, expected a string.")
+    for text in checked_texts(texts):
         block.append(text)
         size += len(text) + 1
         if size >= CHARACTERS_AT_ONCE:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.evaluation import require_gensim
 from staged_training.errors import InputError
+from staged_training.words import checked_texts
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -152,7 +153,7 @@ def _write_sentences(
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     chars = 0
-    for text in texts:
+    for text in checked_texts(texts):
         batch.append(text)
         chars += len(text)
         if chars >= _BATCH_CHARS:

@@ -1,6 +1,6 @@
-import re
 import tempfile
-from itertools import pairwise
+import unicodedata
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +30,25 @@ def tokenizer_of(words):
 def by_brute_force(word, table):
     """The rules, spelled out over a dictionary of all vectors."""
 
-    def cases(text):
-        return [text, text.lower(), text.capitalize(), text.upper()]
+    def lower(text):
+        return unicodedata.normalize("NFC", text).lower().replace("i\u0307", "i")
 
-    stripped = re.sub(r"^[\W_]+|[\W_]+$", "", word)
-    for spelling in [*cases(word), *(cases(stripped) if stripped else [])]:
+    def cases(text):
+        turkish = [dotted + text[1:] for dotted in ("İ", "i\u0307") if text.startswith("i")]
+        return [text, lower(text), text.capitalize(), text.upper(), *turkish]
+
+    def kind(character):
+        category = unicodedata.category(character)
+        return "digit" if category == "Nd" else "letter" if category[0] in "LMN" else ""
+
+    runs = [(k, "".join(run)) for k, run in groupby(word, kind)]
+    inner = [i for i, (k, _) in enumerate(runs) if k] or [0]
+    stripped = "".join(run for _, run in runs[inner[0] : inner[-1] + 1])
+    for spelling in [*cases(word), *(cases(stripped) if any(map(str.isalnum, stripped)) else [])]:
         if spelling in table:
             return table[spelling]
-    parts = re.findall(r"[^\W\d_]+|\d+", word)
-    for group in (parts, [part.lower() for part in parts]):
+    parts = [run for k, run in runs if k]
+    for group in (parts, list(map(lower, parts))):
         if len(parts) > 1 and all(part in table for part in group):
             return np.mean([table[part] for part in group], axis=0, dtype=np.float32)
     return None
@@ -92,6 +102,42 @@ def test_each_rule_finds_its_words(vectors):
     assert coverage.by_rule == {"exact": 1, "case": 2, "punctuation": 1, "parts": 1}
     assert coverage.missing == ["zebra"]
     assert coverage.types == coverage.tokens == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("word", "others"),
+    [
+        ("पानी", ["पान", "प", "न"]),
+        ("שָׁלוֹם", ["ש", "ל", "ו", "ם"]),
+        ("كِتَابٌ", ["ك", "ت", "اب"]),
+        ("ที่นี่", ["ท", "น"]),
+        ("##ीन", ["न"]),
+        ("ශ්\u200dරී", ["ශ්", "රී", "ශ", "ර"]),
+    ],
+)
+def test_a_word_with_marks_never_takes_the_vector_of_what_is_left_without(word, others, tmp_path):
+    save_vectors(tmp_path / "v.txt", [*others, "else"], np.ones((len(others) + 1, 2), np.float32))
+    vectors = open_vectors(tmp_path / "v.txt")
+    assert align(tokenizer_of([word, "else"]), vectors).coverage.missing == [word]
+    save_vectors(tmp_path / "w.txt", [*others, word], np.eye(len(others) + 1, dtype=np.float32))
+    aligned = align(tokenizer_of([word, f"«{word}»"]), open_vectors(tmp_path / "w.txt"))
+    assert aligned.matrix[2:, -1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("known", ["istanbul", "İstanbul", "i\u0307stanbul"])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_the_turkish_dotted_capital_finds_its_word(known, lowercase, tmp_path):
+    save_vectors(tmp_path / "v.txt", [known], np.ones((1, 2), np.float32))
+    tokenizer = build_vocabulary(["İstanbul"], min_frequency=1, lowercase=lowercase)
+    if lowercase or known != "i\u0307stanbul":
+        assert align(tokenizer, open_vectors(tmp_path / "v.txt")).coverage.types == 1
+
+
+def test_a_persian_compound_that_is_unknown_is_the_mean_of_its_parts(tmp_path):
+    save_vectors(tmp_path / "v.txt", ["کتاب", "ها"], np.eye(2, dtype=np.float32))
+    tokenizer = build_vocabulary(["کتاب\u200cها"], min_frequency=1)
+    aligned = align(tokenizer, open_vectors(tmp_path / "v.txt"))
+    assert aligned.matrix[2].tolist() == [0.5, 0.5] and aligned.coverage.by_rule["parts"] == 1
 
 
 def test_coverage_counts_running_words_the_dropped_ones_too(vectors):

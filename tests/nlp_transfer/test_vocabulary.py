@@ -1,7 +1,8 @@
 import pytest
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
-from nlp_transfer import build_vocabulary
+from nlp_transfer import build_vocabulary, vocabulary
 from nlp_transfer.vocabulary import add_bounds
 from staged_training import InputError
 
@@ -85,3 +86,70 @@ def test_a_vocabulary_with_bounds_begins_texts_and_puts_clitics_back():
     assert tokenizer.decode(ids, skip_special_tokens=True) == "the dog's tail"
     padded = tokenizer(["they don't", "dog"], padding=True)["input_ids"]
     assert padded[1][:2] == [tokenizer.pad_token_id, tokenizer.pad_token_id]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("पानी नहीं है।", ["पानी", "नहीं", "है", "।"]),
+        ("שָׁלוֹם עוֹלָם", ["שָׁלוֹם", "עוֹלָם"]),
+        ("كِتَابٌ، جديد", ["كِتَابٌ", "،", "جديد"]),
+        ("نمی\u200cدانم", ["نمی\u200cدانم"]),
+        ("ශ්\u200dරී ලංකා", ["ශ්\u200dරී", "ලංකා"]),
+    ],
+)
+def test_marks_and_joiners_belong_to_their_words(text, tokens):
+    assert build_vocabulary([text], min_frequency=1).tokenize(text) == tokens
+
+
+def test_the_turkish_dotted_capital_is_a_plain_i_in_lower_case():
+    tokenizer = build_vocabulary(["İstanbul I\u0307STANBUL istanbul"], min_frequency=1)
+    assert tokenizer.tokenize("İstanbul") == ["istanbul"]
+    assert len(tokenizer) == 3
+    cased = build_vocabulary(["İstanbul"], min_frequency=1, lowercase=False)
+    assert cased.tokenize("İstanbul") == ["İstanbul"]
+
+
+@pytest.mark.parametrize("word", ["ΟΔΟΣ", "ΣΟΦΟΣ", "ΣΑΣ", "STRASSE", "ИЗДАНИЕ"])
+def test_lower_case_is_that_of_the_language(word):
+    assert build_vocabulary([word], min_frequency=1).tokenize(f"{word},")[0] == word.lower()
+
+
+def test_joiners_outside_of_words_stay_tokens_of_their_own():
+    cut = pre_tokenizers.Split(vocabulary._TOKEN, behavior="removed", invert=True)
+    found = [
+        word for word, _ in cut.pre_tokenize_str("A \u200c\u200d filler, x_1 m² 👨\u200d👩 --")
+    ]
+    assert found == ["A", "\u200c", "\u200d", "filler", ",", "x_1", "m²", *"👨\u200d👩", "--"]
+
+
+@pytest.mark.parametrize(
+    "text", ["今天下午三点开会，请准时。", "午後三時に会議です。", "ประชุมบ่ายสามโมง"]
+)
+def test_languages_without_spaces_are_told_once(text, caplog):
+    vocabulary._tell_of_unspaced.cache_clear()
+    for _ in range(2):
+        build_vocabulary([text], min_frequency=1)
+    (said,) = caplog.messages
+    assert "without spaces" in said and "encoder" in said and "segmenter" in said
+
+
+@pytest.mark.parametrize(
+    "text", ["회의는 세 시입니다", "बैठक तीन बजे है", "Meeting with 王 at three o'clock"]
+)
+def test_languages_with_spaces_are_not_complained_of(text, caplog):
+    vocabulary._tell_of_unspaced.cache_clear()
+    build_vocabulary([text], min_frequency=1)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("texts", ["call me", b"call me"])
+def test_a_single_text_is_refused(texts):
+    with pytest.raises(InputError, match="it is a single text"):
+        build_vocabulary(texts, min_frequency=1)
+
+
+@pytest.mark.parametrize("gap", [float("nan"), None, 3, ["call"]])
+def test_what_is_no_text_is_refused_by_its_number(gap):
+    with pytest.raises(InputError, match=r"texts: number 1 is .*, expected a string"):
+        build_vocabulary(["call", gap], min_frequency=1)

@@ -83,7 +83,7 @@ def test_different_texts_small_and_large(capsys, tmp_path):
         {"text": sentence, "label": "reply" if line.startswith(":") else "post"}
         for line in lines
         for sentence in re.split(r"[.!?]+ ", line)
-        if len(re.findall(r"[а-я]+", sentence)) > 3  # noqa: RUF001
+        if len(re.findall(r"[а-я]+", sentence)) > 3
     ]
     table = pd.DataFrame(sentences)
     table.to_csv(tmp_path / "large.csv", index=False)

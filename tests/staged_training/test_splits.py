@@ -34,6 +34,40 @@ def test_case_and_punctuation_do_not_make_a_difference():
     assert near_duplicate_groups(["Call me, NOW!", "call me now", "write me"]).tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("पानी की कमी है", "पैनु के काम हो"),  # the same consonants, other words
+        ("מַלְכָּה טוֹבָה", "מֶלֶךְ הַטּוֹב"),
+        ("دَرَسَ الوَلَدُ", "دُرِسَ الوِلادَ"),
+        ("今天下午三点在北京开会", "明年春天去上海看花"),
+        ("ประชุมบ่ายสามโมงวันจันทร์", "ขอบคุณสำหรับของขวัญ"),
+    ],
+)
+def test_texts_of_other_words_are_no_near_duplicates_in_any_script(first, second):
+    assert near_duplicate_groups([first, second]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("आज पंप में पानी नहीं है", "आज पंप में पानी नहीं था"),
+        ("今天下午三点在北京开会，请准时参加", "今天下午四点在北京开会，请准时参加"),
+        ("ประชุมบ่ายสามโมงวันจันทร์", "ประชุมบ่ายสามโมงวันอังคาร"),
+        ("İSTANBUL toplantısı", "istanbul toplantısı"),
+        ("cafe\u0301 noir", "café noir"),
+    ],
+)
+def test_near_duplicates_are_found_in_any_script(first, second):
+    assert near_duplicate_groups([first, second]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("gap", [float("nan"), None])
+def test_what_is_no_text_is_told_by_its_number(gap):
+    with pytest.raises(InputError, match="texts: number 2 is"):
+        near_duplicate_groups(["a", "b", gap])
+
+
 def test_folds_keep_groups_together_and_labels_spread():
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 400, 1000)

@@ -1,6 +1,5 @@
 """Encodings: Unicode in any form is read, code pages that are clear too, all others are named."""
 
-# ruff: noqa: RUF001
 import pytest
 
 from staged_training import InputError
