@@ -39,7 +39,6 @@ _TO = (
     "to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|komu|címzett|kime|收件人|收件者|宛先"
     "|받는 ?사람"
 )
-_CC = "cc|bcc|kopie|copie|kopia|kopi|dw|копия|抄送|副本|참조"
 _WROTE = (
     "wrote|writes|said|schrieb|écrit|escribió|escreveu|scritto|schreef|geschreven|skrev|kirjoitti"
     "|napisała?|napsala?|пишет|писала?|написала?|írta|yazdı|a scris"
@@ -61,7 +60,7 @@ def _within(names: str) -> str:
     return rf"(?=(?:.*\n){{0,8}}?{_headers(names)})"
 
 
-_ANY_HEADER = _headers(f"{_FROM}|{_SUBJECT}|{_SENT}|{_TO}|{_CC}")
+_ANY_HEADER = _headers(f"{_FROM}|{_SUBJECT}|{_SENT}|{_TO}")
 _FORWARD_LINE = (
     rf"[ \t]*(?:-{{2,40}}[ \t]*(?:{_FORWARDED}).{{0,200}}?-{{2,40}}"
     rf"|(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})[ \t]*[:\uff1a])[ \t]*$"
@@ -72,7 +71,7 @@ _BOUNDARY = re.compile(
     rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL})[ \t]*-{{2,40}}[ \t]*$"
     rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=[ \t*]*\w[^\n:\uff1a]{{0,30}}[:\uff1a])"
     rf"|(?:[ \t]*[-_=]{{5,200}}[ \t]*\n\s{{0,9}})?(?={_ANY_HEADER})"
-    rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')}(?:{_ANY_HEADER}.*(?:\n|\Z))+)",
+    rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')})",
     re.M | re.I,
 )
 _SIGNATURE = re.compile(r"^-- ?$", re.M)  # some programs lose the blank
@@ -95,41 +94,24 @@ def begins_forwarded(line: str) -> bool:
 
 
 def without_quotes(text: str, forwards: bool = False) -> str:
-    """Return `text` without the mail that it answers and the signature.
-
-    A forwarded mail is kept, without what it answers in turn. Where nothing would be left, all is.
+    """Return `text` without the mail that it answers and the signature; all if nothing is left.
 
     Args:
         text: The text of a mail.
-        forwards: Whether the mail is known to forward another; some programs write the same above
-            a mail that is answered and one that is forwarded.
+        forwards: Whether the mail forwards another, which is kept with all that it quotes. Some
+            programs write the same above a mail that is answered and one that is forwarded.
     """
-    kept: list[str] = []
-    end = 0
-    belongs = True  # whether what comes after the last boundary is forwarded, and not answered
-    for boundary in _BOUNDARY.finditer(text):
-        own = text[end : boundary.start()]
-        if own.strip() or not kept:  # else a boundary of two parts, as a line and headers
-            own = _own_lines(own, is_forwarded=bool(kept))
-            belongs = forwards or bool(boundary["forward"])
-            forwards = False
-        kept.append(own)
-        if not belongs:
-            break
-        kept.append(boundary[0])
-        end = boundary.end()
-    if forwards:  # in a way of its own, as by mere quoting
+    if forwards:
         return text
-    if belongs:
-        kept.append(_own_lines(text[end:], is_forwarded=bool(kept)))
-    found = "".join(kept)
-    return found if found.strip() else text
+    boundary = _BOUNDARY.search(text)
+    kept = _own_lines(text[: boundary.start()] if boundary else text)
+    if boundary and boundary["forward"]:
+        kept += text[boundary.start() :]
+    return kept if kept.strip() else text
 
 
-def _own_lines(text: str, is_forwarded: bool) -> str:
+def _own_lines(text: str) -> str:
     """Return the lines that are no quotes, down to the signature."""
-    if is_forwarded and text.lstrip().startswith(">"):  # some programs quote what they forward
-        text = re.sub(r"^[ \t]*> ?", "", text, flags=re.M)
     kept: list[str] = []
     last = 0  # how many lines there are down to the last that is not blank, until it is looked at
     for line in _SIGNATURE.split(text, maxsplit=1)[0].split("\n"):

@@ -88,13 +88,11 @@ def test_a_line_that_names_the_original_does_so_too(line):
         "Début du message réexpédié :",
     ],
 )
-def test_a_forwarded_message_is_kept_without_what_it_answers(line):
-    forwarded = f"From: Ann\nDate: Monday\nSubject: pump\nTo: Bob\n\n{OLD}\n"
-    older = "\nOn Monday Bob wrote:\n> All well?\n-- \nAnn\n"
-    read = body(f"FYI\n-- \nBob\n\n{line}\n{forwarded}{older}", "pump")
-    assert read == f"FYI\n{line}\n{forwarded}".rstrip()
-    quoted = "".join(f"> {row}\n" for row in forwarded.split("\n"))
-    assert body(f"FYI\n\n{line}\n\n{quoted}", "pump").endswith(f"To: Bob\n\n{OLD}")
+def test_a_forwarded_message_is_kept_with_all_that_it_quotes(line):
+    forwarded = f"From: Ann\nDate: Monday\nSubject: pump\nTo: Bob\n\n{OLD}\n> Older\n-- \nAnn"
+    assert body(f"FYI\n-- \nBob\n\n{line}\n{forwarded}\n", "pump") == (
+        f"FYI\n{line}\n{forwarded.replace('-- ', '--')}"
+    )
 
 
 ATTRIBUTIONS = [
@@ -184,7 +182,7 @@ def test_answers_between_quotes_of_html_are_kept():
 )
 def test_html_forwards_are_kept(html):
     read = body(f"<div>FYI</div>{html.format(OLD)}", "pump", kind="html")
-    assert read.startswith("FYI") and read.endswith(OLD)
+    assert read.startswith("FYI") and OLD in read
 
 
 def test_subjects_tell_forwards_from_replies():
