@@ -1,5 +1,6 @@
 """Files as streams of bytes: plain, gzip, or one member of a zip archive."""
 
+import codecs
 import gzip
 import io
 import lzma
@@ -82,15 +83,15 @@ class Source:
         with self._failures_named():
             if self._magic == _ZIP:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                    yield self._bounded(cast(BinaryIO, stream))
+                    yield _after_mark(self._bounded(cast(BinaryIO, stream)))
             elif self._magic.startswith(_GZIP):
                 with gzip.open(self.path) as stream:
-                    yield self._bounded(cast(BinaryIO, stream))
+                    yield _after_mark(self._bounded(cast(BinaryIO, stream)))
             else:
                 with self.path.open("rb") as stream:
-                    yield stream
+                    yield _after_mark(stream)
 
-    def _bounded(self, stream: BinaryIO) -> BinaryIO:
+    def _bounded(self, stream: BinaryIO) -> io.BufferedReader:
         return io.BufferedReader(_Unpacked(stream, most_unpacked(self.path)), 2**18)
 
     def _zip_member(self) -> str:
@@ -117,3 +118,10 @@ class Source:
                 f"{self}: cannot be unpacked ({error}); the file is damaged or incomplete. "
                 "Download or copy it again."
             ) from error
+
+
+def _after_mark(stream: io.BufferedReader) -> BinaryIO:
+    """A stream behind the byte order mark that some programs write before a text."""
+    if stream.peek(3).startswith(codecs.BOM_UTF8):
+        stream.read(3)
+    return stream

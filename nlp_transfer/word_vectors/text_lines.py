@@ -106,9 +106,10 @@ class LineReader:
         return lines, len(starts)
 
     def _split_irregular(self, text: bytes, number: int) -> Line:
-        """Split a line whose word holds spaces, or that ends in a space."""
-        word, *numbers = text.rstrip(b" \r").rsplit(b" ", self._dim)
-        before = word.rpartition(b" ")[2] if b" " in word else b""
+        """Split a line whose word holds spaces, that ends in a space, or that has tabs."""
+        tabs = text.strip().count(b"\t") == self._dim  # then spaces part nothing
+        word, *numbers = text.rstrip().rsplit(b"\t" if tabs else None, self._dim)
+        before = word.rpartition(b" ")[2] if b" " in word and not tabs else b""
         if len(numbers) < self._dim or not is_number(numbers[0]) or is_number(before):
             raise InputError(
                 f"{self._source}, line {number}: found {count_numbers(text)} numbers, expected "
