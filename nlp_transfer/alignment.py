@@ -98,8 +98,8 @@ def align(
     if not matched.any():
         raise InputError(
             f"{vectors.name} knows none of the {len(coverage.missing):,} words of the task "
-            f"(coverage 0.0%). The task has: {', '.join(coverage.missing[:10])}. Use vectors of the "
-            "language and the spelling of your texts."
+            f"(coverage 0.0%). The task has: {', '.join(coverage.missing[:10])}. Use vectors of "
+            "the language and the spelling of your texts."
         )
     known = matrix[matched].astype(np.float64)
     unmatched = ~matched

@@ -91,7 +91,10 @@ def gensim_vectors(path: Path) -> ArrayVectors:
     def array(name: str) -> NDArray[np.floating]:
         inside = getattr(saved, name, None)
         if inside is None:
-            return np.load(f"{path}.{name}.npy", mmap_mode="r", allow_pickle=False)
+            apart: NDArray[np.floating] = np.load(
+                f"{path}.{name}.npy", mmap_mode="r", allow_pickle=False
+            )
+            return apart
         return _numbers(inside)
 
     try:
@@ -120,9 +123,7 @@ def in_memory(keyed: "KeyedVectors") -> ArrayVectors:
     return _vectors(type(keyed).__name__, keyed, partial(getattr, keyed))
 
 
-def _vectors(
-    name: str, keyed: Any, array: Callable[[str], NDArray[np.floating]]
-) -> ArrayVectors:
+def _vectors(name: str, keyed: Any, array: Callable[[str], NDArray[np.floating]]) -> ArrayVectors:
     words = pyarrow.array(keyed.index_to_key, pyarrow.string())
     if not hasattr(keyed, "bucket"):
         return ArrayVectors(name, words, array("vectors"))

@@ -128,7 +128,8 @@ def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tenso
         ValueError: There is something else in the file.
     """
     with safe_open(file, "pt") as content:
-        shapes = {name: content.get_slice(name).get_shape() for name in content.keys()}
+        names = content.keys()
+        shapes = {name: content.get_slice(name).get_shape() for name in names}
         matrices = [name for name, shape in shapes.items() if len(shape) == 2]
         others = shapes.keys() - {*matrices, "mapping", "weights"}
         if len(matrices) != 1 or others:
@@ -140,7 +141,7 @@ def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tenso
         )
     if not rows.is_floating_point():
         raise ValueError(f"its numbers are of type {rows.dtype}, expected floating ones")
-    if row_of is not None and not (0 <= row_of.min() and row_of.max() < len(rows)):
+    if row_of is not None and (row_of.min() < 0 or row_of.max() >= len(rows)):
         raise ValueError("its mapping names rows that are not there")
     if weights is not None and len(weights) != len(rows if row_of is None else row_of):
         raise ValueError("it has not as many weights as tokens")

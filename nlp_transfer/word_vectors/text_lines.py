@@ -107,9 +107,12 @@ class LineReader:
 
     def _split_irregular(self, text: bytes, number: int) -> Line:
         """Split a line whose word holds spaces, that ends in a space, or that has tabs."""
-        tabs = text.strip().count(b"\t") == self._dim  # then spaces part nothing
-        word, *numbers = text.rstrip().rsplit(b"\t" if tabs else None, self._dim)
-        before = word.rpartition(b" ")[2] if b" " in word and not tabs else b""
+        text = text.rstrip(b" \t\r")
+        tabs = text.count(b"\t")
+        separator = b" " if not tabs else b"\t" if tabs == self._dim else None
+        word, *numbers = text.rsplit(separator, self._dim) or [b""]
+        # Where tabs part the numbers, a number may end the word: "windows 95".
+        before = word.rpartition(b" ")[2] if b" " in word and separator != b"\t" else b""
         if len(numbers) < self._dim or not is_number(numbers[0]) or is_number(before):
             raise InputError(
                 f"{self._source}, line {number}: found {count_numbers(text)} numbers, expected "
