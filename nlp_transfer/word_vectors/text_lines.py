@@ -14,7 +14,7 @@ from staged_training.errors import InputError
 BLOCK_BYTES = 2**20
 """Bytes read at a time; no line may be longer."""
 
-_NEWLINE, _SPACE = 10, 32
+_TAB, _NEWLINE, _SPACE = b"\t\n "
 
 
 class Line(NamedTuple):
@@ -88,6 +88,8 @@ class LineReader:
         ends = np.flatnonzero(np.equal(block, _NEWLINE, out=mask))
         starts = np.concatenate([[0], ends[:-1] + 1])
         regular = _counts_before(np.equal(block, _SPACE, out=mask), ends) == self._dim
+        if self._buffer.find(_TAB, 0, size) >= 0:
+            regular &= _counts_before(np.equal(block, _TAB, out=mask), ends) == 0
         candidates = ~regular
         candidates |= self._may_be_wanted(block, starts) if self._may_be_wanted else True
         find_space, wanted = self._buffer.index, self._wanted
