@@ -7,7 +7,7 @@ import pyarrow
 from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.arrays import ArrayVectors
-from nlp_transfer.word_vectors.base import Matrix
+from nlp_transfer.word_vectors.base import Matrix, check_finite
 from staged_training.errors import InputError
 
 
@@ -49,6 +49,7 @@ class FastTextVectors(ArrayVectors):
         rows = np.empty((len(found), self.dim), np.float32)
         for row, word in zip(rows, found, strict=True):
             row[:] = self._ngrams[parts[word]].mean(axis=0)
+        check_finite(rows, [f"{self.name}, the word {word!r}" for word in found])
         return found, rows
 
     def _take(self, numbers: Sequence[int] | NDArray[np.intp]) -> Matrix:
