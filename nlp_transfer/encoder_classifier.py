@@ -31,6 +31,9 @@ LONGEST_TEXT = 4096
 UNSTATED_WINDOW = 512
 """Tokens that an encoder reads at once if it states no limit, as T5 and XLNet were trained."""
 
+UNLIMITED = 2**31
+"""A tokenizer without a limit says 1e30."""
+
 POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_seq_len")
 """Where configurations state a limit."""
 
@@ -206,13 +209,15 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 def _window(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> int:
     """How many tokens an encoder can read at once."""
-    stated = [getattr(encoder.config, name, None) or 0 for name in POSITIONS]
-    positions = next((int(most) for most in stated if most > 0), UNSTATED_WINDOW)
     # RoBERTa and its kin count positions from the one behind that of padding.
-    padding = [
+    unused = [
         module.padding_idx + 1
         for name, module in encoder.named_modules()
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
     ]
-    limit = positions - max(padding, default=0)
-    return min(int(tokenizer.model_max_length), limit, LONGEST_TEXT)
+    positions = [
+        int(getattr(encoder.config, name, None) or 0) - max(unused, default=0) for name in POSITIONS
+    ]
+    limits = [limit for limit in (int(tokenizer.model_max_length), *positions) if limit > 0]
+    stated = [limit for limit in limits if limit < UNLIMITED]
+    return min(*stated, LONGEST_TEXT) if stated else UNSTATED_WINDOW
