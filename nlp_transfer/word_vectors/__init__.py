@@ -69,7 +69,7 @@ def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> Wor
     if path.is_dir():
         return _of_folder(path)
     if path.suffix == ".safetensors":
-        return _of_folder(path.parent)
+        return StaticVectors(path)
     source = Source(path)
     with source.open() as stream:
         first = stream.readline(BLOCK_BYTES)
@@ -112,12 +112,16 @@ def _of_folder(path: Path) -> WordVectors:
         vectors.name = str(path)
         return vectors
     # sentence-transformers keeps each part of a model in a folder of its own.
-    tokenizers = [path / TOKENIZER, *sorted(path.glob(f"*/{TOKENIZER}"))]
-    for tokenizer in filter(Path.exists, tokenizers):
-        return StaticVectors(tokenizer)
+    files = [*path.glob("*.safetensors"), *path.glob("*/*.safetensors")]
+    matrices = sorted(file for file in files if file.with_name(TOKENIZER).exists())
+    if len(matrices) == 1:
+        return StaticVectors(matrices[0])
+    if matrices:
+        names = ", ".join(str(file.relative_to(path)) for file in matrices)
+        raise InputError(f"{path}: which file to read is not clear. Name one of: {names}.")
     raise InputError(
-        f"{path}: is a folder without {FILE_NAME}, or {TOKENIZER} of a static model. Give one that "
-        "`nlp-transfer run word-embeddings` wrote, or a file of word vectors."
+        f"{path}: is a folder without {FILE_NAME}, or {TOKENIZER} and the safetensors of a static "
+        "model. Give one that `nlp-transfer run word-embeddings` wrote, or a file of word vectors."
     )
 
 

@@ -24,25 +24,25 @@ class StaticVectors(WordVectors):
     """The tokens of a static model that are whole words, and words that its tokens make.
 
     Args:
-        tokenizer: Its `tokenizer.json`; a file of safetensors lies beside it.
+        matrix: Its file of safetensors; `tokenizer.json` lies beside it.
 
     Raises:
         InputError: The files are damaged, or hold something else.
     """
 
-    def __init__(self, tokenizer: Path) -> None:
-        folder = tokenizer.parent
+    def __init__(self, matrix: Path) -> None:
+        folder, tokenizer = matrix.parent, matrix.with_name(TOKENIZER)
         self.name = str(folder)
-        files = sorted(folder.glob("*.safetensors"))
-        if len(files) != 1:
-            raise InputError(
-                f"{folder}: {len(files)} files of safetensors lie beside {TOKENIZER}, expected the "
-                "one of a static model. Give a folder with one, or a file of word vectors."
-            )
+        for file in (matrix, tokenizer):
+            if not file.is_file():
+                raise InputError(
+                    f"{file}: no such file. A static model is a file of safetensors and "
+                    f"{TOKENIZER} beside it; check the path, or copy both."
+                )
         try:
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
             self._no_words = _no_words(self._tokenizer)
-            self._rows, self._row_of, self._weights = _tensors(files[0])
+            self._rows, self._row_of, self._weights = _tensors(matrix)
         except Exception as error:  # either library raises a bare one on damage
             raise InputError(
                 f"{folder}: no static model could be read ({first_line(error)}). Give one that "
@@ -54,7 +54,7 @@ class StaticVectors(WordVectors):
         rows = len(self._rows if self._row_of is None else self._row_of)
         if self._size > rows:
             raise InputError(
-                f"{files[0]}: has vectors of {rows:,} tokens and {TOKENIZER} knows {self._size:,}. "
+                f"{matrix}: has vectors of {rows:,} tokens and {TOKENIZER} knows {self._size:,}. "
                 "They are from different models; copy both again."
             )
         self.dim = self._rows.shape[1]

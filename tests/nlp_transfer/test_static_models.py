@@ -138,8 +138,22 @@ def test_what_is_no_static_model_is_refused_with_the_reason(tmp_path):
     with pytest.raises(InputError, match="no static model could be read"):
         open_vectors(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="0 files of safetensors lie beside"):
+    with pytest.raises(
+        InputError, match=r"is a folder without vectors\.txt, or tokenizer\.json and"
+    ):
         open_vectors(folder)
+    with pytest.raises(InputError, match=r"model\.safetensors: no such file"):
+        open_vectors(folder / "model.safetensors")
+
+
+def test_of_several_models_in_a_folder_one_is_named(tmp_path):
+    tokenizer, rows = word_pieces(), rows_for(word_pieces())
+    write_static_model(tmp_path, tokenizer, rows)
+    save_file({"other": 2 * rows}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"Name one of: model\.safetensors, other\.safetensors"):
+        open_vectors(tmp_path)
+    looked_up = open_vectors(tmp_path / "other.safetensors").lookup(["pump"])[1]
+    assert np.array_equal(looked_up[0], 2 * rows[tokenizer.token_to_id("pump")])
 
 
 def test_a_number_that_is_not_finite_is_told(tmp_path):
