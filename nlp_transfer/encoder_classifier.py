@@ -64,7 +64,8 @@ def load_encoder_classifier(
         The classifier and its tokenizer.
 
     Raises:
-        InputError: There is no such encoder, or it has no such layer.
+        InputError: There is no such encoder, it has no such layer, or it cannot read texts: one as
+            long as it can read and a short one are tried, once in a process.
 
     Examples:
         >>> model, tokenizer = load_encoder_classifier("bert", ["other", "urgent"], seed=0)
@@ -208,7 +209,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _window(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> int:
-    """How many tokens an encoder can read at once."""
+    """How many tokens an encoder can read at once: the least of what is stated."""
     # RoBERTa and its kin count positions from the one behind that of padding.
     unused = [
         module.padding_idx + 1
