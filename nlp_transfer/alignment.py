@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import regex
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from nlp_transfer.word_vectors import open_vectors
 from nlp_transfer.word_vectors.base import Matrix, WordVectors
 from staged_training.errors import InputError
 from staged_training.words import lower_case
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 RULES = ("exact", "case", "punctuation", "parts")
 """How a word of the task may find its vector, in the order in which this is tried."""
@@ -29,7 +34,8 @@ class Coverage:
         types: Share of the words, special tokens aside.
         tokens: Share of the running words of the texts that the vocabulary was built from, the
             words that it dropped included; equal to `types` for a tokenizer without counts.
-        by_rule: Number of words that each of `RULES` matched.
+        by_rule: Number of words that each of `RULES` matched; under `pieces`, if there are any,
+            those that the vectors made of pieces of words.
         missing: Words without a vector, the most frequent first.
     """
 
@@ -63,18 +69,21 @@ class AlignedEmbedding:
     coverage: Coverage
 
 
-def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEmbedding:
+def align(
+    tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
+) -> AlignedEmbedding:
     """Look the words of a tokenizer up in word vectors, in one pass over these.
 
     A word takes the vector of itself, else of another case of it (lower, Capitalised, UPPER), else
     of what is left without punctuation around it, else the mean of those of its parts (runs of
-    letters or of digits), if all have one. The row of the padding token is zero. Rows without a
-    vector are drawn from a normal distribution with the mean and variance, in each dimension, of
-    those with one; they come from NumPy's global generator, which `transformers.set_seed` seeds.
+    letters or of digits), if all have one, else what the vectors make of its pieces, as fastText
+    and static models can. The row of the padding token is zero. Rows without a vector are drawn
+    from a normal distribution with the mean and variance, in each dimension, of those with one;
+    they come from NumPy's global generator, which `transformers.set_seed` seeds.
 
     Args:
         tokenizer: The task vocabulary.
-        vectors: From `open_vectors`.
+        vectors: From `open_vectors`, or of gensim.
 
     Returns:
         E_T and its coverage. Memory grows with the vocabulary, not with the vectors.
@@ -89,6 +98,35 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
         >>> aligned.matrix.shape, aligned.coverage.types, aligned.coverage.missing
         ((6, 50), 0.75, ['qwyzzk'])
     """
+    vectors = open_vectors(vectors)
+    aligned, matched = _look_up(tokenizer, vectors)
+    matrix, coverage = aligned.matrix, aligned.coverage
+    if not matched.any():
+        raise InputError(
+            f"{vectors.name} knows none of the {len(coverage.missing):,} words of the task "
+            f"(coverage 0.0%). The task has: {', '.join(coverage.missing[:10])}. Use vectors of "
+            "the language and the spelling of your texts."
+        )
+    known = matrix[matched].astype(np.float64)
+    unmatched = ~matched
+    if tokenizer.pad_token_id is not None:
+        unmatched[tokenizer.pad_token_id] = False
+    shape = (int(unmatched.sum()), vectors.dim)
+    matrix[unmatched] = np.random.normal(known.mean(axis=0), known.std(axis=0), shape)
+    return aligned
+
+
+def coverage_of(
+    tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
+) -> Coverage:
+    """How much of a vocabulary word vectors know, see `align`; nothing at all is an answer too."""
+    return _look_up(tokenizer, open_vectors(vectors))[0].coverage
+
+
+def _look_up(
+    tokenizer: PreTrainedTokenizerFast, vectors: WordVectors
+) -> tuple[AlignedEmbedding, NDArray[np.bool_]]:
+    """The rows that have a vector, zeros in the others; and which they are."""
     words = cast(list[str], tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_tokens)
     task_words = [(number, word) for number, word in enumerate(words) if word not in special]
@@ -107,20 +145,14 @@ def align(tokenizer: PreTrainedTokenizerFast, vectors: WordVectors) -> AlignedEm
                 by_rule[rule] += 1
                 matched[number] = True
                 break
+    lost = {word: number for number, word in task_words if not matched[number]}
+    composed, made = vectors.compose(lost)
+    if composed:
+        places = [lost[word] for word in composed]
+        matrix[places], matched[places] = made, True
+        by_rule["pieces"] = len(composed)
     coverage = _coverage(tokenizer, task_words, matched, by_rule)
-    if not matched.any():
-        raise InputError(
-            f"{vectors.name} knows none of the {len(task_words):,} words of the task (coverage "
-            f"0.0%). The task has: {', '.join(coverage.missing[:10])}. Use vectors of the language "
-            "and the spelling of your texts."
-        )
-    known = matrix[matched].astype(np.float64)
-    unmatched = ~matched
-    if tokenizer.pad_token_id is not None:
-        unmatched[tokenizer.pad_token_id] = False
-    shape = (int(unmatched.sum()), vectors.dim)
-    matrix[unmatched] = np.random.normal(known.mean(axis=0), known.std(axis=0), shape)
-    return AlignedEmbedding(matrix, coverage)
+    return AlignedEmbedding(matrix, coverage), matched
 
 
 def random_like(matrix: Matrix, pad_token_id: int = 0) -> Matrix:

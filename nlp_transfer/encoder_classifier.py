@@ -6,10 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
@@ -25,6 +27,23 @@ MiniLM (Wang et al. 2020), a BERT of 6 layers, 384 wide, tuned on pairs of sente
 
 LONGEST_TEXT = 4096
 """Tokens after which a text is cut; up to there it is read window by window."""
+
+UNSTATED_WINDOW = 512
+"""Tokens that an encoder reads at once if it states no limit, as T5 and XLNet were trained."""
+
+UNLIMITED = 2**31
+"""A tokenizer without a limit says 1e30."""
+
+POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_seq_len")
+"""Where configurations state a limit."""
+
+MOST_CHANGE = 0.01
+"""Of what an encoder makes of a text, by a longer one beside it, that nobody is told of."""
+
+_TRIED: set[tuple[str, tuple[int, ...]]] = set()
+"""The encoders that were tried in this process, and the layers read."""
+
+logger = logging.get_logger(__name__)
 
 
 def load_encoder_classifier(
@@ -45,7 +64,8 @@ def load_encoder_classifier(
         The classifier and its tokenizer.
 
     Raises:
-        InputError: There is no such encoder, or it has no such layer.
+        InputError: There is no such encoder, it has no such layer, or it cannot read texts: one as
+            long as it can read and a short one are tried, once in a process.
 
     Examples:
         >>> model, tokenizer = load_encoder_classifier("bert", ["other", "urgent"], seed=0)
@@ -56,10 +76,12 @@ def load_encoder_classifier(
     """
     path = _packaged(str(name_or_path)) if str(name_or_path) in PACKAGED else name_or_path
     try:
-        depth = int(AutoConfig.from_pretrained(path).num_hidden_layers)
-        read = list(layers) if layers is not None else [0, depth // 2]
+        whole = AutoConfig.from_pretrained(path)
+        depth = int(whole.num_hidden_layers)
+        read = list(layers) if layers is not None else [0, max(1, depth // 2)]
         _check_layers(read, depth)
-        encoder = _lower_layers(path, max(1, *read))
+        encoder_config = _lower_layers(whole, max(1, *read))
+        encoder = _load(path, encoder_config)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except InputError:
         raise
@@ -69,18 +91,32 @@ def load_encoder_classifier(
             f"({first_line(error)}). Give a folder, a name on the Hub, or "
             f"{', '.join(PACKAGED)}."
         ) from error
-    window = _window(tokenizer, encoder.config)
+    window = _window(tokenizer, encoder)
     tokenizer.model_max_length = LONGEST_TEXT
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None:  # which one pads makes no difference: padding is masked
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     set_seed(seed)
     config = ConvHeadConfig(
-        encoder.config.to_dict(),
+        encoder_config.to_dict(),
         read,
         window,
         pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(names)),
         label2id={name: number for number, name in enumerate(names)},
     )
-    return ConvHeadForSequenceClassification(config, encoder), tokenizer
+    try:
+        model = ConvHeadForSequenceClassification(config, encoder).eval()
+        if (attempt := (str(path), tuple(read))) not in _TRIED:
+            _try(model, tokenizer, str(name_or_path))
+            _TRIED.add(attempt)
+    except Exception as error:  # a model that was made for something else fails in any way
+        raise InputError(
+            f"{name_or_path}: is no encoder that texts can be classified with; a text of {window} "
+            f"tokens and a short one were tried ({first_line(error)}). Give another, or "
+            f"{', '.join(PACKAGED)}."
+        ) from error
+    return model, tokenizer
 
 
 def _packaged(name: str) -> Path:
@@ -93,17 +129,78 @@ def _packaged(name: str) -> Path:
     return Path(str(resources.files(module))) / "model"
 
 
-def _lower_layers(path: str | Path, depth: int) -> PreTrainedModel:
-    """An encoder without the layers above some depth, which nobody need be warned of."""
+def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
+    """The configuration of an encoder without the layers above some depth, nor a decoder.
+
+    A list of as many values as there are layers is cut with them. Where such a configuration would
+    contradict itself, all layers stay.
+    """
+    values = whole.to_dict() | {"dtype": "float32"}
+    if "use_cache" in values:
+        values["use_cache"] = False
+    count = whole.num_hidden_layers
+    cut: dict[str, Any] = {
+        name: value[:depth]
+        for name, value in values.items()
+        if isinstance(value, list) and len(value) == count
+        # Words stand for layers where the name says so; DeBERTa's `pos_att_type` has two of them.
+        if "layer" in name or "block" in name or not isinstance(value[0], str)
+    }
+    cut |= {name: 1 for name in ("decoder_layers", "num_decoder_layers") if name in values}
+    if shared := values.get("num_kv_shared_layers"):  # the topmost ones
+        cut["num_kv_shared_layers"] = max(0, shared - (count - depth))
+    cut[whole.attribute_map.get("num_hidden_layers", "num_hidden_layers")] = depth
+    try:
+        return AutoConfig.for_model(**values | cut)
+    except Exception:  # a configuration may check its values in any way
+        return AutoConfig.for_model(**values)
+
+
+def _load(path: str | Path, config: PreTrainedConfig) -> PreTrainedModel:
+    """Load the encoder; that weights of other layers are left over nobody need be warned of."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         encoder: PreTrainedModel = AutoModel.from_pretrained(
-            path, num_hidden_layers=depth, use_safetensors=True
+            path, config=config, dtype=torch.float32, use_safetensors=True
         )
         return encoder
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _try(
+    model: ConvHeadForSequenceClassification, tokenizer: PreTrainedTokenizerBase, name: str
+) -> None:
+    """Classify a text that fills the window and a short one, which the first must not change.
+
+    Raises:
+        Exception: Of any kind, where the model cannot.
+    """
+    texts = ["a " * model.config.window, "a b c"]
+    batch = tokenizer(
+        texts,
+        truncation=True,
+        max_length=model.config.window,
+        padding=True,
+        return_attention_mask=True,
+        return_tensors="pt",
+    )
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    count = int(mask[1].sum())
+    with torch.no_grad():
+        together = model.states(ids, mask)
+        if not model.head(together).isfinite().all():
+            raise ValueError("it gives NaN or infinity")
+        alone = model.states(ids[1:, :count], mask[1:, :count])[0]
+    change = float((together[1, :count] - alone).norm() / alone.norm().clamp(min=1e-9))
+    if change > MOST_CHANGE:
+        logger.warning(
+            "%s: what it makes of a text changes with the longer texts beside it, by %.0f%% for a "
+            "short one. Scores depend on how texts are put together.",
+            name,
+            100 * change,
+        )
 
 
 def _check_layers(layers: Sequence[int], depth: int) -> None:
@@ -111,7 +208,17 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
         raise InputError(f"layers is {list(layers)}; give some of 0 to {depth}.")
 
 
-def _window(tokenizer: PreTrainedTokenizerBase, config: Any) -> int:
-    """How many tokens an encoder can read at once."""
-    positions = getattr(config, "max_position_embeddings", None) or LONGEST_TEXT
-    return min(int(tokenizer.model_max_length), int(positions), LONGEST_TEXT)
+def _window(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> int:
+    """How many tokens an encoder can read at once: the least of what is stated."""
+    # RoBERTa and its kin count positions from the one behind that of padding.
+    unused = [
+        module.padding_idx + 1
+        for name, module in encoder.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    ]
+    positions = [
+        int(getattr(encoder.config, name, None) or 0) - max(unused, default=0) for name in POSITIONS
+    ]
+    limits = [limit for limit in (int(tokenizer.model_max_length), *positions) if limit > 0]
+    stated = [limit for limit in limits if limit < UNLIMITED]
+    return min(*stated, LONGEST_TEXT) if stated else UNSTATED_WINDOW

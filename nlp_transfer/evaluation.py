@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from nlp_transfer.word_vectors import open_vectors
 from nlp_transfer.word_vectors.base import Matrix, WordVectors
 from staged_training.errors import InputError
 
@@ -63,20 +64,21 @@ class Analogies:
 
 
 def word_similarity(
-    vectors: WordVectors, judgements: Literal["wordsim353", "simlex999"]
+    vectors: "WordVectors | KeyedVectors", judgements: Literal["wordsim353", "simlex999"]
 ) -> Similarity:
     """Compare vectors with human judgements of how similar or related two words are.
 
     Case does not count. The vectors are read once, from beginning to end.
 
     Args:
-        vectors: From `open_vectors`.
+        vectors: From `open_vectors`, or of gensim.
         judgements: WordSim-353 (Finkelstein et al. 2002), where related words such as `coffee` and
             `cup` count as similar too, or SimLex-999 (Hill et al. 2015), where they do not.
 
     Raises:
         InputError: The vectors are damaged, or gensim, which ships the pairs, is not installed.
     """
+    vectors = open_vectors(vectors)
     file = _shipped(_FILES[judgements])
     lines = file.read_text(encoding="utf-8").splitlines()
     pairs = [line.split("\t")[:2] for line in lines if not line.startswith("#")]
@@ -93,14 +95,14 @@ def word_similarity(
     return Similarity(len(pairs), covered, *scores)
 
 
-def analogies(vectors: WordVectors) -> list[Analogies]:
+def analogies(vectors: "WordVectors | KeyedVectors") -> list[Analogies]:
     """Ask the analogy questions of Mikolov et al. (2013), by vector offset.
 
     The answer is the word nearest to b - a + c among the first `CANDIDATES`, a, b and c aside. Case
     does not count.
 
     Args:
-        vectors: From `open_vectors`, the most frequent words first.
+        vectors: From `open_vectors`, or of gensim; the most frequent words first.
 
     Returns:
         One for each category, and `all` of them together at the end.
@@ -114,7 +116,7 @@ def analogies(vectors: WordVectors) -> list[Analogies]:
             category = questions.setdefault(line.removeprefix(": "), [])
         else:
             category.append(line.lower().split())
-    words, rows = _first(vectors)
+    words, rows = _first(open_vectors(vectors))
     row_of = {word.lower(): row for row, word in reversed(list(enumerate(words)))}
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     results = []
@@ -142,11 +144,13 @@ def _answered(rows: Matrix, questions: NDArray[np.intp]) -> int:
     return correct
 
 
-def nearest(vectors: WordVectors, word: str, n: int = 10) -> list[tuple[str, float]]:
+def nearest(
+    vectors: "WordVectors | KeyedVectors", word: str, n: int = 10
+) -> list[tuple[str, float]]:
     """The words whose vectors point most nearly where that of a word does.
 
     Args:
-        vectors: From `open_vectors`, the most frequent words first.
+        vectors: From `open_vectors`, or of gensim; the most frequent words first.
         word: Any word of the vectors.
         n: How many neighbours, of the first `CANDIDATES` words.
 
@@ -157,6 +161,7 @@ def nearest(vectors: WordVectors, word: str, n: int = 10) -> list[tuple[str, flo
         InputError: The word has no vector, or gensim is not installed.
     """
     require_gensim()
+    vectors = open_vectors(vectors)
     found, rows = vectors.lookup([word])
     if not found:
         raise InputError(f"{vectors.name} has no vector of {word!r}. Ask for another word.")

@@ -15,8 +15,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from transformers import PreTrainedTokenizerFast
 
-from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.alignment import Coverage
+from nlp_transfer import build_vocabulary, open_vectors
+from nlp_transfer.alignment import Coverage, coverage_of
 from nlp_transfer.evaluation import Analogies, Similarity, analogies, nearest, word_similarity
 from nlp_transfer.word_vectors import FILE_NAME, WordVectors
 from staged_training.files import written_whole
@@ -156,7 +156,7 @@ def measure(findings: Findings) -> list[Scores]:
             name=vectors.title if vectors in reference else findings.model,
             similarity={name: word_similarity(vectors, name) for name in JUDGEMENTS},
             analogies=analogies(vectors),
-            coverage=align(findings.task_vocabulary, vectors).coverage,
+            coverage=coverage_of(findings.task_vocabulary, vectors),
         )
         for vectors in [findings.vectors, *reference]
     ]
@@ -172,14 +172,17 @@ def write_findings(
     report.section("What the vectors know", scores_table(scores), HOW_TO_READ)
     report.section("Analogies by category", analogies_table(scores))
     report.section("Coverage of the task", *(f"{s.name}: {s.coverage}" for s in scores))
-    report.section(
-        "Nearest neighbours", "Of frequent words of the task, by cosine.", neighbours(findings)
-    )
     words, rows = findings.vectors.lookup(findings.telling)
-    report.section("A map", "Words that lie near one another stand in like surroundings.")
-    report.picture(
-        "map", "frequent words of the task by t-SNE", "nlp_transfer.plots.plot_map", words, rows
-    )
+    if len(words) < 2:
+        report.section("Nearest neighbours", "The vectors know too few words of the task to show.")
+    else:
+        report.section(
+            "Nearest neighbours", "Of frequent words of the task, by cosine.", neighbours(findings)
+        )
+        report.section("A map", "Words that lie near one another stand in like surroundings.")
+        report.picture(
+            "map", "frequent words of the task by t-SNE", "nlp_transfer.plots.plot_map", words, rows
+        )
     report.arguments(arguments)
     report.write()
     seconds = [findings.seconds, *[0.0] * (len(scores) - 1)]

@@ -41,12 +41,12 @@ def most_unpacked(path: Path) -> int:
     return max(_ALWAYS, path.stat().st_size * MOST_GROWTH)
 
 
-def bounded(stream: BinaryIO, path: Path) -> BinaryIO:
+def bounded(stream: BinaryIO, path: Path) -> io.BufferedReader:
     """Return what unpacks from a file; reading more than it may unpack to is a `zlib.error`."""
     return io.BufferedReader(_Unpacked(stream, most_unpacked(path)), 2**18)
 
 
-def open_unpacked(path: Path) -> BinaryIO:
+def open_unpacked(path: Path) -> io.BufferedReader:
     """Open a file as bytes, unpacked if it is gzip, whatever its name.
 
     What reads them must expect `EOFError`, `OSError` and `zlib.error` of a damaged file.

@@ -77,9 +77,10 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: ConvHeadConfig, encoder: PreTrainedModel | None = None) -> None:
         super().__init__(config)
-        self.encoder = encoder or AutoModel.from_config(AutoConfig.for_model(**config.base_config))
+        base = encoder or AutoModel.from_config(AutoConfig.for_model(**config.base_config))
+        self.encoder = _encoder_of(base)
         if hasattr(self.encoder, "pooler"):
-            self.encoder.pooler = None  # nothing reads it
+            self.encoder.pooler = nn.Identity()  # nothing reads it
         self.head = ConvHead(config, self.encoder.config.hidden_size * len(config.layers))
         self.post_init()
 
@@ -110,11 +111,11 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        logits = self.head(self._states(input_ids, attention_mask))
+        logits = self.head(self.states(input_ids, attention_mask))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=cast(Any, loss), logits=logits)
 
-    def _states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """What the head reads, `[batch, tokens, layers * width]`, zero at padding."""
         batch, tokens = input_ids.shape
         window = _smaller(tokens, self.config.window)
@@ -130,6 +131,12 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         read = torch.cat([states[layer] for layer in self.config.layers], dim=-1)
         read = read * mask[written].unsqueeze(-1)
         return _spread(read, written).view(batch, tokens + missing, -1)[:, :tokens]
+
+
+def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder such as T5; any other model as it is."""
+    encoder = model.get_encoder()
+    return encoder if isinstance(encoder, PreTrainedModel) else model
 
 
 def _spread(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

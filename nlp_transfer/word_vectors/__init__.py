@@ -2,16 +2,21 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nlp_transfer.word_vectors.arrays import glove_6b_50d
 from nlp_transfer.word_vectors.base import WordVectors
 from nlp_transfer.word_vectors.binary import BinaryVectors
-from nlp_transfer.word_vectors.gensim_native import PICKLE_MAGIC, gensim_vectors
+from nlp_transfer.word_vectors.gensim_native import PICKLE_MAGIC, gensim_vectors, in_memory
 from nlp_transfer.word_vectors.sources import Source
+from nlp_transfer.word_vectors.static_model import TOKENIZER, StaticVectors
 from nlp_transfer.word_vectors.text import TextVectors
 from nlp_transfer.word_vectors.text_lines import BLOCK_BYTES, count_numbers
 from nlp_transfer.word_vectors.writing import save_vectors
 from staged_training.errors import InputError
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 PACKAGED = {"glove-6b-50d": glove_6b_50d}
 """Sets of vectors that are known by name."""
@@ -23,14 +28,19 @@ MOST_NUMBERS = 2**14
 """Of a vector; a file that claims more is refused before room is made for them."""
 
 
-def open_vectors(name_or_path: str | Path) -> WordVectors:
+_FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
+
+
+def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> WordVectors:
     """Open word vectors without reading them; the format is found out from the content.
 
     Args:
         name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also
             as `.gz` or in a `.zip` (as `archive.zip/member.txt` where it has several members), or
             the file that gensim's `KeyedVectors.save` wrote; or a folder that holds a
-            `vectors.txt`, such as `nlp-transfer run word-embeddings` writes.
+            `vectors.txt`, such as `nlp-transfer run word-embeddings` writes, or a static model of
+            model2vec or sentence-transformers; or gensim's `KeyedVectors` themselves. What was
+            opened before is returned as it is.
 
     Returns:
         Vectors with a `name`, a `dim`, iteration over `(word, vector)` and `lookup(words)`.
@@ -44,6 +54,10 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
         >>> words, rows.shape
         (['deadline'], (1, 50))
     """
+    if isinstance(name_or_path, WordVectors):
+        return name_or_path
+    if hasattr(name_or_path, "index_to_key"):
+        return in_memory(name_or_path)
     if str(name_or_path) in PACKAGED:
         return PACKAGED[str(name_or_path)]()
     path = Path(name_or_path)
@@ -54,6 +68,8 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
         )
     if path.is_dir():
         return _of_folder(path)
+    if path.suffix == ".safetensors":
+        return StaticVectors(path)
     source = Source(path)
     with source.open() as stream:
         first = stream.readline(BLOCK_BYTES)
@@ -62,7 +78,12 @@ def open_vectors(name_or_path: str | Path) -> WordVectors:
         raise InputError(f"{source}: is empty, expected word vectors. Copy or download it again.")
     if first.startswith(PICKLE_MAGIC):
         return gensim_vectors(path)
-    if header := re.fullmatch(rb"(\d{1,18}) (\d{1,18})\s*", first):
+    if first.startswith(_FASTTEXT_MAGIC):
+        raise InputError(
+            f"{source}: is a model of fastText. Give the .vec that lies beside it, or write one: "
+            "gensim.models.fasttext.load_facebook_vectors(FILE).save_word2vec_format('vectors.vec')"
+        )
+    if header := re.fullmatch(rb"(\d{1,18})[ \t]+(\d{1,18})\s*", first):
         count, dim = map(int, header.groups())
         if count and dim:
             _check_width(source, dim)
@@ -86,15 +107,22 @@ def _check_width(source: Source, dim: int) -> None:
 
 
 def _of_folder(path: Path) -> WordVectors:
-    file = path / FILE_NAME
-    if not file.exists():
-        raise InputError(
-            f"{path}: is a folder without {FILE_NAME}. Give one that `nlp-transfer run "
-            "word-embeddings` wrote, or a file of word vectors."
-        )
-    vectors = open_vectors(file)
-    vectors.name = str(path)
-    return vectors
+    if (path / FILE_NAME).exists():
+        vectors = open_vectors(path / FILE_NAME)
+        vectors.name = str(path)
+        return vectors
+    # sentence-transformers keeps each part of a model in a folder of its own.
+    files = [*path.glob("*.safetensors"), *path.glob("*/*.safetensors")]
+    matrices = sorted(file for file in files if file.with_name(TOKENIZER).exists())
+    if len(matrices) == 1:
+        return StaticVectors(matrices[0])
+    if matrices:
+        names = ", ".join(str(file.relative_to(path)) for file in matrices)
+        raise InputError(f"{path}: which file to read is not clear. Name one of: {names}.")
+    raise InputError(
+        f"{path}: is a folder without {FILE_NAME}, or {TOKENIZER} and the safetensors of a static "
+        "model. Give one that `nlp-transfer run word-embeddings` wrote, or a file of word vectors."
+    )
 
 
 def _is_text(beginning: bytes, dim: int) -> bool:

@@ -1,6 +1,6 @@
 """Vectors whose words and numbers lie apart: in a package, or in gensim's native files."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,10 +38,10 @@ class ArrayVectors(WordVectors):
         self._words, self._rows = words, rows
 
     def __iter__(self) -> Iterator[tuple[str, Matrix]]:
-        for number, (word, row) in enumerate(zip(self._words, self._rows, strict=True), start=1):
-            vector = np.array(row, np.float32)
-            check_finite(vector[None], [f"{self.name}, vector {number}"])
-            yield word.as_py(), vector
+        for number, word in enumerate(self._words):
+            rows = self._take([number])
+            check_finite(rows, [f"{self.name}, vector {number + 1}"])
+            yield word.as_py(), rows[0]
 
     def lookup(self, words: Collection[str]) -> tuple[list[str], Matrix]:
         """See `WordVectors.lookup`."""
@@ -51,9 +51,13 @@ class ArrayVectors(WordVectors):
         places = pyarrow.compute.index_in(wanted, value_set=self._words)
         found = pyarrow.compute.is_valid(places)
         numbers = places.filter(found).to_numpy(zero_copy_only=False)
-        rows = np.asarray(self._rows[numbers], np.float32)
+        rows = self._take(numbers)
         check_finite(rows, [f"{self.name}, vector {number + 1}" for number in numbers])
         return wanted.filter(found).to_pylist(), rows
+
+    def _take(self, numbers: Sequence[int] | NDArray[np.intp]) -> Matrix:
+        """The vectors of some words, a copy."""
+        return np.asarray(self._rows[numbers], np.float32)
 
 
 def _is_utf8(word: str) -> bool:

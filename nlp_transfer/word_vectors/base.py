@@ -55,6 +55,13 @@ class WordVectors(ABC):
             InputError: a damaged file, or a vector that is not finite.
         """
 
+    def compose(self, words: Collection[str]) -> tuple[list[str], Matrix]:
+        """Return those of `words` whose vector can be made of pieces of them, and these vectors.
+
+        For words that have none of their own. Only subwords can: fastText and static models.
+        """
+        return [], np.empty((0, self.dim), np.float32)
+
 
 class Wanted:
     """The words of one look-up that are still to be found, and the rows found so far."""

@@ -7,15 +7,21 @@ gensim need not be installed.
 
 import mmap
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.arrays import ArrayVectors
+from nlp_transfer.word_vectors.fasttext import FastTextVectors
 from staged_training.errors import InputError
+
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
 
 PICKLE_MAGIC = b"\x80"
 
@@ -24,7 +30,6 @@ class _Saved:
     """Holds the attributes of the saved object and does nothing."""
 
     index_to_key: list[str]
-    vectors: "_Array | None"
 
 
 class _Array:
@@ -82,18 +87,24 @@ def gensim_vectors(path: Path) -> ArrayVectors:
     Raises:
         InputError: The file holds something else, or a part that lay beside it is missing.
     """
+
+    def array(name: str) -> NDArray[np.floating]:
+        inside = getattr(saved, name, None)
+        if inside is None:
+            apart: NDArray[np.floating] = np.load(
+                f"{path}.{name}.npy", mmap_mode="r", allow_pickle=False
+            )
+            return apart
+        return _numbers(inside)
+
     try:
         # Mapped, so that no more is read than there is, however much the pickle asks for.
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
             saved = _PlainUnpickler(cast(BinaryIO, content)).load()
-        words, array = saved.index_to_key, getattr(saved, "vectors", None)
+        words = saved.index_to_key
         if len({*words, None}) <= len(words):  # a word that is referred to often would take room
             raise ValueError("it holds a word twice, or none in place of one")
-        if array is None:
-            rows = np.load(f"{path}.vectors.npy", mmap_mode="r", allow_pickle=False)
-        else:
-            rows = _numbers(array)
-        return ArrayVectors(str(path), pyarrow.array(words, pyarrow.string()), rows)
+        return _vectors(str(path), saved, array)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: {error.filename} is missing. gensim wrote it beside {path.name}; copy both."
@@ -105,3 +116,17 @@ def gensim_vectors(path: Path) -> ArrayVectors:
             f"{path}: not the KeyedVectors of gensim 4 ({error}). Load them in gensim and save "
             "their `.wv` again, or write them with `save_word2vec_format`."
         ) from error
+
+
+def in_memory(keyed: "KeyedVectors") -> ArrayVectors:
+    """The `KeyedVectors` of gensim as they are in memory."""
+    return _vectors(type(keyed).__name__, keyed, partial(getattr, keyed))
+
+
+def _vectors(name: str, keyed: Any, array: Callable[[str], NDArray[np.floating]]) -> ArrayVectors:
+    words = pyarrow.array(keyed.index_to_key, pyarrow.string())
+    if not hasattr(keyed, "bucket"):
+        return ArrayVectors(name, words, array("vectors"))
+    # What fastText's words are made of is saved; the vectors that come of it are not.
+    lengths = (int(keyed.min_n), int(keyed.max_n))
+    return FastTextVectors(name, words, array("vectors_vocab"), array("vectors_ngrams"), lengths)

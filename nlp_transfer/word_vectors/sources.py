@@ -1,11 +1,13 @@
 """Files as streams of bytes: plain, gzip, or one member of a zip archive."""
 
+import codecs
 import lzma
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -62,10 +64,10 @@ class Source:
         with self._failures_named():
             if self._magic == _ZIP:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                    yield bounded(cast(BinaryIO, stream), self.path)
+                    yield _after_mark(bounded(cast(BinaryIO, stream), self.path))
             else:
                 with open_unpacked(self.path) as stream:
-                    yield stream
+                    yield _after_mark(stream)
 
     def _zip_member(self) -> str:
         with zipfile.ZipFile(self.path) as archive:
@@ -91,3 +93,10 @@ class Source:
                 f"{self}: cannot be unpacked ({error}); the file is damaged or incomplete. "
                 "Download or copy it again."
             ) from error
+
+
+def _after_mark(stream: BufferedReader) -> BinaryIO:
+    """A stream behind the byte order mark that some programs write before a text."""
+    if stream.peek(3).startswith(codecs.BOM_UTF8):
+        stream.read(3)
+    return stream

@@ -14,7 +14,7 @@ from staged_training.errors import InputError
 BLOCK_BYTES = 2**20
 """Bytes read at a time; no line may be longer."""
 
-_NEWLINE, _SPACE = 10, 32
+_TAB, _NEWLINE, _SPACE = b"\t\n "
 
 
 class Line(NamedTuple):
@@ -88,6 +88,8 @@ class LineReader:
         ends = np.flatnonzero(np.equal(block, _NEWLINE, out=mask))
         starts = np.concatenate([[0], ends[:-1] + 1])
         regular = _counts_before(np.equal(block, _SPACE, out=mask), ends) == self._dim
+        if self._buffer.find(_TAB, 0, size) >= 0:
+            regular &= _counts_before(np.equal(block, _TAB, out=mask), ends) == 0
         candidates = ~regular
         candidates |= self._may_be_wanted(block, starts) if self._may_be_wanted else True
         find_space, wanted = self._buffer.index, self._wanted
@@ -106,9 +108,13 @@ class LineReader:
         return lines, len(starts)
 
     def _split_irregular(self, text: bytes, number: int) -> Line:
-        """Split a line whose word holds spaces, or that ends in a space."""
-        word, *numbers = text.rstrip(b" \r").rsplit(b" ", self._dim)
-        before = word.rpartition(b" ")[2] if b" " in word else b""
+        """Split a line whose word holds spaces, that ends in a space, or that has tabs."""
+        text = text.rstrip(b" \t\r")
+        tabs = text.count(b"\t")
+        separator = b" " if not tabs else b"\t" if tabs == self._dim else None
+        word, *numbers = text.rsplit(separator, self._dim) or [b""]
+        # Where tabs part the numbers, a number may end the word: "windows 95".
+        before = word.rpartition(b" ")[2] if b" " in word and separator != b"\t" else b""
         if len(numbers) < self._dim or not is_number(numbers[0]) or is_number(before):
             raise InputError(
                 f"{self._source}, line {number}: found {count_numbers(text)} numbers, expected "

@@ -113,16 +113,17 @@ def _read_vectors(file: Path) -> None:
     from nlp_transfer.word_vectors import open_vectors
 
     vectors = open_vectors(file)
-    found, rows = vectors.lookup(["the", "urgent", "a", "b", "Köln", ". . ."])
-    assert rows.shape == (len(found), vectors.dim)
-    assert np.isfinite(rows).all()
+    for look_up in (vectors.lookup, vectors.compose):
+        found, rows = look_up(["the", "urgent", "a", "b", "Köln", ". . ."])
+        assert rows.shape == (len(found), vectors.dim)
+        assert np.isfinite(rows).all()
     for _, row in itertools.islice(vectors, 1000):
         assert row.shape == (vectors.dim,)
 
 
 def _vectors(folder: Path) -> Files:
     import numpy as np
-    from gensim.models import KeyedVectors
+    from gensim.models import FastText, KeyedVectors
 
     from nlp_transfer.word_vectors import save_vectors
 
@@ -133,6 +134,7 @@ def _vectors(folder: Path) -> Files:
             path = folder / f"{format}{ending}"
             save_vectors(path, words, rows, format)
             yield path.name, path.read_bytes()
+    yield "tabs.txt", b"the\t1\t2\nnew york\t3\t4\na\t5 6\n"
     yield "spaces.txt", b". . . 4 5 6\nat name@domain.com 7 8 9\nthe 1 2 3 \n"
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         path = folder / f"{method}.zip"
@@ -143,6 +145,9 @@ def _vectors(folder: Path) -> Files:
     vectors.add_vectors(words, rows)
     vectors.save(str(folder / "v.kv"))
     yield "v.kv", (folder / "v.kv").read_bytes()
+    fasttext = FastText([words], vector_size=4, min_count=1, bucket=9, epochs=1)
+    fasttext.wv.save(str(folder / "ft.kv"))
+    yield "ft.kv", (folder / "ft.kv").read_bytes()
 
 
 def _read_image(file: Path) -> None:

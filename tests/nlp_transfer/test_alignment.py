@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gensim.models import FastText
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
+from nlp_transfer.alignment import coverage_of
+from nlp_transfer.evaluation import nearest
+from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.word_vectors import save_vectors
 from staged_training import InputError
@@ -177,6 +181,36 @@ def test_vectors_of_another_language_are_refused_with_examples(vectors):
     with pytest.raises(InputError, match=r"none of the 3 words.*coverage 0\.0%.*срочно") as error:
         align(tokenizer, vectors)
     assert "v.txt" in str(error.value)
+
+
+def test_that_no_word_is_known_is_an_answer_where_coverage_alone_is_asked_for(vectors):
+    tokenizer = build_vocabulary(["срочно ответьте сегодня срочно"], min_frequency=1)
+    coverage = coverage_of(tokenizer, vectors)
+    assert (coverage.types, coverage.tokens) == (0, 0)
+    assert coverage.missing[0] == "срочно"
+    assert str(coverage).startswith("0.0% of the words and 0.0% of the running text have a vector")
+
+
+@pytest.mark.parametrize("subwords", [False, True])
+def test_vectors_that_were_just_learnt_are_aligned(subwords):
+    texts = ["please call me today about the pump", "the pump has stopped today"] * 9
+    tokenizer = build_vocabulary(texts)
+    learnt = train_word2vec(texts, tokenizer, dim=8, epochs=1, workers=1, subwords=subwords)
+    aligned = align(tokenizer, learnt)
+    assert aligned.coverage.types == 1
+    words = tokenizer.convert_ids_to_tokens(range(2, len(tokenizer)))
+    assert np.array_equal(aligned.matrix[2:], learnt[words])
+    assert nearest(learnt, "pump", 3) == nearest(open_vectors(learnt), "pump", 3)
+
+
+def test_fasttext_makes_vectors_of_words_that_it_has_not_seen():
+    model = FastText([["pump", "call"]] * 9, vector_size=4, min_count=1, bucket=99, epochs=1)
+    tokenizer = build_vocabulary(["pump pumps CALL"], min_frequency=1, lowercase=False)
+    aligned = align(tokenizer, model.wv)
+    assert aligned.coverage.by_rule["pieces"] == 1
+    row = dict(zip(tokenizer.convert_ids_to_tokens(range(2, 5)), aligned.matrix[2:], strict=True))
+    for word, known in {"pump": "pump", "pumps": "pumps", "CALL": "call"}.items():
+        assert np.array_equal(row[word], model.wv[known])
 
 
 def test_the_padding_row_stays_zero_through_fine_tuning():

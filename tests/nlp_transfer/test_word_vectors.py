@@ -5,8 +5,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from gensim.models import KeyedVectors
+from gensim.models import FastText, KeyedVectors
+from gensim.models.fasttext import save_facebook_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +86,91 @@ def test_gensim_writes_what_is_read(tmp_path):
         found, found_rows = open_vectors(tmp_path / name).lookup(["Köln", "nowhere"])
         assert found == ["Köln"]
         assert found_rows[0] == pytest.approx(rows[1], rel=1e-6)
+
+
+TABBED = {
+    "tabs": "the\t0.5\t2\nnew york\t3\t4\nKöln\t5\t6\n",
+    "a header": "3\t2\nthe\t0.5\t2\nnew york\t3\t4\nKöln\t5\t6\n",
+    "a header with a space": "3 2\nthe\t0.5\t2\nnew york\t3\t4\nKöln\t5\t6\n",
+    "line ends of Windows": "the\t0.5\t2\r\nnew york\t3\t4\r\nKöln\t5\t6\r\n",
+    "a tab at the end": "the\t0.5\t2\t\nnew york\t3\t4\t\nKöln\t5\t6\t",
+    "a tab before numbers with spaces": "the\t0.5 2\nnew york\t3 4\nKöln\t5 6\n",
+}
+
+
+@pytest.fixture(scope="module")
+def fasttext():
+    texts = [["the", "pump", "has", "stopped"], ["please", "call", "Köln", "पानी", "a"]] * 9
+    return FastText(texts, vector_size=4, min_count=1, bucket=99, min_n=1, epochs=1, seed=1).wv
+
+
+@pytest.mark.parametrize("sep_limit", [10_000_000, 0])  # the arrays within the file, or beside it
+def test_fasttext_vectors_of_gensim_are_those_that_gensim_reads(fasttext, sep_limit, tmp_path):
+    fasttext.save(str(tmp_path / "ft.kv"), sep_limit=sep_limit)
+    vectors, read = open_vectors(tmp_path / "ft.kv"), KeyedVectors.load(str(tmp_path / "ft.kv"))
+    assert [word for word, _ in vectors] == read.index_to_key
+    assert all(np.array_equal(row, read[word]) for word, row in vectors)
+    found, rows = vectors.lookup(["Köln", "pumps", "पानी"])
+    assert found == ["Köln", "पानी"]
+    assert np.array_equal(rows, read[found])
+    composed, rows = vectors.compose(["pumps", "Kölner", "中文", "x"])
+    assert composed == ["pumps", "Kölner", "中文", "x"]
+    assert np.array_equal(rows, read[composed])
+
+
+def test_fasttext_without_n_grams_makes_no_other_words(tmp_path):
+    wv = FastText([["pump", "call"]] * 9, vector_size=4, min_count=1, bucket=0, epochs=1).wv
+    wv.save(str(tmp_path / "ft.kv"))
+    vectors = open_vectors(tmp_path / "ft.kv")
+    assert all(np.array_equal(row, wv[word]) for word, row in vectors)
+    assert vectors.compose(["pumps"])[0] == []
+
+
+def test_a_model_of_fasttext_is_refused_by_name(tmp_path):
+    model = FastText([["pump", "call"]] * 9, vector_size=4, min_count=1, bucket=9, epochs=1)
+    save_facebook_model(model, str(tmp_path / "ft.bin"))
+    content = (tmp_path / "ft.bin").read_bytes()
+    (tmp_path / "ft.bin.gz").write_bytes(gzip.compress(content))
+    for name in ("ft.bin", "ft.bin.gz"):
+        with pytest.raises(InputError, match=rf"{name}: is a model of fastText. Give the \.vec"):
+            open_vectors(tmp_path / name)
+
+
+def test_vectors_in_memory_are_opened_as_they_are(fasttext):
+    vectors = KeyedVectors(2)
+    vectors.add_vectors(["urgent", "Köln"], np.float32([[1, 2], [3, 4]]))
+    found, rows = open_vectors(vectors).lookup(["Köln", "nowhere"])
+    assert (found, rows.tolist()) == (["Köln"], [[3, 4]])
+    opened = open_vectors(fasttext)
+    assert all(np.array_equal(row, fasttext[word]) for word, row in opened)
+    assert open_vectors(opened) is opened
+
+
+@pytest.mark.parametrize("text", TABBED)
+def test_tabs_part_as_spaces_do(tmp_path, text):
+    content = TABBED[text].encode()
+    for path in (tmp_path / "v.tsv", tmp_path / "v.tsv.gz"):
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        vectors = open_vectors(path)
+        expected = {"the": [0.5, 2], "new york": [3, 4], "Köln": [5, 6]}
+        assert {word: row.tolist() for word, row in vectors} == expected
+        found, rows = vectors.lookup(expected)
+        assert dict(zip(found, rows.tolist(), strict=True)) == expected
+
+
+def test_tabs_are_read_as_pandas_reads_them(tmp_path):
+    lines = ["the\t0.25\t2", "windows 95\t3\t4", "null\t5\t6", '"\t7\t8', "a b\t9\t1"]
+    path = write_glove(tmp_path / "v.tsv", lines)
+    table = pd.read_csv(path, sep="\t", header=None, quoting=3, keep_default_na=False)
+    found, rows = open_vectors(path).lookup(list(table[0]))
+    assert found == list(table[0])
+    assert np.array_equal(rows, table[[1, 2]].to_numpy(np.float32))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path):
+    for header in ("", "2 2\n"):
+        (tmp_path / "v.txt").write_text(f"{header}the 1 2\na 3 4\n", "utf-8-sig")
+        assert open_vectors(tmp_path / "v.txt").lookup(["the", "a"])[0] == ["the", "a"]
 
 
 def test_words_with_spaces_are_read_as_in_glove_840b(tmp_path):

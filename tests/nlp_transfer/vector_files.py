@@ -9,6 +9,8 @@ import numpy as np
 from gensim.models import KeyedVectors
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models
 
 from nlp_transfer.word_vectors import save_vectors
 
@@ -29,6 +31,27 @@ def _native(folder: Path, words: Sequence[str], rows: Rows) -> Path:
     return folder / "vectors.kv"
 
 
+def _tabs(folder: Path, words: Sequence[str], rows: Rows) -> Path:
+    lines = ["\t".join([word, *row.astype(str)]) for word, row in zip(words, rows, strict=True)]
+    return write_glove(folder / "vectors.tsv", lines)
+
+
+def write_static_model(
+    folder: Path, tokenizer: Tokenizer, rows: Rows, name: str = "embeddings", **others: Rows
+) -> Path:
+    """Write a static model: a matrix, and what belongs to it, beside a tokenizer."""
+    folder.mkdir(exist_ok=True, parents=True)
+    save_file({name: rows, **others}, folder / "model.safetensors")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def _static(folder: Path, words: Sequence[str], rows: Rows) -> Path:
+    vocabulary = {word: number for number, word in enumerate(words)} | {"[unknown]": len(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unknown]"))
+    return write_static_model(folder / "static", tokenizer, np.vstack([rows, 0 * rows[:1]]))
+
+
 def _saved(name: str, format: str) -> Callable[[Path, Sequence[str], Rows], Path]:
     def write(folder: Path, words: Sequence[str], rows: Rows) -> Path:
         save_vectors(folder / name, words, rows, format)
@@ -46,6 +69,8 @@ WRITERS = {
     "Word2Vec binary": _saved("vectors.bin", "word2vec-binary"),
     "Word2Vec binary, gzip": _saved("vectors.bin.gz", "word2vec-binary"),
     "gensim native": _native,
+    "text with tabs": _tabs,
+    "static model": _static,
 }
 
 # What no format of lines and spaces can hold: blanks, line ends, and words that read as numbers;

@@ -115,3 +115,18 @@ def test_bad_input_stops_before_any_work(mails, small_data, tmp_path, capsys):
         assert run(mails, small_data, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
+
+
+def test_reference_vectors_of_another_language_are_a_row_of_zero(tmp_path, capsys):
+    words = ["насос", "остановился", "срочно", "позвоните", "сегодня", "вода", "письмо", "завтра"]
+    texts = [" ".join(words[start:] + words[:start]) for start in range(len(words))] * 25
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    pd.DataFrame({"text": texts[:8]}).to_csv(tmp_path / "task.csv")
+    flags = ["--data", str(tmp_path / "texts.txt"), "--task", str(tmp_path / "task.csv")]
+    flags += ["--output-dir", str(tmp_path / "out"), "--quick", "--dim", "8"]
+    assert main(["run", "word-embeddings", *flags]) == 0
+    learnt, glove = capsys.readouterr().out.split("| skip-gram")[1].splitlines()[:2]
+    assert learnt.count("100.0%") == 2
+    assert glove.count(" 0.0% ") == 2
+    report = (tmp_path / "out" / "report" / "report.md").read_text()
+    assert "glove-6b-50d: 0.0% of the words and 0.0% of the running text have a vector" in report
