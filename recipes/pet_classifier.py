@@ -208,6 +208,8 @@ def read_problem(arguments: Arguments) -> Problem:
     task = read_image_task(arguments.data or DATA, column)
     for item in task.skipped:
         print(f"Left out: {item}.")
+    for note in task.notes:
+        print(note)
     model, processor = load_backbone(
         arguments.backbone, task.names, arguments.seed, arguments.hidden
     )
