@@ -61,7 +61,10 @@ def given_split(
     if not len(validation):
         validates = stratified_folds(names[train].tolist(), np.asarray(groups)[train]) == 0
         train, validation = train[~validates], train[validates]
+    is_copy = np.isin(np.delete(groups, train), np.asarray(groups)[train])
+    copies = f" {is_copy.sum():,} of the others are copies of images to train on."
     return Split(train, validation, test), (
         f"The parts that came with the images are used: {len(train):,} images to train on, "
         f"{len(validation):,} to validate on, {len(test):,} to test on."
+        f"{copies if is_copy.any() else ''}"
     )
