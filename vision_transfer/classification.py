@@ -66,7 +66,7 @@ class MlpHeadForImageClassification(PreTrainedModel):
         if base is None:
             of_base = AutoConfig.for_model(**config.base_config)
             kind = AutoModelForImageClassification if config.replaced else AutoModel
-            base = kind.from_config(of_base)
+            base = cast(PreTrainedModel, cast(Any, kind).from_config(of_base))
         if config.replaced:
             parent, _, child = config.replaced.rpartition(".")
             setattr(base.get_submodule(parent), child, nn.Identity())
@@ -76,8 +76,9 @@ class MlpHeadForImageClassification(PreTrainedModel):
         for below, above in pairwise(widths):
             layers += [nn.Dropout(config.dropout), nn.Linear(below, above), nn.ReLU()]
         last = nn.Linear(widths[-1], cast(int, config.num_labels))
-        above = [nn.Dropout(config.dropout)] if layers else []
-        self.head = nn.Sequential(*layers, *above, last)
+        if layers:
+            layers.append(nn.Dropout(config.dropout))
+        self.head = nn.Sequential(*layers, last)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -56,6 +56,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         views: Augmented views of each image, the same ones whenever they are asked for. They follow
             behind the images: view v of image i is number `v * len(paths) + i`, where view 0 is the
             image itself.
+
+    Raises:
+        InputError: The processor is that of a model of gray images or stacks.
     """
 
     def __init__(
@@ -65,6 +68,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
         processor: BaseImageProcessor,
         views: int = 0,
     ) -> None:
+        channels = getattr(processor, "data_config", {"input_size": [3]})["input_size"][0]
+        if channels != 3:
+            raise InputError(
+                f"The model sees images of {channels} channel(s), and photos have 3. Give a model "
+                "that was trained on photos."
+            )
         self.paths, self.labels, self.processor = list(paths), list(labels), processor
         self.views = views
 
