@@ -151,6 +151,11 @@ class ImageTask:
         """The numbers of the folds."""
         return fold_numbers(self.folds)
 
+    @property
+    def told(self) -> list[str]:
+        """Sentences that tell which images were left out, and the notes."""
+        return [*(f"Left out: {item}." for item in self.skipped), *self.notes]
+
 
 def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
     """Read labelled images; those that cannot be decoded are left out and told.
@@ -240,7 +245,7 @@ def content(file: Path) -> bytes:
 
 
 def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
-    """The images in a folder, at any depth and without labels, and those that cannot be decoded.
+    """The images in a folder, at any depth and without labels, and what had to be left out.
 
     Raises:
         InputError: There is no such folder, or no image in it.
@@ -248,11 +253,12 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
     path = Path(folder)
     if not path.is_dir():
         raise InputError(f"{path}: no such folder. Check the path of the images.")
-    files = find_images(path).files
+    files, left_out = find_images(path)
     skipped, _ = checked_images(files)
     broken = {item.path for item in skipped}
     if len(broken) == len(files):
         raise InputError(f"{path}: no image in it that can be decoded.")
+    skipped += [Skipped(path, f"holds {others}") for others in left_out]
     return [file for file in files if file not in broken], skipped
 
 

@@ -176,8 +176,9 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
     labels = ["cat", "dog", "cat", "dog", "dog"] * 3
     folds = [0] * 5 + [1] * 5 + [2] * 5
     pd.DataFrame(rows | {"label": labels, "fold": folds}).to_csv(tmp_path / "t.csv", index=False)
-    assert "cat/1.png (cat), which is the same as cat/1.png (dog)" in (
-        read_image_task(tmp_path / "t.csv").notes[0]
+    assert (
+        "cat/1.png (cat), which is the same as cat/1.png (dog)"
+        in (read_image_task(tmp_path / "t.csv").notes[0])
     )
 
 
