@@ -25,7 +25,7 @@ class BrokenImageError(ValueError):
     """An image that cannot be decoded; says why."""
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: str | Path) -> Image.Image:
     """Decode an image as a person would see it.
 
     It is turned upright as its EXIF data say; grayscale, palette and CMYK images become RGB; of an
@@ -39,6 +39,7 @@ def load_rgb(path: Path) -> Image.Image:
     Raises:
         BrokenImageError: It is no image, is truncated, or is larger than `MAX_PIXELS`.
     """
+    path = Path(path)
     with _opened(path) as image:
         return _rgb(image, path)
 

@@ -15,11 +15,11 @@ class PhotoClassificationPipeline(ImageClassificationPipeline):
     It differs in images of more than 8 bits, which `transformers` shows all but white.
     """
 
-    def preprocess(self, input_: Any, **preprocess_parameters: Any) -> Any:
+    def preprocess(self, image: Any, timeout: Any = None) -> Any:  # type: ignore[override]
         """Prepare an image: a file by its path, or whatever else the pipeline takes."""
-        if isinstance(input_, str) and Path(input_).is_file():
-            input_ = load_rgb(Path(input_))
-        return cast(Any, super()).preprocess(input_, **preprocess_parameters)
+        if isinstance(image, str) and Path(image).is_file():
+            image = load_rgb(Path(image))
+        return cast(Any, super()).preprocess(image, timeout)
 
 
 PIPELINE_REGISTRY.supported_tasks["image-classification"]["impl"] = PhotoClassificationPipeline
