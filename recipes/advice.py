@@ -1,5 +1,6 @@
 """Advice on labelled texts or images: how similar to the pretraining, how many, what to train."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,8 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
     from vision_transfer.image_task import read_image_task
 
     task = read_image_task(data, label_column)
+    for sentence in task.told:
+        print(sentence, file=sys.stderr)
     model, processor = load_backbone(backbone, task.names)
     images = task.dataset(range(len(task.paths)), processor)
     features = compute_features(model.eval(), images, default_data_collator).columns["features"]

@@ -59,15 +59,16 @@ def images(source: Path) -> list[Input]:
     Raises:
         InputError: There is no such file or folder, or no image in it.
     """
-    from vision_transfer.images import SUFFIXES, BrokenImageError, check_image
+    from vision_transfer.image_folders import Found, find_images
+    from vision_transfer.images import BrokenImageError, check_image
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path.")
-    files = [source]
-    if source.is_dir():
-        files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
+    found = find_images(source) if source.is_dir() else Found([source], [])
+    for sentence in found.left_out:
+        print(f"Left out: {sentence}.", file=sys.stderr)
     inputs = []
-    for file in files:
+    for file in found.files:
         try:
             check_image(file)
             inputs.append(Input(str(file), file))

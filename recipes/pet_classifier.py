@@ -66,8 +66,9 @@ class Arguments:
         metadata={
             "help": "Labelled images: a folder with one sub-folder per label, or with a "
             "metadata.jsonl that has a column file_name; such a table (.csv, .jsonl, .parquet); or "
-            "a data set of the Hub, USER/NAME. Without a column `fold` they are dealt into five "
-            "folds. By default the 370 photos that come with it."
+            "a data set of the Hub, USER/NAME. Without a column `fold` or `split`, or folders such "
+            "as train and test, they are dealt into five folds. By default the 370 photos that "
+            "come with it."
         },
     )
     label_column: str | None = field(
@@ -206,8 +207,8 @@ def read_problem(arguments: Arguments) -> Problem:
     top_layers = top_layers_of(arguments)
     column = arguments.label_column or ("label" if arguments.data else "species")
     task = read_image_task(arguments.data or DATA, column)
-    for item in task.skipped:
-        print(f"Left out: {item}.")
+    for sentence in task.told:
+        print(sentence)
     model, processor = load_backbone(
         arguments.backbone, task.names, arguments.seed, arguments.hidden
     )

@@ -78,11 +78,17 @@ class Findings:
     def protocol(self) -> str:
         """On what the models were measured."""
         task, numbers = self.task, self.task.fold_numbers
-        dealt = "" if task.own_folds else ", dealt here with copies of a file in the same one"
         left_out = f" {len(task.skipped)} images could not be decoded." if task.skipped else ""
+        images = f"{len(task.paths):,} images from `{task.source.name}`, {len(task.names)} labels"
+        if task.own_split:
+            train, validation, test = map(len, task.own_split)
+            return (
+                f"{images}, in the parts that came with them: {train:,} train, {validation:,} "
+                f"validate, {test:,} test.{left_out}"
+            )
+        dealt = "" if task.own_folds else ", dealt here with copies of a file in the same one"
         return (
-            f"{len(task.paths):,} images from `{task.source.name}`, {len(task.names)} labels, in "
-            f"{len(numbers)} folds{dealt}. Tested on "
+            f"{images}, in {len(numbers)} folds{dealt}. Tested on "
             f"{tested_on(self.folds, numbers)}. For test fold f, fold f + 1 "
             f"validates and the others train.{left_out}"
         )
@@ -109,7 +115,8 @@ class Findings:
         task = self.task
         unusual = ", ".join(f"{count:,} {way}" for way, count in task.unusual.items())
         left_out = f"{len(task.skipped)} images could not be decoded and were left out."
-        return f"{left_out} Unusual, but read as people see them: {unusual or 'none'}."
+        notes = "".join(f" {note}" for note in task.notes)
+        return f"{left_out} Unusual, but read: {unusual or 'none'}.{notes}"
 
     def abstention(self) -> str:
         """How often the model leaves an image to people, and how often it is right otherwise."""

@@ -29,7 +29,6 @@ from staged_training.outcome import Outcome, outcome
 from staged_training.processes import ONE_BATCH
 from staged_training.splits import Split
 from vision_transfer.backbones import head_layer, save_classifier
-from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_task import ImageTask
 
 PROBE, TRAINED = "linear probe on the bottleneck", "head trained on the bottleneck"
@@ -149,7 +148,7 @@ def fit_heads(
         return FittedHead(result, copy.deepcopy(problem.head.state_dict()), grid)
 
     heads = []
-    if not isinstance(problem.model, MlpHeadForImageClassification):  # whose head is not linear
+    if not getattr(problem.model.config, "hidden", None):  # layers of the head: it is linear
         start = time.perf_counter()
         probe = linear_probe(_arrays(train), _arrays(validation), len(problem.task.names))
         probe.put_into(head_layer(problem.model))

@@ -237,6 +237,8 @@ def read_data(arguments: Arguments) -> Data:
         skipped += broken
     for item in skipped:
         print(f"Left out: {item}.")
+    for note in task.notes:
+        print(note)
     return Data(task, (train, test), archive, 2 * arguments.size, skipped)
 
 

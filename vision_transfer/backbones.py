@@ -11,8 +11,6 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import (
-    AutoImageProcessor,
-    AutoModelForImageClassification,
     BaseImageProcessor,
     PreTrainedModel,
     TimmWrapperConfig,
@@ -27,6 +25,7 @@ from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
 from staged_training.layers import head_layers
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
+from vision_transfer.saved_backbones import load_saved, part_for_images
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def load_backbone(
 
     Args:
         name_or_path: One of `PACKAGED`, a folder of a saved model, or a name on the Hub
-            (`timm/...` or any image classifier of `transformers`).
+            (`timm/...`, or any image classifier or base of `transformers`).
         labels: The names of the labels.
         seed: Of the random weights of the new head.
         hidden: Widths of hidden layers of the new head; by default it is linear.
@@ -111,13 +110,10 @@ def load_backbone(
         model, processor = _load_packaged(PACKAGED[str(name_or_path)])
     else:
         try:
-            model = AutoModelForImageClassification.from_pretrained(
-                name_or_path, use_safetensors=True
-            )
-            processor = AutoImageProcessor.from_pretrained(name_or_path)
+            model, processor = load_saved(name_or_path, labels)
         except Exception as error:  # `transformers` raises almost anything on damage
             raise InputError(
-                f"{name_or_path}: no image model could be loaded from there "
+                f"{name_or_path}: no image model could be loaded from there that works on photos "
                 f"({first_line(error)}). Give a folder, a name on the Hub, or one of "
                 f"{', '.join(PACKAGED)}."
             ) from error
@@ -226,27 +222,30 @@ def new_head(
         hidden: Widths of the hidden layers of the head; by default it is linear.
 
     Returns:
-        The classifier: `model` itself, or with hidden layers an `MlpHeadForImageClassification`.
+        The classifier: `model` itself, or with hidden layers, and on a base without a head of its
+        own, an `MlpHeadForImageClassification`.
     """
     if isinstance(model, MlpHeadForImageClassification):
-        replaced, width, model = model.config.replaced, model.config.width, model.base
-        last = nn.Linear(width, len(labels)).to(next(model.parameters()))
-        _set_module(model, replaced, last)
-    path, last = head_layers(model).popitem()
-    if hidden:
+        path, width, model = model.config.replaced, model.config.width, model.base
+        if path:
+            layer = nn.Linear(width, len(labels)).to(next(model.parameters()))
+            _set_module(model, path, layer)
+    else:
+        path, last = head_layers(model).popitem()
+        width = last.in_features
+    if hidden or not path:
         settings = model.config.to_dict()
         # From these the processor of a timm model is made.
         of_timm = {k: settings[k] for k in ("architecture", "pretrained_cfg") if k in settings}
-        config = MlpHeadConfig(
-            settings, replaced=path, width=last.in_features, hidden=hidden, **of_timm
-        )
+        config = MlpHeadConfig(settings, replaced=path, width=width, hidden=hidden, **of_timm)
         config.num_labels = len(labels)
         model = MlpHeadForImageClassification(config, model)
     else:
+        heads = head_layers(model)
         # Of a model that was distilled every head is replaced: their logits are averaged.
-        for name, layer in head_layers(model).items():
-            if layer.out_features == last.out_features:
-                _set_module(model, name, nn.Linear(layer.in_features, len(labels)).to(last.weight))
+        for name, layer in heads.items():
+            if layer.out_features == heads[path].out_features:
+                _set_module(model, name, nn.Linear(layer.in_features, len(labels)).to(layer.weight))
     model.config.id2label = dict(enumerate(labels))
     model.config.label2id = {label: number for number, label in enumerate(labels)}
     if hasattr(model.config, "label_names"):  # as timm's configurations have, and prefer when saved
@@ -315,6 +314,7 @@ def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
     config = model.base.config if isinstance(model, MlpHeadForImageClassification) else model.config
     if size := (getattr(config, "pretrained_cfg", None) or {}).get("input_size"):
         return cast(tuple[int, int, int], tuple(size))
+    config = part_for_images(config)
     side = getattr(config, "image_size", 224)
     height, width = side if isinstance(side, list | tuple) else (side, side)
     return getattr(config, "num_channels", 3), height, width

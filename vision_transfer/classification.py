@@ -1,4 +1,4 @@
-"""Classifiers with a multilayer head on the bottleneck of any pretrained image model."""
+"""Classifiers with a head of their own on any pretrained image model."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,22 +9,24 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
+    AutoModel,
     AutoModelForImageClassification,
     PreTrainedConfig,
     PreTrainedModel,
     TimmWrapperImageProcessor,
 )
-from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.modeling_outputs import ImageClassifierOutput, ModelOutput
 
 
 class MlpHeadConfig(PreTrainedConfig):
     """Configuration of `MlpHeadForImageClassification`.
 
     Args:
-        base_config: Configuration of the image classifier whose head is replaced.
-        replaced: Path in it of the linear layer that ends its head.
+        base_config: Configuration of the image classifier whose head is replaced, or of a base that
+            has none.
+        replaced: Path in it of the linear layer that ends its head; none of a base.
         width: Numbers that this layer is given for an image.
-        hidden: Widths of the hidden layers of the head.
+        hidden: Widths of the hidden layers of the head; none of a linear one.
         dropout: Share of the numbers that is dropped before each layer of the head.
         **kwargs: What every configuration takes. That of a timm model also has its `architecture`
             and `pretrained_cfg`, from which its processor is made.
@@ -48,11 +50,11 @@ class MlpHeadConfig(PreTrainedConfig):
 
 
 class MlpHeadForImageClassification(PreTrainedModel):
-    """An image classifier whose head has hidden layers.
+    """An image classifier whose head has hidden layers, or stands on a base that has no head.
 
     Args:
         config: What it is made of.
-        base: The pretrained classifier, which loses its own head; a new one by default.
+        base: The pretrained classifier, which loses its own head, or base; a new one by default.
     """
 
     config_class = MlpHeadConfig
@@ -63,16 +65,20 @@ class MlpHeadForImageClassification(PreTrainedModel):
         super().__init__(config)
         if base is None:
             of_base = AutoConfig.for_model(**config.base_config)
-            base = AutoModelForImageClassification.from_config(of_base)
-        parent, _, child = config.replaced.rpartition(".")
-        setattr(base.get_submodule(parent), child, nn.Identity())
+            kind = AutoModelForImageClassification if config.replaced else AutoModel
+            base = cast(PreTrainedModel, cast(Any, kind).from_config(of_base))
+        if config.replaced:
+            parent, _, child = config.replaced.rpartition(".")
+            setattr(base.get_submodule(parent), child, nn.Identity())
         self.base = base
         widths = [config.width, *config.hidden]
         layers: list[nn.Module] = []
         for below, above in pairwise(widths):
             layers += [nn.Dropout(config.dropout), nn.Linear(below, above), nn.ReLU()]
         last = nn.Linear(widths[-1], cast(int, config.num_labels))
-        self.head = nn.Sequential(*layers, nn.Dropout(config.dropout), last)
+        if layers:
+            layers.append(nn.Dropout(config.dropout))
+        self.head = nn.Sequential(*layers, last)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -88,9 +94,22 @@ class MlpHeadForImageClassification(PreTrainedModel):
             labels: True label numbers, `[batch]`.
             **kwargs: Not used.
         """
-        logits = self.head(self.base(pixel_values).logits)
+        logits = self.head(pooled(self.base(pixel_values)))
         loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return ImageClassifierOutput(loss=cast(Any, loss), logits=logits)
+
+
+def pooled(outputs: ModelOutput) -> torch.Tensor:
+    """What a model gives for each image, `[batch, width]`.
+
+    That is what a classifier without its last layer gives, what a base pools, or else the mean of
+    its tokens or of its map.
+    """
+    for name in ("logits", "pooler_output"):
+        if (found := outputs.get(name)) is not None:
+            return cast(torch.Tensor, found).flatten(1)
+    states = cast(torch.Tensor, outputs["last_hidden_state"])
+    return states.mean(1) if states.ndim == 3 else states.flatten(2).mean(2)
 
 
 MlpHeadConfig.register_for_auto_class()

@@ -11,13 +11,15 @@ from tqdm.auto import tqdm
 from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
 from staged_training.tables import check_columns
+from vision_transfer.given_split import part_of
 
 
 def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
     """Write the images of a data set to files, once, within the cache of `datasets`.
 
     Images of all splits are taken, as they are, without being decoded; those without a label, as
-    some test splits have none, are left out.
+    some test splits have none, are left out. Where all splits are called as parts of a data set
+    are, each image keeps its own.
 
     Args:
         name_or_folder: A name on the Hub, or a folder that `datasets.load_dataset` reads.
@@ -25,7 +27,7 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
 
     Returns:
         A folder with `metadata.jsonl`: columns `file_name`, `label_column` and, where the data set
-        has it, `fold`.
+        has them, `fold` and `split`.
 
     Raises:
         InputError: There is no such data set, or it has no images or no such column.
@@ -48,7 +50,10 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
         )
     check_columns(name_or_folder, list(features), {label_column: "label_column"})
     folder = Path(datasets.config.HF_DATASETS_CACHE, "nlp-transfer", everything._fingerprint)
+    folder = folder.with_name(f"{folder.name}-split")  # the name before had none
     if not folder.exists():
+        split_of = [name for name, split in splits.items() for _ in range(len(split))]
+        are_parts = all(map(part_of, splits))
         labels = features[label_column]
         named = labels.int2str if isinstance(labels, datasets.ClassLabel) else str
         undecoded = everything.cast_column(columns[0], datasets.Image(decode=False))
@@ -61,7 +66,9 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
                     continue
                 file = _write(row[columns[0]], temporary / f"{number:07}")
                 fold = {"fold": row["fold"]} if "fold" in row else {}
-                rows.append({"file_name": file.name, label_column: named(row[label_column])} | fold)
+                split = {"split": split_of[number]} if are_parts else {}
+                labelled = {"file_name": file.name, label_column: named(row[label_column])}
+                rows.append(labelled | fold | split)
             lines = "".join(f"{json.dumps(row)}\n" for row in rows)
             (temporary / "metadata.jsonl").write_text(lines)
     return folder

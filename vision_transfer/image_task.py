@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import Dataset
@@ -26,14 +27,10 @@ from staged_training.splits import (
     given_folds,
     stratified_folds,
 )
+from vision_transfer.given_split import given_split, part_of
 from vision_transfer.hub_images import hub_images
-from vision_transfer.images import (
-    SUFFIXES,
-    BrokenImageError,
-    check_image,
-    load_rgb,
-    random_view,
-)
+from vision_transfer.image_folders import find_images, rows_of_folders
+from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
 
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # by preference
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -59,6 +56,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         views: Augmented views of each image, the same ones whenever they are asked for. They follow
             behind the images: view v of image i is number `v * len(paths) + i`, where view 0 is the
             image itself.
+
+    Raises:
+        InputError: The processor is that of a model of gray images or stacks.
     """
 
     def __init__(
@@ -68,6 +68,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
         processor: BaseImageProcessor,
         views: int = 0,
     ) -> None:
+        channels = getattr(processor, "data_config", {"input_size": [3]})["input_size"][0]
+        if channels != 3:
+            raise InputError(
+                f"The model sees images of {channels} channel(s), and photos have 3. Give a model "
+                "that was trained on photos."
+            )
         self.paths, self.labels, self.processor = list(paths), list(labels), processor
         self.views = views
 
@@ -112,6 +118,9 @@ class ImageTask:
         own_folds: Whether the folds came with the images; else they were dealt here.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
+        own_split: The split, where parts to train on and to test on came with the images; there is
+            one fold then, 0.
+        notes: Sentences about what else people have to know of the images.
     """
 
     source: Path
@@ -122,10 +131,12 @@ class ImageTask:
     own_folds: bool
     skipped: list[Skipped]
     unusual: dict[str, int]
+    own_split: Split | None
+    notes: list[str]
 
     def split(self, fold: int) -> Split:
         """The rows to train on, to validate on and to test on, where a fold is the test part."""
-        return fold_split(self.folds, fold)
+        return self.own_split or fold_split(self.folds, fold)
 
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
@@ -140,17 +151,25 @@ class ImageTask:
         """The numbers of the folds."""
         return fold_numbers(self.folds)
 
+    @property
+    def told(self) -> list[str]:
+        """Sentences that tell which images were left out, and the notes."""
+        return [*(f"Left out: {item}." for item in self.skipped), *self.notes]
+
 
 def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
     """Read labelled images; those that cannot be decoded are left out and told.
 
-    A column `fold` says which fold each image belongs to. Without it the images are dealt into five
-    folds with equal shares of each label, copies of a file in the same one.
+    A column `fold` says which fold each image belongs to. Without it a column `split`, or folders
+    such as `train` and `test`, say which images to train on and to test on. Without these the
+    images are dealt into five folds with equal shares of each label, copies of a file in the same
+    one.
 
     Args:
         source: A folder with `metadata.jsonl` or `metadata.csv` (a column `file_name`, and one of
-            labels), or with one sub-folder per label; or such a table itself (.csv, .jsonl,
-            .parquet); or a data set with a column of images, by its name on the Hub or its folder.
+            labels), or with one sub-folder per label; or with sub-folders for parts of the data
+            that are such; or such a table itself (.csv, .jsonl, .parquet); or a data set with a
+            column of images, by its name on the Hub or its folder.
         label_column: The column of the labels.
 
     Raises:
@@ -163,7 +182,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     if not path.exists() or _is_dataset(path):
         images = read_image_task(hub_images(source, label_column), label_column)
         return replace(images, source=path)
-    table = _read_rows(path, label_column)
+    table, left_out = _read_rows(path, label_column)
     folder = path if path.is_dir() else path.parent
     files = [folder / name for name in table["file_name"]]
     skipped, unusual = checked_images(files)
@@ -177,15 +196,47 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     labels = tidy_labels(path, map(str, table["label"]))
     check_labels(path, [file.name for file in paths], labels, "image")
     names = sorted(set(labels))
+    groups = _groups_of_copies(paths)
+    notes = [f"Left out: {sentence}." for sentence in left_out]
+    notes += _copies_with_other_labels(table["file_name"], labels, groups)
     own_folds = "fold" in table
+    own_split = None
+    if "split" in table and not own_folds and table["split"].nunique() > 1:
+        own_split, told = given_split(table["split"], labels, groups)
+        notes.append(told)
     if own_folds:
         folds = given_folds(path, table["fold"].tolist())
+    elif own_split:
+        folds = np.zeros(len(paths), np.int64)
     else:
-        contents = list(map(content, paths))
-        number = {digest: n for n, digest in enumerate(dict.fromkeys(contents))}
-        folds = stratified_folds(labels, [number[digest] for digest in contents])
+        folds = stratified_folds(labels, groups)
     numbers = [names.index(label) for label in labels]
-    return ImageTask(path, paths, numbers, names, folds, own_folds, skipped, unusual)
+    return ImageTask(
+        path, paths, numbers, names, folds, own_folds, skipped, unusual, own_split, notes
+    )
+
+
+def _groups_of_copies(files: Sequence[Path]) -> list[int]:
+    """A number for each file, which copies of it share."""
+    numbers: dict[bytes, int] = {}
+    return [numbers.setdefault(content(file), len(numbers)) for file in files]
+
+
+def _copies_with_other_labels(
+    names: Iterable[str], labels: Sequence[str], groups: Sequence[int]
+) -> list[str]:
+    """Tell of copies of an image that have different labels, if there are any."""
+    by_group: dict[int, dict[str, str]] = {}
+    for name, label, group in zip(names, labels, groups, strict=True):
+        by_group.setdefault(group, {}).setdefault(label, name)
+    torn = [list(by_label.items()) for by_label in by_group.values() if len(by_label) > 1]
+    if not torn:
+        return []
+    (label, name), (other_label, other) = torn[0][:2]
+    return [
+        f"{len(torn):,} images are there under several labels, such as {name} ({label}), which is "
+        f"the same as {other} ({other_label}). Correct the labels."
+    ]
 
 
 def content(file: Path) -> bytes:
@@ -194,7 +245,7 @@ def content(file: Path) -> bytes:
 
 
 def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
-    """The images in a folder, at any depth and without labels, and those that cannot be decoded.
+    """The images in a folder, at any depth and without labels, and what had to be left out.
 
     Raises:
         InputError: There is no such folder, or no image in it.
@@ -202,32 +253,52 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
     path = given_path(folder)
     if not path.is_dir():
         raise InputError(f"{path}: no such folder. Check the path of the images.")
-    files = _image_files(path)
+    files, left_out = find_images(path)
     skipped, _ = checked_images(files)
     broken = {item.path for item in skipped}
     if len(broken) == len(files):
         raise InputError(f"{path}: no image in it that can be decoded.")
+    skipped += [Skipped(path, f"holds {others}") for others in left_out]
     return [file for file in files if file not in broken], skipped
 
 
 def _is_dataset(path: Path) -> bool:
     """Whether a folder holds a data set in the files of `datasets`, images and all."""
-    if not path.is_dir() or _image_files(path):
+    if not path.is_dir() or find_images(path).files:
         return False
     return any(not file.stem.startswith("metadata") for file in path.rglob("*.parquet"))
 
 
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+def _read_rows(path: Path, label_column: str) -> tuple[pd.DataFrame, list[str]]:
+    """The columns `file_name`, `label` and, where there are such, `fold` and `split`.
+
+    Beside them what else lies in the folder, see `rows_of_folders`.
+    """
+    if not path.is_dir():
+        return _rows_of_table(path, label_column), []
+    if found := table_in(path):
+        return _rows_of_table(found, label_column), []
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    tables = {folder.name: found for folder in folders if (found := table_in(folder))}
+    if not tables:
+        return rows_of_folders(path)
+    without = [f.name for f in folders if f.name not in tables and find_images(f).files]
+    if without:
+        raise InputError(
+            f"{path}: {next(iter(tables.values())).relative_to(path)} describes the images of its "
+            f"folder, and {without[0]} has no such table. Add one, or give a folder alone."
+        )
+    parts = []
+    for name, table in tables.items():
+        rows = _rows_of_table(table, label_column)
+        rows["file_name"] = name + "/" + rows["file_name"]
+        if "split" not in rows and (part := part_of(name)):
+            rows["split"] = part
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True), []
 
 
-def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
-    """The columns `file_name`, `label` and, where there is one, `fold`."""
-    if path.is_dir():
-        found = table_in(path)
-        if found is None:
-            return _rows_of_folders(path)
-        path = found
+def _rows_of_table(path: Path, label_column: str) -> pd.DataFrame:
     table = read_table(path, "file_name", label_column)
     tables.check_columns(
         path, list(table.columns), {"file_name": None, label_column: "label_column"}
@@ -237,8 +308,18 @@ def _read_rows(path: Path, label_column: str) -> pd.DataFrame:
         labelled = pd.api.types.is_scalar(label) and not pd.isna(label) and str(label).strip()
         if not is_file_name(name) or not labelled:
             raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
-    columns = {"file_name": table["file_name"], "label": table[label_column]}
-    return pd.DataFrame(columns | ({"fold": table["fold"]} if "fold" in table else {}))
+    rows = pd.DataFrame({"file_name": table["file_name"], "label": table[label_column]})
+    if "fold" in table:
+        rows["fold"] = table["fold"]
+    elif "split" in table:
+        rows["split"] = [part_of(str(cell)) for cell in table["split"]]
+        if rows["split"].isna().any():
+            row = int(rows["split"].isna().argmax())
+            raise InputError(
+                f"{path}: row {row + 1}: the column 'split' says {table['split'][row]!r}. Write "
+                "train, validation or test, or give the column another name."
+            )
+    return rows
 
 
 def read_table(path: Path, *as_text: str) -> pd.DataFrame:
@@ -267,18 +348,6 @@ def is_file_name(cell: Any) -> bool:
 def table_in(folder: Path) -> Path | None:
     """The table of a folder of images, `metadata` of any kind, if it has one."""
     return next((folder / name for name in _METADATA if (folder / name).exists()), None)
-
-
-def _rows_of_folders(folder: Path) -> pd.DataFrame:
-    names = [file.relative_to(folder) for file in _image_files(folder)]
-    loose = next((name for name in names if len(name.parts) == 1), None)
-    if not names or loose:
-        problem = f"{loose} lies in no sub-folder" if loose else "no image in it"
-        raise InputError(
-            f"{folder}: {problem}. Give a folder with one sub-folder of images per label, or with "
-            "a metadata.jsonl that has columns 'file_name' and 'label'."
-        )
-    return pd.DataFrame({"file_name": names, "label": [name.parts[0] for name in names]})
 
 
 def checked_images(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:

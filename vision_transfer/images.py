@@ -7,17 +7,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, cast
 
-import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+from vision_transfer.deep_images import eight_bits, is_deep
 
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded: 300 MB as RGB. A small file can claim to be far larger."""
-
 
 _ORIENTATION = ExifTags.Base.Orientation
 _GENERATOR = Lock()
@@ -27,20 +25,23 @@ class BrokenImageError(ValueError):
     """An image that cannot be decoded; says why."""
 
 
-def load_rgb(path: Path) -> Image.Image:
+def load_rgb(path: str | Path) -> Image.Image:
     """Decode an image as a person would see it.
 
-    It is turned upright as its EXIF data say; grayscale, palette, CMYK and 16-bit images become
-    8-bit RGB; what is transparent becomes white; of an animation the first frame is taken.
+    It is turned upright as its EXIF data say; grayscale, palette and CMYK images become RGB; of an
+    animation the first frame is taken; transparency is ignored, and the colours behind it are
+    seen. All this is what `pipeline` of `transformers`, torchvision and timm do. Of more than 8
+    bits, of which these see little, `eight_bits` makes 8.
 
     Args:
-        path: A file with one of `SUFFIXES`.
+        path: A file of any kind that Pillow reads.
 
     Raises:
         BrokenImageError: It is no image, is truncated, or is larger than `MAX_PIXELS`.
     """
+    path = Path(path)
     with _opened(path) as image:
-        return _rgb(ImageOps.exif_transpose(image))
+        return _rgb(image, path)
 
 
 class Photos(Sequence[torch.Tensor]):
@@ -82,13 +83,13 @@ def check_image(path: Path) -> list[str]:
             "grayscale": image.mode in ("1", "L", "LA"),
             "palette": image.mode == "P",
             "CMYK": image.mode == "CMYK",
-            "16-bit": image.mode.startswith("I") or image.mode == "F",
+            "16-bit": is_deep(image),
             "turned by its EXIF data": image.getexif().get(_ORIENTATION, 1) != 1,
             "animated": getattr(image, "is_animated", False),
             "transparent": _shows_through(image),
         }
         image.draft("RGB", (image.width // 8, image.height // 8))
-        _rgb(image)
+        _rgb(image, path)
     return [name for name, is_so in unusual.items() if is_so]
 
 
@@ -127,20 +128,24 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image that is not too large to decode; tells what goes wrong while it is used."""
+    if not path.is_file():  # a pipe would be waited for
+        raise BrokenImageError("is no file" if path.exists() else "does not exist")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
-            with Image.open(path) as image:
+            warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)
+            # By a stream: what Pillow maps into memory by its path, it scrambles where it turns it.
+            with path.open("rb") as file, Image.open(file) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BrokenImageError(
                         f"is {image.width:,} x {image.height:,} pixels large, more than "
                         f"{MAX_PIXELS:,} in all"
                     )
                 yield image
-    except FileNotFoundError as error:
-        raise BrokenImageError("does not exist") from error
     except UnidentifiedImageError as error:
-        raise BrokenImageError("is no image") from error
+        heic = path.suffix.lower() in (".heic", ".heif")
+        reason = "is HEIC, which cannot be read: save it as JPEG" if heic else "is no image"
+        raise BrokenImageError(reason) from error
     except Image.DecompressionBombError as error:
         raise BrokenImageError(f"is too large ({error})") from error
     except BrokenImageError:
@@ -149,14 +154,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise BrokenImageError(f"is damaged or truncated ({error})") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    return ImageOps.exif_transpose(eight_bits(image, path)).convert("RGB")
 
 
 def _shows_through(image: Image.Image) -> bool:
@@ -165,14 +164,3 @@ def _shows_through(image: Image.Image) -> bool:
         return False
     lowest, _ = cast(tuple[int, int], image.convert("RGBA").getchannel("A").getextrema())
     return lowest < 255
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16 bits to 8; larger or floating values to the range that they fill."""
-    values = np.asarray(image, np.float64)
-    if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65_535):
-        values = values / 257
-    else:
-        low, high = values.min(), values.max()
-        values = (values - low) * (255 / (high - low or 1))
-    return Image.fromarray(values.round().astype(np.uint8))

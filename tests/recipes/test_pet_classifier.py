@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -86,6 +87,29 @@ def test_photos_are_classified_and_broken_ones_told(trained, photos, capsys):
     assert "broken.jpg is no image" in output.err
     assert main(["predict", str(trained), persian]) == 0
     assert persian in capsys.readouterr().out
+
+
+def test_pipeline_and_predict_see_the_same_pixels(trained, tmp_path, capsys):
+    photo = Image.open(SHIPPED / "images" / "Persian_128.jpg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    cut_out = photo.convert("RGBA")
+    cut_out.putalpha(Image.radial_gradient("L").resize(photo.size))
+    cut_out.save(tmp_path / "cut.png")
+    cut_out.convert("LA").save(tmp_path / "gray.png")
+    photo.quantize(60).save(tmp_path / "palette.png", transparency=bytes(range(60)))
+    photo.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    photo.save(tmp_path / "turned.jpg", exif=turned)
+    for name, bits in (("deep.png", 16), ("camera.tif", 12)):
+        gray = np.asarray(photo.convert("L"), np.uint16) << (bits - 8)
+        Image.fromarray(gray).save(tmp_path / name)
+    classifier = pipeline("image-classification", model=str(trained))
+    assert main(["predict", str(trained), str(tmp_path), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 7
+    for row in rows:
+        found = {result["label"]: result["score"] for result in classifier(row["input"])}
+        assert row["scores"] == pytest.approx(found, abs=1e-4), row["input"]
 
 
 def test_what_shows_no_pet_is_marked(trained, photos, capsys):

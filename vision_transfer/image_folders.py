@@ -1,0 +1,149 @@
+"""Folders of photos as people keep them: what is a photo, its label, and its part of the data."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from PIL import Image
+
+from staged_training.errors import InputError
+from vision_transfer.given_split import part_of
+
+Image.init()
+SUFFIXES = frozenset(
+    suffix
+    for suffix, kind in Image.registered_extensions().items()
+    if Image.MIME.get(kind, "").startswith("image/")
+) | {".heic", ".heif"}
+"""Of files that are looked at: of images that Pillow reads, and of phones, which it does not."""
+
+_OF_TOOLS = ("__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found")
+_MOST_NAMED = 3
+
+_ADVICE = (
+    "Give a folder with one sub-folder of images per label, or with a metadata.jsonl that has "
+    "columns 'file_name' and 'label'."
+)
+
+Name = tuple[str, ...]
+"""A path below the folder, by its parts."""
+
+
+class Found(NamedTuple):
+    """The photos in a folder.
+
+    Attributes:
+        files: The photos, sorted.
+        left_out: Sentences that tell what else lies there and is not looked at.
+    """
+
+    files: list[Path]
+    left_out: list[str]
+
+
+def find_images(folder: Path) -> Found:
+    """Find the photos in a folder, at any depth and behind links, but for what is hidden.
+
+    What begins with `.` or `@` is hidden, or of a tool, and so are the bins of file servers.
+
+    Raises:
+        InputError: A folder cannot be looked into.
+    """
+    files: list[Path] = []
+    hidden: list[Path] = []
+    for file in _walk(folder, ()):
+        (hidden if _is_hidden(file.name) else files).append(file)
+    photos = [file for file in files if file.suffix.lower() in SUFFIXES]
+    others = Counter(file.suffix or file.name for file in set(files) - set(photos))
+    told = [file.name for file in hidden if file.is_dir() or file.suffix.lower() in SUFFIXES]
+    left_out = []
+    if told:
+        left_out.append(f"{len(told):,} hidden or of a tool ({_some(told)})")
+    if others:
+        left_out.append(f"{others.total():,} files of other kinds ({_some(sorted(others))})")
+    return Found(sorted(photos), left_out)
+
+
+def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The photos of a folder with one sub-folder per label.
+
+    These may lie in folders of parts such as `train` and `test`, or hold such folders.
+
+    Returns:
+        Columns `file_name`, `label` and, where there are several parts, `split`; and what else
+        lies in the folder, as `Found` tells it.
+
+    Raises:
+        InputError: There is no photo, one lies in no folder of a label, or only some folders are
+            those of parts.
+    """
+    found = find_images(folder)
+    names = [file.relative_to(folder).parts for file in found.files]
+    if not names:
+        beside = f", but {' and '.join(found.left_out)}" if found.left_out else ""
+        raise InputError(f"{folder}: no image in it{beside}. {_ADVICE}")
+    labelled, splits = _without_parts(folder, names)
+    loose = next((name for name in labelled if len(name) == 1), None)
+    if loose:
+        whole = "/".join(names[labelled.index(loose)])
+        alone = " Or give a part alone that has such folders." if splits else ""
+        raise InputError(f"{folder}: {whole} lies in no sub-folder of a label. {_ADVICE}{alone}")
+    columns: dict[str, Sequence[str | None]] = {
+        "file_name": ["/".join(name) for name in names],
+        "label": [name[0] for name in labelled],
+    }
+    if len(set(splits)) > 1:
+        columns["split"] = splits
+    return pd.DataFrame(columns), found.left_out
+
+
+def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], list[str | None]]:
+    """The paths of photos without folders of parts, which are given beside them."""
+    labelled = list(names)
+    splits = [part_of(name[0]) if len(name) > 1 else None for name in names]
+    deep = [len(name) > 2 for name in names]
+    if all(splits) and ("train" in splits or all(deep)):
+        labelled = [name[1:] for name in names]
+        # Archives often repeat the folder: train/train/cat.
+        while all(
+            len(n) > 1 and part_of(n[0]) == part for n, part in zip(labelled, splits, strict=True)
+        ):
+            labelled = [name[1:] for name in labelled]
+        return labelled, splits
+    tops = {name[0] for name, part in zip(names, splits, strict=True) if part}
+    shallow = {name[0] for name, is_deep in zip(names, deep, strict=True) if not is_deep}
+    if tops - shallow:
+        raise InputError(
+            f"{folder}: {_some(sorted(tops - shallow))} is called like a part of a data set and "
+            f"holds folders, and {_some(sorted({name[0] for name in names} - tops))} is not. Give "
+            "a folder of parts alone, such as train and test, or of labels alone."
+        )
+    within = [part_of(name[1]) if len(name) > 2 else None for name in names]
+    return labelled, within if all(within) else []
+
+
+def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
+    """Every file below a folder, and what is hidden, which is not looked into."""
+    own = folder.resolve()
+    if own in above:
+        return  # a link leads back
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
+    for entry in entries:
+        if entry.is_dir() and not _is_hidden(entry.name):
+            yield from _walk(entry, (*above, own))
+        else:
+            yield entry
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "@")) or name in _OF_TOOLS
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return ", ".join([*names[:_MOST_NAMED], *more])
