@@ -20,6 +20,18 @@ _PART = re.compile(rf"(?<![a-zA-Z])(?i:({'|'.join(PARTS)})(?:ing|id|idation)?)(?
 _SHARE = 5  # of the rows to train on, one in so many validates where no part does
 
 
+def part_of(name: str) -> str | None:
+    """Return the part of a split that a name tells of, one of `PARTS`, if it does.
+
+    Examples:
+        >>> from staged_training.parts import part_of
+        >>> part_of("annotations/instances_val2017.json"), part_of("contest.json")
+        ('val', None)
+    """
+    match = _PART.search(name)
+    return match and match[1].lower()
+
+
 def parts_of(names: Sequence[str]) -> list[str | None]:
     """Return the part of a split that each name tells of.
 
@@ -27,8 +39,7 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         names: paths, or cells of a column `split`.
 
     Returns:
-        `train`, `restval`, `val`, `dev`, `test`, or `None` for a name that tells of none. All are
-        `None` where there is but one part.
+        What `part_of` says of each; nothing at all where there is but one part.
 
     Examples:
         >>> from staged_training.parts import parts_of
@@ -37,8 +48,7 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         >>> parts_of(["test/a.jpg", "test/b.jpg"])
         [None, None]
     """
-    found = map(_PART.search, names)
-    parts = [match and match[1].lower() for match in found]
+    parts = list(map(part_of, names))
     several = len({PARTS.get(part or "") for part in parts}) > 1
     return parts if several else [None] * len(parts)
 
