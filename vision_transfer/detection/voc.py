@@ -98,7 +98,7 @@ def _split(
 ) -> tuple[list[_Sheet], list[str | None]]:
     """The files that are used, and the part of the split that each is in."""
     listed = {
-        line.split()[0]: part
+        line.strip(): part
         for part in _LISTS
         for line in _lines(folder / "ImageSets" / "Main" / f"{part}.txt")
     }

@@ -176,10 +176,12 @@ def _box(where: str, cells: list[str], names: Names, data: dict[str, Any]) -> Ma
         number, *values = map(float, cells)
     except ValueError as error:
         raise InputError(f"{where}: {' '.join(cells)[:60]!r} is not made of numbers.") from error
+    if "kpt_shape" in data or len(values) == 5:
+        values = values[:4]  # key points or a confidence follow
     if max(values, default=0) > _MOST:
         raise InputError(f"{where}: takes shares of the image, from 0 to 1, and not pixels.")
-    if len(values) in (4, 5) or "kpt_shape" in data:  # a confidence or key points may follow
-        x, y, width, height = (values + [float("nan")] * 4)[:4]
+    if len(values) == 4:
+        x, y, width, height = values
         corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
     elif len(values) >= 6 and len(values) % 2 == 0:
         corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
