@@ -52,14 +52,14 @@ def read_coco(file: Path, images: Path | None, problems: list[Problem]) -> list[
 
     Args:
         file: The file.
-        images: The folder of the images, by default that of the file, or one around it.
+        images: The folder of the images, by default that of the file, or beside its `annotations`.
         problems: What is left out is added here.
 
     Raises:
         InputError: It is not in this format.
     """
-    bases = [images] if images else [file.parent, file.parent.parent]
-    files = ImageFiles(bases, part_of(f"{file.parent.name}/{file.name}"))
+    above = [file.parent.parent] if file.parent.name.lower().startswith("annotation") else []
+    files = ImageFiles([images] if images else [file.parent, *above], part_of(file.name))
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
         names = {item["id"]: str(item["name"]) for item in content["categories"]}
