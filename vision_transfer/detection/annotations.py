@@ -1,6 +1,7 @@
 """Boxes as people have them: COCO's JSON, Pascal VOC's XML, YOLO's texts, a column of a table."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def read_annotations(
             test are the parts of a split, and so are the lists of VOC and of a data.yaml.
         images: The folder of the images, if they are not where the format has them.
         box_column: Of a table, the column of boxes: x1, y1, x2 and y2 of one, nothing for none; or
-            as `datasets` has them, `bbox` (x, y, width and height) and `categories`.
+            as `datasets` has them, `bbox` (x, y, width and height) and `categories`. An image may
+            have a row for each of its boxes.
         label_column: Of a table, the column of the class. Without it there is one class, called
             after the column of boxes: `head` for `head_box`.
         problems: What is left out is added here.
@@ -52,7 +54,7 @@ def read_annotations(
         found = _read_table(source, images, box_column, label_column)
     else:
         found = _of_folder(source, images, problems)
-    return _merged(source, found)
+    return _check_files(source, found)
 
 
 def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> list[AnnotatedImage]:
@@ -71,19 +73,15 @@ def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> li
     )
 
 
-def _merged(source: Path, annotated: list[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Images with all of their boxes, which may stand in several rows."""
-    found: dict[Path, AnnotatedImage] = {}
-    for image in annotated:
-        first = found.setdefault(image.file, image)
-        if first is not image:
-            if first[2:] != image[2:]:
-                raise InputError(
-                    f"{source}: {image.file.name} stands in it twice, in different folds or of "
-                    "different sizes. Correct one of them."
-                )
-            first.boxes.extend(image.boxes)
-    return list(found.values())
+def _check_files(source: Path, annotated: list[AnnotatedImage]) -> list[AnnotatedImage]:
+    """Refuse an image that stands twice, each time with a part of its boxes."""
+    counts = Counter(image.file for image in annotated)
+    if twice := [file.name for file, count in counts.items() if count > 1]:
+        raise InputError(
+            f"{source}: {len(twice)} images stand in it more than once, such as {twice[0]}. Put "
+            "all boxes of an image together, or give images in different folders different names."
+        )
+    return annotated
 
 
 def _read_table(
@@ -101,12 +99,17 @@ def _read_table(
     folds = table.get("fold", parts)
     only = box_column.removesuffix("_box")
     labels = table[label_column] if label_column else [only] * len(table)
-    return [
-        AnnotatedImage(folder / name, _of_row(f"{file}: row {row}", cell, str(label)), fold)
-        for row, (name, cell, label, fold) in enumerate(
-            zip(table["file_name"], table[box_column], labels, folds, strict=True), start=1
-        )
-    ]
+    found: dict[str, AnnotatedImage] = {}
+    rows = zip(table["file_name"], table[box_column], labels, folds, strict=True)
+    for row, (name, cell, label, fold) in enumerate(rows, start=1):
+        where = f"{file}: row {row}"
+        image = found.setdefault(name, AnnotatedImage(folder / name, [], fold))
+        if str(fold) != str(image.fold):
+            raise InputError(
+                f"{where} puts {name} into fold {fold}, and one before into {image.fold}."
+            )
+        image.boxes.extend(_of_row(where, cell, str(label)))
+    return list(found.values())
 
 
 def _of_row(where: str, cell: Any, label: str) -> list[Marked]:

@@ -9,11 +9,11 @@ from staged_training.errors import InputError, Problem
 from staged_training.parts import part_of, parts_of
 from vision_transfer.detection.marked import (
     AnnotatedImage,
-    ImageFiles,
     Marked,
     corners_from_size,
     frame_of,
 )
+from vision_transfer.image_files import ImageFiles
 
 _LISTS = ("images", "annotations", "categories")
 

@@ -6,13 +6,8 @@ from xml.etree import ElementTree
 
 from staged_training.errors import InputError, Problem
 from staged_training.parts import parts_of
-from vision_transfer.detection.marked import (
-    AnnotatedImage,
-    ImageFiles,
-    Marked,
-    frame_of,
-    visible,
-)
+from vision_transfer.detection.marked import AnnotatedImage, Marked, frame_of
+from vision_transfer.image_files import ImageFiles, visible
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _LISTS = ("train", "val", "test")  # in ImageSets/Main

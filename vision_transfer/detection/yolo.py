@@ -9,7 +9,8 @@ import yaml
 
 from staged_training.errors import InputError, Problem, first_line
 from staged_training.parts import parts_of
-from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked, is_image, visible
+from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
+from vision_transfer.image_files import is_image, visible
 from vision_transfer.images import SUFFIXES
 
 DESCRIPTIONS = (".yaml", ".yml")

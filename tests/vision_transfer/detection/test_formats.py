@@ -276,9 +276,9 @@ def test_a_box_in_each_row_of_a_table_is_one_image_with_all_of_them(tmp_path):
     task = read_detection_task(tmp_path, box_column="box", label_column="kind")
     assert boxes_of(task) == BOXES
     assert [len(rows) for rows in task.split(0)] == [6, 3, 3]
-    rows[1] |= {"file_name": rows[-1]["file_name"]}
+    rows[-1] |= {"file_name": rows[0]["file_name"]}
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(InputError, match=r"photo 11.jpg stands in it twice, in different folds"):
+    with pytest.raises(InputError, match=r"row 16 puts photo 0.jpg into fold test, and one before"):
         read_detection_task(tmp_path, box_column="box", label_column="kind")
 
 
@@ -293,4 +293,18 @@ def test_files_and_folders_that_cannot_be_used_are_refused(tmp_path):
     content["images"][1]["id"] = content["images"][0]["id"]
     source.write_text(json.dumps(content))
     with pytest.raises(InputError, match="1 of the `images` have the id of another"):
+        read_detection_task(source)
+
+
+@pytest.mark.parametrize("prefix", ["sub/", "sub\\", "C:\\sub\\", "/home/ann/sub/", "./"])
+def test_images_of_coco_are_found_whatever_path_they_had(prefix, tmp_path):
+    source = coco_file(tmp_path)
+    content = json.loads(source.read_text())
+    for image in content["images"]:
+        image["file_name"] = prefix + image["file_name"]
+    source.write_text(json.dumps(content))
+    assert boxes_of(read_detection_task(source)) == BOXES
+    content["images"][1]["file_name"] = content["images"][2]["file_name"].replace("sub", "other")
+    source.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"1 images stand in it more than once, such as photo 2"):
         read_detection_task(source)
