@@ -1,7 +1,7 @@
 """Captions in JSON: COCO's (Chen et al. 2015), and the splits of Karpathy and Fei-Fei (2015)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def _coco(
                 f"{where} has no 'caption'. Give the file of captions (captions_*.json), not that "
                 "of instances or keypoints."
             )
-        if image not in names:
+        if not isinstance(image, Hashable) or image not in names:
             raise InputError(
                 f"{where} is about image_id {image!r}, which is none of the 'images' of the file. "
                 "Delete it, or add the image."

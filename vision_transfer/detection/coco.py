@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +84,16 @@ def read_coco(file: Path, images: Path | None, problems: list[Problem]) -> list[
         where = f"{file}: annotation {number} (id {item.get('id')})"
         if item.get("iscrowd"):
             continue
-        if item.get("image_id") not in by_id:
+        image, category = item.get("image_id"), item.get("category_id")
+        if not isinstance(image, Hashable) or image not in by_id:
+            raise InputError(f"{where} is of image {image}, which is not in `images`.")
+        if not isinstance(category, Hashable) or category not in names:
             raise InputError(
-                f"{where} is of image {item.get('image_id')}, which is not in `images`."
-            )
-        if item.get("category_id") not in names:
-            raise InputError(
-                f"{where} is of category {item.get('category_id')}, which is not in `categories`: "
+                f"{where} is of category {category}, which is not in `categories`: "
                 f"{', '.join(f'{i} ({name})' for i, name in names.items())}."
             )
         corners = corners_from_size(where, item.get("bbox"))
-        label = names[item["category_id"]]
-        by_id[item["image_id"]].boxes.append(Marked(where, label, corners))
+        by_id[image].boxes.append(Marked(where, names[category], corners))
     return list(by_id.values())
 
 
