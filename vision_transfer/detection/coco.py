@@ -14,15 +14,15 @@ from vision_transfer.detection.marked import (
     corners_from_size,
     frame_of,
 )
-from vision_transfer.image_files import ImageFiles
+from vision_transfer.image_files import ImageFiles, visible
 
 _LISTS = ("images", "annotations", "categories")
 
 
 def coco_files(folder: Path) -> list[Path]:
     """Return the files of a folder, or of the folders in it, that are in this format."""
-    files = [*folder.glob("*.json"), *folder.glob("*/*.json")]
-    return sorted(file for file in files if file.name[0] != "." and _is_coco(file))
+    near = (folder, *folder.iterdir())
+    return [file for file in visible(folder, ".json") if file.parent in near and _is_coco(file)]
 
 
 def read_coco_folder(

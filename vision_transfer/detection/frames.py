@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from staged_training.errors import InputError, Problem
-from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
+from vision_transfer.detection.marked import SHARES, UNSAID, AnnotatedImage, Marked
 from vision_transfer.images import QUARTER_TURNED, orientation, upright_size
 
 Size = tuple[int, int]
@@ -61,7 +61,7 @@ def upright_boxes(
         frame = image.frame if drawn else None
         turn = _turn(image, size) if frame else 1
         if frame:
-            if frame not in (size, SHARES):
+            if frame not in (size, SHARES, UNSAID):
                 told[_CHANGED].append(image.file.name)
             if turn == 1 and _is_unsure(image.file, frame, size):
                 told[_UNSURE].append(image.file.name)
@@ -80,7 +80,7 @@ def _corners(mark: Marked, file: Path) -> Corners:
     shown = f"the box {list(mark.corners)} of {file.name}"
     try:
         x1, y1, x2, y2 = map(float, mark.corners)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{mark.where}: {shown} is not four numbers, [x1, y1, x2, y2].") from error
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
         raise InputError(f"{mark.where}: {shown} is not four numbers, [x1, y1, x2, y2].")
@@ -99,7 +99,7 @@ def _are_shares(box: Corners) -> bool:
 def _turn(image: AnnotatedImage, size: Size) -> int:
     """How the frame of the boxes is to be turned to be the upright one, by EXIF's number."""
     frame = image.frame or size
-    if frame in (size, SHARES):
+    if frame in (size, SHARES, UNSAID):
         return 1
     turned, stored = orientation(image.file), size[::-1]
     lies = turned in QUARTER_TURNED
@@ -121,14 +121,14 @@ def _fits(frame: Frame, size: Frame) -> bool:
 
 def _is_unsure(file: Path, frame: Frame, size: Size) -> bool:
     """Whether an image is turned, and its size does not say if its boxes are."""
-    alike = frame == SHARES or _fits(frame, size[::-1])
+    alike = frame in (SHARES, UNSAID) or _fits(frame, size[::-1])
     turned = orientation(file)
     return turned != 1 and (alike or turned not in QUARTER_TURNED)
 
 
 def _moved(box: Corners, frame: Frame, size: Size, turn: int) -> Corners:
     """A box, turned and scaled from its frame into an image of some size."""
-    if frame == size:
+    if frame in (size, UNSAID):
         return box
     points = [_TURNS[turn](box[i] / frame[0], box[i + 1] / frame[1]) for i in (0, 2)]
     (x1, x2), (y1, y2) = (sorted(ends) for ends in zip(*points, strict=True))

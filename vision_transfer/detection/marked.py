@@ -9,6 +9,9 @@ from staged_training.errors import InputError
 SHARES = (1.0, 1.0)
 """The size of the frame that shares from 0 to 1 are in."""
 
+UNSAID = (0.0, 0.0)
+"""The size of a frame where annotations should say it and do not."""
+
 
 class Marked(NamedTuple):
     """A box that somebody drew.
@@ -32,7 +35,7 @@ class AnnotatedImage(NamedTuple):
         boxes: What is marked in it.
         fold: Its fold, or its part of a split, if it came with one.
         frame: Width and height of what the boxes were drawn on, which may be the image before it
-            was turned or scaled. Without it they are pixels of the upright image.
+            was turned or scaled; or `SHARES`, or `UNSAID`. By default, the upright image.
     """
 
     file: Path
@@ -49,17 +52,17 @@ def corners_from_size(where: str, box: Any) -> tuple[float, float, float, float]
     """
     try:
         x, y, width, height = map(float, box)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{where}: {box!r} is no box. It takes four numbers, [x, y, width, height]."
         ) from error
     return x, y, x + width, y + height
 
 
-def frame_of(width: Any, height: Any) -> tuple[float, float] | None:
+def frame_of(width: Any, height: Any) -> tuple[float, float]:
     """Return the frame that annotations name, if they do: many have 0 there, or nothing."""
     try:
         frame = float(width), float(height)
-    except (TypeError, ValueError):
-        return None
-    return frame if min(frame) > 0 else None
+    except (TypeError, ValueError, OverflowError):
+        return UNSAID
+    return frame if min(frame) > 0 else UNSAID

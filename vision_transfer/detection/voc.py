@@ -19,7 +19,7 @@ class _Sheet(NamedTuple):
     file: Path
     name: str
     boxes: list[Marked]
-    frame: tuple[float, float] | None
+    frame: tuple[float, float]
 
 
 def voc_files(folder: Path) -> list[Path]:

@@ -139,6 +139,7 @@ def test_turned_photos_whose_size_does_not_tell_are_told(orientation, size, tmp_
     assert task.boxes[0].tolist() == [[0, 0, 30, 30]]
     (problem,) = map(str, task.problems)
     assert "1 images, such as a.png, are turned by their EXIF data, and nothing says" in problem
+    assert read(tmp_path, (0, 0, 30, 30), None).problems == task.problems
 
 
 def test_shares_of_yolo_in_a_turned_photo_are_told(tmp_path):
