@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, Problem
 from staged_training.parts import VALIDATION, folds_of_parts, parts_of
 
 Indices = npt.NDArray[np.int64]
@@ -150,6 +150,20 @@ def given_folds(
             "have folds dealt."
         ) from error
     return folds
+
+
+def torn_groups(source: Path, folds: Indices, groups: Sequence[int]) -> list[Problem]:
+    """Return what is to be told of groups whose rows came in several folds, or parts of a split.
+
+    Args:
+        source: the file, for messages.
+        folds: the fold of each row.
+        groups: the group of each row; copies of an example share one.
+    """
+    together = Counter(group for group, _ in set(zip(groups, folds.tolist(), strict=True)))
+    torn = sum(count > 1 for count in together.values())
+    told = f"{torn} examples have copies in several parts: what is tested on may have been learnt"
+    return [Problem(f"{source}:", told)] if torn else []
 
 
 def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:

@@ -9,7 +9,14 @@ import numpy as np
 from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem
-from staged_training.splits import Indices, Split, fold_numbers, fold_split, given_folds
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_numbers,
+    fold_split,
+    given_folds,
+    torn_groups,
+)
 from vision_transfer.captioning.layouts import image_files, read_captions
 from vision_transfer.captioning.rows import CaptionRow
 from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
@@ -113,14 +120,15 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
     groups = [number[digest] for digest in contents]
     given = [rows[path][0].fold for path in paths]
     own_folds = any(fold is not None for fold in given)
+    folds = given_folds(file.path, given, groups) if own_folds else _dealt(groups)
     return CaptionTask(
         source=file.path,
         paths=paths,
         captions=[[words(row.caption) for row in rows[path]] for path in paths],
-        folds=given_folds(file.path, given, groups) if own_folds else _dealt(groups),
+        folds=folds,
         own_folds=own_folds,
         skipped=skipped,
-        problems=problems,
+        problems=problems + torn_groups(file.path, folds, groups),
     )
 
 

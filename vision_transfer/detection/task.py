@@ -14,7 +14,14 @@ from torchvision.ops import box_convert
 from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem
-from staged_training.splits import Indices, Split, fold_split, given_folds, multilabel_folds
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_split,
+    given_folds,
+    multilabel_folds,
+    torn_groups,
+)
 from vision_transfer.detection.annotations import read_annotations
 from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.detection.frames import upright_boxes
@@ -191,7 +198,7 @@ def read_detection_task(
     groups = _groups(paths)
     own_folds = any(fold is not None for fold in given)
     folds = given_folds(path, given, groups) if own_folds else _dealt(path, labels, groups)
-    problems += _rare(path, names, labels, folds)
+    problems += torn_groups(path, folds, groups) + _rare(path, names, labels, folds)
     return DetectionTask(
         path, paths, sizes, corners, labels, names, folds, own_folds, skipped, problems
     )
