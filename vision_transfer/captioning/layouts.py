@@ -33,7 +33,7 @@ class CaptionFile:
     """What a file of captions holds.
 
     Attributes:
-        path: The file.
+        path: The file, or the folder of several.
         rows: Its captions, in their order.
         problems: What was left out, and why.
     """
@@ -61,12 +61,12 @@ def read_captions(source: Path) -> CaptionFile:
     paths = _files_in(source) if source.is_dir() else [source]
     problems: list[Problem] = []
     rows = []
-    for path, part in zip(paths, parts_of([path.name for path in paths]), strict=True):
+    for path, part in zip(paths, parts_of(list(map(_name, paths))), strict=True):
         found = _rows(path, problems)
         if not found:
             raise InputError(f"{path}: has no captions. Give a file with at least one.")
         rows += [replace(row, fold=part) for row in found] if part else found
-    return CaptionFile(paths[0], rows, problems)
+    return CaptionFile(paths[0] if len(paths) == 1 else source, rows, problems)
 
 
 def _rows(path: Path, problems: list[Problem]) -> list[CaptionRow]:
@@ -86,7 +86,7 @@ def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow]
         file: The captions.
         images: The folder of the images; by default that of the captions, or one that is usual.
     """
-    beside = file.path.parent
+    beside = file.path if file.path.is_dir() else file.path.parent
     above = [beside.parent] if beside.name.lower().startswith("annotation") else []
     bases = [images] if images else [beside, *above]
     own = part_of(file.path.name) if all(row.fold is None for row in file.rows) else None
@@ -106,6 +106,9 @@ def _files_in(folder: Path) -> list[Path]:
     for name in _NAMES:
         if (folder / name).exists():
             return [folder / name]
+        found = sorted(folder.glob(f"*/{name}"))
+        if len(found) > 1 and len(found) == len({part_of(_name(file)) for file in found}):
+            return found
     found = sorted(file for file in folder.glob("*.json") if file.name[0] != ".")
     found = [file for file in found if "caption" in file.name.lower()] or found
     parts = {part_of(file.name) for file in found}
@@ -116,6 +119,11 @@ def _files_in(folder: Path) -> list[Path]:
             "JSON file of COCO."
         )
     return found
+
+
+def _name(path: Path) -> str:
+    """What tells the part of a split that a file is of: its name, else that of its folder."""
+    return f"{path.name} {path.parent.name}"
 
 
 def _table(path: Path) -> Iterator[CaptionRow]:

@@ -30,8 +30,9 @@ def read_annotations(
     Args:
         source: A COCO file (.json); a folder with such files, with .xml files as Pascal VOC's
             `Annotations/`, or with text files as YOLO's; the data.yaml of one; a folder with a
-            `metadata.jsonl` or .csv; or such a table. Folders or files called train, valid and
-            test are the parts of a split, and so are the lists of VOC and of a data.yaml.
+            `metadata.jsonl` or .csv, or with folders that have one; or such a table. Folders or
+            files called train, valid and test are the parts of a split, and so are the lists of VOC
+            and of a data.yaml.
         images: The folder of the images, if they are not where the format has them.
         box_column: Of a table, the column of boxes: x1, y1, x2 and y2 of one, nothing for none; or
             as `datasets` has them, `bbox` (x, y, width and height) and `categories`. An image may
@@ -50,11 +51,26 @@ def read_annotations(
         found = read_coco(source, images, problems)
     elif source.is_file() and source.suffix.lower() in DESCRIPTIONS:
         found = read_yolo(source, images, problems)
-    elif source.is_file() or (table_in(source) and not (source / "Annotations").is_dir()):
-        found = _read_table(source, images, box_column, label_column)
+    elif tables := _tables(source):
+        parts = parts_of([table.parent.name for table in tables])
+        found = [
+            image._replace(fold=part or image.fold)
+            for table, part in zip(tables, parts, strict=True)
+            for image in _read_table(table, images, box_column, label_column)
+        ]
     else:
         found = _of_folder(source, images, problems)
     return _check_files(source, found)
+
+
+def _tables(source: Path) -> list[Path]:
+    """A table, that of a folder, or those of the folders of parts in it."""
+    if source.is_file():
+        return [source]
+    if (source / "Annotations").is_dir():
+        return []
+    folders = [source] if table_in(source) else filter(Path.is_dir, sorted(source.iterdir()))
+    return [table for folder in folders if (table := table_in(folder))]
 
 
 def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> list[AnnotatedImage]:
@@ -85,9 +101,8 @@ def _check_files(source: Path, annotated: list[AnnotatedImage]) -> list[Annotate
 
 
 def _read_table(
-    source: Path, images: Path | None, box_column: str, label_column: str | None
+    file: Path, images: Path | None, box_column: str, label_column: str | None
 ) -> list[AnnotatedImage]:
-    file = (table_in(source) or source) if source.is_dir() else source
     columns = ["file_name", box_column, *filter(None, [label_column])]
     table = read_table(file, *columns)
     check_columns(file, list(table.columns), columns)

@@ -16,7 +16,7 @@ NAMES = [f"{number}.jpg" for number in range(9)]
 
 @pytest.fixture
 def folder(tmp_path):
-    return tmp_path / "set"
+    return tmp_path / "my training set"
 
 
 def write_images(folder, numbers=range(9)):
@@ -102,9 +102,17 @@ def table(folder):
     return folder
 
 
+def tables(folder):
+    for part, numbers in PARTS.items():
+        write_images(folder / part, numbers)
+        rows = [{"file_name": NAMES[n], "text": caption(n)} for n in numbers]
+        (folder / part / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
 @pytest.mark.parametrize(
     "write",
-    [karpathy, karpathy_in_one_folder, flickr8k, flickr30k, coco, table],
+    [karpathy, karpathy_in_one_folder, flickr8k, flickr30k, coco, table, tables],
     ids=lambda write: write.__name__,
 )
 def test_a_split_that_comes_with_captions_is_used_and_not_mixed(write, folder):

@@ -234,7 +234,25 @@ def voc_lists(folder):
     return folder
 
 
+def tables(folder):
+    for part, names in parts_of().items():
+        images_in(folder / part, names)
+        rows = [
+            {
+                "file_name": f"{name}.jpg",
+                "objects": {
+                    "bbox": [(x1, y1, x2 - x1, y2 - y1) for _, (x1, y1, x2, y2) in BOXES[name]],
+                    "categories": [label for label, _ in BOXES[name]],
+                },
+            }
+            for name in names
+        ]
+        _text(folder / part / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    return folder
+
+
 SPLIT = [
+    tables,
     roboflow_coco,
     roboflow_voc,
     roboflow_yolo,
