@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,11 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         >>> parts_of(["test/a.jpg", "test/b.jpg"])
         [None, None]
     """
-    parts = list(map(part_of, names))
+    paths = [name.split("/") for name in names]
+    levels = zip(*paths, strict=False)
+    # A folder around all of them tells nothing: my-test/train, my-test/val.
+    shared = list(takewhile(lambda level: len(set(level)) == 1, levels))
+    parts = [part_of("/".join(path[len(shared) :])) for path in paths]
     several = len({PARTS.get(part or "") for part in parts}) > 1
     return parts if several else [None] * len(parts)
 
