@@ -61,8 +61,9 @@ class Arguments:
         metadata={
             "help": "Captions: a folder or a table (.jsonl, .csv, .parquet) with a column "
             "file_name, and one of captions, caption or text; those of Flickr8k (captions.txt or "
-            "Flickr8k.token.txt); or the JSON of COCO. Without a column `fold` the photos are "
-            "dealt into five folds. By default the 370 photos that come with it."
+            "Flickr8k.token.txt) or Flickr30k (results.csv or results_20130124.token); or the JSON "
+            "of COCO or of Karpathy. Without folds, or parts such as train, val and test, the "
+            "photos are dealt into five folds. By default the 370 photos that come with it."
         },
     )
     images: str | None = field(

@@ -86,12 +86,18 @@ class Findings:
         task, numbers = self.task, self.task.fold_numbers
         captions = sum(map(len, task.captions))
         dealt = "" if task.own_folds else ", dealt here with copies of a file in the same one"
+        if len(numbers) > 1:
+            parts = f"{len(numbers)} folds{dealt}"
+            rounds = (
+                " For test fold f, fold f + 1 validates and the others train; each fold has a seed "
+                "of its own."
+            )
+        else:
+            parts, rounds = "parts to train, validate and test on", ""
         quick = " **Quick run**: a tenth of the epochs." if self.quick else ""
         return (
             f"{len(task.paths):,} photos from `{task.source.name}` with {captions:,} captions, in "
-            f"{len(numbers)} folds{dealt}. Tested on {tested_on(self.folds, numbers)}. For test "
-            f"fold f, fold f + 1 validates and the others train; each fold has a seed of its own."
-            f"{quick}"
+            f"{parts}. Tested on {tested_on(self.folds, numbers)}.{rounds}{quick}"
         )
 
     def what_was_done(self) -> str:

@@ -68,10 +68,11 @@ class Arguments:
     data: str | None = field(
         default=None,
         metadata={
-            "help": "Images with boxes: a COCO file (.json); a folder as Pascal VOC's, with "
-            "Annotations/ and JPEGImages/; a folder with a metadata.jsonl or such a table (.csv, "
-            ".jsonl, .parquet), see --box-column. Without a column `fold` they are dealt into five "
-            "folds. By default the 370 photos that come with it."
+            "help": "Images with boxes: a COCO file (.json); a data.yaml of YOLO; a folder in the "
+            "format of COCO, Pascal VOC or YOLO, also as Roboflow exports it; a folder with a "
+            "metadata.jsonl or such a table (.csv, .jsonl, .parquet), see --box-column. Without "
+            "folds, or parts such as train, valid and test, they are dealt into five folds. By "
+            "default the 370 photos that come with it."
         },
     )
     images: str | None = field(

@@ -39,6 +39,8 @@ def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> 
 
 def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
     """Which of the folds, of these numbers, the models of a table were tested on."""
+    if len(numbers) == 1:
+        return "the test part of the split that came with the data"
     if len(folds) > 1:
         return f"all {len(numbers)} folds, mean ± standard deviation over the folds"
     return f"fold {folds[0]} only (`--folds all` runs all)"

@@ -1,7 +1,7 @@
 """Train, validation and test parts that share no near-duplicates."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, Problem
+from staged_training.parts import VALIDATION, folds_of_parts, parts_of
 from staged_training.words import checked_texts, lower_case, words_of
 
 Indices = npt.NDArray[np.int64]
@@ -94,21 +95,56 @@ def stratified_folds(
     return fold_of[group_ids]
 
 
-def given_folds(source: Path, cells: Sequence[object]) -> Indices:
+def multilabel_folds(
+    labels: Sequence[Collection[int]], groups: Sequence[int], n: int = 5
+) -> Indices:
+    """Deal rows that have any number of labels into folds, as `stratified_folds` does.
+
+    Args:
+        labels: the labels of each row, numbered from 0; a label that few rows have may reach few
+            folds.
+        groups: the group of each row.
+        n: how many folds.
+
+    Returns:
+        The fold of each row, 0 to n - 1. The same rows give the same folds.
+    """
+    _, group_ids = np.unique(np.asarray(groups), return_inverse=True)
+    width = 1 + max((label for of_row in labels for label in of_row), default=-1)
+    counts = np.zeros((group_ids.max(initial=-1) + 1, width + 1))
+    counts[:, width] = np.bincount(group_ids)  # so that folds are of one size
+    for group, of_row in zip(group_ids, labels, strict=True):
+        counts[group, list(of_row)] += 1
+    return _fill_folds(counts, n)[group_ids]
+
+
+def given_folds(
+    source: Path, cells: Sequence[object], groups: Sequence[int] | Indices | None = None
+) -> Indices:
     """Return the folds that came with the rows of a file, checked.
 
     Args:
         source: the file, for messages.
-        cells: the column `fold` of its rows.
+        cells: the column `fold` of its rows, or the part of a split that each is in, see
+            `parts.folds_of_parts`.
+        groups: the group of each row, which is not torn then; by default each is its own.
 
     Raises:
-        InputError: a cell is no whole number, or the folds are not numbered 0, 1, 2 and so on.
+        InputError: a cell is no whole number, the folds are not numbered 0, 1, 2 and so on, or a
+            row is of no part.
     """
+    parts = parts_of(list(map(str, cells)))
+    if any(parts):
+        return folds_of_parts(source, parts, range(len(cells)) if groups is None else groups)
     try:
         folds = np.array([int(str(cell)) for cell in cells], np.int64)
+        if folds.min(initial=0) < 0:
+            raise ValueError
         fold_split(folds, 0)
     except ValueError as error:
-        problem = error if isinstance(error, InputError) else "a cell is not a whole number."
+        problem = (
+            error if isinstance(error, InputError) else "a cell is not a whole number from 0 on."
+        )
         raise InputError(
             f"{source}: the column 'fold' cannot be used: {problem} Correct it, or leave it out to "
             "have folds dealt."
@@ -116,10 +152,25 @@ def given_folds(source: Path, cells: Sequence[object]) -> Indices:
     return folds
 
 
+def torn_groups(source: Path, folds: Indices, groups: Sequence[int]) -> list[Problem]:
+    """Return what is to be told of groups whose rows came in several folds, or parts of a split.
+
+    Args:
+        source: the file, for messages.
+        folds: the fold of each row.
+        groups: the group of each row; copies of an example share one.
+    """
+    together = Counter(group for group, _ in set(zip(groups, folds.tolist(), strict=True)))
+    torn = sum(count > 1 for count in together.values())
+    told = f"{torn} examples have copies in several parts: what is tested on may have been learnt"
+    return [Problem(f"{source}:", told)] if torn else []
+
+
 def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
     """Return the parts of one round of cross-validation over given folds.
 
-    Test on fold f, validate on the next one (after the last, the first), train on the rest.
+    Test on fold f, validate on the next one (after the last, the first), train on the rest. A split
+    that came with the data, see `given_folds`, stays as it is.
 
     Args:
         folds: the fold of each row, 0 to n - 1 with n >= 3.
@@ -130,15 +181,16 @@ def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
     """
     numbers = np.asarray(folds)
     present = sorted(set(numbers.tolist()))
+    came = VALIDATION in present
     n = len(present)
-    if present != list(range(n)) or n < 3:
+    if not came and (present != list(range(n)) or n < 3):
         raise InputError(
             f"Folds must be numbered 0, 1, 2 and so on, at least three; found {present}."
         )
-    if test_fold not in present:
-        raise InputError(f"There is no fold {test_fold}; the folds are 0 to {n - 1}.")
+    if test_fold not in fold_numbers(numbers):
+        raise InputError(f"There is no fold {test_fold}; the folds are 0 to {max(present)}.")
     is_test = numbers == test_fold
-    is_validation = numbers == (test_fold + 1) % n
+    is_validation = numbers == (VALIDATION if came else (test_fold + 1) % n)
     return Split(
         np.flatnonzero(~is_test & ~is_validation),
         np.flatnonzero(is_validation),
@@ -147,8 +199,8 @@ def fold_split(folds: Sequence[int] | Indices, test_fold: int) -> Split:
 
 
 def fold_numbers(folds: Indices) -> list[int]:
-    """Return the numbers of the folds, ascending."""
-    return sorted(set(folds.tolist()))
+    """Return the numbers of the folds to test on, ascending."""
+    return sorted(set(folds[folds >= 0].tolist()))
 
 
 def chosen_folds(chosen: str, folds: Indices) -> list[int]:

@@ -1,32 +1,11 @@
 """The split that comes with a data set: parts to train on, to validate on and to test on."""
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from staged_training.parts import PARTS
 from staged_training.splits import Split, stratified_folds
-
-PARTS = ("train", "validation", "test")
-
-_PART = re.compile(
-    r"(?:(?P<train>train(?:ing|val)?)|(?P<validation>val(?:id(?:ation)?)?|dev)"
-    r"|(?P<test>test(?:ing)?|eval(?:uation)?|holdout))(?:data|images?|imgs?|set|split)*"
-)
-
-
-def part_of(name: str) -> str | None:
-    """The part of a data set that a word such as `training_set` or `Test1` names.
-
-    Returns:
-        One of `PARTS`; nothing where it names none.
-
-    Examples:
-        >>> part_of("training_set"), part_of("Test1"), part_of("cat")
-        ('train', 'test', None)
-    """
-    matches = map(_PART.fullmatch, re.findall("[a-z]+", name.lower()))
-    return next((match.lastgroup for match in matches if match), None)
 
 
 def given_split(

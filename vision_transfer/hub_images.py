@@ -10,8 +10,8 @@ from tqdm.auto import tqdm
 
 from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
+from staged_training.parts import part_of
 from staged_training.tables import check_columns
-from vision_transfer.given_split import part_of
 
 
 def hub_images(name_or_folder: str | Path, label_column: str) -> Path:

@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from staged_training.errors import InputError
-from vision_transfer.given_split import part_of
+from staged_training.parts import part_of
 
 Image.init()
 SUFFIXES = frozenset(

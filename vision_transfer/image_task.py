@@ -19,6 +19,7 @@ from transformers import BaseImageProcessor
 from staged_training import tables
 from staged_training.errors import InputError, given_path
 from staged_training.labels import check_labels, tidy_labels
+from staged_training.parts import part_of
 from staged_training.splits import (
     Indices,
     Split,
@@ -27,7 +28,7 @@ from staged_training.splits import (
     given_folds,
     stratified_folds,
 )
-from vision_transfer.given_split import given_split, part_of
+from vision_transfer.given_split import given_split
 from vision_transfer.hub_images import hub_images
 from vision_transfer.image_folders import find_images, rows_of_folders
 from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view

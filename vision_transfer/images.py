@@ -17,6 +17,9 @@ from vision_transfer.deep_images import eight_bits, is_deep
 MAX_PIXELS = 100_000_000
 """The largest image that is decoded: 300 MB as RGB. A small file can claim to be far larger."""
 
+QUARTER_TURNED = (5, 6, 7, 8)
+"""The orientations of EXIF whose width is the height of the upright image."""
+
 _ORIENTATION = ExifTags.Base.Orientation
 _GENERATOR = Lock()
 
@@ -100,8 +103,19 @@ def upright_size(path: Path) -> tuple[int, int]:
         BrokenImageError: As `load_rgb`.
     """
     with _opened(path) as image:
-        lies = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)  # a quarter turned
-        return image.size[::-1] if lies else image.size
+        lies = image.getexif().get(_ORIENTATION, 1) in QUARTER_TURNED
+        # Pillow turns a TIFF by itself, and tells its upright size from the start.
+        return image.size[::-1] if lies and image.format != "TIFF" else image.size
+
+
+def orientation(path: Path) -> int:
+    """How an image is turned to be upright, from 1 (not at all) to 8, as EXIF numbers it.
+
+    Raises:
+        BrokenImageError: As `load_rgb`.
+    """
+    with _opened(path) as image:
+        return int(image.getexif().get(_ORIENTATION, 1))
 
 
 def random_view(image: Image.Image, seed: int) -> Image.Image:

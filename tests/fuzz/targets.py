@@ -238,6 +238,9 @@ def _scan_suffix(content: bytes) -> str:
     return ".nii.gz" if content.startswith(b"\x1f\x8b") else ".nii"
 
 
+_OF_CAPTIONS = (b"caption", b"sentences", b"comment")
+
+
 def _read_annotations(file: Path) -> None:
     from staged_training import InputError
     from vision_transfer.captioning.layouts import read_captions
@@ -246,11 +249,13 @@ def _read_annotations(file: Path) -> None:
     folder = file.parent
     if not (folder / "a.jpg").exists():
         shutil.copy(PHOTO, folder / "a.jpg")
-    source = folder if file.suffix == ".xml" else file
-    if source == folder:
-        (folder / "Annotations").mkdir(exist_ok=True)
-        file.replace(folder / "Annotations" / "a.xml")
-    if file.suffix == ".txt" or (file.suffix == ".json" and b"caption" in file.read_bytes()):
+    source = file
+    if file.name.endswith((".xml", ".boxes.txt")):
+        source = folder / ("Annotations" if file.suffix == ".xml" else "labels")
+        source.mkdir(exist_ok=True)
+        (source / "classes.txt").write_text("dog")
+        file.replace(source / f"a{file.suffix}")
+    elif file.suffix == ".txt" or any(word in file.read_bytes() for word in _OF_CAPTIONS):
         for row in read_captions(file).rows:
             assert isinstance(row.caption, str)
         return
@@ -274,6 +279,11 @@ def _annotations(_: Path) -> Files:
     yield "rows.jsonl", "\n".join(map(json.dumps, rows)).encode()
     yield "rows.csv", b'file_name,head_box,fold\na.jpg,"[1, 2, 30, 40]",0\na.jpg,,1\n'
     yield "captions.txt", b"a.jpg#0\tA dog.\na.jpg#1\tA dog, sitting.\n"
+    yield "results.csv", b"image_name| comment_number| comment\na.jpg| 0| A dog.\n"
+    split = {"filename": "a.jpg", "split": "val", "sentences": [{"raw": "A dog."}]}
+    yield "dataset.json", json.dumps({"images": [split, split | {"split": "test"}]}).encode()
+    yield "a.boxes.txt", b"0 0.5 0.5 0.2 0.4\n0 0.1 0.1 0.4 0.1 0.4 0.4\n"
+    yield "data.yaml", b"names: [dog, 'a cat']\ntrain: .\nval: [images]\nkpt_shape: [2, 3]\n"
     yield (
         "voc.xml",
         b"<annotation><filename>a.jpg</filename><object><name>dog</name><bndbox><xmin>1</xmin>"
@@ -288,7 +298,11 @@ def _annotation_suffix(content: bytes) -> str:
     if beginning.startswith(b"<"):
         return ".xml"
     if beginning.startswith(b"{"):
-        return ".json" if b'"annotations"' in content else ".jsonl"
+        return ".json" if b'"images"' in content else ".jsonl"
+    if beginning[:1].isdigit():
+        return ".boxes.txt"
+    if beginning.startswith(b"names"):
+        return ".yaml"
     return ".txt" if b"\t" in content.partition(b"\n")[0] else ".csv"
 
 

@@ -1,10 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from staged_training import InputError
-from staged_training.splits import fold_split, near_duplicate_groups, stratified_folds
+from staged_training.parts import parts_of
+from staged_training.splits import (
+    chosen_folds,
+    fold_numbers,
+    fold_split,
+    given_folds,
+    multilabel_folds,
+    near_duplicate_groups,
+    stratified_folds,
+)
 
 WORDS = st.sampled_from(
     ["please", "call", "me", "back", "today", "or", "answer", "by", "mail", "no", "hurry"]
@@ -106,3 +117,65 @@ def test_a_fold_is_tested_the_next_validates_and_the_others_train():
 def test_folds_that_cannot_be_used_are_refused(folds, test_fold, message):
     with pytest.raises(InputError, match=message):
         fold_split(folds, test_fold)
+
+
+@pytest.mark.parametrize(
+    ("cells", "parts"),
+    [
+        (["train", "Valid", "TEST", "training"], [[0, 3], [1], [2]]),
+        (["train2017", "instances_val2017", "test"], [[0], [1], [2]]),
+        (["restval", "val", "test", "train"], [[0, 3], [1], [2]]),
+        (["trainImages", "devImages", "testImages"], [[0], [1], [2]]),
+    ],
+)
+def test_a_split_that_came_with_the_data_is_used_as_it_is(cells, parts):
+    folds = given_folds(Path("a.csv"), cells)
+    assert fold_numbers(folds) == chosen_folds("all", folds) == [0]
+    assert [part.tolist() for part in fold_split(folds, 0)] == parts
+
+
+@pytest.mark.parametrize("tested", ["valid", "test"])
+def test_a_fifth_of_the_training_part_validates_where_no_part_does(tested):
+    groups = [row // 2 for row in range(20)] + [20, 21]
+    folds = given_folds(Path("a.csv"), ["train"] * 20 + [tested] * 2, groups)
+    train, validation, test = fold_split(folds, 0)
+    assert (len(train), len(validation), test.tolist()) == (16, 4, [20, 21])
+    assert len({groups[row] for row in validation}) == 2  # no group is torn
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["train", "other", "test"], "a.csv: 1 of 3 rows, the first of them row 2, are in no part"),
+        (["val", "test"], "the split has no part to train on"),
+        (["train", "test"], "the part to train on has one example"),
+        ([-2, -1, 0], "a cell is not a whole number from 0 on"),
+        (["train", "train"], "a cell is not a whole number"),
+    ],
+)
+def test_a_split_that_cannot_be_used_is_refused(cells, message):
+    with pytest.raises(InputError, match=message):
+        given_folds(Path("a.csv"), cells)
+
+
+def test_a_folder_around_all_parts_tells_nothing():
+    assert parts_of(["my-test/train/a", "my-test/valid/a"]) == ["train", "val"]
+    assert parts_of(["my-test/a", "my-test/b", "my-test/b"]) == [None] * 3
+
+
+def test_names_that_only_look_like_parts_tell_of_none():
+    assert parts_of(["trainval.txt", "contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 5
+    assert parts_of(["train", "restval"]) == [None] * 2  # one part
+
+
+def test_rows_with_several_labels_are_dealt_with_every_label_spread():
+    random = np.random.default_rng(0)
+    labels = [set(random.choice(6, random.integers(0, 4), replace=False)) for _ in range(200)]
+    labels += [{6}, {6, 0}]  # too rare for every fold
+    folds = multilabel_folds(labels, range(len(labels)))
+    assert np.ptp(np.bincount(folds)) <= 4
+    for label in range(6):
+        has = folds[[label in of_row for of_row in labels]]
+        assert np.ptp(np.bincount(has, minlength=5)) <= 3
+    assert folds[-1] != folds[-2]
+    assert np.array_equal(folds, multilabel_folds(labels, range(len(labels))))

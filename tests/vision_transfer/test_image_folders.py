@@ -10,7 +10,7 @@ from PIL import Image
 
 from recipes.inputs import images
 from staged_training import InputError
-from vision_transfer.given_split import part_of
+from staged_training.parts import part_of
 from vision_transfer.image_folders import find_images
 from vision_transfer.image_task import read_image_task
 

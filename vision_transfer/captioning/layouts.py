@@ -1,18 +1,22 @@
-"""Files of captions as people have them: tables, Flickr8k, COCO; each caption with its row."""
+"""Files of captions as people have them: tables, Flickr8k and 30k, COCO; each with its row."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from staged_training.errors import InputError, Problem
+from staged_training.parts import part_of, parts_of
+from vision_transfer.captioning.coco import read_json
+from vision_transfer.captioning.flickr import is_flickr, read_flickr
+from vision_transfer.captioning.rows import CaptionRow
+from vision_transfer.image_files import ImageFiles
 from vision_transfer.image_task import is_file_name, read_table
 
 CAPTION_COLUMNS = ("captions", "caption", "text")
-_FLICKR = ("captions.txt", "Flickr8k.token.txt")
+_FLICKR = ("captions.txt", "Flickr8k.token.txt", "results_20130124.token", "results.csv")
 _NAMES = (  # of a file of captions in a folder, the best first
     "captions.jsonl",
     "captions.csv",
@@ -22,24 +26,6 @@ _NAMES = (  # of a file of captions in a folder, the best first
     "metadata.csv",
     "metadata.parquet",
 )
-_IMAGE_FOLDERS = ("Images", "images", "Flicker8k_Dataset")  # so spelt where it is from
-
-
-@dataclass(frozen=True)
-class CaptionRow:
-    """A caption of an image, as a file has it.
-
-    Attributes:
-        image: The name of the image.
-        caption: What is said of it.
-        where: The file and the row, for messages.
-        fold: The fold of the image, where the file has one.
-    """
-
-    image: str
-    caption: str
-    where: str
-    fold: Any = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,7 @@ class CaptionFile:
     """What a file of captions holds.
 
     Attributes:
-        path: The file.
+        path: The file, or the folder of several.
         rows: Its captions, in their order.
         problems: What was left out, and why.
     """
@@ -63,49 +49,81 @@ def read_captions(source: Path) -> CaptionFile:
     Args:
         source: A folder or a file. Tables (`captions.jsonl`, `metadata.jsonl` or .csv, .parquet)
             have a column `file_name`, and one of `CAPTION_COLUMNS` with a caption or a list of
-            them; a column `fold` may stand in a `metadata.jsonl` beside them too. Flickr8k has
-            `captions.txt` (`image,caption`) or `Flickr8k.token.txt` (`name.jpg#0`, a tab, the
-            caption). COCO has JSON with `images` and `annotations`.
+            them; a column `fold` or `split` may stand in a `metadata.jsonl` beside them too.
+            Flickr8k has `captions.txt` (`image,caption`) or `Flickr8k.token.txt` (`name.jpg#0`, a
+            tab, the caption), Flickr30k `results.csv` or `results_20130124.token`; lists of images
+            beside them, such as `Flickr_8k.trainImages.txt`, are the parts of a split. COCO has
+            JSON with `images` and `annotations`, for each part one; Karpathy's has `sentences`.
 
     Raises:
         InputError: There is no such file, or a row of it cannot be used.
     """
-    path = _file_in(source) if source.is_dir() else source
+    paths = _files_in(source) if source.is_dir() else [source]
+    problems: list[Problem] = []
+    rows = []
+    for path, part in zip(paths, parts_of(list(map(_name, paths))), strict=True):
+        found = _rows(path, problems)
+        if not found:
+            raise InputError(f"{path}: has no captions. Give a file with at least one.")
+        rows += [replace(row, fold=part) for row in found] if part else found
+    return CaptionFile(paths[0] if len(paths) == 1 else source, rows, problems)
+
+
+def _rows(path: Path, problems: list[Problem]) -> list[CaptionRow]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path of the captions.")
-    problems: list[Problem] = []
     if path.suffix == ".json":
-        rows = list(_coco(path, problems))
-    elif path.suffix == ".txt":
-        rows = list(_flickr(path))
-    else:
-        rows = list(_table(path))
-    if not rows:
-        raise InputError(f"{path}: has no captions. Give a file with at least one.")
-    return CaptionFile(path, rows, problems)
+        return list(read_json(path, problems))
+    if is_flickr(path):
+        return read_flickr(path, problems)
+    return list(_table(path))
 
 
-def image_folder(file: CaptionFile) -> Path:
-    """Where the images of a file of captions are: beside it, or in a sub-folder that is usual."""
-    beside = file.path.parent
-    candidates = [beside, *(beside / name for name in _IMAGE_FOLDERS)]
-    found = (f for row in file.rows for f in candidates if (f / row.image).exists())
-    return next(found, beside)
+def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow], Path]:
+    """Return what finds the image of a caption.
+
+    Args:
+        file: The captions.
+        images: The folder of the images; by default that of the captions, or one that is usual.
+    """
+    beside = file.path if file.path.is_dir() else file.path.parent
+    above = [beside.parent] if beside.name.lower().startswith("annotation") else []
+    bases = [images] if images else [beside, *above]
+    own = part_of(file.path.name) if all(row.fold is None for row in file.rows) else None
+    found: dict[object, ImageFiles] = {}
+
+    def find(row: CaptionRow) -> Path:
+        part = row.fold if isinstance(row.fold, str) else own
+        if part not in found:
+            found[part] = ImageFiles(bases, part)
+        return found[part].expect(row.image)
+
+    return find
 
 
-def _file_in(folder: Path) -> Path:
-    """The file of captions in a folder."""
+def _files_in(folder: Path) -> list[Path]:
+    """The file of captions in a folder, or those of the parts of a split."""
     for name in _NAMES:
         if (folder / name).exists():
-            return folder / name
-    found = sorted(folder.glob("*.json"))
-    if len(found) != 1:
+            return [folder / name]
+        found = sorted(folder.glob(f"*/{name}"))
+        if len(found) > 1 and len(found) == len({part_of(_name(file)) for file in found}):
+            return found
+    found = sorted(file for file in folder.glob("*.json") if file.name[0] != ".")
+    found = [file for file in found if "caption" in file.name.lower()] or found
+    parts = {part_of(file.name) for file in found}
+    if len(found) != len(parts) or not found:
         raise InputError(
             f"{folder}: no file of captions in it that is known. Give the file itself: a table "
-            f"with columns 'file_name' and 'caption', {' or '.join(_FLICKR)} of Flickr8k, or the "
+            f"with columns 'file_name' and 'caption', {' or '.join(_FLICKR)} of Flickr, or the "
             "JSON file of COCO."
         )
-    return found[0]
+    return found
+
+
+def _name(path: Path) -> str:
+    """What tells the part of a split that a file is of: its name, else that of its folder."""
+    return f"{path.name} {path.parent.name}"
 
 
 def _table(path: Path) -> Iterator[CaptionRow]:
@@ -132,8 +150,10 @@ def _table(path: Path) -> Iterator[CaptionRow]:
 def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
     """The fold of each image, where the table or the `metadata.jsonl` beside it has one."""
     beside = path.parent / "metadata.jsonl"
-    if "fold" not in table and beside.exists() and beside != path:
+    if not {"fold", "split"} & {*table} and beside.exists() and beside != path:
         path, table = beside, read_table(beside, "file_name")
+    if "split" in table and "fold" not in table:
+        table = table.assign(fold=parts_of(list(map(str, table["split"]))))
     if "fold" not in table or "file_name" not in table:
         return {}
     folds: dict[str, Any] = {}
@@ -144,53 +164,3 @@ def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
                 f"fold {folds[name]}. Correct one of them."
             )
     return folds
-
-
-def _flickr(path: Path) -> Iterator[CaptionRow]:
-    separator = "," if path.name == "captions.txt" else "\t"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 ({error}). Convert it.") from error
-    for number, line in enumerate(lines, 1):
-        name, found, caption = line.partition(separator)
-        if not line.strip() or (number == 1 and name == "image"):
-            continue
-        if not found or not name:
-            expected = "image,caption" if separator == "," else "name.jpg#0, a tab and the caption"
-            raise InputError(f"{path}: line {number} is not {expected}: {line[:60]!r}. Correct it.")
-        caption = caption.strip()
-        if len(caption) > 1 and caption[0] == caption[-1] == '"':  # as CSV quotes a comma
-            caption = caption[1:-1].replace('""', '"')
-        yield CaptionRow(name.partition("#")[0], caption, f"{path}: line {number}")
-
-
-def _coco(path: Path, problems: list[Problem]) -> Iterator[CaptionRow]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        annotations = content["annotations"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: is not JSON as COCO has it, with 'images' (each with 'id' and 'file_name') "
-            f"and 'annotations': {type(error).__name__} {error}."
-        ) from error
-    described = set()
-    for number, annotation in enumerate(annotations, 1):
-        where = f"{path}: annotation {number}"
-        fields = annotation if isinstance(annotation, dict) else {}
-        caption, image = fields.get("caption"), fields.get("image_id")
-        if not isinstance(caption, str):
-            raise InputError(
-                f"{where} has no 'caption'. Give the file of captions (captions_*.json), not that "
-                "of instances or keypoints."
-            )
-        if image not in names:
-            raise InputError(
-                f"{where} is about image_id {image!r}, which is none of the 'images' of the file. "
-                "Delete it, or add the image."
-            )
-        described.add(image)
-        yield CaptionRow(names[image], caption, where)
-    without = [name for number, name in names.items() if number not in described]
-    problems += [Problem(name, "has no caption") for name in without]

@@ -9,8 +9,16 @@ import numpy as np
 from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem, given_path
-from staged_training.splits import Indices, Split, fold_numbers, fold_split, given_folds
-from vision_transfer.captioning.layouts import CaptionRow, image_folder, read_captions
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_numbers,
+    fold_split,
+    given_folds,
+    torn_groups,
+)
+from vision_transfer.captioning.layouts import image_files, read_captions
+from vision_transfer.captioning.rows import CaptionRow
 from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
 
 MOST_WORDS = 50
@@ -76,7 +84,8 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
     """Read images with captions.
 
     Images that cannot be decoded, and captions of more than `MOST_WORDS` words, are left out and
-    told. Images without folds are dealt into five, copies of a file in the same one.
+    told. Images come with folds, or in parts of a split; else they are dealt into five folds, with
+    copies of a file in the same one.
 
     Args:
         source: A folder or a file of captions, see `read_captions`.
@@ -87,40 +96,40 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
             there are fewer than five images.
     """
     file = read_captions(given_path(source))
-    folder = Path(images) if images else image_folder(file)
+    folder = Path(images) if images else file.path.parent
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path of the images.")
     problems = list(file.problems)
-    rows = {name: _usable(of_image, problems) for name, of_image in _by_image(file.rows).items()}
-    names = [name for name, captions in rows.items() if captions]
-    skipped, _ = checked_images([folder / name for name in names])
+    rows: dict[Path, list[CaptionRow]] = {}
+    find = image_files(file, folder if images else None)
+    for row in file.rows:
+        rows.setdefault(find(row), []).append(row)
+    rows = {path: _usable(of_image, problems) for path, of_image in rows.items()}
+    paths = [path for path, captions in rows.items() if captions]
+    skipped, _ = checked_images(paths)
     broken = {item.path for item in skipped}
-    names = [name for name in names if folder / name not in broken]
-    if len(names) < _FOLDS:
+    paths = [path for path in paths if path not in broken]
+    if len(paths) < _FOLDS:
         reason = f"; {skipped[0]}" if skipped else ""
         raise InputError(
-            f"{file.path}: {len(names)} images with captions can be used, and {_FOLDS} are the "
+            f"{file.path}: {len(paths)} images with captions can be used, and {_FOLDS} are the "
             f"least{reason}. Check the folder of the images ({folder})."
         )
-    paths = [folder / name for name in names]
-    given = [rows[name][0].fold for name in names]
+    contents = [content(path) for path in paths]
+    number = {digest: n for n, digest in enumerate(dict.fromkeys(contents))}
+    groups = [number[digest] for digest in contents]
+    given = [rows[path][0].fold for path in paths]
     own_folds = any(fold is not None for fold in given)
+    folds = given_folds(file.path, given, groups) if own_folds else _dealt(groups)
     return CaptionTask(
         source=file.path,
         paths=paths,
-        captions=[[words(row.caption) for row in rows[name]] for name in names],
-        folds=given_folds(file.path, given) if own_folds else _dealt(paths),
+        captions=[[words(row.caption) for row in rows[path]] for path in paths],
+        folds=folds,
         own_folds=own_folds,
         skipped=skipped,
-        problems=problems,
+        problems=problems + torn_groups(file.path, folds, groups),
     )
-
-
-def _by_image(rows: Sequence[CaptionRow]) -> dict[str, list[CaptionRow]]:
-    found: dict[str, list[CaptionRow]] = {}
-    for row in rows:
-        found.setdefault(row.image, []).append(row)
-    return found
 
 
 def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[CaptionRow]:
@@ -141,9 +150,7 @@ def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[Caption
     return usable
 
 
-def _dealt(paths: Sequence[Path]) -> Indices:
-    """Deal images into folds of nearly equal size, copies of a file into the same one."""
-    contents = [content(path) for path in paths]
-    groups = {digest: number for number, digest in enumerate(dict.fromkeys(contents))}
-    order = np.random.default_rng(0).permutation(len(groups))
-    return np.array([order[groups[digest]] % _FOLDS for digest in contents], np.int64)
+def _dealt(groups: Sequence[int]) -> Indices:
+    """Deal images into folds of nearly equal size, those of a group into the same one."""
+    order = np.random.default_rng(0).permutation(max(groups) + 1)
+    return np.asarray(order[groups] % _FOLDS, np.int64)

@@ -1,8 +1,7 @@
 """A detection task: images with boxes, checked, dealt into folds."""
 
 import hashlib
-import math
-from collections import Counter
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,22 @@ from transformers import BaseImageProcessor
 
 from staged_training.errors import InputError, Problem, given_path
 from staged_training.labels import tidy_labels
-from staged_training.splits import Indices, Split, fold_split, given_folds, stratified_folds
-from vision_transfer.detection.annotations import AnnotatedImage, Marked, read_annotations
+from staged_training.splits import (
+    Indices,
+    Split,
+    fold_split,
+    given_folds,
+    multilabel_folds,
+    torn_groups,
+)
+from vision_transfer.detection.annotations import read_annotations
 from vision_transfer.detection.evaluation import Boxes
+from vision_transfer.detection.frames import upright_boxes
 from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
-from vision_transfer.images import load_rgb, seeded, upright_size
+from vision_transfer.images import load_rgb, seeded
 
-_AT_EDGE = 1.0  # pixels that a box may stand out without a word
-_THIN = 0.01  # pixels; a narrower box has no area
+_FOLDS = 5
+_VERSION = re.compile(r"\.rf\.\w+\.\w+$")  # of the names of images that Roboflow has augmented
 _MOST_CUT = 0.4  # share of an image that a view may lack at each side
 
 
@@ -153,8 +160,9 @@ def read_detection_task(
     """Read images with boxes; see `read_annotations` for the formats.
 
     Images that cannot be decoded are left out and told, and so are boxes without an area; a box
-    that stands out of its image is cut, and told. A column `fold` of a table says which fold each
-    image belongs to; else they are dealt into five, with equal shares of their rarest classes.
+    that stands out of its image is cut, and told; one that was drawn on the image before it was
+    turned or scaled is turned and scaled. Images come with folds, or in parts of a split; else they
+    are dealt into five folds, with equal shares of each class, copies in the same one.
 
     Args:
         source: As for `read_annotations`; so are the others.
@@ -167,18 +175,17 @@ def read_detection_task(
             be used.
     """
     path = given_path(source)
-    annotated = read_annotations(path, Path(images) if images else None, box_column, label_column)
+    problems: list[Problem] = []
+    annotated = read_annotations(
+        path, Path(images) if images else None, box_column, label_column, problems
+    )
     skipped, _ = checked_images([image.file for image in annotated])
     broken = {item.path for item in skipped}
     kept = [image for image in annotated if image.file not in broken]
     if not kept:
         problem = f"no image could be decoded; {skipped[0]}" if skipped else "no image in it"
         raise InputError(f"{path}: {problem}.")
-    problems: list[Problem] = []
-    sizes = [upright_size(image.file) for image in kept]
-    boxes = [
-        _checked_boxes(image, *size, problems) for image, size in zip(kept, sizes, strict=True)
-    ]
+    sizes, boxes = upright_boxes(path, kept, problems)
     marked = [mark.label for of_image in boxes for mark in of_image]
     tidy = dict(zip(marked, tidy_labels(path, marked), strict=True))
     names = sorted(set(tidy.values()))
@@ -189,61 +196,47 @@ def read_detection_task(
         np.asarray([mark.corners for mark in of_image], np.float32).reshape(-1, 4)
         for of_image in boxes
     ]
-    own_folds = kept[0].fold is not None
     paths = [image.file for image in kept]
-    folds = given_folds(path, [i.fold for i in kept]) if own_folds else _dealt(paths, labels)
+    given = [image.fold for image in kept]
+    groups = _groups(paths)
+    own_folds = any(fold is not None for fold in given)
+    folds = given_folds(path, given, groups) if own_folds else _dealt(path, labels, groups)
+    problems += torn_groups(path, folds, groups) + _rare(path, names, labels, folds)
     return DetectionTask(
         path, paths, sizes, corners, labels, names, folds, own_folds, skipped, problems
     )
 
 
-def _dealt(paths: Sequence[Path], labels: Sequence[Sequence[int]]) -> Indices:
-    """Five folds with equal shares of the rarest class of each image, copies in the same one."""
-    counts = Counter(label for of_image in labels for label in set(of_image))
-    common = counts.most_common(1)[0][0]  # which stands for images without boxes
-    rarest = [min(of_image, key=lambda n: counts[n], default=common) for of_image in labels]
-    contents = list(map(content, paths))
-    number = {digest: n for n, digest in enumerate(dict.fromkeys(contents))}
-    return stratified_folds(rarest, [number[digest] for digest in contents])
+def _groups(paths: Sequence[Path]) -> list[int]:
+    """The group of each image: copies share one, and so do the versions of Roboflow."""
+    names = [(path, _VERSION.sub("", path.name)) for path in paths]
+    keys = [content(path) if name == path.name else name for path, name in names]
+    number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+    return [number[key] for key in keys]
 
 
-def _checked_boxes(
-    image: AnnotatedImage, width: int, height: int, problems: list[Problem]
-) -> list[Marked]:
-    """The boxes of an image, cut at its edges."""
-    checked = (_checked_box(mark, image.file, width, height, problems) for mark in image.boxes)
-    return [mark for mark in checked if mark]
-
-
-def _checked_box(
-    mark: Marked, file: Path, width: int, height: int, problems: list[Problem]
-) -> Marked | None:
-    """A box, cut at the edges of its image; `None` if it has no area."""
-    where, shown = mark.where, f"the box {list(mark.corners)} of {file.name}"
-    try:
-        x1, y1, x2, y2 = map(float, mark.corners)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {shown} is not four numbers, [x1, y1, x2, y2].") from error
-    if not all(map(math.isfinite, (x1, y1, x2, y2))):
-        raise InputError(f"{where}: {shown} is not four numbers, [x1, y1, x2, y2].")
-    if x2 < x1 or y2 < y1:
+def _dealt(source: Path, labels: Sequence[Sequence[int]], groups: Sequence[int]) -> Indices:
+    """Five folds with equal shares of each class, as far as it has images."""
+    if len(set(groups)) < _FOLDS:
         raise InputError(
-            f"{where}: {shown} ends before it begins. Write its corners as x1, y1, x2 and y2; if "
-            "these are x, y, width and height, add them up."
+            f"{source}: has {len(set(groups))} images that differ, and {_FOLDS} are the least."
         )
-    if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-        raise InputError(
-            f"{where}: {shown} lies outside it; the image is {width} x {height} pixels. Are the "
-            "boxes those of another size of it?"
-        )
-    cut = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
-    if cut[2] - cut[0] < _THIN or cut[3] - cut[1] < _THIN:
-        problems.append(Problem(where, f"was left out: {shown} has no area"))
-        return None
-    out = max(abs(a - b) for a, b in zip(cut, (x1, y1, x2, y2), strict=True))
-    if out > _AT_EDGE:
-        problems.append(Problem(where, f"was cut: {shown} stands out of it by {out:.0f} pixels"))
-    return mark._replace(corners=cut)
+    return multilabel_folds([set(of_image) for of_image in labels], groups, _FOLDS)
+
+
+def _rare(
+    source: Path, names: Sequence[str], labels: Sequence[Sequence[int]], folds: Indices
+) -> list[Problem]:
+    """What is to be told of classes that are not in every fold, or part of a split."""
+    parts = set(folds.tolist())
+    told = []
+    for number, name in enumerate(names):
+        rows = [row for row, of_image in enumerate(labels) if number in of_image]
+        without = len(parts - set(folds[rows].tolist()))
+        if without:
+            some = f"{len(rows)} of {len(labels)} images, and {without} of {len(parts)} parts"
+            told.append(Problem(f"{source}: the class '{name}'", f"is in {some} have none of it"))
+    return told
 
 
 def _random_view(

@@ -13,6 +13,7 @@ from vision_transfer.captioning.task import MOST_WORDS, read_caption_task, words
 
 SHIPPED = Path(__file__).parents[3] / "recipes" / "data" / "pets"
 LAYOUTS = ["pets", "imagefolder", "csv", "parquet", "flickr", "flickr tokens", "coco"]
+LAYOUTS += ["flickr30k", "flickr30k tokens", "flickr30k commas", "karpathy"]
 COUNT = 6
 
 
@@ -58,6 +59,30 @@ def write(layout, folder, rows):
         lines = [f"{name}#{i % 2}\t{text}" for i, (name, text) in enumerate(table.to_numpy())]
         (folder / "Flickr8k.token.txt").write_text("\n".join(lines))
         return folder
+    if layout == "flickr30k tokens":
+        lines = [f"{name}#{i % 2}\t{text}" for i, (name, text) in enumerate(table.to_numpy())]
+        (folder / "results_20130124.token").write_text("\n".join(lines))
+        return folder
+    if layout.startswith("flickr30k"):
+        bar = "," if layout == "flickr30k commas" else "| "
+        lines = [
+            f"{name}{bar}{i % 2}{bar}{text}" for i, (name, text) in enumerate(table.to_numpy())
+        ]
+        file = folder / ("results.csv" if bar == "| " else "captions.txt")
+        file.write_text("\n".join([bar.join(("image_name", "comment_number", "comment")), *lines]))
+        return folder
+    if layout == "karpathy":
+        grouped = table.groupby("file_name")["caption"]
+        content = [
+            {
+                "filename": name,
+                "imgid": n,
+                "sentences": [{"raw": text, "imgid": n} for text in part],
+            }
+            for n, (name, part) in enumerate(grouped)
+        ]
+        (folder / "dataset_set.json").write_text(json.dumps({"images": content, "dataset": "set"}))
+        return folder
     content = {
         "images": [{"id": 10 + n, "file_name": f"{n}.png"} for n in range(COUNT)],
         "annotations": [{"id": i, "image_id": 10 + n, "caption": c} for i, (n, c) in rows_of(rows)],
@@ -90,7 +115,8 @@ def test_an_empty_caption_is_refused_by_file_and_row(layout, caption, images):
     rows[5] = (2, caption)
     source = write(layout, images, rows)
     place = {"pets": "row 3", "parquet": "row 3", "flickr": "line 7", "flickr tokens": "line 6"}
-    place["coco"] = "annotation 6"
+    place |= {"coco": "annotation 6", "karpathy": "image 3", "flickr30k tokens": "line 6"}
+    place |= {"flickr30k": "line 7", "flickr30k commas": "line 7"}
     with pytest.raises(InputError, match=r"2\.png .*(empty|no caption).*Fill or delete") as error:
         read_caption_task(source)
     assert f": {place.get(layout, 'row 6')}" in str(error.value)

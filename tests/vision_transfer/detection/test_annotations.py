@@ -139,6 +139,7 @@ def test_a_text_that_is_no_box_is_refused_by_its_row(table):
             r"of category 8, which is not in `categories`: 7 \(cat\)",
         ),
         ({"image_id": 5, "category_id": 7}, "is of image 5, which is not in `images`"),
+        ({"image_id": [0], "category_id": 7}, r"is of image \[0\], which is not in `images`"),
         ({"image_id": 0, "category_id": 7, "bbox": [1, 2]}, r"\[1, 2\] is no box"),
     ],
 )
