@@ -186,8 +186,7 @@ def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
     kept = rows.select([row for row, problem in enumerate(told) if not problem])
     if not len(kept):
         raise InputError(
-            f"{source}: no slice of it could be used"
-            f"{f'; {broken[0]}' if broken else ''}."
+            f"{source}: no slice of it could be used{f'; {broken[0]}' if broken else ''}."
         )
     return CtReading(kept.remove_columns("problem"), [*found.problems, *broken])
 

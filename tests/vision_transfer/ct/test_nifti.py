@@ -52,7 +52,7 @@ def test_a_file_that_is_replaced_is_read_anew_though_name_size_and_date_stay(tmp
     state = path.stat()
 
     def replaced_by(image):
-        os.remove(path)
+        path.unlink()
         save(image, path)
         os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
         return read_ct(path).dataset.with_format("numpy")
@@ -143,6 +143,6 @@ def test_a_sheared_volume_is_told(tmp_path):
     (problem,) = read_ct(save(volume(affine=affine), tmp_path / "b.nii")).problems
     assert "sheared by 15.0 degrees" in problem.reason
     turn = np.radians(20)  # as a whole, which shears nothing
-    turning = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
-    affine[:3, :3] = turning @ np.diag([-1, -1, 2.5])
+    cos, sin = np.cos(turn), np.sin(turn)
+    affine[:3, :3] = [[1, 0, 0], [0, cos, -sin], [0, sin, cos]] @ np.diag([-1, -1, 2.5])
     assert not read_ct(save(volume(affine=affine), tmp_path / "c.nii")).problems
