@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import cached_file
 
 from recipes import caption_prediction, detection_prediction
-from recipes.inputs import Input, images, texts
+from recipes.inputs import Input, decoded, images, pictures, texts
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
@@ -73,7 +73,8 @@ def predict(
     Args:
         model: Folder or Hub name of the model, which tells what it classifies.
         sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
-            input; for an image model images and folders of them.
+            input; for an image model images, scans of CT (DICOM or NIfTI, by slice) and folders of
+            them.
         text_columns: Columns of a table to read as text.
         as_json: Print JSON, in the order of the inputs.
 
@@ -86,7 +87,8 @@ def predict(
         show(classifier, photos, as_json=as_json)
         return
     if classifier.task == "image-classification":
-        inputs = [item for source in sources for item in images(Path(source))]
+        ct = getattr(classifier.model.config, "ct", None)
+        inputs = [item for source in sources for item in pictures(Path(source), ct)]
     else:
         inputs = [item for source in sources for item in texts(source, text_columns)]
     known = known_to(model)
@@ -180,7 +182,7 @@ def classify(
     of_images = {"top_k": classifier.model.config.num_labels}
     is_image = classifier.task == "image-classification"
     options: dict[str, Any] = of_images if is_image else {"truncation": True}
-    contents = (_decoded(item.content) if is_image else item.content for item in inputs)
+    contents = (decoded(item.content) if is_image else item.content for item in inputs)
     results = classifier(contents, batch_size=32, **options)
     bar = tqdm(results, total=len(inputs), unit="input", delay=2, dynamic_ncols=True)
     for item, labels in zip(inputs, bar, strict=True):
@@ -199,9 +201,3 @@ def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 1
         fixed = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
         lines.append(f"{fixed}  {' '.join(shown.split())}"[:width].rstrip())
     return "\n".join(lines)
-
-
-def _decoded(file: Path) -> Any:
-    from vision_transfer.images import load_rgb  # needs the extra `vision`
-
-    return load_rgb(file)

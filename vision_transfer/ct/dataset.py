@@ -49,6 +49,12 @@ class CtReading(NamedTuple):
         return "\n".join([read, *map(str, self.problems)])
 
 
+def extent(dataset: "Dataset") -> str:
+    """How many slices, scans and patients a data set of `read_ct` has, in words."""
+    patients, scans = (len(set(dataset[name])) for name in ("patient", "series"))
+    return f"{len(dataset):,} slices of {scans:,} scans of {patients:,} patients"
+
+
 @dataclass(frozen=True)
 class _Layout:
     """How slices become the arrays of a data set; see `read_ct`."""

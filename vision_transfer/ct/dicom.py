@@ -148,6 +148,14 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
     )
 
 
+def header_value(file: Path, tag: str) -> str:
+    """What the header of a file that `read_header` could read says under a name of DICOM."""
+    import pydicom
+
+    data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
+    return str(data.get(tag) or "").strip()
+
+
 def pixels_of_dicom(file: Path) -> NDArray[Any]:
     """Decode a file that `read_header` could read: Hounsfield units, padding as air.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from staged_training.errors import InputError, Problem
-from vision_transfer.ct.dicom import Header, read_header
+from vision_transfer.ct.dicom import Header, is_dicom, read_header
 from vision_transfer.ct.nifti import degrees_apart, is_nifti, volume_slices
 from vision_transfer.ct.slices import LeftOutError, Slice
 
@@ -53,6 +53,11 @@ class Found(NamedTuple):
 
     series: list[Series]
     problems: list[Problem]
+
+
+def is_scan(file: Path) -> bool:
+    """Whether a file is NIfTI by its name, or begins as DICOM does."""
+    return is_nifti(file) or is_dicom(file)
 
 
 def find_series(source: str | Path) -> Found:
