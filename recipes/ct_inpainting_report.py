@@ -80,9 +80,9 @@ class Findings:
         s = self.scores
         return (
             f"On {int(s['held_out'])} slices of the archive that were held out, filled holes "
-            f"have a PSNR of {s['psnr']:.1f} dB (the mean of what is around them: {s['mean_psnr']:.1f}) "
-            f"and whole slices an SSIM of {s['ssim']:.3f} ({s['mean_ssim']:.3f}). It took "
-            f"{s['seconds']:.0f} seconds."
+            f"have a PSNR of {s['psnr']:.1f} dB (the mean of what is around them: "
+            f"{s['mean_psnr']:.1f}) and whole slices an SSIM of {s['ssim']:.3f} "
+            f"({s['mean_ssim']:.3f}). It took {s['seconds']:.0f} seconds."
         )
 
 

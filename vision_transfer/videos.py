@@ -196,7 +196,7 @@ def _frames(
 def _length(container: Any, stream: Any, rate: float) -> float:
     """How long a video should be, in seconds; 0 where its header does not say so."""
     if stream.duration:
-        return max(float(stream.duration * stream.time_base), stream.frames / rate)
+        return max(float(stream.duration * stream.time_base), float(stream.frames) / rate)
     return float(container.duration or 0) / 1_000_000
 
 

@@ -50,7 +50,8 @@ class Header:
         acquisition: Which of the acquisitions of a series it is from.
         identity: The slice's UID.
         spacing: Height and width of a pixel, in mm.
-        origin: Where its first pixel lies, in mm; None where that is unknown.
+        placed: Whether it is known where it lies.
+        origin: Where its first pixel lies, in mm.
         orientation: Cosines of its rows and its columns.
     """
 
@@ -61,7 +62,8 @@ class Header:
     acquisition: tuple[int | str, ...]
     identity: str
     spacing: tuple[float, float]
-    origin: NDArray[np.float64] | None
+    placed: bool
+    origin: NDArray[np.float64]
     orientation: tuple[float, ...]
 
     @property
@@ -143,7 +145,8 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
         ),
         identity=str(data.get("SOPInstanceUID", "")),
         spacing=(height, width),
-        origin=np.array(origin, float) if placed else None,
+        placed=placed,
+        origin=np.array(origin if placed else np.zeros(3), np.float64),
         orientation=orientation,
     )
 
@@ -200,4 +203,4 @@ def _is_padding(data: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
     if value is None:
         return np.zeros(stored.shape, bool)
     limits = np.array([value, data.get("PixelPaddingRangeLimit", value)]).astype(stored.dtype)
-    return (stored >= limits.min()) & (stored <= limits.max())
+    return np.logical_and(stored >= limits.min(), stored <= limits.max())

@@ -166,8 +166,8 @@ def _acquisitions(group: list[Header], problems: list[Problem]) -> list[list[Hea
     """The scans of a series: acquisitions that do not lie one after another are none of one."""
     if len(group) > 1:
         reason = "has no position, so that its place in the series is unknown"
-        problems += [Problem(header.name, reason) for header in group if header.origin is None]
-        group = [header for header in group if header.origin is not None]
+        problems += [Problem(header.name, reason) for header in group if not header.placed]
+        group = [header for header in group if header.placed]
     by_acquisition: defaultdict[tuple[int | str, ...], list[Header]] = defaultdict(list)
     for header in group:
         by_acquisition[header.acquisition].append(header)
@@ -212,7 +212,7 @@ def _once_each(scan: list[Header], problems: list[Problem]) -> list[Header]:
 
 def _position(header: Header, first: Header) -> float:
     """Where a slice lies along the axis of its scan, in mm; all by the axis of the first."""
-    return 0.0 if header.origin is None else float(first.normal @ header.origin)
+    return float(first.normal @ header.origin) if header.placed else 0.0
 
 
 def _tilted(name: str, degrees: float) -> list[Problem]:
