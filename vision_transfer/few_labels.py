@@ -151,11 +151,12 @@ def probe_area(
     Returns:
         That of two labels, or the mean over labels of each against the others.
     """
+    most = int(np.bincount(np.asarray(train[1])).max())  # examples of a label
     probe = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
             Cs=list(STRENGTHS),
-            cv=5,
+            cv=min(5, most),
             scoring="neg_log_loss",
             max_iter=1000,
             use_legacy_attributes=False,

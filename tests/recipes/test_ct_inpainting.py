@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from recipes import demo_images
 from recipes.command_line import main
 from recipes.ct_inpainting import LABELS, augmented
 from recipes.prediction import open_classifier
-from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital
-from vision_transfer.backbones import load_backbone
+from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
+from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 
 SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
@@ -100,6 +101,24 @@ def test_scans_are_predicted_as_the_model_learnt_to_see_them(hospital, learnt, t
     assert [answer["input"][-9:] for answer in answers[81:]] == [f".nii.gz#{n}" for n in (2, 1, 0)]
     assert "notes.txt is no DICOM file" in told.err
     assert main(["predict", str(learnt), str(hospital / "scans" / "notes.txt")]) == 2
+
+
+def test_a_model_of_photos_is_given_soft_tissue_and_images_before_scans(tmp_path, capsys):
+    save_classifier(*untrained_backbone("test_resnet", ["a", "b"], 32), tmp_path / "model")
+    write_series(tmp_path / "scans", 2)
+
+    def predicted(source):
+        assert main(["predict", str(tmp_path / "model"), str(source), "--json"]) == 0
+        told = capsys.readouterr()
+        return [json.loads(line)["input"] for line in told.out.splitlines()], told.err
+
+    files = [str(tmp_path / "scans" / f"slice-{number}.dcm") for number in (1, 2)]
+    inputs, told = predicted(tmp_path / "scans")
+    assert sorted(inputs) == files and "soft tissue" in told
+    Image.new("RGB", (40, 40)).save(tmp_path / "scans" / "a.png")
+    inputs, told = predicted(tmp_path / "scans")
+    assert inputs == [str(tmp_path / "scans" / "a.png")]
+    assert all(f"Left out: {file} is a scan" in told for file in files)
 
 
 def test_the_page_takes_scans(hospital, learnt):

@@ -78,7 +78,9 @@ def test_the_area_is_the_mean_over_labels_of_each_against_the_others(labels):
     expected = roc_auc_score(numbers, by_hand, multi_class="ovr")
     assert found == pytest.approx(expected, abs=1e-9)
     scores = images[:, :, 0, 0].numpy()
-    assert probe_area((scores, numbers), (scores, numbers)) == pytest.approx(expected, abs=0.1)
+    for count in (60, 3 * labels):  # of each label fewer than there are folds
+        known = scores[:count], numbers[:count]
+        assert probe_area(known, (scores, numbers)) == pytest.approx(expected, abs=0.2)
 
 
 def test_features_leave_the_model_as_it_was():

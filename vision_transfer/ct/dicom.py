@@ -203,4 +203,5 @@ def _is_padding(data: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
     if value is None:
         return np.zeros(stored.shape, bool)
     limits = np.array([value, data.get("PixelPaddingRangeLimit", value)]).astype(stored.dtype)
-    return np.logical_and(stored >= limits.min(), stored <= limits.max())
+    padded: NDArray[np.bool_] = (stored >= limits.min()) & (stored <= limits.max())
+    return padded

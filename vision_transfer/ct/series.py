@@ -57,7 +57,10 @@ class Found(NamedTuple):
 
 def is_scan(file: Path) -> bool:
     """Whether a file is NIfTI by its name, or begins as DICOM does."""
-    return is_nifti(file) or is_dicom(file)
+    try:
+        return is_nifti(file) or is_dicom(file)
+    except OSError:  # may not be read
+        return False
 
 
 def find_series(source: str | Path) -> Found:
