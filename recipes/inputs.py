@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from nlp_transfer.emails import read_texts
 from staged_training import InputError
 from staged_training.errors import Problem
+from staged_training.fingerprints import files_of
 
 
 class Input(NamedTuple):
@@ -79,7 +80,7 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
     from vision_transfer.ct.series import is_scan
     from vision_transfer.images import SUFFIXES
 
-    files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.is_file())
+    files = files_of(source)
     others = [file for file in files if file.suffix.lower() not in SUFFIXES]
     slices = [] if ct else [file for file in others if is_scan(file)]
     if not ct and (not slices or len(others) < len(files)):

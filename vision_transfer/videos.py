@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from staged_training.errors import InputError, Problem
 from staged_training.files import state_of
+from staged_training.fingerprints import files_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -118,7 +119,7 @@ def _files(source: Path) -> tuple[Path, list[Path]]:
         raise InputError(f"{source}: no such file or folder. Check the path of the videos.")
     if source.is_file():
         return source.parent, [source]
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = [file for file in files_of(source) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{source}: no video in it. Known are {', '.join(SUFFIXES)}.")
     return source, files

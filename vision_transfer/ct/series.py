@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from staged_training.errors import InputError, Problem
+from staged_training.fingerprints import files_of
 from vision_transfer.ct.dicom import Header, is_dicom, read_header
 from vision_transfer.ct.nifti import degrees_apart, is_nifti, volume_slices
 from vision_transfer.ct.slices import LeftOutError, Slice
@@ -91,12 +92,11 @@ def find_series(source: str | Path) -> Found:
     path = Path(source)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path.")
-    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
     problems: list[Problem] = []
     headers: list[Header] = []
     volumes: list[tuple[str, list[Slice]]] = []  # each with what stands for its patient
-    for file in files:
+    for file in files_of(path):
         name = str(file.relative_to(root))
         try:
             if is_nifti(file):

@@ -106,6 +106,18 @@ def test_the_same_slice_twice_counts_once(tmp_path):
     assert reasons(found) == {"zz-copy.dcm": f"is the same slice as {files[2].name}"}
 
 
+def test_folders_that_are_linked_are_read_and_what_programs_hide_is_not(tmp_path):
+    files = write_series(tmp_path / "elsewhere")
+    (tmp_path / "scans" / ".cache").mkdir(parents=True)
+    (tmp_path / "scans" / "one").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "scans")
+    for name in ("._slice-1.dcm", ".cache/thumbnail.dcm"):
+        (tmp_path / "scans" / name).write_text("no scan")
+    found = find_series(tmp_path / "scans")
+    assert [part.file.name for part in found.series[0].slices] == [file.name for file in files]
+    assert not found.problems
+
+
 def test_a_file_that_breaks_off_in_its_header_is_damaged(tmp_path):
     file = write_series(tmp_path)[0]
     file.write_bytes(file.read_bytes()[:700])
