@@ -9,12 +9,21 @@ from numpy.typing import NDArray
 
 from vision_transfer.ct.slices import AIR, BrokenSliceError, LeftOutError
 
+# What tells acquisitions of a series apart, in the order of time where they are of a kind.
+_ACQUISITION = (
+    "AcquisitionNumber",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase",
+    "ConvolutionKernel",
+    "ImageType",
+)
 _TAGS = [
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "PatientID",
     "Modality",
-    "ImageType",
     "SamplesPerPixel",
     "NumberOfFrames",
     "Rows",
@@ -24,13 +33,7 @@ _TAGS = [
     "ImageOrientationPatient",
     "RescaleSlope",
     "RescaleIntercept",
-    "AcquisitionNumber",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "TemporalPositionIdentifier",
-    "NominalPercentageOfCardiacPhase",
-    "SliceThickness",
-    "ConvolutionKernel",
+    *_ACQUISITION,
 ]
 # The first bytes of a file without preamble: a group of the header, in either order of bytes.
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
@@ -59,7 +62,7 @@ class Header:
     name: str
     patient: str
     series: tuple[str, tuple[int, int]]
-    acquisition: tuple[int | str, ...]
+    acquisition: tuple[str, ...]
     identity: str
     spacing: tuple[float, float]
     placed: bool
@@ -138,11 +141,8 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
         name=name,
         patient=str(data.get("PatientID") or uid),
         series=(uid, (int(data.Rows), int(data.Columns))),
-        acquisition=(
-            int(data.get("AcquisitionNumber") or 0),
-            *(str(data.get(tag) or "") for tag in _TAGS[_TAGS.index("AcquisitionDate") :]),
-            str(data.get("ImageType") or ""),
-        ),
+        # So that 9 comes before 10.
+        acquisition=tuple(str(data.get(tag) or "").rjust(12) for tag in _ACQUISITION),
         identity=str(data.get("SOPInstanceUID", "")),
         spacing=(height, width),
         placed=placed,

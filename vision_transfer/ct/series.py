@@ -171,7 +171,7 @@ def _acquisitions(group: list[Header], problems: list[Problem]) -> list[list[Hea
         reason = "has no position, so that its place in the series is unknown"
         problems += [Problem(header.name, reason) for header in group if not header.placed]
         group = [header for header in group if header.placed]
-    by_acquisition: defaultdict[tuple[int | str, ...], list[Header]] = defaultdict(list)
+    by_acquisition: defaultdict[tuple[str, ...], list[Header]] = defaultdict(list)
     for header in group:
         by_acquisition[header.acquisition].append(header)
     scans: list[list[Header]] = []

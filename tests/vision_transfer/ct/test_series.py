@@ -163,6 +163,7 @@ def test_acquisitions_one_above_another_are_one_scan(tmp_path, tag):
     [
         {"PixelSpacing": [0.661469, 0.661467]},
         {"ImageOrientationPatient": [1, 0, 0.000001, 0, 0.999999, 0]},
+        {"SliceThickness": 2.500001},
         {"ImageOrientationPatient": [0.9995, 0.0005, 0, -0.0005, 0.9995, 0]},
     ],
 )
