@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import BaseImageProcessor, PreTrainedModel
 
@@ -50,10 +49,10 @@ from staged_training.files import written_whole
 from staged_training.hub import push
 from staged_training.processes import is_first
 from staged_training.run_folder import RunFolder
-from staged_training.splits import fold_split, stratified_folds
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
-from vision_transfer.ct.labels import read_labels
+from vision_transfer.ct.dataset import extent
+from vision_transfer.ct.labels import read_labels, split_by_patient
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.pretext.inpainting import (
     ContextEncoder,
@@ -62,6 +61,9 @@ from vision_transfer.pretext.inpainting import (
     inpainting_scores,
 )
 from vision_transfer.pretext.training import train_pretext
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ARCHIVE, LABELLED, TEST = 6000, 600, 1000
 """Scans that are simulated without labels, with labels, and to test on."""
@@ -97,8 +99,9 @@ class Arguments:
     labels: str | None = field(
         default=None,
         metadata={
-            "help": "Table (.csv) of the labels of --data: columns `file` (path within --data), "
-            "`label` (two different ones) and, for files of many slices, `index`."
+            "help": "Table (.csv) of the labels of --data: a column `label` (two or more different "
+            "ones), and one of `file` (a file or a folder within --data; with `index` a slice of a "
+            "volume), `series` (UID) and `patient` (ID)."
         },
     )
     size: int = field(
@@ -152,6 +155,7 @@ class Data(NamedTuple):
         train: With labels, to draw a few from.
         test: With labels.
         names: Of the labels.
+        extents: How much there is of the three, in words.
         problems: What was left out in reading, and why.
     """
 
@@ -159,6 +163,7 @@ class Data(NamedTuple):
     train: LabelledImages
     test: LabelledImages
     names: Sequence[str]
+    extents: tuple[str, str, str]
     problems: list[str]
 
 
@@ -174,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     untrained(arguments, LABELS)
     data = read_data(arguments)
     destination = hub.destination()
-    counts = available_counts([25, 100] if arguments.quick else arguments.counts, len(data.train))
+    counts = available_counts([25, 100] if arguments.quick else arguments.counts, data.train)
 
     run.open()
     scores = run.once("inpainting", partial(learn_base, arguments, data))
@@ -205,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         size=arguments.size,
         spacing=arguments.spacing,
         names=data.names,
-        sizes=(len(data.archive), len(data.train), len(data.test)),
+        extents=data.extents,
         epochs=epochs_of(arguments),
         scores=scores,
         efficiency=efficiency,
@@ -245,7 +250,7 @@ def read_data(arguments: Arguments) -> Data:
     """Simulate scans, or read those that were given."""
     window = (arguments.window[0], arguments.window[1])
     if not arguments.data or not arguments.labels:
-        seeds = 3 * arguments.seed + 1000
+        seeds, simulated = 3 * arguments.seed + 1000, "simulated slices"
         archive, train, test = (
             simulated_scans(count, seeds + number)
             for number, count in enumerate((ARCHIVE, LABELLED, TEST))
@@ -255,32 +260,35 @@ def read_data(arguments: Arguments) -> Data:
             LabelledImages(WindowedSlices(train.hounsfield, window), train.labels),
             LabelledImages(WindowedSlices(test.hounsfield, window), test.labels),
             LABELS,
+            (f"{ARCHIVE:,} {simulated}", f"{LABELLED:,} {simulated}", f"{TEST:,} {simulated}"),
             [],
         )
     reading = read_ct(arguments.data, arguments.size, arguments.spacing)
     problems = list(map(str, reading.problems))
-    rows, labels, names = read_labels(Path(arguments.labels), reading.dataset)
-    patients = np.asarray(reading.dataset["patient"])[rows]
-    split = fold_split(stratified_folds(labels.tolist(), patients.tolist()), 0)
-    chosen = reading.dataset.select(rows).with_format("numpy")
-
-    def part(numbers: NDArray[np.int64]) -> LabelledImages:
-        slices = WindowedSlices(chosen.select(numbers)["hounsfield"], window)
-        return LabelledImages(slices, labels[numbers])
-
+    rows, labels, names = read_labels(Path(arguments.labels), reading.dataset, Path(arguments.data))
+    chosen = reading.dataset.select(rows)
+    patients = np.asarray(chosen["patient"])
+    split = split_by_patient(labels, patients, names)
+    learnt = np.sort(np.concatenate([split.train, split.validation]))
     if arguments.archive:
         unlabelled = read_ct(arguments.archive, arguments.size, arguments.spacing)
         problems += map(str, unlabelled.problems)
-        column = unlabelled.dataset.with_format("numpy")["hounsfield"]
+        archive = unlabelled.dataset
     else:  # all but the scans of the patients that are tested on
         tested = set(patients[split.test].tolist())
         kept = [n for n, p in enumerate(reading.dataset["patient"]) if p not in tested]
-        column = reading.dataset.select(kept).with_format("numpy")["hounsfield"]
+        archive = reading.dataset.select(kept)
+    train, test = chosen.select(learnt), chosen.select(split.test)
+
+    def scaled(part: "Dataset") -> WindowedSlices:
+        return WindowedSlices(part.with_format("numpy")["hounsfield"], window)
+
     return Data(
-        WindowedSlices(column, window),
-        part(np.sort(np.concatenate([split.train, split.validation]))),
-        part(split.test),
+        scaled(archive),
+        LabelledImages(scaled(train), labels[learnt]),
+        LabelledImages(scaled(test), labels[split.test]),
         names,
+        (extent(archive), extent(train), extent(test)),
         problems,
     )
 
@@ -302,10 +310,13 @@ def augmented(pixels: torch.Tensor) -> torch.Tensor:
 def untrained(
     arguments: Arguments, names: Sequence[str], seed: int = 0
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """A model with random weights, and its processor."""
-    return untrained_backbone(
+    """A model with random weights that knows how its scans are read, and its processor."""
+    model, processor = untrained_backbone(
         arguments.architecture, names, arguments.size, 1, arguments.output_stride, seed
     )
+    read = {name: getattr(arguments, name) for name in ("size", "spacing", "window")}
+    cast(Any, model.config).ct = read
+    return model, processor
 
 
 def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, float]:

@@ -37,7 +37,7 @@ class Findings:
         size: Height and width of what the model sees, in pixels.
         spacing: Width of a pixel, in mm.
         names: Of the labels.
-        sizes: Scans of the archive, to train on, and to test on.
+        extents: How much there is in the archive, to train on, and to test on, in words.
         epochs: How often the archive was learnt from.
         scores: What reconstruction scored on held-out scans, and how long learning took.
         efficiency: What each way of learning scored with few labels.
@@ -53,7 +53,7 @@ class Findings:
     size: int
     spacing: float
     names: Sequence[str]
-    sizes: tuple[int, int, int]
+    extents: tuple[str, str, str]
     epochs: int
     scores: Mapping[str, float]
     efficiency: LabelEfficiency
@@ -63,24 +63,26 @@ class Findings:
 
     def what_was_done(self) -> str:
         """What was learnt from what."""
-        archive, train, test = self.sizes
+        archive, train, test = self.extents
         quick = " **Quick run**: fewer epochs and draws." if self.quick else ""
+        apart = "" if self.simulated else ", of other patients: the split is by patient"
+        each = " (the mean over labels of each against the others)" if len(self.names) > 2 else ""
         return (
             f"`{self.architecture}` began with random weights and went {self.epochs} times through "
-            f"{archive:,} scans without labels, filling holes that were cut into them (context "
+            f"{archive} without labels, filling holes that were cut into them (context "
             "encoder, Pathak et al. 2016, with the L1 error in the holes). Then it learnt "
-            f"{' and '.join(self.names)} from some of {train:,} labelled scans; every number here "
-            f"is the area under the ROC curve on the same {test:,} others.{quick}"
+            f"{' and '.join(self.names)} from some of {train} with labels; every number here is "
+            f"the area under the ROC curve{each} on the same {test}{apart}.{quick}"
         )
 
     def reconstruction(self) -> str:
         """How well holes were filled."""
         s = self.scores
         return (
-            f"On {int(s['held_out'])} scans of the archive that were held out, filled holes have a "
-            f"PSNR of {s['psnr']:.1f} dB (the mean of what is around them: {s['mean_psnr']:.1f}) "
-            f"and whole scans an SSIM of {s['ssim']:.3f} ({s['mean_ssim']:.3f}). It took "
-            f"{s['seconds']:.0f} seconds."
+            f"On {int(s['held_out'])} slices of the archive that were held out, filled holes "
+            f"have a PSNR of {s['psnr']:.1f} dB (the mean of what is around them: "
+            f"{s['mean_psnr']:.1f}) and whole slices an SSIM of {s['ssim']:.3f} "
+            f"({s['mean_ssim']:.3f}). It took {s['seconds']:.0f} seconds."
         )
 
 

@@ -1,19 +1,22 @@
 """The page on which people try a classifier of photos: labels, scores, and where it looked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import gradio as gr
 from PIL import Image
+from torchvision.transforms.functional import to_pil_image
 from transformers import Pipeline
 
 from recipes.demo_page import new_page
-from recipes.inputs import Input
+from recipes.inputs import Input, decoded, scans
 from recipes.prediction import Answer, answers
+from staged_training import InputError
 from staged_training.familiarity import Familiarity
+from vision_transfer.ct.series import is_scan
 from vision_transfer.explanation import grad_cam, overlay
-from vision_transfer.images import BrokenImageError, check_image, load_rgb
+from vision_transfer.images import BrokenImageError, check_image
 
 MOST_PHOTOS = 32
 SIDE = 360  # of what is shown, in pixels
@@ -37,8 +40,10 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         known: What it is familiar with, if that is known.
     """
 
+    ct = getattr(classifier.model.config, "ct", None)
+
     def look(files: Sequence[str] | None) -> tuple[object, ...]:
-        inputs, notes = read_photos(files or [])
+        inputs, notes = read_pictures(files or [], ct)
         found = [
             Photo(item.name, answer, explained(classifier, item.content, answer))
             for item, answer in answers(classifier, known, inputs)
@@ -58,10 +63,15 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
             "# Photos, labelled\nDrop photos; nothing leaves this computer. Beside each photo the "
             "places that spoke for its label are bright."
         )
-        files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
+        files = gr.File(
+            label="CT: files of DICOM, or NIfTI" if ct else "Photos",
+            file_count="multiple",
+            file_types=None if ct else ["image", ".dcm", ".nii", ".gz"],
+            height=160,
+        )
         with gr.Row():
             button = gr.Button("Look", variant="primary")
-            samples = gr.Button("Try sample photos")
+            samples = gr.Button("Try sample photos", visible=not ct)
         notes = gr.Textbox(label="What was seen", interactive=False, lines=1, max_lines=12)
         photos = gr.State([])
         gallery = gr.Gallery(
@@ -98,11 +108,37 @@ def read_photos(files: Sequence[str]) -> tuple[list[Input], list[str]]:
     return found, notes
 
 
-def explained(classifier: Pipeline, file: Path, answer: Answer) -> Image.Image:
+def read_pictures(
+    files: Sequence[str], ct: Mapping[str, Any] | None
+) -> tuple[list[Input], list[str]]:
+    """The photos and slices of CT that can be decoded, and what people have to know of the others.
+
+    Args:
+        files: Images, or files of DICOM or NIfTI.
+        ct: How a model of CT has its slices read; None for another model.
+    """
+    of_scans = [file for file in files if ct or is_scan(Path(file))]
+    photos = [file for file in files if file not in of_scans]
+    found, notes = read_photos(photos) if photos or not files else ([], [])
+    for file in of_scans:
+        try:
+            slices, problems = scans(Path(file), ct)
+        except InputError as error:
+            notes.append(f"Left out: {str(error).replace(f'{Path(file).parent}/', '')}")
+            continue
+        found += [item._replace(name=Path(item.name).name) for item in slices]
+        notes += [f"Not as expected: {Path(p.file).name} {p.reason}." for p in problems]
+    if len(found) > MOST_PHOTOS:
+        notes.append(f"Only the first {MOST_PHOTOS} of {len(found)} slices were taken.")
+    return found[:MOST_PHOTOS], notes
+
+
+def explained(classifier: Pipeline, content: Any, answer: Answer) -> Image.Image:
     """A photo and, beside it, where the model saw the label; alone if the model gives no maps."""
-    image = load_rgb(file)
+    given = decoded(content)
+    image = given if isinstance(given, Image.Image) else to_pil_image(given).convert("RGB")
     processor = cast(Any, classifier.image_processor)
-    pixels = processor([image], return_tensors="pt")["pixel_values"]
+    pixels = processor(given, return_tensors="pt")["pixel_values"]
     names = cast(dict[int, str], classifier.model.config.id2label)
     index = next(index for index, name in names.items() if name == answer.label)
     heat = grad_cam(classifier.model, pixels, index)

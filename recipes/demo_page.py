@@ -4,6 +4,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
+MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
 KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
 
 CSS = """
@@ -20,8 +21,8 @@ def new_page(title: str) -> gr.Blocks:
     return gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT)
 
 
-def mount(app: FastAPI, page: gr.Blocks) -> None:
-    """Make a page the root of an application.
+def mount(app: FastAPI, page: gr.Blocks, most_bytes: int = MOST_BYTES) -> None:
+    """Make a page the root of an application, to which files of so many bytes can be uploaded.
 
     What is done in it is kept nowhere but in the open page.
     """
@@ -34,7 +35,7 @@ def mount(app: FastAPI, page: gr.Blocks) -> None:
         path="/",
         theme=theme,
         css=CSS,
-        max_file_size=MOST_BYTES,
+        max_file_size=most_bytes,
         run_history=False,
         footer_links=[],
         ssr_mode=False,

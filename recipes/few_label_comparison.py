@@ -1,11 +1,13 @@
 """What a base that a pretext task taught is worth: every way of learning, on few labels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset
@@ -40,7 +42,7 @@ class Comparison:
     Attributes:
         base: What the base is called.
         train: Labelled images to draw a few from.
-        test: Those that are measured on, of the same two labels.
+        test: Those that are measured on, of the same labels.
         names: Of the labels.
         augment: What is done to an image of `train` each time that is learnt from it, in place of
             its transform.
@@ -152,17 +154,21 @@ def check_counts(counts: Sequence[int]) -> None:
         raise InputError(f"--counts is {list(counts)}; give numbers of 10 and more.")
 
 
-def available_counts(counts: Sequence[int], labels: int) -> list[int]:
+def available_counts(counts: Sequence[int], data: LabelledImages) -> list[int]:
     """Those of some numbers of labels that there are, in ascending order.
 
+    Those of which not two would be of the rarest label are left out.
+
     Raises:
-        InputError: There are not as many labels as the smallest.
+        InputError: None is left.
     """
-    available = [count for count in sorted(set(counts)) if count <= labels]
+    least = math.ceil(2 * len(data) / np.bincount(data.labels).min())
+    available = [count for count in sorted(set(counts)) if least <= count <= len(data)]
     if not available:
         raise InputError(
-            f"There are {labels} labelled images to train on and --counts begins at "
-            f"{min(counts)}. Give smaller --counts, or more labels."
+            f"There are {len(data)} labelled images to train on, of which {least} hold two of the "
+            f"rarest label, and --counts is {list(counts)}. Give smaller --counts that are no less "
+            "than this, or more labels."
         )
     return available
 

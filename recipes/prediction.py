@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils import cached_file
 
 from recipes import caption_prediction, detection_prediction
-from recipes.inputs import Input, images, texts
+from recipes.inputs import Input, decoded, images, pictures, texts
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
@@ -75,7 +75,8 @@ def predict(
     Args:
         model: Folder or Hub name of the model, which tells what it classifies.
         sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
-            input; for an image model images and folders of them.
+            input; for an image model images, scans of CT (DICOM or NIfTI, by slice) and folders of
+            them.
         text_columns: Columns of a table to read as text.
         as_json: Print JSON, in the order of the inputs.
 
@@ -91,7 +92,8 @@ def predict(
         return
     inputs: Iterable[Input]
     if classifier.task == "image-classification":
-        inputs = [item for source in sources for item in images(Path(source))]
+        ct = getattr(classifier.model.config, "ct", None)
+        inputs = [item for source in sources for item in pictures(Path(source), ct)]
     else:
         opened = [tables.pop(name, None) or texts(name, text_columns) for name in sources]
         inputs = chain.from_iterable(opened)
@@ -188,7 +190,7 @@ def classify(
     options: dict[str, Any] = of_images if is_image else {"truncation": True}
     total = len(inputs) if isinstance(inputs, Sized) else None
     inputs, ahead = tee(inputs)
-    contents = (_decoded(item.content) if is_image else item.content for item in ahead)
+    contents = (decoded(item.content) if is_image else item.content for item in ahead)
     results = classifier(contents, batch_size=32, **options)
     bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
     for item, labels in zip(inputs, bar, strict=True):
@@ -207,9 +209,3 @@ def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 1
         fixed = "  ".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
         lines.append(f"{fixed}  {' '.join(shown.split())}"[:width].rstrip())
     return "\n".join(lines)
-
-
-def _decoded(file: Path) -> Any:
-    from vision_transfer.images import load_rgb  # needs the extra `vision`
-
-    return load_rgb(file)

@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = read_data(arguments)
     destination = hub.destination()
     train, test = (data.labelled(part, arguments.size) for part in (0, 1))
-    counts = available_counts([50] if arguments.quick else arguments.counts, len(train))
+    counts = available_counts([50] if arguments.quick else arguments.counts, train)
 
     run.open(data.task.paths)
     scores = run.once("rotation", partial(learn_base, arguments, data))

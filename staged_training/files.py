@@ -63,6 +63,12 @@ def _open_to_readers(workspace: Path) -> None:
             file.chmod(mode)
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file is changed or replaced, though its name, size and date stay."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
 def remove_partial(folder: Path) -> None:
     """Remove what was being written in a folder, at any depth, when a process was killed."""
     for path in list(folder.rglob(f".*{PARTIAL}")):

@@ -40,18 +40,18 @@ def digest(files: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-def files_of(path: Path, but: Path) -> list[Path]:
+def files_of(path: Path, but: Path | None = None) -> list[Path]:
     """Return a file, or the files of a folder in order, those of linked folders too.
 
     Hidden files do not count: programs that show a folder leave some in it.
 
     Args:
         path: The file or the folder.
-        but: A folder within it that does not count.
+        but: A folder within it that does not count, if any.
     """
     if path.is_file():
         return [path]
-    found, seen = [], {but.resolve()}
+    found, seen = [], {but.resolve()} if but else set()
     for name, folders, names in os.walk(path, followlinks=True):
         folder = Path(name)
         if folder.resolve() in seen:  # a link to where it is, or a folder above

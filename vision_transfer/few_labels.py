@@ -145,14 +145,18 @@ def probe_area(
     """The AUC of a linear probe on features, its strength chosen by cross-validation.
 
     Args:
-        train: Features `[examples, width]` and label numbers, of two labels.
+        train: Features `[examples, width]` and label numbers, of two labels or more.
         test: The same.
+
+    Returns:
+        That of two labels, or the mean over labels of each against the others.
     """
+    most = int(np.bincount(np.asarray(train[1])).max())  # examples of a label
     probe = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
             Cs=list(STRENGTHS),
-            cv=5,
+            cv=min(5, most),
             scoring="neg_log_loss",
             max_iter=1000,
             use_legacy_attributes=False,
@@ -160,17 +164,29 @@ def probe_area(
         ),
     )
     probe.fit(*train)
-    return float(roc_auc_score(test[1], probe.decision_function(test[0])))
+    logits = probe.decision_function(test[0])
+    if logits.ndim == 1:  # of two labels
+        logits = np.stack([np.zeros_like(logits), logits], 1)
+    return _mean_area(torch.from_numpy(logits), torch.as_tensor(np.asarray(test[1])))
 
 
 @torch.no_grad()
 def area(model: PreTrainedModel, test: Dataset[Any]) -> float:
-    """The area under the ROC curve of a model of two labels, as it is in evaluation."""
+    """The area under the ROC curve of a model, as it is in evaluation; see `probe_area`."""
     model.eval()
     device = next(model.parameters()).device
-    scores, labels = [], []
+    logits, labels = [], []
     for batch in DataLoader(test, batch_size=256):
-        logits = model(batch["pixel_values"].to(device)).logits
-        scores.append((logits[:, 1] - logits[:, 0]).float().cpu())
+        logits.append(model(batch["pixel_values"].to(device)).logits.float().cpu())
         labels.append(batch["labels"])
-    return float(roc_auc_score(torch.cat(labels), torch.cat(scores)))
+    return _mean_area(torch.cat(logits), torch.cat(labels))
+
+
+def _mean_area(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """The mean over labels of the AUC of each against the others, which is one for two labels."""
+    areas = []
+    for number in range(logits.shape[1]):
+        others = torch.cat([logits[:, :number], logits[:, number + 1 :]], 1)
+        scores = logits[:, number] - others.logsumexp(1)  # the log of the odds
+        areas.append(roc_auc_score(labels == number, scores))
+    return float(np.mean(areas))

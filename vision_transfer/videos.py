@@ -8,13 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.errors import InputError, Problem, given_path
+from staged_training.files import state_of
+from staged_training.fingerprints import files_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ogv")
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx"),
+    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".wmv", ".asf", ".flv", ".f4v"),
+    *(".ogv", ".ogm"),
+)
 
 _BATCH = 64  # frames that wait to be written
+_EARLY = 0.05  # seconds by which sound may be longer
+
+
+class _EndsEarlyError(ValueError):
+    """A video that breaks off, though what there is of it can be decoded."""
 
 
 class VideoReading(NamedTuple):
@@ -27,7 +38,8 @@ class VideoReading(NamedTuple):
 def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoReading:
     """Read the frames of videos one by one; memory does not grow with their number.
 
-    A video that breaks off is read up to there.
+    Frames are turned as they are shown. A video that breaks off is read up to there; damaged frames
+    and copies of another video are left out.
 
     Args:
         source: A video, or a folder of such at any depth.
@@ -68,17 +80,37 @@ def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoR
             "size": size,
             "channels": channels,
             # Files that changed are read again, and not taken from the cache of `datasets`.
-            "states": tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in files),
+            "states": tuple(map(state_of, files)),
         },
         writer_batch_size=_BATCH,
     )
     told = list(rows["problem"])
     names = list(rows["file"])
     problems = [Problem(name, why) for name, why in zip(names, told, strict=True) if why]
-    kept = rows.select([row for row, why in enumerate(told) if not why])
+    kept = rows.select([row for row, why in enumerate(told) if not why]).remove_columns("problem")
     if not len(kept):
         raise InputError(f"{source}: no frame could be read; {problems[0]}.")
-    return VideoReading(kept.remove_columns("problem"), problems)
+    frames, copies = _without_copies(kept)
+    return VideoReading(frames, problems + copies)
+
+
+def _without_copies(frames: "Dataset") -> tuple["Dataset", list[Problem]]:
+    """The frames of each film once, and which others show the same: they would be learnt twice."""
+    columns = frames.with_format("numpy")
+    video, motion = np.asarray(columns["video"]), np.asarray(columns["motion"])
+    kept: list[int] = []
+    copies = []
+    first_of: dict[bytes, str] = {}
+    for number in np.unique(video):
+        rows = np.flatnonzero(video == number)
+        first = columns[int(rows[0])]
+        shown = first["frame"].tobytes() + motion[rows].tobytes()
+        original = first_of.setdefault(shown, first["file"])
+        if original == first["file"]:
+            kept += rows.tolist()
+        else:
+            copies.append(Problem(first["file"], f"shows the same as {original}, and is left out"))
+    return (frames.select(kept) if copies else frames), copies
 
 
 def _files(source: Path) -> tuple[Path, list[Path]]:
@@ -87,14 +119,14 @@ def _files(source: Path) -> tuple[Path, list[Path]]:
         raise InputError(f"{source}: no such file or folder. Check the path of the videos.")
     if source.is_file():
         return source.parent, [source]
-    files = sorted(file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = [file for file in files_of(source) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise InputError(f"{source}: no video in it. Known are {', '.join(SUFFIXES)}.")
     return source, files
 
 
 def _rows(
-    files: Sequence[Path], root: Path, size: int, channels: int, states: Sequence[tuple[int, int]]
+    files: Sequence[Path], root: Path, size: int, channels: int, states: Sequence[tuple[int, ...]]
 ) -> Iterator[dict[str, Any]]:
     """The rows of the data set, and for what could not be read a row that says why."""
     import av
@@ -103,28 +135,43 @@ def _rows(
     for number, file in enumerate(files):
         row = {"video": number, "file": str(file.relative_to(root)), "problem": ""}
         last, before = -np.inf, None
-        problem = ""
+        problems, damaged = [], 0
         try:
             for seconds, frame in _frames(file, size, channels):
+                if frame is None:
+                    damaged += 1
+                    continue
                 if seconds <= last:
-                    problem = f"has frames out of order at {last:.2f} seconds, which are left out"
+                    told = f"has frames out of order at {last:.2f} seconds, which are left out"
+                    problems = [told]
                     continue
                 gray = frame.mean(0, dtype=np.float32)
                 motion = 0.0 if before is None else float(np.abs(gray - before).mean()) / 255
                 yield row | {"frame": frame, "seconds": seconds, "motion": motion}
                 last, before = seconds, gray
-            if before is None:
-                problem = "has no frames"
+            if before is None and not damaged:
+                problems.append("has no frames")
+        except _EndsEarlyError as error:
+            problems.append(str(error))
         except (av.FFmpegError, ValueError) as error:
             what = str(error).split(":")[0]
             where = f"after {last:.2f} seconds" if before is not None else "at its start"
-            problem = f"cannot be decoded {where} ({what})"
-        if problem:
-            yield row | {"frame": nothing, "seconds": 0.0, "motion": 0.0, "problem": problem}
+            problems.append(f"cannot be decoded {where} ({what})")
+        if damaged:
+            problems.append(f"has {damaged} damaged frames, which are left out")
+        if problems:
+            told = " and ".join(problems)
+            yield row | {"frame": nothing, "seconds": 0.0, "motion": 0.0, "problem": told}
 
 
-def _frames(file: Path, size: int, channels: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """The frames of a video and when they are shown, in seconds from its start."""
+def _frames(
+    file: Path, size: int, channels: int
+) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
+    """The frames of a video, or None for a damaged one, and when they are shown, in seconds.
+
+    Raises:
+        _EndsEarlyError: There are fewer than the header says.
+    """
     import av
 
     with av.open(str(file)) as container:
@@ -133,21 +180,50 @@ def _frames(file: Path, size: int, channels: int) -> Iterator[tuple[float, NDArr
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         rate = float(stream.average_rate or 25)
-        first = None
+        first, seconds = None, 0.0
         # The decoder gives frames as they are shown, which is not the order they are stored in.
         for number, picture in enumerate(container.decode(stream)):
             seconds = number / rate if picture.time is None else picture.time
             first = seconds if first is None else first
-            scale = size / min(picture.width, picture.height)
-            small = picture.reformat(
-                width=max(size, round(picture.width * scale)),
-                height=max(size, round(picture.height * scale)),
-                format="rgb24" if channels == 3 else "gray",
-                interpolation="AREA",
-            ).to_ndarray()
-            top, left = ((side - size) // 2 for side in small.shape[:2])
-            square = small[top : top + size, left : left + size]
-            yield (
-                seconds - first,
-                np.ascontiguousarray(square.transpose(2, 0, 1) if channels == 3 else square[None]),
-            )
+            usable = not picture.is_corrupt
+            pixel = float(stream.sample_aspect_ratio or 1)  # width by height
+            yield seconds - first, _square(picture, pixel, size, channels) if usable else None
+        length = _length(container, stream, rate)
+        ended = seconds - (first or 0.0) + 1 / rate
+        if first is not None and length - ended > _EARLY + 1 / rate:
+            raise _EndsEarlyError(f"ends after {ended:.2f} of {length:.2f} seconds")
+
+
+def _length(container: Any, stream: Any, rate: float) -> float:
+    """How long a video should be, in seconds; 0 where its header does not say so."""
+    if stream.duration:
+        return max(float(stream.duration * stream.time_base), float(stream.frames) / rate)
+    return float(container.duration or 0) / 1_000_000
+
+
+def _square(picture: Any, pixel: float, size: int, channels: int) -> NDArray[np.uint8]:
+    """The middle of a frame as it is shown, `[channels, size, size]`."""
+    width = picture.width * pixel
+    scale = size / min(width, picture.height)
+    small = picture.reformat(
+        width=max(size, round(width * scale)),
+        height=max(size, round(picture.height * scale)),
+        format="rgb24" if channels == 3 else "gray",
+        interpolation="AREA",
+    ).to_ndarray()
+    small = _turned(small, picture.side_data.get("DISPLAYMATRIX"))
+    top, left = ((side - size) // 2 for side in small.shape[:2])
+    square = small[top : top + size, left : left + size]
+    return np.ascontiguousarray(square.transpose(2, 0, 1) if channels == 3 else square[None])
+
+
+def _turned(pixels: NDArray[np.uint8], matrix: Any) -> NDArray[np.uint8]:
+    """A frame turned by quarters and mirrored as its display matrix says, if it has one."""
+    if matrix is None:
+        return pixels
+    # A pixel at x, y is shown at a x + c y, b x + d y.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    across, down = a, d
+    if abs(b) > abs(a):
+        pixels, across, down = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]

@@ -223,6 +223,10 @@ def _scans(folder: Path) -> Files:
     data.remove_private_tags()
     data.save_as(folder / "slice.dcm")
     yield "slice.dcm", (folder / "slice.dcm").read_bytes()
+    pydicom.dcmwrite(
+        folder / "bare.dcm", pydicom.Dataset(data), implicit_vr=True, little_endian=True
+    )
+    yield "bare.dcm", (folder / "bare.dcm").read_bytes()
     data.compress(RLELossless)
     data.save_as(folder / "rle.dcm")
     yield "rle.dcm", (folder / "rle.dcm").read_bytes()
@@ -233,7 +237,7 @@ def _scans(folder: Path) -> Files:
 
 
 def _scan_suffix(content: bytes) -> str:
-    if content[128:132] == b"DICM":
+    if content[128:132] == b"DICM" or content.startswith(b"\x08\0"):
         return ".dcm"
     return ".nii.gz" if content.startswith(b"\x1f\x8b") else ".nii"
 
@@ -318,6 +322,13 @@ def _videos(folder: Path) -> Files:
 
     for ending in ("mp4", "avi", "mkv"):
         path = write_film(folder / f"film.{ending}", moving_disc(0, count=6, side=32))
+        yield path.name, path.read_bytes()
+    turned = {"codec": "mpeg4", "turned": (90, True)}
+    for ending, options in {
+        "3gp": turned,
+        "ts": {"codec": "mpeg2video", "format": "mpegts"},
+    }.items():
+        path = write_film(folder / f"film.{ending}", moving_disc(0, count=6, side=32), **options)
         yield path.name, path.read_bytes()
 
 

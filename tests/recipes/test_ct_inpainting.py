@@ -6,15 +6,21 @@ import subprocess
 import sys
 import time
 
+import nibabel
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from PIL import Image
 from transformers import AutoModelForImageClassification
 
+from recipes import demo_images
 from recipes.command_line import main
 from recipes.ct_inpainting import LABELS, augmented
-from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital
-from vision_transfer.backbones import load_backbone
+from recipes.prediction import open_classifier
+from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
+from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
+from vision_transfer.ct import WindowedSlices, read_ct
 
 SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
 FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
@@ -68,6 +74,62 @@ def test_the_report_answers_whether_it_paid_and_shows_what_was_left_out(learnt):
         assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
     card = ModelCard.load(learnt / "README.md")
     assert "ct" in card.data.tags and card.data.license is None
+
+
+def test_the_report_counts_slices_scans_and_patients_and_tells_how_they_are_split(learnt):
+    done = "16 slices of 16 scans of 8 patients, of other patients: the split is by patient"
+    for file in ("report/report.md", "README.md"):
+        assert done in (learnt / file).read_text()
+
+
+def test_scans_are_predicted_as_the_model_learnt_to_see_them(hospital, learnt, tmp_path, capsys):
+    model = AutoModelForImageClassification.from_pretrained(learnt).eval()
+    rows = read_ct(hospital / "scans", 32, 1.4).dataset.with_format("numpy")
+    seen = torch.stack(list(WindowedSlices(rows["hounsfield"], (50, 250))))
+    with torch.no_grad():
+        expected = model(seen).logits.softmax(1)[:, 1].tolist()
+    volume = nibabel.Nifti1Image(np.full((64, 64, 3), 40, np.int16), np.diag([-0.7, -0.7, -2, 1]))
+    nibabel.save(volume, tmp_path / "a.nii.gz")
+    sources = [hospital / "scans", hospital / "scans" / "3.dcm", tmp_path / "a.nii.gz"]
+    assert main(["predict", str(learnt), *map(str, sources), "--json"]) == 0
+    told = capsys.readouterr()
+    answers = list(map(json.loads, told.out.splitlines()))
+    by_hand = [answer["scores"][LABELS[1]] for answer in answers[:80]]
+    assert np.allclose(by_hand, expected, atol=1e-4)
+    assert answers[0]["input"] == str(hospital / "scans" / rows["file"][0])
+    assert answers[80]["input"] == str(hospital / "scans" / "3.dcm")
+    assert [answer["input"][-9:] for answer in answers[81:]] == [f".nii.gz#{n}" for n in (2, 1, 0)]
+    assert "notes.txt is no DICOM file" in told.err
+    assert main(["predict", str(learnt), str(hospital / "scans" / "notes.txt")]) == 2
+
+
+def test_a_model_of_photos_is_given_soft_tissue_and_images_before_scans(tmp_path, capsys):
+    save_classifier(*untrained_backbone("test_resnet", ["a", "b"], 32), tmp_path / "model")
+    write_series(tmp_path / "scans", 2)
+
+    def predicted(source):
+        assert main(["predict", str(tmp_path / "model"), str(source), "--json"]) == 0
+        told = capsys.readouterr()
+        return [json.loads(line)["input"] for line in told.out.splitlines()], told.err
+
+    files = [str(tmp_path / "scans" / f"slice-{number}.dcm") for number in (1, 2)]
+    inputs, told = predicted(tmp_path / "scans")
+    assert sorted(inputs) == files and "soft tissue" in told
+    Image.new("RGB", (40, 40)).save(tmp_path / "scans" / "a.png")
+    inputs, told = predicted(tmp_path / "scans")
+    assert inputs == [str(tmp_path / "scans" / "a.png")]
+    assert all(f"Left out: {file} is a scan" in told for file in files)
+
+
+def test_the_page_takes_scans(hospital, learnt):
+    classifier = open_classifier(str(learnt))
+    page = demo_images.blocks(classifier, None)
+    (look, *_) = [function for function in page.fns.values() if function.inputs]
+    files = [str(hospital / "scans" / name) for name in ("0.dcm", "notes.txt", "1.dcm")]
+    photos, gallery, listed, _ = look.fn(files)
+    assert [photo.name for photo in photos] == ["0.dcm", "1.dcm"]
+    assert len(gallery.value) == 2
+    assert "Left out: notes.txt: holds no slice of a CT scan" in listed
 
 
 def test_nothing_that_is_written_says_who_the_patients_are(learnt, capfd):

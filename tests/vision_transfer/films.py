@@ -6,10 +6,17 @@ import av
 import numpy as np
 
 
-def write_film(path, frames, rate=25, *, between=2, start=0):
-    """Encode frames, `uint8 [count, height, width, 3]`, with so many B-frames between others."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate, options={"qmin": "2", "qmax": "3"})
+def write_film(
+    path, frames, rate=25, *, between=2, start=0, codec="mpeg4", format=None, turned=(0,)
+):
+    """Encode frames, `uint8 [count, height, width, 3]`, with so many B-frames between others.
+
+    They are to be shown `turned` by degrees to the left, and mirrored across or down.
+    """
+    with av.open(str(path), "w", format=format) as container:
+        stream = container.add_stream(codec, rate=rate, options={"qmin": "2", "qmax": "3"})
+        if any(turned):
+            stream.set_display_rotation(*turned)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
         stream.codec_context.max_b_frames = between

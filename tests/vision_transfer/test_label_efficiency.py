@@ -5,7 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from transformers import set_seed
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from vision_transfer.backbones import new_head, untrained_backbone
 from vision_transfer.few_labels import (
@@ -60,6 +62,25 @@ def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_do
     assert area(tuned, test) > area(scratch, test)
     known = [(features(base, part).numpy(), part.labels) for part in (few_images, test)]
     assert probe_area(*known) > 0.95
+
+
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_the_area_is_the_mean_over_labels_of_each_against_the_others(labels):
+    random = np.random.default_rng(0)
+    numbers = np.arange(60) % labels
+    images = torch.from_numpy(random.normal(size=(60, labels, 1, 1))).float()
+    images[np.arange(60), numbers] += 1  # the scores of the model
+    model = untrained_backbone("test_resnet", list(map(str, range(labels))), SIZE)[0]
+    model.forward = lambda pixel_values: ImageClassifierOutput(logits=pixel_values[:, :, 0, 0])
+    found = area(model, LabelledImages(images, numbers))
+    shares = images[:, :, 0, 0].softmax(1).double().numpy()
+    by_hand = shares[:, 1] if labels == 2 else shares
+    expected = roc_auc_score(numbers, by_hand, multi_class="ovr")
+    assert found == pytest.approx(expected, abs=1e-9)
+    scores = images[:, :, 0, 0].numpy()
+    for count in (60, 3 * labels):  # of each label fewer than there are folds
+        known = scores[:count], numbers[:count]
+        assert probe_area(known, (scores, numbers)) == pytest.approx(expected, abs=0.2)
 
 
 def test_features_leave_the_model_as_it_was():

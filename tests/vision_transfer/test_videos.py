@@ -1,9 +1,11 @@
 """Reading videos: every frame once, as it is shown; what is broken is told."""
 
 import os
+import shutil
 import subprocess
 import sys
 import wave
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -93,6 +95,121 @@ def test_a_film_that_breaks_off_is_read_up_to_there_and_broken_ones_are_named(tm
     same = np.flatnonzero(files == "cut.mkv")[:10]
     first = np.flatnonzero(files == "whole.mkv")[:10]
     assert np.array_equal(frames[same]["frame"], frames[first]["frame"])
+
+
+@pytest.mark.parametrize(
+    ("turned", "expected"),
+    [
+        ((90,), lambda shown: np.rot90(shown)),
+        ((180,), lambda shown: np.rot90(shown, 2)),
+        ((270,), lambda shown: np.rot90(shown, 3)),
+        ((0, True), np.fliplr),
+        ((0, False, True), np.flipud),
+        ((90, True), lambda shown: np.fliplr(np.rot90(shown))),
+    ],
+)
+@pytest.mark.parametrize(("ending", "channels"), [("mp4", 3), ("mov", 1)])
+def test_frames_are_turned_as_they_are_shown(tmp_path, turned, expected, ending, channels):
+    shapes = np.zeros((3, 32, 64, 3), np.uint8)
+    shapes[:, :8, :40], shapes[:, 20:, 44:] = 240, 120
+    film = write_film(tmp_path / f"turned.{ending}", shapes, turned=turned)
+    with av.open(str(film)) as container:  # by hand
+        picture = next(container.decode(video=0))
+        stored = picture.to_ndarray(format="rgb24" if channels == 3 else "gray")
+    frames, problems = read(film, 32, channels)
+    shown = expected(stored)
+    top, left = ((side - 32) // 2 for side in shown.shape[:2])
+    by_hand = shown[top : top + 32, left : left + 32].reshape(32, 32, channels)
+    assert np.array_equal(frames[0]["frame"], by_hand.transpose(2, 0, 1)) and not problems
+
+
+def test_pixels_that_are_no_squares_are_stretched(tmp_path):
+    film = tmp_path / "narrow.mkv"
+    narrow = np.zeros((2, 32, 32, 3), np.uint8)
+    narrow[:, :, 8:24] = 200  # half of the width, that is 32 of 64 pixels
+    with av.open(str(film), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"qmin": "2", "qmax": "3"})
+        stream.width = stream.height = 32
+        stream.pix_fmt, stream.codec_context.sample_aspect_ratio = "yuv420p", Fraction(2, 1)
+        for pixels in narrow:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames, _ = read(film, 32)
+    assert np.abs(np.array(frames["frame"])[:, :, :, 2:-2].astype(int) - 200).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "format"),
+    [
+        ("a.3gp", "mpeg4", None),
+        ("A.3GP", "mpeg4", "3gp"),
+        ("a.ts", "mpeg2video", "mpegts"),
+        ("a.mts", "mpeg2video", "mpegts"),
+        ("a.m2ts", "mpeg2video", "mpegts"),
+        ("a.flv", "flv", None),
+        ("a.vob", "mpeg2video", "vob"),
+    ],
+)
+def test_films_of_phones_cameras_and_broadcasts_are_read(tmp_path, name, codec, format):
+    options = {"between": 0, "codec": codec, "format": format}
+    write_film(tmp_path / name, brightening(12), **options)
+    frames, problems = read(tmp_path, 32)
+    assert list(frames["file"]) == [name] * 12 and not problems
+    assert np.allclose(np.array(frames["seconds"]), np.arange(12) / 25, atol=2e-3)
+    assert np.all(np.diff(np.array(frames["frame"]).mean((1, 2, 3))) > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mkv", "mpeg4"), ("a.flv", "flv"), ("a.avi", "mpeg4")]
+)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_broken_tail_is_told(tmp_path, name, codec, share):
+    film = tmp_path / name
+    write_film(film, noise(0, 40), between=0, codec=codec)
+    content = film.read_bytes()
+    film.write_bytes(content[: int(share * len(content))])
+    frames, (problem,) = read(film, 32)
+    assert 0.4 * share * 40 < len(frames) < 40
+    assert "ends after" in problem.reason or "damaged frames" in problem.reason
+
+
+def test_a_tail_that_is_missing_behind_a_whole_header_is_told(tmp_path):
+    film = write_film(tmp_path / "film.mp4", noise(0, 40), between=0)
+    first = tmp_path / "first.mp4"  # with its header before its frames
+    with (
+        av.open(str(film)) as source,
+        av.open(str(first), "w", options={"movflags": "faststart"}) as target,
+    ):
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    content = first.read_bytes()
+    first.write_bytes(content[: len(content) // 2])
+    frames, (problem,) = read(first, 32)
+    assert 8 < len(frames) < 32
+    assert "ends after" in problem.reason or "cannot be decoded after" in problem.reason
+
+
+def test_copies_of_a_film_are_left_out_and_told(tmp_path):
+    film = write_film(tmp_path / "b.mp4", moving_disc(0, 12))
+    write_film(tmp_path / "other.mp4", moving_disc(1, 12))
+    (tmp_path / "deep").mkdir()
+    shutil.copy(film, tmp_path / "deep" / "a.mp4")
+    (tmp_path / "link.mp4").symlink_to(film)
+    with av.open(str(film)) as source, av.open(str(tmp_path / "packed.mkv"), "w") as target:
+        copy = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    frames, problems = read(tmp_path, 32)
+    assert list(frames["file"]) == ["b.mp4"] * 12 + ["other.mp4"] * 12
+    assert {str(problem) for problem in problems} == {
+        f"{name} shows the same as b.mp4, and is left out"
+        for name in ("deep/a.mp4", "link.mp4", "packed.mkv")
+    }
 
 
 def test_a_file_that_changed_is_read_again(tmp_path):

@@ -1,5 +1,6 @@
 """The slices of CT scans as a `datasets.Dataset` of Hounsfield units."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,26 +13,17 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from staged_training.errors import InputError, Problem
-from vision_transfer.ct.series import (
-    NIFTI,
-    Found,
-    Series,
-    Slice,
-    anatomical_axes,
-    find_series,
-)
+from staged_training.files import state_of
+from vision_transfer.ct.dicom import pixels_of_dicom
+from vision_transfer.ct.nifti import is_nifti, pixels_of_nifti
+from vision_transfer.ct.series import Found, Series, find_series
+from vision_transfer.ct.slices import AIR, BrokenSliceError, Slice
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-AIR = -1024
-"""What lies outside of the circle that a scanner sees counts as air; in Hounsfield units."""
-
+_LARGEST = np.iinfo(np.int16).max
 _BATCH = 16  # rows that wait to be written
-
-
-class BrokenSliceError(ValueError):
-    """A slice whose pixels cannot be decoded; says why."""
 
 
 class CtReading(NamedTuple):
@@ -55,6 +47,12 @@ class CtReading(NamedTuple):
         patients, series = (len(set(self.dataset[name])) for name in ("patient", "series"))
         read = f"{rows:,} slices of {series:,} series of {patients:,} patients"
         return "\n".join([read, *map(str, self.problems)])
+
+
+def extent(dataset: "Dataset") -> str:
+    """How many slices, scans and patients a data set of `read_ct` has, in words."""
+    patients, scans = (len(set(dataset[name])) for name in ("patient", "series"))
+    return f"{len(dataset):,} slices of {scans:,} scans of {patients:,} patients"
 
 
 @dataclass(frozen=True)
@@ -115,56 +113,20 @@ def hounsfield(part: Slice) -> NDArray[np.int16]:
     """Decode one slice: Hounsfield units, `int16 [rows, columns]`, no less than `AIR`.
 
     Raises:
-        BrokenSliceError: It cannot be decoded.
+        BrokenSliceError: It cannot be decoded, or some of its pixels are no numbers.
     """
     try:
-        values = _of_nifti(part) if part.file.name.endswith(NIFTI) else _of_dicom(part.file)
+        values = pixels_of_nifti(part) if is_nifti(part.file) else pixels_of_dicom(part.file)
+    except BrokenSliceError:
+        raise
     except Exception as error:  # what decoders raise on damage
         raise BrokenSliceError(f"cannot be decoded ({type(error).__name__})") from error
     if values.shape != part.shape:
         raise BrokenSliceError(f"has {values.shape} pixels, and not {part.shape} as it says")
-    return values.clip(AIR, np.iinfo(np.int16).max).astype(np.int16, copy=False)
-
-
-def _of_dicom(file: Path) -> NDArray[Any]:
-    import pydicom
-    from pydicom.config import disable_value_validation
-    from pydicom.uid import JPEG2000TransferSyntaxes
-
-    with disable_value_validation():  # its warnings quote what the header says
-        data = pydicom.dcmread(file)
-        slope, intercept = float(data.RescaleSlope), float(data.RescaleIntercept)
-        if data.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
-            data.pixel_array_options(decoding_plugin="pylibjpeg")  # GDCM may end the process
-        stored = data.pixel_array
-    if slope.is_integer() and intercept.is_integer():  # nearly always, and far faster
-        return stored.astype(np.int32) * int(slope) + int(intercept)
-    return np.asarray((stored * slope + intercept).round())
-
-
-def _of_nifti(part: Slice) -> NDArray[Any]:
-    """One slice as DICOM has it: rows from the front, columns from the patient's right."""
-    import nibabel
-
-    image = _volume(part.file)
-    axes = anatomical_axes(image)
-    signs = nibabel.io_orientation(image.affine)[
-        axes, 1
-    ]  # 1 where indices grow to right, front, up
-    where: list[int | slice] = [slice(None)] * 3
-    where[axes[2]] = part.index if signs[2] > 0 else image.shape[axes[2]] - 1 - part.index
-    values = np.asarray(image.dataobj[tuple(where)]).round()
-    if axes[0] < axes[1]:
-        values = values.T
-    return values[:: -int(signs[1]), :: -int(signs[0])]
-
-
-@lru_cache(maxsize=1)
-def _volume(file: Path) -> Any:
-    import nibabel
-
-    # Kept open, a compressed file is read once through and not from its start for each slice.
-    return nibabel.load(file, keep_file_open=True)
+    if (unsigned := values > _LARGEST).any():
+        # No tissue or metal is as dense: these are negative numbers whose sign was not written.
+        values = np.where(unsigned, values.astype(np.float64) - 2**16, values)
+    return values.clip(AIR, _LARGEST).astype(np.int16, copy=False)
 
 
 def _shape(found: Found, size: int | None, spacing: float | None) -> tuple[int, int]:
@@ -212,11 +174,8 @@ def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
     )
     root = source if source.is_dir() else source.parent
     # Files that changed are read again, and not taken from the cache of `datasets`.
-    states = tuple(
-        (part.file.stat().st_size, part.file.stat().st_mtime_ns)
-        for series in found.series
-        for part in series.slices
-    )
+    files = dict.fromkeys(part.file for series in found.series for part in series.slices)
+    states = tuple(map(state_of, files))
     rows = Dataset.from_generator(
         _rows,
         features=features,
@@ -229,39 +188,47 @@ def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
         writer_batch_size=_BATCH,
     )
     told = list(rows["problem"])
-    broken = {
-        file: Problem(file, reason)
-        for file, reason in (problem.split("\0") for problem in told if problem)
-    }
+    broken = list(_broken(told))
     kept = rows.select([row for row, problem in enumerate(told) if not problem])
     if not len(kept):
         raise InputError(
-            f"{source}: no slice of it could be used"
-            f"{f'; {next(iter(broken.values()))}' if broken else ''}."
+            f"{source}: no slice of it could be used{f'; {broken[0]}' if broken else ''}."
         )
-    return CtReading(kept.remove_columns("problem"), [*found.problems, *broken.values()])
+    return CtReading(kept.remove_columns("problem"), [*found.problems, *broken])
+
+
+def _broken(told: Sequence[str]) -> Iterator[Problem]:
+    """What is wrong with slices, once for all of a file that have it in common."""
+    indices: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    for problem in filter(None, told):
+        file, index, reason = problem.split("\0")
+        indices[file, reason].add(int(index))
+    for (file, reason), slices in indices.items():
+        one = f", in slice {min(slices)}" if is_nifti(Path(file)) else ""
+        many = f", in {len(slices)} slices from {min(slices)} to {max(slices)}"
+        yield Problem(file, f"{reason}{many if len(slices) > 1 else one}")
 
 
 def _rows(
-    series: Sequence[Series], layout: _Layout, root: Path, states: Sequence[tuple[int, int]]
+    series: Sequence[Series], layout: _Layout, root: Path, states: Sequence[tuple[int, ...]]
 ) -> Iterator[dict[str, Any]]:
     """The rows of the data set, and in place of those that cannot be made, why."""
     empty = np.zeros((1 + 2 * layout.neighbours, *layout.shape), np.int16)
     for one in series:
 
         @lru_cache(maxsize=2 * layout.neighbours + 3)
-        def prepared(number: int, one: Series = one) -> NDArray[np.int16] | Problem:
+        def prepared(number: int, one: Series = one) -> NDArray[np.int16] | str:
             part = one.slices[number]
             try:
                 return _laid_out(hounsfield(part), part, layout)
             except BrokenSliceError as error:
-                return Problem(str(part.file.relative_to(root)), str(error))
+                return f"{part.file.relative_to(root)}\0{part.index}\0{error}"
 
         for position, stack in _stacks(one.slices, layout):
             nearest = min(stack[layout.neighbours], key=lambda pair: -pair[1])[0]
             part = one.slices[nearest]
             needed = {number: prepared(number) for mix in stack for number, _ in mix}
-            problem = next((p for p in needed.values() if isinstance(p, Problem)), None)
+            problem = next((told for told in needed.values() if isinstance(told, str)), "")
             usable = cast(dict[int, NDArray[np.int16]], needed)
             yield {
                 "hounsfield": empty if problem else np.stack([_mixed(usable, m) for m in stack]),
@@ -270,7 +237,7 @@ def _rows(
                 "position": position,
                 "patient": one.patient,
                 "series": one.number,
-                "problem": "\0".join(problem) if problem else "",
+                "problem": problem,
             }
 
 

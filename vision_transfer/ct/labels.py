@@ -1,6 +1,8 @@
-"""Labels of CT slices, from a table."""
+"""Labels of CT slices, from a table of slices, of files and folders, of series or of patients."""
 
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,52 +10,137 @@ from numpy.typing import NDArray
 
 from staged_training.errors import InputError
 from staged_training.labels import tidy_labels
+from staged_training.splits import Split, fold_split, stratified_folds
 from staged_training.tables import check_columns, read_table, text_column
+from vision_transfer.ct.dicom import header_value
+from vision_transfer.ct.nifti import is_nifti, without_ending
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_TAGS = {"series": "SeriesInstanceUID", "patient": "PatientID"}
+_FOLDS = 5
+
 
 def read_labels(
-    table: Path, dataset: "Dataset"
+    table: Path, dataset: "Dataset", source: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Read which slices of a data set have which of two labels.
+    """Read which slices of a data set have which label.
 
     Args:
-        table: A table (.csv, .tsv, .jsonl, .parquet, .xlsx) with columns `file` (as in the data
-            set), `label` and, for files of many slices, `index`.
+        table: A table (.csv, .tsv, .jsonl, .parquet, .xlsx) with a column `label` and one of `file`
+            (a file as in the data set, or a folder: all slices in it have the label), `series` (the
+            series' UID) and `patient` (the patient's ID; both as in the header of DICOM, or the
+            name of a file of NIfTI). With `file`, a column `index` may name a slice of a volume.
         dataset: From `read_ct`.
+        source: What it was read from.
 
     Returns:
         The rows of the data set, the number of the label of each, and the names of the labels.
 
     Raises:
-        InputError: The table cannot be read, names what is not there, or has not two labels.
+        InputError: The table cannot be read, names what is not there, gives a slice two labels, or
+            has not two labels.
     """
     if not table.exists():
         raise InputError(f"{table}: no such file. Check the path of the table of labels.")
-    cells = read_table(table, ("file", "label", "index"))
-    check_columns(table, cells.column_names, ("file", "label"))
-    files = text_column(cells, table, "file")
+    cells = read_table(table, ("file", "label", "index", *_TAGS))
+    check_columns(table, cells.column_names, ("label",))
     labels = tidy_labels(table, (label or "" for label in text_column(cells, table, "label")))
-    many = "index" in cells.column_names
-    indices = text_column(cells, table, "index") if many else ["0"] * len(files)
-    known = {
-        (file, str(number)): row
-        for row, (file, number) in enumerate(zip(dataset["file"], dataset["index"], strict=True))
-    }
-    rows = []
-    for row, key in enumerate(zip(files, indices, strict=True), start=1):
-        if key not in known:
-            raise InputError(
-                f"{table}: row {row} names {key[0]}, slice {key[1]}, which is not among the "
-                "slices that could be read. Correct the path, or leave the row out."
-            )
-        rows.append(known[key])
+    by = next((column for column in ("file", *_TAGS) if column in cells.column_names), None)
+    if by is None:
+        raise InputError(
+            f"{table}: has no column 'file', 'series' or 'patient', by which slices are known. Its "
+            f"columns are: {', '.join(cells.column_names)}."
+        )
+    known = _by_name(dataset["file"]) if by == "file" else _by_header(dataset, source, by)
+    indices: Sequence[str | None] = [None] * len(labels)
+    if by == "file" and "index" in cells.column_names:
+        indices = text_column(cells, table, "index")
+    label_of: dict[int, str] = {}
+    for number, (name, index, label) in enumerate(
+        zip(text_column(cells, table, by), indices, labels, strict=True), start=1
+    ):
+        for row in _named(known, dataset, (by, name or "", index), f"{table}: row {number}"):
+            if label_of.setdefault(row, label) != label:
+                raise InputError(
+                    f"{table}: row {number} names a slice twice, with another label than above. "
+                    "Leave one of the rows out."
+                )
     names = sorted(set(labels))
-    if not all(map(str.strip, names)) or len(names) != 2:
-        raise InputError(f"{table}: has the labels {names}; there must be two, and no empty cell.")
-    if len(set(rows)) < len(rows):
-        raise InputError(f"{table}: names a slice twice. Leave one of the rows out.")
-    numbers = [names.index(label) for label in labels]
-    return np.asarray(rows, np.int64), np.asarray(numbers, np.int64), names
+    if not all(names) or len(names) < 2:
+        raise InputError(
+            f"{table}: has the labels {names}; there must be two or more, and no empty cell."
+        )
+    numbers = [names.index(label) for label in label_of.values()]
+    return np.array(list(label_of), np.int64), np.array(numbers, np.int64), names
+
+
+def split_by_patient(
+    labels: NDArray[np.int64], patients: NDArray[np.int64], names: Sequence[str]
+) -> Split:
+    """Part slices so that no patient is in two parts: three to train on, one each for the others.
+
+    Raises:
+        InputError: A label has slices of too few patients to be in each part.
+    """
+    for number, name in enumerate(names):
+        if (count := len(set(patients[labels == number].tolist()))) < _FOLDS:
+            raise InputError(
+                f"Label '{name}' has slices of {count} patients, and the split is by patient. Give "
+                f"scans of {_FOLDS} patients or more for each label."
+            )
+    return fold_split(stratified_folds(labels.tolist(), patients, _FOLDS), 0)
+
+
+def _by_name(files: Sequence[str]) -> Mapping[str, list[int]]:
+    """The rows of each file, with its ending and without, and of each folder."""
+    known: defaultdict[str, list[int]] = defaultdict(list)
+    for row, file in enumerate(files):
+        path = PurePosixPath(Path(file).as_posix())
+        names = {str(path), without_ending(str(path)), *map(str, path.parents)} - {"."}
+        for name in names:
+            known[name].append(row)
+    return known
+
+
+def _by_header(dataset: "Dataset", source: Path, column: str) -> Mapping[str, list[int]]:
+    """The rows of each series or patient, by what the header of one of its files calls it."""
+    root = source if source.is_dir() else source.parent
+    rows_of: defaultdict[int, list[int]] = defaultdict(list)
+    for row, number in enumerate(dataset[column]):
+        rows_of[number].append(row)
+    known: defaultdict[str, list[int]] = defaultdict(list)
+    for rows in rows_of.values():
+        file = root / dataset[rows[0]]["file"]
+        nifti = is_nifti(file)
+        known[without_ending(file.name) if nifti else header_value(file, _TAGS[column])] += rows
+    return known
+
+
+def _named(
+    known: Mapping[str, list[int]],
+    dataset: "Dataset",
+    named: tuple[str, str, str | None],
+    where: str,
+) -> list[int]:
+    """The rows that a row of the table names, at least one."""
+    by, name, index = named
+    if by == "file":
+        name = str(PurePosixPath(name.strip().replace("\\", "/")))
+    rows = known.get(name.strip(), [])
+    if index:
+        try:
+            wanted = int(float(index))  # a column with empty cells may be written as 6.0
+        except ValueError as error:
+            raise InputError(f"{where} has the index {index!r}; give a whole number.") from error
+        rows = [row for row in rows if dataset[row]["index"] == wanted]
+        name = f"{name}, slice {wanted}"
+    if not rows:
+        # What a hospital calls its patients is not told.
+        told = f"names {name}, which" if by == "file" else f"names a {by} that"
+        raise InputError(
+            f"{where} {told} is not among the slices that could be read. Correct it, or leave the "
+            "row out."
+        )
+    return rows

@@ -8,57 +8,22 @@ out of those.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from staged_training.errors import InputError, Problem
+from staged_training.fingerprints import files_of
+from vision_transfer.ct.dicom import Header, is_dicom, read_header
+from vision_transfer.ct.nifti import degrees_apart, is_nifti, volume_slices
+from vision_transfer.ct.slices import LeftOutError, Slice
 
-NIFTI = (".nii", ".nii.gz")
-
-_TAGS = [
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "PatientID",
-    "Modality",
-    "ImageType",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-]
 _SAME = 1e-2  # mm, between positions that are one
-_UNEVEN = 1.5  # of the usual distance between slices, from which on one is missing
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One slice of a scan.
-
-    Attributes:
-        file: Where it is.
-        index: Its number in a file of many.
-        position: Along the axis of the scan, in mm.
-        spacing: Height and width of a pixel, in mm.
-        shape: Rows and columns.
-
-    Examples:
-        >>> first, second, *others = find_series("scans").series[0].slices
-        >>> second.file.name, round(second.position - first.position, 2), second.shape
-        ('slice-4.dcm', 2.5, (128, 128))
-    """
-
-    file: Path
-    index: int
-    position: float
-    spacing: tuple[float, float]
-    shape: tuple[int, int]
+_GAP = 1.5  # times the distance beside it, from which on one between slices is another
+_UNEVEN = 1.1  # times the smallest distance, from which on the largest is told
+_TILT = 1.0  # degrees, from which on it is told
 
 
 @dataclass(frozen=True)
@@ -91,27 +56,20 @@ class Found(NamedTuple):
     problems: list[Problem]
 
 
-@dataclass(frozen=True)
-class _Header:
-    """A slice of DICOM, and what it belongs to."""
-
-    slice: Slice
-    name: str
-    patient: str
-    series: tuple[Any, ...]
-    identity: str
-    placed: bool
-
-
-class _LeftOutError(ValueError):
-    """A file that holds no slice; says why."""
+def is_scan(file: Path) -> bool:
+    """Whether a file is NIfTI by its name, or begins as DICOM does."""
+    try:
+        return is_nifti(file) or is_dicom(file)
+    except OSError:  # may not be read
+        return False
 
 
 def find_series(source: str | Path) -> Found:
     """Find the series in a file of DICOM or NIfTI, or in a folder of such at any depth.
 
-    Files are put together by what their headers say, wherever they lie. A file of NIfTI counts as a
-    patient of its own.
+    Files are put together by what their headers say, wherever they lie. Acquisitions that a series
+    holds side by side are kept apart. A file of NIfTI counts as a patient of its own; masks of
+    labels are left out.
 
     Args:
         source: The file or the folder.
@@ -134,19 +92,20 @@ def find_series(source: str | Path) -> Found:
     path = Path(source)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path.")
-    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
     problems: list[Problem] = []
-    headers: list[_Header] = []
+    headers: list[Header] = []
     volumes: list[tuple[str, list[Slice]]] = []  # each with what stands for its patient
-    for file in files:
+    for file in files_of(path):
         name = str(file.relative_to(root))
         try:
-            if file.name.endswith(NIFTI):
-                volumes.append((f"NIfTI {name}", _nifti_slices(file)))
+            if is_nifti(file):
+                slices, tilt = volume_slices(file)
+                volumes.append((f"NIfTI {name}", slices))
+                problems += _tilted(name, tilt)
             else:
-                headers.append(_dicom_header(file, name))
-        except _LeftOutError as error:
+                headers.append(read_header(file, name))
+        except LeftOutError as error:
             problems.append(Problem(name, str(error)))
     found = [*_in_order(headers, problems), *volumes]
     if not found:
@@ -156,152 +115,138 @@ def find_series(source: str | Path) -> Found:
             "NIfTI, or a folder of such."
         )
     patients = {name: number for number, name in enumerate(dict.fromkeys(f[0] for f in found))}
-    numbered = enumerate(found)
     series = [
         Series(patients[patient], number, part)
-        for number, (patient, slices) in numbered
+        for number, (patient, slices) in enumerate(found)
         for part in _without_gaps(slices, root, problems)
     ]
     return Found(series, problems)
 
 
-def _dicom_header(file: Path, name: str) -> _Header:
-    """Read what a slice is and where it belongs.
-
-    Raises:
-        _LeftOutError: It is none of CT, or lacks what makes Hounsfield units of it.
-    """
-    import pydicom
-    from pydicom.config import disable_value_validation
-
-    try:
-        with disable_value_validation():  # its warnings quote what the header says
-            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            return _checked_header(header, file, name)
-    except _LeftOutError:
-        raise
-    except pydicom.errors.InvalidDicomError as error:
-        raise _LeftOutError("is no DICOM file") from error
-    except Exception as error:  # what a parser meets in a damaged file
-        raise _LeftOutError(f"is damaged ({type(error).__name__})") from error
-
-
-def _checked_header(header: Any, file: Path, name: str) -> _Header:
-    if "Rows" not in header or "Columns" not in header:
-        raise _LeftOutError("is an object without an image")
-    if header.get("SamplesPerPixel", 1) != 1:
-        raise _LeftOutError("is a picture in colours, a secondary capture")
-    if header.get("Modality") != "CT":
-        raise _LeftOutError(f"is no CT, but {header.get('Modality') or 'of no modality'}")
-    if "LOCALIZER" in (header.get("ImageType") or ()):
-        raise _LeftOutError("is a localizer, which looks through the body and is no slice of it")
-    if int(header.get("NumberOfFrames") or 1) != 1:
-        raise _LeftOutError("has several frames in one file, which is not read")
-    if header.get("RescaleSlope") is None or header.get("RescaleIntercept") is None:
-        raise _LeftOutError("has no rescale slope and intercept, so that its units are unknown")
-    if not header.get("PixelSpacing"):
-        raise _LeftOutError("has no pixel spacing")
-    shape = int(header.Rows), int(header.Columns)
-    height, width = (float(value) for value in header.PixelSpacing)
-    orientation = tuple(round(float(v), 3) for v in header.get("ImageOrientationPatient") or ())
-    origin = header.get("ImagePositionPatient")
-    placed = bool(origin) and len(orientation) == 6
-    position = 0.0
-    if placed:
-        normal = np.cross(orientation[:3], orientation[3:])
-        position = float(np.dot(normal, np.asarray(origin, dtype=float)))
-    uid = str(header.get("SeriesInstanceUID", ""))
-    return _Header(
-        slice=Slice(file, 0, position, (height, width), shape),
-        name=name,
-        patient=str(header.get("PatientID") or uid),
-        series=(uid, orientation, shape, (height, width)),
-        identity=str(header.get("SOPInstanceUID", "")),
-        placed=placed,
-    )
-
-
 def _in_order(
-    headers: Sequence[_Header], problems: list[Problem]
+    headers: Sequence[Header], problems: list[Problem]
 ) -> Iterator[tuple[str, list[Slice]]]:
-    """The slices of each series by position, with its patient; tells what has no place in one."""
-    groups: defaultdict[tuple[Any, ...], list[_Header]] = defaultdict(list)
+    """The slices of each scan by position, with its patient; tells what has no place in one."""
+    scans = [scan for group in _groups(headers) for scan in _acquisitions(group, problems)]
+    folders: defaultdict[Path, list[list[Header]]] = defaultdict(list)
+    for scan in scans:
+        folders[scan[0].file.parent].append(scan)
+    for scans_here in folders.values():
+        if len(scans_here) > 1:
+            firsts = ", ".join(f"{len(scan)} from {scan[0].name} on" for scan in scans_here)
+            where = str(Path(scans_here[0][0].name).parent)
+            own = len({scan[0].series for scan in scans_here}) == len(scans_here)
+            told = f"holds {len(scans_here)} {'series' if own else 'acquisitions'}, kept apart: "
+            problems.append(Problem(where, told + firsts))
+    for scan in scans:
+        kept = _once_each(scan, problems)
+        if len(kept) > 1:
+            steps = [after.origin - before.origin for before, after in pairwise(kept)]
+            tilt = np.median([degrees_apart(kept[0].normal, step) for step in steps])
+            problems += _tilted(kept[0].name, float(tilt))
+        yield (
+            kept[0].patient,
+            [Slice(h.file, 0, _position(h, scan[0]), scan[0].spacing, h.shape) for h in kept],
+        )
+
+
+def _groups(headers: Sequence[Header]) -> Iterator[list[Header]]:
+    """Slices that belong together by their UIDs, their pixels and how they are turned."""
+    groups: defaultdict[tuple[object, ...], list[list[Header]]] = defaultdict(list)
     for header in headers:
-        groups[(header.patient, *header.series)].append(header)
-    folders: defaultdict[Path, list[list[_Header]]] = defaultdict(list)
-    for group in groups.values():
-        folders[group[0].slice.file.parent].append(group)
-    for groups_here in folders.values():
-        if len(groups_here) > 1:
-            firsts = ", ".join(f"{len(group)} from {group[0].name} on" for group in groups_here)
-            where = Path(groups_here[0][0].name).parent
-            problems.append(
-                Problem(str(where), f"holds {len(groups_here)} series, kept apart: {firsts}")
-            )
-    for group in groups.values():
-        kept: list[_Header] = []
-        seen: dict[str, str] = {}
-        for header in sorted(group, key=lambda h: (h.slice.position, h.name)):
-            if header.identity and header.identity in seen:
-                reason = f"is the same slice as {seen[header.identity]}"
-            elif not header.placed and len(group) > 1:
-                reason = "has no position, so that its place in the series is unknown"
-            elif kept and abs(header.slice.position - kept[-1].slice.position) < _SAME:
-                reason = f"lies at the same position as {kept[-1].name}"
-            else:
-                kept.append(header)
-                seen[header.identity] = header.name
-                continue
-            problems.append(Problem(header.name, reason))
-        if kept:
-            yield kept[0].patient, [header.slice for header in kept]
+        known = groups[header.patient, header.series]
+        for group in known:
+            if header.lies_like(group[0]):
+                group.append(header)
+                break
+        else:
+            known.append([header])
+    for known in groups.values():
+        yield from known
+
+
+def _acquisitions(group: list[Header], problems: list[Problem]) -> list[list[Header]]:
+    """The scans of a series: acquisitions that do not lie one after another are none of one."""
+    if len(group) > 1:
+        reason = "has no position, so that its place in the series is unknown"
+        problems += [Problem(header.name, reason) for header in group if not header.placed]
+        group = [header for header in group if header.placed]
+    by_acquisition: defaultdict[tuple[str, ...], list[Header]] = defaultdict(list)
+    for header in group:
+        by_acquisition[header.acquisition].append(header)
+    scans: list[list[Header]] = []
+    places: list[list[float]] = []
+    for _, block in sorted(by_acquisition.items()):
+        own = [_position(header, group[0]) for header in block]
+        for scan, others in zip(scans, places, strict=True):
+            if not _side_by_side(own, others):
+                scan += block
+                others += own
+                break
+        else:
+            scans.append(list(block))
+            places.append(own)
+    return scans
+
+
+def _side_by_side(one: list[float], other: list[float]) -> bool:
+    """Whether some slices lie at the same position, or the slices of one between the others'."""
+    overlap = min(max(one), max(other)) - max(min(one), min(other))
+    same = (np.abs(np.subtract.outer(one, other)) < _SAME).any()
+    return bool(same) or (len(one) > 1 and len(other) > 1 and overlap > _SAME)
+
+
+def _once_each(scan: list[Header], problems: list[Problem]) -> list[Header]:
+    """The slices of a scan by position, without those that are there twice, which are told."""
+    kept: list[Header] = []
+    seen: dict[str, str] = {}
+    for header in sorted(scan, key=lambda h: (_position(h, scan[0]), h.name)):
+        if header.identity and header.identity in seen:
+            reason = f"is the same slice as {seen[header.identity]}"
+        elif kept and _position(header, scan[0]) - _position(kept[-1], scan[0]) < _SAME:
+            reason = f"lies at the same position as {kept[-1].name}"
+        else:
+            kept.append(header)
+            seen[header.identity] = header.name
+            continue
+        problems.append(Problem(header.name, reason))
+    return kept
+
+
+def _position(header: Header, first: Header) -> float:
+    """Where a slice lies along the axis of its scan, in mm; all by the axis of the first."""
+    return float(first.normal @ header.origin) if header.placed else 0.0
+
+
+def _tilted(name: str, degrees: float) -> list[Problem]:
+    if degrees < _TILT:
+        return []
+    told = f"is of a scan that is sheared by {degrees:.1f} degrees, as of a tilted gantry: slices"
+    return [Problem(name, f"{told} are as they were, stacks of them are oblique")]
 
 
 def _without_gaps(
     slices: list[Slice], root: Path, problems: list[Problem]
 ) -> Iterator[list[Slice]]:
-    """The parts of a series between missing slices, which are told."""
-    distances = np.diff([part.position for part in slices])
-    usual = float(np.median(distances)) if len(distances) else 0.0
-    start = 0
-    for end, distance in enumerate(distances, start=1):
-        if distance > _UNEVEN * usual:
-            before, after = (str(slices[i].file.relative_to(root)) for i in (end - 1, end))
-            missing = round(distance / usual) - 1
-            problems.append(
-                Problem(
-                    before,
-                    f"is {distance:.1f} mm from the next slice, {after}, where {usual:.1f} mm are "
-                    f"usual: {missing} missing; the series is parted there",
-                )
-            )
-            yield slices[start:end]
-            start = end
-    yield slices[start:]
-
-
-def _nifti_slices(file: Path) -> list[Slice]:
-    """The slices of a volume from feet to head."""
-    import nibabel
-
-    try:
-        image = cast(Any, nibabel.load(file))
-        if len(image.shape) != 3:
-            raise _LeftOutError(f"is no volume: it has {len(image.shape)} dimensions, not 3")
-        axes = anatomical_axes(image)
-        sizes = image.header.get_zooms()
-    except _LeftOutError:
-        raise
-    except Exception as error:  # what a parser meets in a damaged file
-        raise _LeftOutError(f"is no NIfTI file, or damaged ({type(error).__name__})") from error
-    width, height, step = (float(sizes[axis]) for axis in axes)
-    columns, rows, depth = (image.shape[axis] for axis in axes)
-    return [Slice(file, i, i * step, (height, width), (rows, columns)) for i in range(depth)]
-
-
-def anatomical_axes(image: Any) -> list[int]:
-    """The axes of a volume of nibabel that run left or right, front or back, and up or down."""
-    import nibabel
-
-    meanings = nibabel.io_orientation(image.affine)[:, 0].tolist()
-    return [meanings.index(meaning) for meaning in range(3)]
+    """The parts of a series of equal distances, between missing slices; both are told."""
+    distances = np.diff([part.position for part in slices]).tolist()
+    names = [str(part.file.relative_to(root)) for part in slices]
+    starts = [0]
+    for number, distance in enumerate(distances):
+        beside = [*distances[max(0, number - 1) : number], *distances[number + 1 : number + 2]]
+        usual = min(beside, default=distance)
+        if distance <= _GAP * usual:
+            continue
+        told = f"is {distance:.1f} mm from the next slice, {names[number + 1]}, "
+        if distance > _GAP * max(beside):
+            told += f"where {usual:.1f} mm are usual: {round(distance / usual) - 1} missing"
+        else:
+            told += f"and beside them it is {usual:.1f} mm: the distance of slices changes"
+        problems.append(Problem(names[number], f"{told}; the series is parted there"))
+        starts.append(number + 1)
+    for start, end in pairwise([*starts, len(slices)]):
+        inside = distances[start : end - 1]
+        if inside and max(inside) > _UNEVEN * min(inside):
+            told = f"begins slices that lie {min(inside):.1f} to {max(inside):.1f} mm apart"
+            problems.append(Problem(names[start], f"{told}, which is not even"))
+        yield slices[start:end]

@@ -70,6 +70,82 @@ def test_a_volume_of_nifti_reads_like_the_same_slices_of_dicom(tmp_path):
         assert np.allclose(np.diff(reading.dataset["position"][:]), 2.5)
 
 
+@pytest.mark.parametrize("value", [63536, -2000, 0, 40000])
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_padding_is_air_with_a_sign_or_without(tmp_path, value, unsigned):
+    file = write_series(tmp_path, 1)[0]
+    expected = pixels(read_ct(file))[0, 0]
+    data = small_slice()
+    stored = data.pixel_array.copy()
+    stored[:5] = np.array(value).astype(np.int16)
+    data.PixelRepresentation = int(not unsigned)
+    data.PixelData = stored.tobytes()
+    if value == 63536:  # untold
+        del data.PixelPaddingValue
+    else:
+        kind = np.uint16 if unsigned else np.int16
+        data["PixelPaddingValue"].VR = "US" if unsigned else "SS"
+        data["PixelPaddingValue"].value = int(np.array(value).astype(kind))
+    for implicit in (False, True):
+        data.file_meta.TransferSyntaxUID = (
+            pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
+        )
+        data.save_as(file)
+        seen = pixels(read_ct(file))[0, 0]
+        assert (seen[:5] == -1024).all()
+        assert np.array_equal(seen[5:], expected[5:])
+
+
+@pytest.mark.parametrize("encoding", [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize("bare", [True, False])
+def test_files_without_a_preamble_or_a_transfer_syntax_read_the_same(tmp_path, bare, encoding):
+    files = write_series(tmp_path, 2)
+    expected = pixels(read_ct(tmp_path))
+    for file in files:
+        data = pydicom.dcmread(file)
+        data.PixelData = data.pixel_array.astype("<i2" if encoding[1] else ">i2").tobytes()
+        data.remove_private_tags()
+        del data.file_meta.TransferSyntaxUID
+        if bare:
+            data.preamble, data.file_meta = None, pydicom.dataset.FileMetaDataset()
+        written = pydicom.Dataset(data)
+        if not bare:
+            written.preamble, written.file_meta = data.preamble, data.file_meta
+        pydicom.dcmwrite(file, written, implicit_vr=encoding[0], little_endian=encoding[1])
+        assert (file.read_bytes()[128:132] == b"DICM") is not bare
+        assert "TransferSyntaxUID" not in pydicom.dcmread(file, force=True).file_meta
+    reading = read_ct(tmp_path)
+    assert np.array_equal(pixels(reading), expected) and not reading.problems
+
+
+def test_a_compressed_slice_that_does_not_say_how_is_told(tmp_path):
+    files = write_series(tmp_path)
+    data = pydicom.dcmread(files[2])
+    data.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    data.save_as(files[2])
+    content = files[2].read_bytes()
+    length = int.from_bytes(content[140:144], "little")  # of the meta information
+    files[2].write_bytes(content[144 + length :])
+    reading = read_ct(tmp_path)
+    assert len(reading.dataset) == 4
+    assert list(map(str, reading.problems)) == [
+        f"{files[2].name} is compressed, and does not say how"
+    ]
+
+
+def test_what_only_begins_like_dicom_is_named_and_never_quoted(tmp_path, capfd, caplog):
+    write_series(tmp_path)
+    name = IDENTIFIERS["PatientName"].encode()
+    (tmp_path / "a.bin").write_bytes(b"\x08\x00" + name * 99)
+    (tmp_path / "b.dcm").write_bytes(b"\x08\x00\x60\x00CS\x0a\x00" + name)
+    (tmp_path / "c.dcm").write_bytes(b"")
+    reading = read_ct(tmp_path)
+    assert len(reading.dataset) == 5
+    assert {problem.file for problem in reading.problems} == {"a.bin", "b.dcm", "c.dcm"}
+    told = [*capfd.readouterr(), caplog.text, reading.summary()]
+    assert not [text for text in told if "Vanderbilt" in text]
+
+
 def test_everything_wrong_with_a_folder_is_named_in_one_summary(tmp_path):
     files = write_series(tmp_path, 7)
     other = write_series(tmp_path, 2, prefix="other")

@@ -9,7 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from staged_training import InputError
-from tests.vision_transfer.ct.scans import IDENTIFIERS, change, write_series
+from tests.vision_transfer.ct.scans import IDENTIFIERS, SERIES, change, write_series
 from vision_transfer.ct import find_series
 
 
@@ -106,11 +106,134 @@ def test_the_same_slice_twice_counts_once(tmp_path):
     assert reasons(found) == {"zz-copy.dcm": f"is the same slice as {files[2].name}"}
 
 
+def test_folders_that_are_linked_are_read_and_what_programs_hide_is_not(tmp_path):
+    files = write_series(tmp_path / "elsewhere")
+    (tmp_path / "scans" / ".cache").mkdir(parents=True)
+    (tmp_path / "scans" / "one").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "scans")
+    for name in ("._slice-1.dcm", ".cache/thumbnail.dcm"):
+        (tmp_path / "scans" / name).write_text("no scan")
+    found = find_series(tmp_path / "scans")
+    assert [part.file.name for part in found.series[0].slices] == [file.name for file in files]
+    assert not found.problems
+
+
 def test_a_file_that_breaks_off_in_its_header_is_damaged(tmp_path):
     file = write_series(tmp_path)[0]
     file.write_bytes(file.read_bytes()[:700])
     assert len(find_series(tmp_path).series[0].slices) == 4
     assert file.name in reasons(find_series(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("tag", "one", "other"),
+    [
+        ("AcquisitionNumber", 1, 2),
+        ("AcquisitionTime", "101500", "101532.5"),
+        ("ConvolutionKernel", "B30f", "B70f"),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "SECONDARY", "MPR"]),
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 1.0])  # mm, by which the second lies higher
+def test_two_acquisitions_of_a_series_are_kept_apart(tmp_path, tag, one, other, shift):
+    scans = []
+    for prefix, value in (("a", one), ("b", other)):
+        scans.append(write_series(tmp_path, 4, prefix=prefix, series=SERIES))
+        for number, file in enumerate(scans[-1]):
+            place = [-158.1, -179.0, 2.5 * number + (shift if prefix == "b" else 0)]
+            change(file, ImagePositionPatient=place, **{tag: value})
+    found = find_series(tmp_path)
+    read = [[part.file for part in series.slices] for series in found.series]
+    assert sorted(read) == sorted(scans)
+    assert "holds 2 acquisitions, kept apart" in reasons(found)["."]
+
+
+@pytest.mark.parametrize("tag", ["AcquisitionNumber", "AcquisitionTime"])
+def test_acquisitions_one_above_another_are_one_scan(tmp_path, tag):
+    """As of a table that is moved on for each slice."""
+    files = write_series(tmp_path, 12)
+    for number, file in enumerate(files, start=1):
+        change(file, **{tag: number if tag == "AcquisitionNumber" else f"1015{number:02d}"})
+    found = find_series(tmp_path)
+    assert [part.file for part in found.series[0].slices] == files and not found.problems
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"PixelSpacing": [0.661469, 0.661467]},
+        {"ImageOrientationPatient": [1, 0, 0.000001, 0, 0.999999, 0]},
+        {"SliceThickness": 2.500001},
+        {"ImageOrientationPatient": [0.9995, 0.0005, 0, -0.0005, 0.9995, 0]},
+    ],
+)
+def test_jitter_of_the_last_digit_parts_no_series(tmp_path, values):
+    files = write_series(tmp_path)
+    change(files[1], **values)
+    change(files[3], **values)
+    found = find_series(tmp_path)
+    assert [part.file for part in found.series[0].slices] == files and not found.problems
+    assert len({part.spacing for part in found.series[0].slices}) == 1
+
+
+def test_slices_that_lie_otherwise_are_another_series(tmp_path):
+    files = write_series(tmp_path, 6)
+    for number, file in enumerate(files[:3]):
+        position = [-158.1, 2.5 * number, 0]
+        change(file, ImageOrientationPatient=[1, 0, 0, 0, 0, -1], ImagePositionPatient=position)
+    assert [len(series.slices) for series in find_series(tmp_path).series] == [3, 3]
+
+
+def place(files, heights):
+    for file, height in zip(files, heights, strict=True):
+        change(file, ImagePositionPatient=[-158.1, -179.0, height])
+
+
+@pytest.mark.parametrize(
+    ("heights", "lengths"),
+    [
+        ([0, 5, 10, 15, 25, 35, 45], [4, 3]),
+        ([0, 10, 20, 30, 35, 40, 45], [3, 4]),
+        ([0, 1, 2, 3, 4, 9, 14], [5, 2]),
+    ],
+)
+def test_a_series_is_parted_where_the_distance_of_slices_changes(tmp_path, heights, lengths):
+    files = write_series(tmp_path, 7)
+    place(files, heights)
+    found = find_series(tmp_path)
+    assert [len(series.slices) for series in found.series] == lengths
+    (problem,) = found.problems
+    assert problem.file == files[lengths[0] - 1].name
+    assert "the distance of slices changes" in problem.reason
+
+
+def test_distances_that_are_a_little_uneven_are_told(tmp_path):
+    files = write_series(tmp_path, 4)
+    place(files, [0, 5, 11, 17])
+    found = find_series(tmp_path)
+    assert [len(series.slices) for series in found.series] == [4]
+    assert "5.0 to 6.0 mm apart, which is not even" in reasons(found)[files[0].name]
+
+
+@pytest.mark.parametrize("degrees", [12.0, -20.0])
+def test_a_tilted_gantry_is_told(tmp_path, degrees):
+    files = write_series(tmp_path)
+    slope = float(np.tan(np.radians(degrees)))
+    for number, file in enumerate(files):
+        change(file, ImagePositionPatient=[-158.1, -179.0 + 2.5 * slope * number, 2.5 * number])
+    found = find_series(tmp_path)
+    assert [part.file for part in found.series[0].slices] == files
+    assert f"sheared by {abs(degrees)} degrees" in reasons(found)[files[0].name]
+
+
+def test_slices_that_are_oblique_as_a_whole_are_not_tilted(tmp_path):
+    files = write_series(tmp_path)
+    turn = np.radians(20)
+    down = [0, float(np.cos(turn)), float(np.sin(turn))]
+    for number, file in enumerate(files):
+        above = (number * 2.5 * np.array([0, -np.sin(turn), np.cos(turn)])).tolist()
+        change(file, ImageOrientationPatient=[1, 0, 0, *down], ImagePositionPatient=above)
+    assert not find_series(tmp_path).problems
 
 
 def test_a_volume_of_another_shape_or_no_volume_is_told(tmp_path):
