@@ -96,7 +96,7 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
         InputError: As `images` and `scans`.
     """
     from vision_transfer.ct.series import is_scan
-    from vision_transfer.images import SUFFIXES
+    from vision_transfer.image_folders import SUFFIXES
 
     files = files_of(source)
     others = [file for file in files if file.suffix.lower() not in SUFFIXES]

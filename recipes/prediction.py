@@ -95,8 +95,9 @@ def predict(
         ct = getattr(classifier.model.config, "ct", None)
         inputs = [item for source in sources for item in pictures(Path(source), ct)]
     else:
-        opened = [tables.pop(name, None) or texts(name, text_columns) for name in sources]
-        inputs = chain.from_iterable(opened)
+        inputs = chain.from_iterable(
+            [tables.pop(name) if name in tables else texts(name, text_columns) for name in sources]
+        )
     known = known_to(model)
     rows = []
     for item, answer in answers(classifier, known, inputs):

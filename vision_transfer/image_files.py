@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 
 from staged_training.parts import part_of
-from vision_transfer.images import SUFFIXES
+from vision_transfer.image_folders import SUFFIXES
 
 _FOLDERS = (  # where data sets have their images, spelt as there
     "",

@@ -11,7 +11,7 @@ from staged_training.errors import InputError, Problem, first_line
 from staged_training.parts import parts_of
 from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
 from vision_transfer.image_files import is_image, visible
-from vision_transfer.images import SUFFIXES
+from vision_transfer.image_folders import SUFFIXES
 
 DESCRIPTIONS = (".yaml", ".yml")
 _CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
