@@ -4,7 +4,7 @@ import re
 
 # fmt: off
 _FORWARDED = (
-    "forwarded (?:message|by)|weitergeleiteten? (?:nachricht|e-?mail)"
+    "forwarded (?:message|text|by)|weitergeleiteten? (?:nachricht|e-?mail)"
     "|message (?:transféré|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
     "|messaggio inoltrato|doorgestuurd bericht|vidarebefordrat (?:meddelande|brev)"
     "|videresendt? (?:besked|meddelelse|melding|e-?mail)|edelleenlähetetty viesti|välitetty viesti"
@@ -62,13 +62,13 @@ def _within(names: str) -> str:
 
 _ANY_HEADER = _headers(f"{_FROM}|{_SUBJECT}|{_SENT}|{_TO}")
 _FORWARD_LINE = (
-    rf"[ \t]*(?:-{{2,40}}[ \t]*(?:{_FORWARDED}).{{0,200}}?-{{2,40}}"
-    rf"|(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})[ \t]*[:\uff1a])[ \t]*$"
+    rf"[ \t]*(?:-{{2,40}}[ \t]*(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})"
+    rf"|(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})[ \t]*[:\uff1a][ \t]*$)"
 )
 _FORWARD = re.compile(_FORWARD_LINE, re.I)
 # Where another mail begins: a line that says so, the 32 underscores of Outlook, or some headers.
 _BOUNDARY = re.compile(
-    rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL})[ \t]*-{{2,40}}[ \t]*$"
+    rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL})[ \t]*-{{2,40}}"
     rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=[ \t*]*\w[^\n:\uff1a]{{0,30}}[:\uff1a])"
     rf"|(?:[ \t]*[-_=]{{5,200}}[ \t]*\n\s{{0,9}})?(?={_ANY_HEADER})"
     rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')})",

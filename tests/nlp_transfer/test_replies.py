@@ -66,7 +66,7 @@ def test_the_headers_of_outlook_end_a_reply_and_begin_what_is_forwarded(names, a
     ],
 )
 def test_a_line_that_names_the_original_does_so_too(line):
-    text = f"I am coming.\n\n{line}\nXyz: Ann\n\n{OLD}"
+    text = f"I am coming.\n\n {line} \nXyz: Ann\n\n{OLD}"
     assert body(text) == "I am coming."
     assert body(text, "WG: pump").endswith(OLD)
 
@@ -77,6 +77,7 @@ def test_a_line_that_names_the_original_does_so_too(line):
         "---------- Forwarded message ---------",
         "----- Forwarded message from Ann <ann@example.org> -----",
         "---------------------- Forwarded by Ann Lee/Org on 03/06/2024 10:15 ------------------",
+        "--- begin forwarded text",
         "-------- Weitergeleitete Nachricht --------",
         "-------- Message transféré --------",
         "-------- Mensaje reenviado --------",
@@ -216,3 +217,14 @@ def test_the_time_grows_with_the_length_and_no_faster(line):
     start = time.process_time()
     without_quotes(line * (200_000 // len(line)))
     assert time.process_time() - start < 2
+
+
+def test_headers_may_be_bold_indented_or_those_of_lotus_notes():
+    for head in (
+        "*From:* Ann\n*Sent:* Monday\n*To:* Bob\n*Subject:* pump",
+        "  From:\tAnn\n  To:\tBob,\n\tCarl\n  Cc:\tDan\n  Date:\tMonday\n  Subject:\tpump",
+        "Ann Lee <ann@example.org>\n____________________\nFrom: Ann on 07/02/2001 12:32 PM\n"
+        "To: Bob/Org@Org\ncc:\nSubject: pump",
+    ):
+        assert body(f"I am coming.\n\n{head}\n\n{OLD}").split("\n")[0] == "I am coming."
+        assert OLD not in body(f"I am coming.\n\n{head}\n\n{OLD}")
