@@ -1,10 +1,10 @@
 """Mail and tables of texts to `datasets.Dataset`: one call each to learn from and to predict."""
 
+from nlp_transfer.emails.messages import Email, Skipped
 from nlp_transfer.emails.reading import (
-    Email,
     Reading,
-    Skipped,
     iter_emails,
+    iter_texts,
     read_emails,
     read_labelled_texts,
     read_texts,
@@ -15,6 +15,7 @@ __all__ = [
     "Reading",
     "Skipped",
     "iter_emails",
+    "iter_texts",
     "read_emails",
     "read_labelled_texts",
     "read_texts",

@@ -2,6 +2,7 @@
 
 import re
 
+import regex
 from bs4 import BeautifulSoup, Tag
 from bs4.element import NavigableString, PageElement
 
@@ -17,15 +18,28 @@ _BLOCKS = {
 }
 # fmt: on
 _CELLS = ("td", "th")
-_MAX_HTML_CHARACTERS = 300_000  # no model reads this far, and a tag may take a kilobyte of memory
-# What has no end, up to the end of the text; the parser would look for the end from each of them.
-_UNENDED = [
-    (re.compile(r"<[a-z/!?]", re.I), ">"),
-    (re.compile(r"<!--"), "-->"),
-    (re.compile(r"<!\["), "]>"),
-]
-_UNSEEN_TAGS = ["script", "style", "template", "title"]
-_UNSEEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|mso-hide\s*:\s*all", re.I)
+MAX_CHARACTERS = 300_000
+"""How much of a mail is read; no model reads this far, and a tag may take a kilobyte of memory."""
+
+# Comments as the HTML standard ends them, Outlook's conditional ones too, declarations and
+# processing instructions; what stands in a script or a style is neither.
+_COMMENT = re.compile(
+    r"(<(script|style)\b.*?(?:</\2|\Z))|<!---?>|<!--.*?(?:--!?>|\Z)|<[!?][^>]*(?:>|\Z)", re.I | re.S
+)
+_TAG_START = re.compile(r"<[a-z/]", re.I)
+_UNSEEN_TAGS = ["script", "style", "template", "title", "xml"]
+_UNSEEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+# What Unicode says to show nothing of, such as soft hyphens and the fillers of newsletters; not the
+# joiners, which Persian, Hindi and emoji need within a word, nor variants and flags of emoji.
+_INVISIBLE = regex.compile(
+    r"[\p{Default_Ignorable_Code_Point}--[\u200c\u200d\ufe00-\ufe0f\U000e0000-\U000e0fff]]",
+    regex.V1,
+)
+_LONE_JOINER = re.compile(r"(?<!\S)[\u200c\u200d]+|\u200c+(?!\S)")
+# These scripts part words by it, if at all.
+_WORD_BREAK = regex.compile(
+    r"(?<=[\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}])\u200b+", regex.V1
+)
 # Mail programs mark what they quote; a bare <blockquote> is often mere indentation.
 _QUOTED_HTML = ".gmail_quote, .yahoo_quoted, blockquote[type=cite]"
 # Above the headers of what Outlook answers or forwards, in whatever language.
@@ -37,9 +51,10 @@ def html_to_text(html: str, keep_quotes: bool = False) -> str:
     """Return what a reader would see of the first 300,000 characters, one line per block element.
 
     Quotes come as in plain text, with `>` before each line, unless they are kept as they are.
-    Nothing is rendered or fetched; scripts, styles, comments and hidden elements are dropped.
+    Nothing is rendered or fetched; scripts, styles, comments and hidden elements are dropped, and
+    so is what only Outlook shows.
     """
-    soup = BeautifulSoup(_ended(html[:_MAX_HTML_CHARACTERS]), "html.parser")
+    soup = BeautifulSoup(_without_comments(html[:MAX_CHARACTERS]), "html.parser")
     unseen = [*soup.find_all(_UNSEEN_TAGS), *soup.find_all(style=_UNSEEN_STYLE)]
     unseen += soup.select("[hidden]" if keep_quotes else "[hidden], .moz-cite-prefix")
     for tag in unseen:
@@ -95,16 +110,21 @@ def _lines(root: Tag) -> list[str]:
             pieces.append(node if id(node) in preformatted else re.sub(r"\s+", " ", node))
         elif isinstance(node, Tag) and node.name in _CELLS:
             pieces.append(" ")
-    lines = (" ".join(line.split()) for line in "".join(pieces).splitlines())
+    lines = (" ".join(line.split()) for line in visible("".join(pieces)).splitlines())
     return list(filter(None, lines))
 
 
-def _ended(html: str) -> str:
-    """HTML without the tag, the comment or the section at its end that is never closed."""
-    for start, end in _UNENDED:
-        unended = start.search(html, html.rfind(end) + 1)
-        html = html[: unended.start()] if unended else html
-    return html
+def _without_comments(html: str) -> str:
+    html = _COMMENT.sub(lambda match: match[1] or "", html)
+    # From each tag that is never closed the parser would look for its end.
+    unended = _TAG_START.search(html, html.rfind(">") + 1)
+    return html[: unended.start()] if unended else html
+
+
+def visible(text: str) -> str:
+    """Return `text` without characters that show nothing, which would make a word unknown."""
+    shown: str = _INVISIBLE.sub("", _WORD_BREAK.sub(" ", text))
+    return _LONE_JOINER.sub("", shown)
 
 
 def _is_block(node: PageElement | None) -> bool:

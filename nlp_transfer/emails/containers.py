@@ -1,5 +1,6 @@
 """Where mail is kept: single files, folders of them, Maildir and mbox, read one at a time."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,19 @@ from nlp_transfer.emails.mbox import begins_as_mbox, mbox_messages
 from staged_training.errors import InputError
 
 MAX_BYTES = 25 * 2**20
-"""The largest message that is read; no mail server worth its name accepts a larger one."""
+"""How much of a message is read; mail servers seldom accept more."""
+
+_MESSAGE_SUFFIXES = (".eml", ".msg")
 
 
 def is_mail(source: Path) -> bool:
     """Return whether `source` is something `raw_messages` reads; a folder always is."""
-    return source.is_dir() or source.suffix.lower() == ".eml" or is_mbox(source)
+    return source.is_dir() or is_mail_file(source)
+
+
+def is_mail_file(path: Path) -> bool:
+    """Return whether a path names a message, or is an mbox."""
+    return path.suffix.lower() in _MESSAGE_SUFFIXES or (path.is_file() and is_mbox(path))
 
 
 def is_mbox(source: Path) -> bool:
@@ -26,43 +34,73 @@ def is_maildir(folder: Path) -> bool:
     return (folder / "new").is_dir() and (folder / "cur").is_dir()
 
 
-def raw_messages(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the bytes of each message, in the order of the names or of the mbox.
+def raw_messages(source: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Yield the name of each message with its bytes, or with the reason why they were not read.
 
-    Names are `mail.eml` for a file, `inbox.mbox#3` for the third message of an mbox, the path
-    below the folder for a folder and for a Maildir. At most `MAX_BYTES` + 1 bytes of a message are
-    read.
+    Names are `mail.eml` for a file, `inbox.mbox#3` for the third message of an mbox, and for what
+    lies in a folder or a Maildir, the path below it. At most `MAX_BYTES` + 1 bytes of a message are
+    read. In a folder all files are named, mail or not, save hidden ones that are no mail.
 
     Raises:
         InputError: a folder without mail, or a file that is no mbox.
     """
-    if source.is_file() and is_mbox(source):
-        with source.open("rb") as file:
-            if not begins_as_mbox(file):
-                raise InputError(
-                    f"{source}: an mbox begins with a line such as 'From ann@example.org Mon Jun "
-                    "3 10:15:00 2024', this file does not. Rename it if it is a single .eml."
-                )
-            file.seek(0)
-            for number, data in enumerate(mbox_messages(file, MAX_BYTES + 1), start=1):
-                yield f"{source.name}#{number}", data
-    elif source.is_file():
-        yield source.name, _read(source)
+    if not source.is_dir():
+        yield from _file_messages(source, shown_name(source.name))
+        return
+    if is_maildir(source):
+        paths = sorted(path for sub in ("cur", "new") for path in (source / sub).iterdir())
     else:
-        for path in _message_files(source):
-            yield path.relative_to(source).as_posix(), _read(path)
+        paths = sorted(_files(source))
+        if not any(map(is_mail_file, paths)):
+            raise InputError(
+                f"{source}: no .eml file in this folder, no .msg or mbox, and it is no Maildir (no "
+                "'cur' and 'new'). Give a folder of .eml files, a Maildir, an mbox file or a table."
+            )
+    for path in paths:
+        name = shown_name(path.relative_to(source).as_posix())
+        if not path.is_file():
+            yield name, "is no file or folder that can be read"
+        elif not (is_maildir(source) or is_mail_file(path)):
+            if not path.name.startswith("."):
+                yield name, "is no mail (.eml, .msg, mbox)"
+        else:
+            try:
+                yield from _file_messages(path, name)
+            except (InputError, OSError) as error:
+                yield name, f"cannot be read ({error})"
 
 
-def _message_files(folder: Path) -> list[Path]:
-    if is_maildir(folder):
-        return sorted(path for sub in ("cur", "new") for path in (folder / sub).iterdir())
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".eml")
-    if not files:
-        raise InputError(
-            f"{folder}: no .eml file in this folder, and it is no Maildir (no 'cur' and 'new'). "
-            "Give a folder of .eml files, a Maildir, an mbox file or a table."
-        )
-    return files
+def shown_name(name: str) -> str:
+    """Return the name of a file as text, the bytes of it that are no UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield all files at any depth, and folders that cannot be read; links lead nowhere twice."""
+    entered = set()
+    closed: list[OSError] = []
+    for directory, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
+        if (real := os.path.realpath(directory)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        yield from (Path(directory, name) for name in names)
+    yield from (Path(error.filename) for error in closed)
+
+
+def _file_messages(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    if not is_mbox(path):
+        yield name, _read(path)
+        return
+    with path.open("rb") as file:
+        if not begins_as_mbox(file):
+            raise InputError(
+                f"{path}: an mbox begins with a line such as 'From ann@example.org Mon Jun "
+                "3 10:15:00 2024', this file does not. Rename it if it is a single .eml."
+            )
+        file.seek(0)
+        for number, data in enumerate(mbox_messages(file, MAX_BYTES + 1), start=1):
+            yield f"{name}#{number}", data
 
 
 def _read(path: Path) -> bytes:

@@ -1,35 +1,38 @@
-"""One MIME message, however broken, to its subject and body."""
+"""One message, MIME or Outlook's, however broken, to its subject and body."""
 
-import codecs
 import email
 import re
-from collections.abc import Iterator
+from contextlib import suppress
 from email.errors import HeaderParseError, InvalidBase64LengthDefect
 from email.header import decode_header
 from email.message import Message
 from email.policy import Compat32
+from importlib.util import find_spec
+from itertools import islice, pairwise
 from typing import NamedTuple, cast
 
 from bs4.dammit import EncodingDetector
 
-from nlp_transfer.emails.body_text import html_to_text
+from nlp_transfer.emails.body_text import MAX_CHARACTERS, html_to_text, visible
+from nlp_transfer.emails.charsets import codec_of, decode
+from nlp_transfer.emails.containers import MAX_BYTES
 from nlp_transfer.emails.replies import is_forward, without_quotes
 
-# What mail programs write under the name of a smaller character set (as browsers read them too).
-_WIDER = {
-    "iso8859-1": "cp1252",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "cp950",
-    "euc_kr": "cp949",
-    "shift_jis": "cp932",
-}
-# Codecs of Python that are no character sets of mail; the first two take quadratic time.
-_NOT_FOR_MAIL = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
-
+# Kinds of text that people read as they are, or without their tags; a calendar or a card is none.
+_PLAIN = {"text/plain", "text/markdown", "text/x-markdown"}
+_TAGGED = {"text/html", "text/enriched", "text/richtext"}
 # Some programs send HTML under the name of plain text.
 _HTML_START = re.compile(r"\s*(?:<!doctype html|<html)\b", re.I)
 
+_COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # how a .msg begins
+_BEFORE_HEADERS = re.compile(rb"(?:\xef\xbb\xbf|\s)*(?:>*From [^\n]*\n)?")
+_BOUNDARY = re.compile(rb"boundary\s*=\s*\"?([^\"\r\n;]+)", re.I)
+_MOST_BOUNDARIES = 100
+_MOST_PARTS = 10_000
+_LONGEST_LINE = 1000  # bytes, with its end (RFC 5322)
+_MOST_OF_PART = (
+    12 * MAX_CHARACTERS + 2**19
+)  # bytes: four of UTF-8 in quoted-printable each, headers
 _MOST_OF_HEADER = 10_000  # characters; the standard parser takes quadratic time on parameters
 
 
@@ -38,24 +41,40 @@ class BrokenMessageError(ValueError):
 
 
 class Content(NamedTuple):
-    """What a message says."""
+    """What a message says.
+
+    Attributes:
+        subject: Its subject, decoded.
+        body: Its text; empty if it has none.
+        is_cut: Whether the text goes on, and is not read further.
+    """
 
     subject: str
     body: str
+    is_cut: bool = False
+
+
+class _Text(NamedTuple):
+    """A text as it stands in a message."""
+
+    content: str
+    is_tagged: bool
 
 
 def parse_message(data: bytes, keep_quotes: bool = False) -> Content:
-    """Return the decoded subject and the body text of one MIME message.
+    """Return the decoded subject and the body text of one MIME message or Outlook .msg.
 
-    Plain text is preferred to HTML unless it is empty; attachments and attached messages are
-    ignored. An unknown or wrong character set costs some characters, never the message.
+    Of alternatives plain text is preferred to HTML unless it is empty; of all other parts each text
+    is read (RFC 2046). Attachments and attached messages are ignored, so the body may be empty. An
+    unknown or wrong character set costs some characters, never the message. No more is read than
+    `MAX_BYTES` of the message and `MAX_CHARACTERS` of its texts.
 
     Args:
         data: the message as it was stored, headers and all.
         keep_quotes: keep quoted replies and the signature in the body.
 
     Raises:
-        BrokenMessageError: no headers, no text part, or a text part that cannot be decoded.
+        BrokenMessageError: no headers, neither subject nor text, or a text that cannot be decoded.
     """
     try:
         return _content(data, keep_quotes)
@@ -77,31 +96,84 @@ class _Lenient(Compat32):
 
 
 def _content(data: bytes, keep_quotes: bool) -> Content:
-    message = email.message_from_bytes(data, policy=_Lenient())
-    if not message.keys():
-        raise BrokenMessageError("has no mail headers")
-    parts = list(_text_parts(message))
-    if not parts:
-        raise BrokenMessageError("has no text part")
-    subject = _subject(message, parts[0].get_content_charset())
-    body = _body(parts, keep_quotes, is_forward(subject))
+    read = _read_outlook if data.startswith(_COMPOUND_FILE) else _read_mime
+    subject, texts = read(data)
+    body, is_cut = _body(texts, keep_quotes, is_forward(subject))
     if not subject and not body:
         raise BrokenMessageError("has neither a subject nor a text")
-    return Content(subject, body)
+    return Content(subject, body, is_cut or len(data) > MAX_BYTES)
 
 
-def _text_parts(part: Message) -> Iterator[Message]:
-    if part.get_content_maintype() == "multipart" and part.is_multipart():
-        for child in cast("list[Message]", part.get_payload()):
-            yield from _text_parts(child)
-    elif (
-        part.get_content_type() in ("text/plain", "text/html")
-        and part.get_content_disposition() != "attachment"
-    ):
-        yield part
+def _read_outlook(data: bytes) -> tuple[str, list[_Text]]:
+    if find_spec("oxmsg") is None:
+        raise BrokenMessageError(
+            "is an Outlook message, which needs the extra `outlook`: "
+            "pip install 'nlp-transfer[outlook]'"
+        )
+    if len(data) > MAX_BYTES:
+        raise BrokenMessageError(f"is an Outlook message of more than {MAX_BYTES // 2**20} MB")
+    from nlp_transfer.emails.outlook import read_outlook
+
+    subject, plain, html = read_outlook(data)
+    text = _Text(plain, False) if plain.strip() else _Text(html, True)
+    return " ".join(visible(subject).split()), [text]
 
 
-def _subject(message: Message, charset: str | None) -> str:
+def _read_mime(data: bytes) -> tuple[str, list[_Text]]:
+    message = email.message_from_bytes(_bounded(data), policy=_Lenient())
+    if not message.keys():
+        raise BrokenMessageError("has no mail headers")
+    return _subject(message), _texts(message)
+
+
+def _bounded(data: bytes) -> bytes:
+    """Return the message from its headers on, and so much of each part as may be read.
+
+    The parser keeps a string for each line.
+    """
+    start = _BEFORE_HEADERS.match(data)
+    data = data[start.end() if start else 0 : MAX_BYTES]
+    if len(data) <= _MOST_OF_PART:
+        return data
+    declared = islice(_BOUNDARY.finditer(data), _MOST_BOUNDARIES)
+    boundaries = b"|".join({re.escape(match[1].strip()) for match in declared})
+    lines = re.finditer(rb"^--(?:%s)" % boundaries, data, re.M) if boundaries else ()
+    starts = [line.start() for line in islice(lines, _MOST_PARTS + 1)]
+    if len(starts) > _MOST_PARTS:
+        raise BrokenMessageError(f"has more than {_MOST_PARTS:,} parts")
+    parts = pairwise([0, *starts, len(data)])
+    return b"".join(_beginning(data[start:end]) for start, end in parts)
+
+
+def _beginning(part: bytes) -> bytes:
+    """Return whole lines of a part if they are of lawful length: their base64 can be decoded."""
+    kept = part[:_MOST_OF_PART]
+    end = kept.rfind(b"\n", len(kept) - _LONGEST_LINE)
+    if len(kept) < len(part):
+        kept = (kept if end < 0 else kept[:end]) + b"\n"
+    return kept
+
+
+def _texts(part: Message) -> list[_Text]:
+    """Return one of alternative texts, all others (RFC 2046), and none of attachments."""
+    kind = part.get_content_type()
+    if part.is_multipart() and part.get_content_maintype() == "multipart":
+        children = [
+            _texts(child)
+            for child in cast("list[Message]", part.get_payload())
+            if child.get_content_disposition() != "attachment"
+        ]
+        if kind != "multipart/alternative":
+            return [text for texts in children for text in texts]
+        filled = [texts for texts in children if any(text.content.strip() for text in texts)]
+        return min(filled, key=lambda texts: any(text.is_tagged for text in texts), default=[])
+    if kind in _PLAIN | _TAGGED or part.get_content_maintype() == "multipart":
+        content = _decoded_part(part)
+        return [_Text(content, kind in _TAGGED or _HTML_START.match(content) is not None)]
+    return []
+
+
+def _subject(message: Message) -> str:
     raw = next((value for name, value in message.raw_items() if name.lower() == "subject"), "")
     # One character per byte: `decode_header` hands on what is not an encoded word unchanged.
     value = raw.encode("utf-8", "surrogateescape").decode("latin-1")
@@ -109,62 +181,40 @@ def _subject(message: Message, charset: str | None) -> str:
         pieces = decode_header(value)
     except HeaderParseError:
         pieces = [(value, None)]
-    # Undeclared 8-bit characters in a header are mostly of the character set of the text.
-    subject = "".join(
-        _decode(piece.encode("latin-1") if isinstance(piece, str) else piece, declared or charset)
-        for piece, declared in pieces
-    )
-    return " ".join(subject.split())
+    charset = next(filter(None, map(_charset, message.walk())), None)
+    words = []
+    for piece, declared in pieces:
+        data = piece.encode("latin-1") if isinstance(piece, str) else piece
+        # What is undeclared and not ASCII is mostly of the character set of the text.
+        is_ascii = data.isascii() and b"\x1b" not in data
+        words.append(decode(data, declared or (None if is_ascii else charset)))
+    return " ".join(visible("".join(words)).split())
 
 
-def _body(parts: list[Message], keep_quotes: bool, forwards: bool) -> str:
-    plain: list[str] = []
-    html: list[str] = []
-    for part in parts:
-        text = _decoded_part(part)
-        is_html = part.get_content_subtype() == "html" or _HTML_START.match(text)
-        (html if is_html else plain).append(text)
-    texts = plain
-    if not any(text.strip() for text in plain):
-        texts = [html_to_text(text, keep_quotes) for text in html]
-    if not keep_quotes:
-        texts = [without_quotes(text, forwards) for text in texts]
-    body = "\n".join(line.rstrip() for text in texts for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", body).strip()
+def _charset(part: Message) -> str | None:
+    with suppress(LookupError, UnicodeError):  # RFC 2231 declares one for the name of another
+        return part.get_content_charset()
+    return None
+
+
+def _body(texts: list[_Text], keep_quotes: bool, forwards: bool) -> tuple[str, bool]:
+    """Return the texts of a message as one, and whether they go on after `MAX_CHARACTERS`."""
+    room = MAX_CHARACTERS
+    shown = []
+    for content, is_tagged in texts:
+        kept = content[: max(room, 0)].replace("\r\n", "\n").replace("\r", "\n")
+        text = html_to_text(kept, keep_quotes) if is_tagged else visible(kept)
+        shown.append(text if keep_quotes else without_quotes(text, forwards))
+        room -= len(content)
+    body = "\n".join(line.rstrip() for text in shown for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", body).strip(), room < 0
 
 
 def _decoded_part(part: Message) -> str:
     data = cast("bytes", part.get_payload(decode=True))
     if any(isinstance(defect, InvalidBase64LengthDefect) for defect in part.defects):
         raise BrokenMessageError("has a base64 text that cannot be decoded")
-    charset = part.get_content_charset()
-    if charset is None and part.get_content_subtype() == "html":
+    charset = _charset(part)
+    if codec_of(charset) is None and part.get_content_subtype() == "html":
         charset = EncodingDetector.find_declared_encoding(data[:20_000], is_html=True)
-    return _decode(data, charset).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _decode(data: bytes, declared: str | None) -> str:
-    """Decode by the declared character set, else UTF-8, else with replacement characters."""
-    declared = _codec(declared)
-    for charset in (declared, "utf-8"):
-        try:
-            if charset is not None:
-                return _clean(data.decode(charset))
-        except UnicodeError:
-            continue
-    charset = "cp1252" if declared in (None, "ascii") else declared
-    return _clean(data.decode(charset, "replace"))
-
-
-def _codec(charset: str | None) -> str | None:
-    try:
-        name = codecs.lookup(charset or "").name
-        b"".decode(name)  # LookupError for codecs from bytes to bytes, such as "zlib"
-    except (LookupError, ValueError):
-        return None
-    return None if name in _NOT_FOR_MAIL else _WIDER.get(name, name)
-
-
-def _clean(text: str) -> str:
-    """Drop NUL and whatever UTF-8 cannot hold (single surrogates)."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return decode(data, charset)

@@ -1,6 +1,5 @@
 """Mail and tables of texts to a `datasets.Dataset`."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -8,55 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from nlp_transfer.emails.containers import MAX_BYTES, is_mail, is_maildir, raw_messages
-from nlp_transfer.emails.message import BrokenMessageError, parse_message
+from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
+from nlp_transfer.emails.messages import Email, Skipped, contents, readable
 from staged_training import tables
 from staged_training.errors import InputError
 from staged_training.labels import check_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-logger = logging.getLogger(__name__)
-
-
-class Email(NamedTuple):
-    """One message: where it was found and what it says.
-
-    Attributes:
-        input: Its name: `mail.eml`, its path below the folder that was read, or `inbox.mbox#3`,
-            the third of an mbox.
-        subject: Its subject, decoded; empty if there is none.
-        body: Its text, decoded; attachments are left out, and unless they are to be kept, quoted
-            replies and the signature.
-
-    Examples:
-        >>> first = next(iter_emails("mail"))
-        >>> first.input, first.subject
-        ('easy-ham-1-00993.eml', 'Re: Sorting')
-    """
-
-    input: str
-    subject: str
-    body: str
-
-
-class Skipped(NamedTuple):
-    """One message that could not be read, and why.
-
-    Attributes:
-        input: As that of `Email`.
-        reason: What is wrong with it, such as `has no text part`.
-
-    Examples:
-        >>> from pathlib import Path
-        >>> length = Path("note.eml").write_text("Call me.")
-        >>> next(iter_emails("note.eml"))
-        Skipped(input='note.eml', reason='has no mail headers')
-    """
-
-    input: str
-    reason: str
 
 
 class Reading(NamedTuple):
@@ -82,13 +40,14 @@ def iter_emails(
     """Yield the messages of `source` one by one; only one is held in memory.
 
     Args:
-        source: a `.eml` file, an mbox, a Maildir, or a folder with `.eml` files at any depth.
+        source: a `.eml` or `.msg` file, an mbox, a Maildir, or a folder with them at any depth.
         keep_quotes: keep quoted replies and signatures in the bodies.
 
     Raises:
         InputError: `source` is missing, empty or no mail.
 
     Examples:
+        >>> from nlp_transfer.emails import Email
         >>> emails = [item for item in iter_emails("mail") if isinstance(item, Email)]
         >>> len(emails), emails[5].input, emails[5].subject
         (10, 'spam-1-00252.eml', '不看會後悔')
@@ -96,14 +55,11 @@ def iter_emails(
     path = _existing(source)
     if not is_mail(path):
         raise _unknown(path)
-    for name, data in raw_messages(path):
-        if len(data) > MAX_BYTES:
-            yield Skipped(name, f"is larger than {MAX_BYTES // 2**20} MB")
-            continue
-        try:
-            yield Email(name, *parse_message(data, keep_quotes))
-        except BrokenMessageError as error:
-            yield Skipped(name, str(error))
+    for name, content in contents(path, keep_quotes):
+        if isinstance(content, str):
+            yield Skipped(name, content)
+        else:
+            yield Email(name, content.subject, content.body)
 
 
 def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Reading:
@@ -167,6 +123,29 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
     return Reading(_dataset(_mail_columns(emails)), skipped)
 
 
+def iter_texts(
+    source: str | PathLike[str], text_columns: Sequence[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Return what `read_texts` reads as pairs of name and text; of mail one is held in memory.
+
+    Args:
+        source: as for `read_texts`.
+        text_columns: as for `read_texts`.
+
+    Raises:
+        InputError: as `read_texts`; while mail is read, if no message can be.
+
+    Examples:
+        >>> next(iter_texts("mail"))[0]
+        'easy-ham-1-00993.eml'
+    """
+    path = _existing(source)
+    if _is_table(path):
+        columns = _texts_of_table(path, text_columns, label_column=None)
+        return zip(columns["input"], columns["text"], strict=True)
+    return ((email.input, _mail_text(email)) for email in readable(path, False, []))
+
+
 def read_labelled_texts(
     source: str | PathLike[str],
     text_columns: Sequence[str] | None = None,
@@ -198,8 +177,9 @@ def read_labelled_texts(
         reading = Reading(_texts_of_table(path, text_columns, label_column), [])
     elif path.is_dir() and not is_maildir(path):
         emails, skipped = _read_all(path, keep_quotes=False)
-        labels = [_folder_label(path, email.input) for email in emails]
-        reading = Reading(_dataset({**_mail_columns(emails), "label": labels}), skipped)
+        columns = _mail_columns(emails)
+        columns["label"] = [_folder_label(path, name) for name in columns["input"]]
+        reading = Reading(_dataset(columns), skipped)
     else:
         raise InputError(
             f"{path}: holds no labels. Give a table with a column '{label_column}', or a folder "
@@ -211,9 +191,15 @@ def read_labelled_texts(
 
 def _existing(source: str | PathLike[str]) -> Path:
     path = Path(source)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder. Check the path.")
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        is_empty = path.stat().st_size == 0
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file or folder. Check the path.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be opened ({error}). Check the path.") from error
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: neither a file nor a folder. Save what it gives to a file.")
+    if path.is_file() and is_empty:
         raise InputError(f"{path}: the file is empty.")
     return path
 
@@ -228,34 +214,23 @@ def _is_table(path: Path) -> bool:
 
 def _unknown(path: Path) -> InputError:
     return InputError(
-        f"{path}: not a kind of file that can be read here. Give mail (.eml, .mbox, a Maildir or "
-        f"a folder of .eml files) or a table ({', '.join(tables.SUFFIXES)})."
+        f"{path}: not a kind of file that can be read here. Give mail (.eml, .msg, .mbox, a "
+        f"Maildir or a folder of them) or a table ({', '.join(tables.SUFFIXES)})."
     )
 
 
 def _read_all(path: Path, keep_quotes: bool) -> tuple[list[Email], list[Skipped]]:
-    emails: list[Email] = []
     skipped: list[Skipped] = []
-    for item in iter_emails(path, keep_quotes):
-        if isinstance(item, Email):
-            emails.append(item)
-        else:
-            skipped.append(item)
-    if skipped:
-        first = "; ".join(f"{item.input} {item.reason}" for item in skipped[:5])
-        more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
-        summary = f"{len(skipped)} of {len(emails) + len(skipped)} messages skipped: {first}{more}"
-        if not emails:
-            raise InputError(f"{path}: no message could be read. {summary}.")
-        logger.warning("%s: %s", path, summary)
-    return emails, skipped
+    return list(readable(path, keep_quotes, skipped)), skipped
 
 
 def _mail_columns(emails: list[Email]) -> dict[str, list[str]]:
-    return {
-        "input": [email.input for email in emails],
-        "text": [f"{email.subject}\n{email.body}".strip() for email in emails],
-    }
+    names = [email.input for email in emails]
+    return {"input": names, "text": [_mail_text(email) for email in emails]}
+
+
+def _mail_text(email: Email) -> str:
+    return f"{email.subject}\n{email.body}".strip()
 
 
 def _folder_label(folder: Path, name: str) -> str:
@@ -292,7 +267,8 @@ def _texts_of_table(
 
 
 def _row_names(path: Path, rows: int) -> list[str]:
-    return [f"{path.name}#{row}" for row in range(1, rows + 1)]
+    name = shown_name(path.name)
+    return [f"{name}#{row}" for row in range(1, rows + 1)]
 
 
 def _check_filled(path: Path, cells: list[str], what: str) -> None:

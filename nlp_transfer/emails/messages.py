@@ -1,0 +1,105 @@
+"""Messages one by one, as what can be read of them, and what has to be told of the others."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from nlp_transfer.emails.body_text import MAX_CHARACTERS
+from nlp_transfer.emails.containers import raw_messages
+from nlp_transfer.emails.message import BrokenMessageError, Content, parse_message
+from staged_training.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMED = 20
+
+
+class Email(NamedTuple):
+    """One message: where it was found and what it says.
+
+    Attributes:
+        input: Its name: `mail.eml`, its path below the folder that was read, or `inbox.mbox#3`,
+            the third of an mbox.
+        subject: Its subject, decoded; empty if there is none.
+        body: Its text, decoded; attachments are left out, and unless they are to be kept, quoted
+            replies and the signature.
+
+    Examples:
+        >>> from nlp_transfer.emails import iter_emails
+        >>> first = next(iter_emails("mail"))
+        >>> first.input, first.subject
+        ('easy-ham-1-00993.eml', 'Re: Sorting')
+    """
+
+    input: str
+    subject: str
+    body: str
+
+
+class Skipped(NamedTuple):
+    """One message that could not be read, and why.
+
+    Attributes:
+        input: As that of `Email`.
+        reason: What is wrong with it, such as `has no text part`.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from nlp_transfer.emails import iter_emails
+        >>> length = Path("note.eml").write_text("Call me.")
+        >>> next(iter_emails("note.eml"))
+        Skipped(input='note.eml', reason='has no mail headers')
+    """
+
+    input: str
+    reason: str
+
+
+def contents(path: Path, keep_quotes: bool) -> Iterator[tuple[str, Content | str]]:
+    """Yield the name of each message, and what it says or why it cannot be read."""
+    for name, data in raw_messages(path):
+        try:
+            yield name, data if isinstance(data, str) else parse_message(data, keep_quotes)
+        except BrokenMessageError as error:
+            yield name, str(error)
+
+
+def readable(path: Path, keep_quotes: bool, skipped: list[Skipped]) -> Iterator[Email]:
+    """Yield the messages that can be read, and tell at the end of those that cannot, or in part.
+
+    Args:
+        path: Mail that exists.
+        keep_quotes: As for `iter_emails`.
+        skipped: Where those are put that cannot be read.
+    """
+    count = 0
+    bare: list[str] = []
+    cut: list[str] = []
+    for name, content in contents(path, keep_quotes):
+        count += 1
+        if isinstance(content, str):
+            skipped.append(Skipped(name, content))
+            continue
+        if not content.body:
+            bare.append(name)
+        if content.is_cut:
+            cut.append(name)
+        yield Email(name, content.subject, content.body)
+    _tell(path, count, skipped, bare, cut)
+
+
+def _tell(path: Path, count: int, skipped: list[Skipped], bare: list[str], cut: list[str]) -> None:
+    told = [
+        ([f"{item.input} {item.reason}" for item in skipped], "skipped"),
+        (bare, "have no text of their own and are read by their subject alone"),
+        (cut, f"are read in part, up to {MAX_CHARACTERS:,} characters"),
+    ]
+    for names, what in told:
+        if names:
+            more = f"; and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            listed = "; ".join(names[:_MOST_NAMED])
+            summary = f"{len(names)} of {count} messages {what}: {listed}{more}"
+            if len(skipped) == count:
+                raise InputError(f"{path}: no message could be read. {summary}.")
+            logger.warning("%s: %s", path, summary)
