@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import default_data_collator
 
 from nlp_transfer import align, build_vocabulary, open_vectors
+from nlp_transfer.emails.containers import is_mail_file
 from nlp_transfer.emails.reading import read_labelled_texts
 from recipes.email_urgency_ways import STAGES
 from staged_training.advisor import Advice, Ladder, Similarity, advise
@@ -97,7 +98,7 @@ def _probe_accuracy(features: NDArray[np.float32], labels: Sequence[int]) -> flo
 def are_images(data: Path) -> bool:
     """Whether labelled data are images, not texts."""
     if data.is_dir():
-        return not any(file.suffix.lower() == ".eml" for file in data.rglob("*"))
+        return not any(map(is_mail_file, data.rglob("*")))
     if not data.exists():
         return True  # a data set of the Hub
     with data.open("rb") as stream:

@@ -176,9 +176,9 @@ def _predict(arguments: list[str]) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="for a model of texts: mail (.eml, .mbox, Maildir, a folder), a table (.csv, .tsv, "
-        ".jsonl, .parquet), or - for one text per line on standard input; for a model of images: "
-        "images and folders of them",
+        help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
+        ".tsv, .jsonl, .parquet), or - for one text per line on standard input; for a model of "
+        "images: images and folders of them",
     )
     parser.add_argument(
         "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"

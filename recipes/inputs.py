@@ -3,12 +3,14 @@
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlp_transfer.emails import read_texts
+from nlp_transfer.emails import iter_texts
 from staged_training import InputError
+
+_MOST_SHOWN = 1000  # characters of a text, of which a table shows less than a line
 
 
 class Input(NamedTuple):
@@ -25,15 +27,15 @@ class Input(NamedTuple):
     shown: str = ""
 
 
-def texts(source: str, text_columns: Sequence[str] | None) -> list[Input]:
-    """The texts of a source, as `read_texts` takes them; `-` for lines of standard input.
+def texts(source: str, text_columns: Sequence[str] | None) -> Iterable[Input]:
+    """The texts of a source, as `iter_texts` takes them; `-` for lines of standard input.
 
     Raises:
         InputError: They cannot be read.
     """
     if source != "-":
-        dataset = read_texts(source, text_columns).dataset
-        return [Input(*row, row[1]) for row in zip(dataset["input"], dataset["text"], strict=True)]
+        found = iter_texts(source, text_columns)
+        return (Input(name, text, text[:_MOST_SHOWN]) for name, text in found)
     lines = [Input(f"-#{n}", line, line) for n, line in _lines_of_stdin() if line.strip()]
     if not lines:
         raise InputError("-: standard input holds no text. Give one text per line.")

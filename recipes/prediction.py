@@ -4,9 +4,10 @@ import errno
 import importlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from itertools import chain, tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +86,11 @@ def predict(
         photos = [item for source in sources for item in images(Path(source))]
         show(classifier, photos, as_json=as_json)
         return
+    inputs: Iterable[Input]
     if classifier.task == "image-classification":
         inputs = [item for source in sources for item in images(Path(source))]
     else:
-        inputs = [item for source in sources for item in texts(source, text_columns)]
+        inputs = chain.from_iterable([texts(source, text_columns) for source in sources])
     known = known_to(model)
     rows = []
     for item, answer in answers(classifier, known, inputs):
@@ -151,26 +153,26 @@ def known_to(model: str) -> Familiarity | None:
 
 
 def answers(
-    classifier: Pipeline, known: Familiarity | None, inputs: Sequence[Input]
+    classifier: Pipeline, known: Familiarity | None, inputs: Iterable[Input]
 ) -> Iterator[tuple[Input, Answer]]:
-    """Yield each input with what the model says of it, in order."""
+    """Yield each input with what the model says of it, in order; a batch is held in memory."""
     positive = getattr(classifier.model.config, "positive_label", "")
     collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
     if known:
         collecting = collected_features(classifier.model)
     with collecting as features:
-        for number, (item, scores) in enumerate(classify(classifier, inputs)):
+        for item, scores in classify(classifier, inputs):
             label = max(scores, key=scores.__getitem__)
             answer = Answer(label, scores, scores.get(positive, scores[label]))
             if known:
-                similarity = known.similarity(features[number][None]).item()
+                similarity = known.similarity(features.pop(0)[None]).item()
                 answered = similarity >= known.threshold
                 answer = answer._replace(familiarity=round(similarity, 4), answered=answered)
             yield item, answer
 
 
 def classify(
-    classifier: Pipeline, inputs: Sequence[Input]
+    classifier: Pipeline, inputs: Iterable[Input]
 ) -> Iterator[tuple[Input, dict[str, float]]]:
     """Yield each input with its scores by label, in order.
 
@@ -180,9 +182,11 @@ def classify(
     of_images = {"top_k": classifier.model.config.num_labels}
     is_image = classifier.task == "image-classification"
     options: dict[str, Any] = of_images if is_image else {"truncation": True}
-    contents = (_decoded(item.content) if is_image else item.content for item in inputs)
+    total = len(inputs) if isinstance(inputs, Sized) else None
+    inputs, ahead = tee(inputs)
+    contents = (_decoded(item.content) if is_image else item.content for item in ahead)
     results = classifier(contents, batch_size=32, **options)
-    bar = tqdm(results, total=len(inputs), unit="input", delay=2, dynamic_ncols=True)
+    bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
     for item, labels in zip(inputs, bar, strict=True):
         scores = {label["label"]: round(label["score"], 4) for label in labels}
         if any(math.isnan(score) for score in scores.values()):
