@@ -44,6 +44,9 @@ def _read_mails(file: Path) -> None:
 
 
 def _mails(_: Path) -> Files:
+    from tests.nlp_transfer.outlook_files import outlook_message
+
+    yield "outlook.eml", outlook_message("Pump", "It stopped.", b"<p>It has stopped.")
     for file in sorted(MAILS.glob("*.eml")):
         yield file.name, file.read_bytes()[:20_000]
     separator = b"From ann@example.org Mon Jun  3 10:15:00 2024\n"
@@ -308,7 +311,10 @@ TARGETS = {
         _read_mails,
         _mails,
         lambda content: "" if content.startswith(b"From ") else ".eml",
-        ("nlp_transfer.emails", "email", "html", "_markupbase", "bs4", "quopri", "base64"),
+        (
+            *("nlp_transfer.emails", "email", "html", "_markupbase", "bs4", "quopri", "base64"),
+            *("oxmsg", "olefile"),
+        ),
     ),
     "tables": Target(
         _read_tables,
