@@ -19,7 +19,10 @@ SUFFIXES = frozenset(
 ) | {".heic", ".heif"}
 """Of files that are looked at: of images that Pillow reads, and of phones, which it does not."""
 
-_OF_TOOLS = ("__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found")
+_OF_TOOLS = (
+    *("__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"),
+    *("#snapshot", "~snapshot"),
+)
 _MOST_NAMED = 3
 
 _ADVICE = (
@@ -141,7 +144,7 @@ def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "@")) or name in _OF_TOOLS
+    return name.startswith((".", "@")) or name.lower() in _OF_TOOLS
 
 
 def _some(names: Sequence[str]) -> str:

@@ -184,7 +184,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
 
 def test_hidden_folders_and_files_are_no_labels_and_are_told(tmp_path, capsys):
     fill(tmp_path, "{label}", ("train",))
-    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "cat/@eaDir", "cat/.thumbs"):
+    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "cat/@eaDir", "#Recycle"):
         picture(tmp_path / name / "1.png", 50)
     picture(tmp_path / "cat" / "._1.png", 51)
     (tmp_path / ".DS_Store").write_text("")
