@@ -159,7 +159,7 @@ def test_a_split_that_cannot_be_used_is_refused(cells, message):
 
 
 def test_a_folder_around_all_parts_tells_nothing():
-    assert parts_of(["my-test/train/a", "my-test/valid/a"]) == ["train", "val"]
+    assert parts_of(["my-test/train/a", "my-test/valid/a"]) == ["train", "validation"]
     assert parts_of(["my-test/a", "my-test/b", "my-test/b"]) == [None] * 3
 
 
