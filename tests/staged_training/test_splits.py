@@ -164,7 +164,7 @@ def test_a_folder_around_all_parts_tells_nothing():
 
 
 def test_names_that_only_look_like_parts_tell_of_none():
-    assert parts_of(["trainval.txt", "contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 5
+    assert parts_of(["contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 4
     assert parts_of(["train", "restval"]) == [None] * 2  # one part
 
 

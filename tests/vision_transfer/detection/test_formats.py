@@ -182,6 +182,18 @@ def test_a_description_may_call_its_parts_otherwise(tmp_path):
     assert [len(rows) for rows in read_detection_task(source).split(0)] == [6, 3, 3]
 
 
+def test_linked_folders_are_read_whatever_the_format(tmp_path):
+    for write in (voc_folder, yolo_folders):
+        source = write(tmp_path / write.__name__)
+        folders = [folder for folder in source.iterdir() if folder.is_dir()]
+        for folder in folders:
+            away = tmp_path / f"{write.__name__} away" / folder.name
+            away.parent.mkdir(exist_ok=True)
+            folder.rename(away)
+            folder.symlink_to(away)
+        assert boxes_of(read_detection_task(source)) == BOXES
+
+
 def test_pixels_count_from_zero_where_a_zero_or_a_fraction_shows_it(tmp_path):
     source = voc_folder(tmp_path)
     for name in BOXES:
