@@ -80,8 +80,8 @@ class Findings:
         task, numbers = self.task, self.task.fold_numbers
         left_out = f" {len(task.skipped)} images could not be decoded." if task.skipped else ""
         images = f"{len(task.paths):,} images from `{task.source.name}`, {len(task.names)} labels"
-        if task.own_split:
-            train, validation, test = map(len, task.own_split)
+        if numbers == [0]:
+            train, validation, test = map(len, task.split(0))
             return (
                 f"{images}, in the parts that came with them: {train:,} train, {validation:,} "
                 f"validate, {test:,} test.{left_out}"

@@ -63,17 +63,21 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
 
 
 def folds_of_parts(
-    source: Path, parts: Sequence[str | None], groups: Sequence[int] | npt.NDArray[np.int64]
+    source: Path,
+    parts: Sequence[str | None],
+    groups: Sequence[int] | npt.NDArray[np.int64],
+    labels: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the folds of rows whose parts are given, for `splits.fold_split`.
 
     Without a part to test on, that to validate on is tested on; then, or without one to validate
-    on, a fifth of the rows to train on validates.
+    on, a fifth of the rows to train on validates, of each label if there are any.
 
     Args:
         source: the file, for messages.
         parts: that of each row, as `parts_of` has it.
         groups: the group of each row, which is not torn.
+        labels: the label of each row, if it has one.
 
     Returns:
         int64 `[rows]`: `TRAIN`, `VALIDATION`, or 0 for the rows to test on.
@@ -94,10 +98,14 @@ def folds_of_parts(
     if not (folds == 0).any():
         folds[folds == VALIDATION] = 0
     if not (folds == VALIDATION).any():
-        numbers = np.unique(np.asarray(groups)[folds == TRAIN])
-        count = -(-len(numbers) // _SHARE)
-        chosen = np.random.default_rng(0).permutation(numbers)[:count]
-        folds[(folds == TRAIN) & np.isin(groups, chosen)] = VALIDATION
-    if not (folds == TRAIN).any():
-        raise InputError(f"{source}: the part to train on has one example. Give it more.")
+        random = np.random.default_rng(0)
+        kinds = np.asarray([""] * len(folds) if labels is None else labels)
+        for kind in np.unique(kinds):
+            numbers = np.unique(np.asarray(groups)[(folds == TRAIN) & (kinds == kind)])
+            count = min(-(-len(numbers) // _SHARE), len(numbers) - 1)  # one is left to learn from
+            chosen = random.permutation(numbers)[:count]
+            folds[(folds == TRAIN) & np.isin(groups, chosen)] = VALIDATION
+    if not (folds == VALIDATION).any():
+        of_each = "" if labels is None else " of each label"
+        raise InputError(f"{source}: the part to train on has one example{of_each}. Give it more.")
     return folds

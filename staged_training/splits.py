@@ -119,7 +119,10 @@ def multilabel_folds(
 
 
 def given_folds(
-    source: Path, cells: Sequence[object], groups: Sequence[int] | Indices | None = None
+    source: Path,
+    cells: Sequence[object],
+    groups: Sequence[int] | Indices | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Indices:
     """Return the folds that came with the rows of a file, checked.
 
@@ -128,6 +131,7 @@ def given_folds(
         cells: the column `fold` of its rows, or the part of a split that each is in, see
             `parts.folds_of_parts`.
         groups: the group of each row, which is not torn then; by default each is its own.
+        labels: the label of each row, if it has one.
 
     Raises:
         InputError: a cell is no whole number, the folds are not numbered 0, 1, 2 and so on, or a
@@ -135,7 +139,8 @@ def given_folds(
     """
     parts = parts_of(list(map(str, cells)))
     if any(parts):
-        return folds_of_parts(source, parts, range(len(cells)) if groups is None else groups)
+        groups = range(len(cells)) if groups is None else groups
+        return folds_of_parts(source, parts, groups, labels)
     try:
         folds = np.array([int(str(cell)) for cell in cells], np.int64)
         if folds.min(initial=0) < 0:

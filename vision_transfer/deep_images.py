@@ -15,8 +15,9 @@ from PIL.ExifTags import Base
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of a sample, as cameras and scanners have them
 _BITS, _PLANAR, _GDAL_NO_DATA = 258, 284, 42113  # tags of TIFF
-_NO_DATA = (-9999.0, -32768.0)  # what stands for a missing value where the file does not say
-_BEYOND_ANY_VALUE = 1e30  # where floats have their missing values, such as -3.4e38
+# What stands for a missing value where the file does not say.
+_NO_DATA = (-9999.0, -99999.0, -32768.0)
+_BEYOND_ANY_VALUE = 1e19  # where floats have their missing values, such as 1e20 or -3.4e38
 # Pillow keeps one of the two bytes of a colour: by rawmode, the one that makes it keep the other.
 _OTHER_BYTE = {
     f"{mode};16{order}": f"{mode};16{other}"

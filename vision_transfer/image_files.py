@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 
+from staged_training.fingerprints import files_of
 from staged_training.parts import part_of
 from vision_transfer.image_folders import SUFFIXES
 
@@ -60,13 +61,8 @@ def is_image(file: Path) -> bool:
 
 
 def visible(folder: Path, *suffixes: str) -> list[Path]:
-    """Return the files below a folder that have one of these endings, but for what is hidden."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    """Return the files of a folder that have one of these endings, see `files_of`."""
+    return [file for file in files_of(folder) if file.suffix.lower() in suffixes]
 
 
 def _folders_of_part(folder: Path, part: str | None) -> list[Path]:

@@ -1,7 +1,9 @@
 """Folders of photos as people keep them: what is a photo, its label, and its part of the data."""
 
-from collections import Counter
+import logging
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +13,8 @@ from PIL import Image
 from staged_training.errors import InputError
 from staged_training.parts import part_of
 
+logger = logging.getLogger(__name__)
+
 Image.init()
 SUFFIXES = frozenset(
     suffix
@@ -19,7 +23,10 @@ SUFFIXES = frozenset(
 ) | {".heic", ".heif"}
 """Of files that are looked at: of images that Pillow reads, and of phones, which it does not."""
 
-_OF_TOOLS = ("__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found")
+_OF_TOOLS = (
+    *("__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"),
+    *("#snapshot", "~snapshot"),
+)
 _MOST_NAMED = 3
 
 _ADVICE = (
@@ -96,15 +103,23 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     }
     if len(set(splits)) > 1:
         columns["split"] = splits
+    else:
+        _tell_of_same_folders(folder, labelled)
     return pd.DataFrame(columns), found.left_out
 
 
 def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], list[str | None]]:
     """The paths of photos without folders of parts, which are given beside them."""
+    shared = list(takewhile(lambda level: len(set(level)) == 1, zip(*names, strict=False)))
+    below = [name[len(shared) :] for name in names]
+    if all(len(name) > 2 and part_of(name[0]) for name in below):
+        names = below  # what lies around all parts is no label
     labelled = list(names)
     splits = [part_of(name[0]) if len(name) > 1 else None for name in names]
     deep = [len(name) > 2 for name in names]
-    if all(splits) and ("train" in splits or all(deep)):
+    # Of several folders of one part, such as freight-train and steam-train, none is a part.
+    are_parts = all(splits) and (len(set(splits)) > 1 or len({name[0] for name in names}) == 1)
+    if are_parts and ("train" in splits or all(deep)):
         labelled = [name[1:] for name in names]
         # Archives often repeat the folder: train/train/cat.
         while all(
@@ -114,14 +129,31 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
         return labelled, splits
     tops = {name[0] for name, part in zip(names, splits, strict=True) if part}
     shallow = {name[0] for name, is_deep in zip(names, deep, strict=True) if not is_deep}
-    if tops - shallow:
+    others = {name[0] for name in names} - tops
+    if tops - shallow and others:
         raise InputError(
-            f"{folder}: {_some(sorted(tops - shallow))} is called like a part of a data set and "
-            f"holds folders, and {_some(sorted({name[0] for name in names} - tops))} is not. Give "
-            "a folder of parts alone, such as train and test, or of labels alone."
+            f"{folder}: some folders in it are called like parts of a data set and hold folders "
+            f"({_some(sorted(tops - shallow))}), others are not ({_some(sorted(others))}). Give a "
+            "folder of parts alone, such as train and test, or of labels alone."
         )
     within = [part_of(name[1]) if len(name) > 2 else None for name in names]
     return labelled, within if all(within) else []
+
+
+def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
+    """Warn where each label holds the same folders, which may be the labels, and it a part."""
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for name in labelled:
+        below[name[0]].add(name[1] if len(name) > 2 else "")
+    first, *others = below.values()
+    if "" not in first and len(first) > 1 and others and all(other == first for other in others):
+        logger.warning(
+            "%s: the labels are %s, and each holds the same folders (%s). If these are the labels, "
+            "call the folders above them train, validation and test, or leave those out.",
+            folder,
+            _some(sorted(below)),
+            _some(sorted(first)),
+        )
 
 
 def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
@@ -141,7 +173,7 @@ def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "@")) or name in _OF_TOOLS
+    return name.startswith((".", "@")) or name.lower() in _OF_TOOLS
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import Dataset
@@ -27,8 +26,8 @@ from staged_training.splits import (
     fold_split,
     given_folds,
     stratified_folds,
+    torn_groups,
 )
-from vision_transfer.given_split import given_split
 from vision_transfer.hub_images import hub_images
 from vision_transfer.image_folders import find_images, rows_of_folders
 from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
@@ -116,11 +115,10 @@ class ImageTask:
         labels: Their label numbers.
         names: The names of the labels, in the order of their numbers.
         folds: The fold of each image.
-        own_folds: Whether the folds came with the images; else they were dealt here.
+        own_folds: Whether the folds, or the parts of a split, came with the images; else they were
+            dealt here. Of a split, the one fold is 0.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
-        own_split: The split, where parts to train on and to test on came with the images; there is
-            one fold then, 0.
         notes: Sentences about what else people have to know of the images.
     """
 
@@ -132,12 +130,11 @@ class ImageTask:
     own_folds: bool
     skipped: list[Skipped]
     unusual: dict[str, int]
-    own_split: Split | None
     notes: list[str]
 
     def split(self, fold: int) -> Split:
         """The rows to train on, to validate on and to test on, where a fold is the test part."""
-        return self.own_split or fold_split(self.folds, fold)
+        return fold_split(self.folds, fold)
 
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
@@ -200,21 +197,39 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     groups = _groups_of_copies(paths)
     notes = [f"Left out: {sentence}." for sentence in left_out]
     notes += _copies_with_other_labels(table["file_name"], labels, groups)
-    own_folds = "fold" in table
-    own_split = None
-    if "split" in table and not own_folds and table["split"].nunique() > 1:
-        own_split, told = given_split(table["split"], labels, groups)
-        notes.append(told)
-    if own_folds:
-        folds = given_folds(path, table["fold"].tolist())
-    elif own_split:
-        folds = np.zeros(len(paths), np.int64)
-    else:
-        folds = stratified_folds(labels, groups)
+    given, told = _given_folds(path, table, labels, groups)
+    folds = stratified_folds(labels, groups) if given is None else given
     numbers = [names.index(label) for label in labels]
     return ImageTask(
-        path, paths, numbers, names, folds, own_folds, skipped, unusual, own_split, notes
+        path, paths, numbers, names, folds, given is not None, skipped, unusual, notes + told
     )
+
+
+def _given_folds(
+    source: Path, table: pd.DataFrame, labels: Sequence[str], groups: Sequence[int]
+) -> tuple[Indices | None, list[str]]:
+    """The folds or parts that came with images, if they can be used, and what is to be told."""
+    told = []
+    if "fold" in table:
+        folds = given_folds(source, table["fold"].tolist(), groups, labels)
+    elif "split" in table and table["split"].nunique() > 1:
+        learnt = {
+            label for label, part in zip(labels, table["split"], strict=True) if part == "train"
+        }
+        if unlearnt := sorted({*labels} - learnt):
+            return None, [
+                "The parts that came with the images are not used: no image to train on has the "
+                f"label '{unlearnt[0]}'. They were dealt anew."
+            ]
+        folds = given_folds(source, table["split"].tolist(), groups, labels)
+        train, validation, test = map(len, fold_split(folds, 0))
+        told.append(
+            f"The parts that came with the images are used: {train:,} images to train on, "
+            f"{validation:,} to validate on, {test:,} to test on."
+        )
+    else:
+        return None, []
+    return folds, told + [f"{problem}." for problem in torn_groups(source, folds, groups)]
 
 
 def _groups_of_copies(files: Sequence[Path]) -> list[int]:
@@ -317,7 +332,7 @@ def _rows_of_table(path: Path, label_column: str) -> pd.DataFrame:
         if rows["split"].isna().any():
             row = int(rows["split"].isna().argmax())
             raise InputError(
-                f"{path}: row {row + 1}: the column 'split' says {table['split'][row]!r}. Write "
+                f"{path}: row {row + 1}: the column 'split' says '{table['split'][row]}'. Write "
                 "train, validation or test, or give the column another name."
             )
     return rows

@@ -159,12 +159,12 @@ def test_a_split_that_cannot_be_used_is_refused(cells, message):
 
 
 def test_a_folder_around_all_parts_tells_nothing():
-    assert parts_of(["my-test/train/a", "my-test/valid/a"]) == ["train", "val"]
+    assert parts_of(["my-test/train/a", "my-test/valid/a"]) == ["train", "validation"]
     assert parts_of(["my-test/a", "my-test/b", "my-test/b"]) == [None] * 3
 
 
 def test_names_that_only_look_like_parts_tell_of_none():
-    assert parts_of(["trainval.txt", "contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 5
+    assert parts_of(["contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 4
     assert parts_of(["train", "restval"]) == [None] * 2  # one part
 
 

@@ -70,6 +70,9 @@ def test_parts_within_labels_and_repeated_folders_are_parts_too(tmp_path):
     twice = read_image_task(fill(tmp_path / "twice", "{part}/{part}/{label}/breed"))
     assert twice.names == ["cat", "dog"]
     assert [len(rows) for rows in twice.split(0)] == [24, 6, 8]
+    around = read_image_task(fill(tmp_path / "around", "archive/flowers/{part}/{label}"))
+    assert around.names == ["cat", "dog"]
+    assert [len(rows) for rows in around.split(0)] == [24, 6, 8]
 
 
 @pytest.mark.parametrize("other", ["val", "test"])
@@ -81,11 +84,29 @@ def test_of_two_parts_a_fifth_of_the_training_part_validates(other, tmp_path):
     assert len(validation) == 6  # of 24, 3 of each label
 
 
-def test_copies_across_parts_are_counted(tmp_path):
+def test_few_examples_of_a_label_stay_to_be_learnt(tmp_path):
+    fill(tmp_path, "{part}/{label}", ("train", "test"))
+    for number in range(2):
+        picture(tmp_path / "train" / "fox" / f"{number}.png", 90 + number)
+        picture(tmp_path / "train" / "ape" / f"{number}.png", 80)  # copies
+    task = read_image_task(tmp_path)
+    counts = [[task.names[task.labels[row]] for row in rows] for rows in task.split(0)]
+    assert [part.count("fox") for part in counts] == [1, 1, 0]
+    assert [part.count("ape") for part in counts] == [2, 0, 0]
+    assert [part.count("cat") for part in counts] == [9, 3, 4]
+
+
+def test_copies_across_parts_and_folds_are_counted(tmp_path):
+    told = "1 examples have copies in several parts: what is tested on may have been learnt."
     fill(tmp_path, "{part}/{label}")
     shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "cat" / "z.png")
-    (note,) = read_image_task(tmp_path).notes
-    assert note.endswith("9 to test on. 1 of the others are copies of images to train on.")
+    used, copies = read_image_task(tmp_path).notes
+    assert used.endswith("9 to test on.") and copies.endswith(told)
+    names = [str(file.relative_to(tmp_path)) for file in find_images(tmp_path).files]
+    labels = [name.split("/")[1] for name in names]
+    write_table(tmp_path, names, label=labels, fold=[n % 3 for n in range(len(names))])
+    (copies,) = read_image_task(tmp_path).notes
+    assert copies.endswith(told)
 
 
 def test_a_single_part_is_dealt_into_folds(tmp_path):
@@ -104,7 +125,7 @@ def test_parts_without_labels_or_beside_others_are_refused_with_advice(tmp_path)
         read_image_task(tmp_path / "kaggle")
     fill(tmp_path / "mixed", "{part}/{label}")
     picture(tmp_path / "mixed" / "extra" / "cat" / "1.png", 79)
-    with pytest.raises(InputError, match=r"test, train, val is called like a part.* extra is not"):
+    with pytest.raises(InputError, match=r"like parts .*\(test, train, val\), .*\(extra\)"):
         read_image_task(tmp_path / "mixed")
 
 
@@ -115,6 +136,21 @@ def test_labels_that_are_called_like_parts_stay_labels(tmp_path):
     for number, label in enumerate(("test tube", "test strip") * 6):
         picture(tmp_path / "b" / label / f"{number}.png", number)
     assert read_image_task(tmp_path / "b").names == ["test strip", "test tube"]
+    for number, label in enumerate(("positive test/ann", "negative test/ben") * 6):
+        picture(tmp_path / "c" / label / f"{number}.png", number)
+    assert read_image_task(tmp_path / "c").names == ["negative test", "positive test"]
+    for number, label in enumerate(("steam train", "freight train") * 6):
+        picture(tmp_path / "d" / label / f"{number}.png", number)
+    assert read_image_task(tmp_path / "d").names == ["freight train", "steam train"]
+
+
+@pytest.mark.parametrize("parts", [("trn", "tst"), ("Schulung", "Probe"), ("fold1", "fold2")])
+def test_labels_that_hold_the_same_folders_are_told(parts, tmp_path, caplog):
+    for number in range(24):
+        label = f"{parts[number % 2]}/{('cat', 'dog')[number // 12]}"
+        picture(tmp_path / label / f"{number}.png", number)
+    assert read_image_task(tmp_path).names == sorted(parts)
+    assert "each holds the same folders (cat, dog). If these are the labels" in caplog.text
 
 
 def test_parts_with_a_label_that_is_not_learnt_are_told_and_dealt_anew(tmp_path):
@@ -184,7 +220,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
 
 def test_hidden_folders_and_files_are_no_labels_and_are_told(tmp_path, capsys):
     fill(tmp_path, "{label}", ("train",))
-    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "cat/@eaDir", "cat/.thumbs"):
+    for name in (".ipynb_checkpoints", "@eaDir", "__MACOSX", "cat/@eaDir", "#Recycle"):
         picture(tmp_path / name / "1.png", 50)
     picture(tmp_path / "cat" / "._1.png", 51)
     (tmp_path / ".DS_Store").write_text("")

@@ -114,6 +114,8 @@ def test_floating_values_are_scaled_to_what_they_fill(tmp_path):
         (-np.inf, np.float32, None),
         (np.finfo(np.float32).min, np.float32, None),
         (1e37, np.float32, None),
+        (1e20, np.float32, None),
+        (-99999, np.float32, None),
         (-9999, np.float32, None),
         (-9999, np.int16, None),
         (-32768, np.int16, None),

@@ -109,7 +109,7 @@ def _files_in(folder: Path) -> list[Path]:
         found = sorted(folder.glob(f"*/{name}"))
         if len(found) > 1 and len(found) == len({part_of(_name(file)) for file in found}):
             return found
-    found = sorted(file for file in folder.glob("*.json") if file.name[0] != ".")
+    found = sorted(folder.glob("[!.]*.json")) or sorted(folder.glob("annotations/[!.]*.json"))
     found = [file for file in found if "caption" in file.name.lower()] or found
     parts = {part_of(file.name) for file in found}
     if len(found) != len(parts) or not found:

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 from staged_training.errors import InputError, Problem
 from staged_training.parts import parts_of
 from vision_transfer.detection.marked import AnnotatedImage, Marked, frame_of
-from vision_transfer.image_files import ImageFiles, visible
+from vision_transfer.image_files import ImageFiles, is_image, visible
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_LISTS = ("train", "val", "test")  # in ImageSets/Main
+_LISTS = ("trainval", "train", "val", "test")  # in ImageSets/Main; the later ones are finer
 
 
 class _Sheet(NamedTuple):
@@ -93,17 +93,28 @@ def _split(
 ) -> tuple[list[_Sheet], list[str | None]]:
     """The files that are used, and the part of the split that each is in."""
     listed = {
-        line.strip(): part
+        (lists.parent.parent, _without_ending(line.strip())): part
+        for lists in folder.glob("**/ImageSets/Main")
         for part in _LISTS
-        for line in _lines(folder / "ImageSets" / "Main" / f"{part}.txt")
+        for line in _lines(lists / f"{part}.txt")
     }
     if not listed:
         return sheets, parts_of([str(s.file.parent.relative_to(folder)) for s in sheets])
-    used = [sheet for sheet in sheets if sheet.file.stem in listed]
+    part_of_sheet = {
+        sheet.file: listed[above, sheet.file.stem]
+        for sheet in sheets
+        for above in sheet.file.parents
+        if (above, sheet.file.stem) in listed
+    }
+    used = [sheet for sheet in sheets if sheet.file in part_of_sheet]
     if len(used) < len(sheets):
         told = f"{len(sheets) - len(used)} of {len(sheets)} .xml files were left out: they stand "
         problems.append(Problem(f"{folder}:", f"{told}in no list of ImageSets/Main"))
-    return used, parts_of([listed[sheet.file.stem] for sheet in used])
+    return used, parts_of(list(part_of_sheet.values()))
+
+
+def _without_ending(name: str) -> str:
+    return Path(name).stem if is_image(Path(name)) else name
 
 
 def _lines(file: Path) -> list[str]:

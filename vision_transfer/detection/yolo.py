@@ -8,14 +8,13 @@ from typing import Any
 import yaml
 
 from staged_training.errors import InputError, Problem, first_line
-from staged_training.parts import parts_of
+from staged_training.parts import part_of, parts_of
 from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
 from vision_transfer.image_files import is_image, visible
 from vision_transfer.image_folders import SUFFIXES
 
 DESCRIPTIONS = (".yaml", ".yml")
 _CLASSES = ("classes.txt", "obj.names", "_darknet.labels")
-_KEYS = ("train", "val", "test")  # of a description, for the folders of a split
 _MOST = 1.5  # what is above it is no share
 
 Names = dict[str, str]
@@ -121,8 +120,8 @@ def _names_above(labels: Path, folder: Path) -> Names:
 def _listed(source: Path, data: dict[str, Any], problems: list[Problem]) -> dict[Path, str | None]:
     """The images that a data.yaml lists, and the part of the split that each is in."""
     listed: dict[str, list[Path]] = {}
-    for key in _KEYS:
-        entries = data.get(key) or []
+    for key in filter(part_of, data):
+        entries = data[key] or []
         places = [entries] if isinstance(entries, str) else entries
         found = [_place(source, str(data.get("path", "")), str(place)) for place in places]
         if None in found:

@@ -125,6 +125,13 @@ def test_a_split_that_comes_with_captions_is_used_and_not_mixed(write, folder):
     assert task.fold_numbers == [0]
 
 
+def test_the_folder_above_the_annotations_of_coco_serves_too(folder):
+    source = coco(folder)
+    above, own = read_caption_task(source.parent), read_caption_task(source)
+    assert (above.paths, above.captions) == (own.paths, own.captions)
+    assert above.folds.tolist() == own.folds.tolist()
+
+
 def test_copies_in_several_parts_of_a_split_are_told(folder):
     source = table(folder)
     (folder / "8.jpg").write_bytes((folder / "0.jpg").read_bytes())

@@ -159,6 +159,41 @@ def test_images_in_no_list_of_voc_are_left_out_and_counted(tmp_path):
     assert "3 of 12 .xml files were left out: they stand in no list" in str(problem)
 
 
+def test_lists_of_voc_may_name_files_put_parts_together_or_lie_deeper(tmp_path):
+    voc_lists(tmp_path / "VOC2007")
+    lists = tmp_path / "VOC2007" / "ImageSets" / "Main"
+    for part in ("train", "val", "test"):
+        names = (lists / f"{part}.txt").read_text().splitlines()
+        (lists / f"{part}.txt").write_text("".join(f"{name}.jpg\n" for name in names))
+    split = read_detection_task(tmp_path).split(0)
+    assert [len(rows) for rows in split] == [6, 3, 3]
+    (lists / "trainval.txt").write_text("\n".join(f"photo {n}" for n in range(9)))
+    assert [len(rows) for rows in read_detection_task(tmp_path).split(0)] == [6, 3, 3]
+    (lists / "train.txt").unlink()
+    (lists / "val.txt").unlink()
+    task = read_detection_task(tmp_path)
+    assert len(task.split(0).test) == 3 and len(task.paths) == 12 and not task.problems
+
+
+def test_a_description_may_call_its_parts_otherwise(tmp_path):
+    source = roboflow_yolo(tmp_path)
+    file = source / "data.yaml"
+    file.write_text(file.read_text().replace("val:", "valid:"))
+    assert [len(rows) for rows in read_detection_task(source).split(0)] == [6, 3, 3]
+
+
+def test_linked_folders_are_read_whatever_the_format(tmp_path):
+    for write in (voc_folder, yolo_folders):
+        source = write(tmp_path / write.__name__)
+        folders = [folder for folder in source.iterdir() if folder.is_dir()]
+        for folder in folders:
+            away = tmp_path / f"{write.__name__} away" / folder.name
+            away.parent.mkdir(exist_ok=True)
+            folder.rename(away)
+            folder.symlink_to(away)
+        assert boxes_of(read_detection_task(source)) == BOXES
+
+
 def test_pixels_count_from_zero_where_a_zero_or_a_fraction_shows_it(tmp_path):
     source = voc_folder(tmp_path)
     for name in BOXES:
