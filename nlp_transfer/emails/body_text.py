@@ -41,7 +41,7 @@ _WORD_BREAK = regex.compile(
     r"(?<=[\p{Thai}\p{Lao}\p{Tibetan}\p{Myanmar}\p{Khmer}])\u200b+", regex.V1
 )
 # Mail programs mark what they quote; a bare <blockquote> is often mere indentation.
-_QUOTED_HTML = ".gmail_quote, .yahoo_quoted, blockquote[type=cite]"
+_QUOTED_HTML = ".gmail_quote, [class*=yahoo_quoted], blockquote[type=cite]"
 # Above the headers of what Outlook answers or forwards, in whatever language.
 _OUTLOOK_REPLY = "[id$=divRplyFwdMsg], div[style*='border-top:solid #'][style*='padding:3.0pt 0']"
 _OUTLOOK_LINE = "_" * 32  # as Outlook itself has it in plain text

@@ -7,15 +7,29 @@ from contextlib import suppress
 import webencodings
 
 # Names that the Encoding Standard lacks or that it would have browsers refuse.
-_OTHER_NAMES = {"cn-gb": "gb18030", "iso-2022-jp-ms": "iso-2022-jp"}
-_CODE_PAGE = re.compile(r"(?:cp|dos|ibm|ms|oem|win|windows)[-_ ]?(\d{3,5})")
+_OTHER_NAMES = {
+    "cn-gb": "gb18030",
+    "iso-2022-jp-ms": "iso-2022-jp",
+    "mac-ce": "mac-latin2",
+    "mac-icelandic": "mac-iceland",
+}
+_CODE_PAGE = re.compile(r"(?:ansi|cp|dos|ibm|ms|oem|win|windows)[-_ ]?0*(\d{3,5})")
 _JAPANESE_CODE_PAGES = {"cp50220", "cp50221", "cp50222"}
 # What mail programs write under the name of a smaller character set.
 _WIDER = {"gbk": "gb18030", "iso2022_jp": "iso2022_jp_ext", "utf-16-le": "utf-16"}
 # Codecs of Python that are no character sets of mail; the first two take quadratic time. What is
 # called ASCII and is not is most likely UTF-8, as if nothing had been declared.
-_NOT_FOR_MAIL = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "ascii"}
+_NOT_FOR_MAIL = {
+    "ascii",
+    "charmap",
+    "idna",
+    "punycode",
+    "raw-unicode-escape",
+    "undefined",
+    "unicode-escape",
+}
 _SHIFT = re.compile(rb"\x1b|~\{")  # where ISO 2022 and HZ change to another character set
+_JAPANESE = re.compile(rb"\x1b\$[@B]")  # in ISO-2022-JP, which old programs did not declare
 
 
 def decode(data: bytes, declared: str | None) -> str:
@@ -30,6 +44,8 @@ def decode(data: bytes, declared: str | None) -> str:
     codec = codec_of(declared)
     if codec is not None and codec.startswith(("utf-16", "utf-32")) and b"\0" not in data:
         codec = None  # a line break alone would hold a NUL
+    if codec in (None, "utf-8") and data.isascii() and _JAPANESE.search(data):
+        codec = "iso2022_jp_ext"
     attempts = [codec, "utf-8"]
     # What is 7-bit is always valid UTF-8, which would show its escape codes.
     is_shifted = codec is not None and codec.startswith(("iso2022", "hz")) and _SHIFT.search(data)
@@ -63,6 +79,7 @@ def _known(name: str) -> str | None:
     with suppress(LookupError, ValueError):
         listed = webencodings.lookup(name)
         codec = _text_codec(name)
+        listed = listed or webencodings.lookup(codec.replace("_", "-"))
     if codec == "ascii" or listed is None or listed.name in ("replacement", "x-user-defined"):
         return codec
     return str(listed.codec_info.name)

@@ -3,7 +3,11 @@
 import email
 import re
 from contextlib import suppress
-from email.errors import HeaderParseError, InvalidBase64LengthDefect
+from email.errors import (
+    HeaderParseError,
+    InvalidBase64CharactersDefect,
+    InvalidBase64LengthDefect,
+)
 from email.header import decode_header
 from email.message import Message
 from email.policy import Compat32
@@ -27,6 +31,8 @@ _HTML_START = re.compile(r"\s*(?:<!doctype html|<html)\b", re.I)
 _COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # how a .msg begins
 _BEFORE_HEADERS = re.compile(rb"(?:\xef\xbb\xbf|\s)*(?:>*From [^\n]*\n)?")
 _BOUNDARY = re.compile(rb"boundary\s*=\s*\"?([^\"\r\n;]+)", re.I)
+_NO_BASE64 = (InvalidBase64CharactersDefect, InvalidBase64LengthDefect)
+_BASE64_LINE = re.compile(rb"\s*[A-Za-z\d+/=]+[ \t\r]*(?:\n|\Z)")
 _MOST_BOUNDARIES = 100
 _MOST_PARTS = 10_000
 _LONGEST_LINE = 1000  # bytes, with its end (RFC 5322)
@@ -212,8 +218,13 @@ def _body(texts: list[_Text], keep_quotes: bool, forwards: bool) -> tuple[str, b
 
 def _decoded_part(part: Message) -> str:
     data = cast("bytes", part.get_payload(decode=True))
-    if any(isinstance(defect, InvalidBase64LengthDefect) for defect in part.defects):
-        raise BrokenMessageError("has a base64 text that cannot be decoded")
+    if any(isinstance(defect, _NO_BASE64) for defect in part.defects):
+        del part["Content-Transfer-Encoding"]
+        stored = cast("bytes", part.get_payload(decode=True))
+        if not _BASE64_LINE.match(stored):
+            data = stored  # it was never encoded
+        elif any(isinstance(defect, InvalidBase64LengthDefect) for defect in part.defects):
+            raise BrokenMessageError("has a base64 text that cannot be decoded")
     charset = _charset(part)
     if codec_of(charset) is None and part.get_content_subtype() == "html":
         charset = EncodingDetector.find_declared_encoding(data[:20_000], is_html=True)

@@ -8,9 +8,11 @@ _FORWARDED = (
     "|message (?:transféré|réexpédié)|mensaje reenviado|mensagem (?:re)?encaminhada"
     "|messaggio inoltrato|doorgestuurd bericht|vidarebefordrat (?:meddelande|brev)"
     "|videresendt? (?:besked|meddelelse|melding|e-?mail)|edelleenlähetetty viesti|välitetty viesti"
-    "|przekazana wiadomość|(?:пересылаемое|пересланное|перенаправленное) сообщение"
-    "|přeposlaná zpráva|továbbított (?:üzenet|levél)|(?:iletilen|yönlendirilen) (?:ileti|mesaj)"
-    "|转发的?邮件|轉寄的?郵件|転送メッセージ|전달된 메[시일]지?"
+    "|przekaz(?:ana|anej|ywanej) wiadomoś(?:ć|ci)|переслане повідомлення"
+    "|(?:пересылаемо|пересланно|перенаправленно|переадресованно)(?:е|го) сообщени[ея]"
+    "|přeposlaná zpráva|továbbított (?:üzenet|levél)"
+    "|(?:iletilen|iletilmiş|yönlendirilen|yönlendirilmiş) (?:ileti|mesaj)|προωθημένο μήνυμα"
+    "|转发的?(?:邮件|消息)|轉寄的?郵件|転送メッセージ|전달된 메[시일]지?"
 )
 _ORIGINAL = (
     "original (?:message|appointment)|ursprüngliche[rs]? (?:nachricht|termin)|originalnachricht"
@@ -41,7 +43,7 @@ _TO = (
 )
 _WROTE = (
     "wrote|writes|said|schrieb|écrit|escribió|escreveu|scritto|schreef|geschreven|skrev|kirjoitti"
-    "|napisała?|napsala?|пишет|писала?|написала?|írta|yazdı|a scris"
+    "|napisała?|pisze|napsala?|пишет|писала?|написала?|írta|yazdı|a scris"
 )
 _OPENING = "on|am|le|el|il|em|op|den|på|dnia|w dniu|dne|på|в|în|at|vào|在|於"
 # fmt: on
@@ -50,6 +52,9 @@ _FORWARDS = re.compile(
     r"(?:fwd?|wg|tr|rv|enc|res?env|i|vb|vl|pd|i̇?lt|továbbítás|转发|轉寄|転送)\s*[:\uff1a]",
     re.I,
 )
+
+
+_ANY_NAME = r"\w[^\n:\uff1a]{0,30}"
 
 
 def _headers(names: str) -> str:
@@ -61,20 +66,24 @@ def _within(names: str) -> str:
 
 
 _ANY_HEADER = _headers(f"{_FROM}|{_SUBJECT}|{_SENT}|{_TO}")
+# The last one is Gmail's in any language.
 _FORWARD_LINE = (
-    rf"[ \t]*(?:-{{2,40}}[ \t]*(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})"
-    rf"|(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED})[ \t]*[:\uff1a][ \t]*$)"
+    rf"[ \t]*(?:[-_*=]{{2,40}}[ \t]*(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED}).{{0,200}}"
+    rf"|(?:\w{{1,20}} ?){{0,2}}(?:{_FORWARDED})(?: \w{{1,20}})?[ \t]*[:\uff1a]"
+    r"|-{10} ?[^-\n]{1,60} ?-{9})[ \t]*$"
 )
 _FORWARD = re.compile(_FORWARD_LINE, re.I)
-# Where another mail begins: a line that says so, the 32 underscores of Outlook, or some headers.
+# Where another mail begins: a line that says so, the 32 underscores of Outlook above headers in any
+# language, or headers that are known.
 _BOUNDARY = re.compile(
     rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL})[ \t]*-{{2,40}}"
-    rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=[ \t*]*\w[^\n:\uff1a]{{0,30}}[:\uff1a])"
+    rf"|[ \t]*-{{2,40}}[ \t]*[^\s-].{{0,200}}\b(?:{_WROTE}) ?:?[ \t]*-{{2,40}}[ \t]*$"
+    rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=(?:{_headers(_ANY_NAME)}.*\n){{2}})"
     rf"|(?:[ \t]*[-_=]{{5,200}}[ \t]*\n\s{{0,9}})?(?={_ANY_HEADER})"
     rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')})",
     re.M | re.I,
 )
-_SIGNATURE = re.compile(r"^-- ?$", re.M)  # some programs lose the blank
+_SIGNATURE = ("-- ", "--")  # some programs lose the blank
 # "On Monday, 3 June, Ann wrote:", "Ann Lee <ann@example.org>:", in one line or up to three.
 _SAID = re.compile(
     rf"\b(?:{_WROTE})\b|写道|寫道|書きました|작성|<[^\s<>]{{1,100}}@[^\s<>]{{1,100}}>", re.I
@@ -112,9 +121,15 @@ def without_quotes(text: str, forwards: bool = False) -> str:
 
 def _own_lines(text: str) -> str:
     """Return the lines that are no quotes, down to the signature."""
+    lines = text.split("\n")
+    mark, bare = _SIGNATURE
+    if mark not in lines and lines.count(bare) == 1:  # several part something else
+        mark = bare
+    if mark in lines:
+        lines[lines.index(mark) :] = [""]
     kept: list[str] = []
     last = 0  # how many lines there are down to the last that is not blank, until it is looked at
-    for line in _SIGNATURE.split(text, maxsplit=1)[0].split("\n"):
+    for line in lines:
         if not line.lstrip().startswith(">"):
             kept.append(line)
             last = len(kept) if line.strip() else last

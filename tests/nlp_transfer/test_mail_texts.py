@@ -144,6 +144,13 @@ def test_a_character_that_a_charset_lacks_costs_no_other(charset, text, lacking)
         ("utf-16", "utf-8", "Pümpe geht"),
         ("us-ascii", "utf-8", "Pümpe"),
         *((codec, "utf-8", "Pümpe") for codec in ("base64", "hex", "bz2", "rot13", "undefined")),
+        ("charmap", "utf-8", "Pümpe"),
+        ("latin-1", "cp1252", "“Pümpe” – 5 €"),
+        ("iso8859_1", "cp1252", "“Pümpe” – 5 €"),
+        ("ks_c_5601", "cp949", "똠방"),
+        ("IBM00858", "cp858", "Pümpe 5 €"),
+        ("ansi-1251", "cp1251", "Насос"),
+        ("x-mac-ce", "mac_latin2", "Čerpadlo"),
     ],
 )
 def test_charsets_are_known_by_the_names_that_mail_programs_write(label, codec, text):
@@ -164,6 +171,18 @@ def test_a_charset_in_the_html_is_believed_where_it_can_be():
         for head in (b"text/html", b"text/html; charset=us-ascii", b"text/html; charset=x"):
             message = b"Subject: x\nContent-Type: %s\n\n" % head + html
             assert parse_message(message).body == "насос"
+
+
+@pytest.mark.parametrize("label", ["us-ascii", "utf-8", "x-unknown", None])
+def test_japanese_in_seven_bits_is_read_whatever_is_declared(label):
+    assert decode("ポンプ stop".encode("iso-2022-jp"), label) == "ポンプ stop"
+
+
+def test_a_text_that_was_never_encoded_is_read_as_it_is():
+    head = b"Subject: s\nContent-Transfer-Encoding: base64\n\n"
+    said = "The pümp has stopped, please call.\nAnn"
+    assert parse_message(head + said.encode()).body == said
+    assert parse_message(head + b"SGVsbG8=\n\n____\nA list's footer\n").body == "Hello"
 
 
 def test_an_undeclared_subject_is_ascii_whatever_the_text_is():

@@ -63,6 +63,8 @@ def test_the_headers_of_outlook_end_a_reply_and_begin_what_is_forwarded(names, a
         "-----Messaggio originale-----",
         "-----Oorspronkelijk bericht-----",
         "-----Исходное сообщение-----",
+        "-----Ann Lee <ann@example.org> wrote: -----",
+        "---- On Mon, 3 Jun 2024 Ann Lee <ann@example.org> wrote ----",
     ],
 )
 def test_a_line_that_names_the_original_does_so_too(line):
@@ -87,6 +89,14 @@ def test_a_line_that_names_the_original_does_so_too(line):
         "Begin forwarded message:",
         "Anfang der weitergeleiteten Nachricht:",
         "Début du message réexpédié :",
+        "Początek przekazywanej wiadomości:",
+        "İletilen ileti başlangıcı:",
+        "开始转发的邮件：",
+        "-------- Переслане повідомлення --------",
+        "---------- הודעה שהועברה ---------",
+        "------- Forwarded Message",
+        "------- Start of forwarded message -------",
+        "_____ Forwarded message _____",
     ],
 )
 def test_a_forwarded_message_is_kept_with_all_that_it_quotes(line):
@@ -112,6 +122,7 @@ ATTRIBUTIONS = [
     "2024年6月3日(月) 10:15 Ann Lee <ann@example.org>:",
     "Ann Lee 於 2024年6月3日 週一 上午10:15寫道\uff1a",
     "Ann Lee writes:",
+    "W dniu 03.06.2024 o 10:15, Ann Lee pisze:",
 ]
 
 
@@ -134,6 +145,8 @@ def test_who_wrote_what_is_quoted_goes_with_the_quote(attribution):
         "______________________________\nNote: see there.",
         "------------------------------\nNote: see there.",
         "Subject: what we said\nSee there.",
+        "I am coming.\n________________________________\nNote: see there.\nAnn",
+        "Red\n--\nGreen\n--\nBlue",
     ],
 )
 def test_what_only_looks_like_a_quote_is_kept(text):
@@ -148,7 +161,7 @@ REPLIES = {
     "Thunderbird": "<div class='moz-cite-prefix'>Xyz Ann xyz</div>"
     "<blockquote type='cite'><p>{}</p></blockquote>",
     "Apple": "<blockquote type='cite'><div>Xyz Ann xyz</div><div>{}</div></blockquote>",
-    "Yahoo": "<div class='yahoo_quoted'><div>Xyz Ann xyz</div><div>{}</div></div>",
+    "Yahoo": "<div class='ydp77yahoo_quoted'><div>Xyz Ann xyz</div><div>{}</div></div>",
     "Outlook in a browser": f"<hr><div id='divRplyFwdMsg'>{HEAD}</div><div>{{}}</div>",
     "Outlook": "<div><div style='border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0cm 0cm "
     f"0cm'><p>{HEAD}</p></div></div><p>{{}}</p>",

@@ -512,17 +512,24 @@ class Gated(Photographed):
         return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
 
 
-class Capped(Photographed):
-    """An expert with room for no more than two examples of a batch."""
+class Expert(nn.Linear):
+    """Has room for no more than two examples of a batch."""
 
-    def features(self, pixels):
-        found = super().features(pixels)
-        has_room = torch.arange(len(found)) < 2
-        return found + self.expert(found) * has_room[:, None]
+    def forward(self, features):
+        has_room = torch.arange(len(features)) < 2
+        return super().forward(features) * has_room[:, None]
+
+
+class Capped(Photographed):
+    """Sends its features past an expert."""
 
     def __init__(self):
         super().__init__()
-        self.expert = nn.Linear(8, 8)
+        self.expert = Expert(8, 8)
+
+    def features(self, pixels):
+        features = super().features(pixels)
+        return features + 5 * self.expert(features)
 
 
 @pytest.mark.parametrize("kind", [Blinking, Gated, Capped])
