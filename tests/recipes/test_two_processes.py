@@ -15,7 +15,6 @@ from tests.processes import finished, launch
 
 NOISE = 0.12  # of a quick run's CIDEr from seed to seed, which is the noisiest score
 
-pytestmark = pytest.mark.xdist_group("distributed")
 
 
 def in_two(*arguments, **options):

@@ -455,7 +455,6 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.mark.xdist_group("distributed")
 def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(tmp_path):
     (tmp_path / "program.py").write_text(_DISTRIBUTED)
     told = finished(launch(2, tmp_path / "program.py", tmp_path / "out"))

@@ -98,7 +98,6 @@ def runs(tmp_path_factory):
     return folders
 
 
-@pytest.mark.xdist_group("distributed")
 def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(runs):
     alone = load_file(runs[1] / "features-0.safetensors")
     assert len(alone["features.lengths"]) == 160
@@ -108,7 +107,6 @@ def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(r
         assert all(torch.equal(alone[column], shared[column]) for column in alone)
 
 
-@pytest.mark.xdist_group("distributed")
 def test_two_processes_learn_in_stages_what_one_does_and_both_end_with_it(runs):
     for trained in ("model", "stream-model"):
         alone = load_file(runs[1] / f"{trained}-0.safetensors")
@@ -118,7 +116,6 @@ def test_two_processes_learn_in_stages_what_one_does_and_both_end_with_it(runs):
                 assert torch.allclose(tensor, shared[weight], atol=1e-5), (name, weight)
 
 
-@pytest.mark.xdist_group("distributed")
 def test_what_the_first_process_does_all_know(runs):
     first, second = (json.loads((runs[2] / f"known-{n}.json").read_text()) for n in (0, 1))
     assert (first.pop("number"), second.pop("number")) == (0, 1)
@@ -126,7 +123,6 @@ def test_what_the_first_process_does_all_know(runs):
     assert first == second == known
 
 
-@pytest.mark.xdist_group("distributed")
 def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
     assert json.loads((runs[2] / "told.json").read_text()) == 0
     alone, shared = ({path.name for path in runs[count].iterdir()} for count in (1, 2))

@@ -1,6 +1,5 @@
 """Training a pretext task on two devices: the same as on one, as a batch is shared by them."""
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -39,7 +38,6 @@ def weights(folder, processes):
     return load_file(folder / "model" / "model.safetensors")
 
 
-@pytest.mark.xdist_group("distributed")
 def test_two_processes_learn_what_one_does(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
