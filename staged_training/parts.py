@@ -44,7 +44,8 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         names: paths, or cells of a column `split`.
 
     Returns:
-        What `part_of` says of each; nothing at all where there is but one part.
+        What `part_of` says of each; nothing at all where there is but one part, or where some are
+        in none and no other trains.
 
     Examples:
         >>> from staged_training.parts import parts_of
@@ -58,8 +59,10 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
     # A folder around all of them tells nothing: my-test/train, my-test/val.
     shared = list(takewhile(lambda level: len(set(level)) == 1, levels))
     parts = [part_of("/".join(path[len(shared) :])) for path in paths]
-    several = len({PARTS.get(part or "") for part in parts}) > 1
-    return parts if several else [None] * len(parts)
+    kinds = {PARTS.get(part or "") for part in parts}
+    # One called after a part among others that are none, such as test-bench, is none either.
+    is_split = len(kinds) > 1 and (TRAIN in kinds or None not in kinds)
+    return parts if is_split else [None] * len(parts)
 
 
 def folds_of_parts(

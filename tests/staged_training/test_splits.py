@@ -165,6 +165,8 @@ def test_a_folder_around_all_parts_tells_nothing():
 
 def test_names_that_only_look_like_parts_tell_of_none():
     assert parts_of(["contest", "VOCdevkit", "intrain", "Testament"]) == [None] * 4
+    assert parts_of(["test-bench/1.jpg", "garage/2.jpg"]) == [None] * 2
+    assert parts_of(["train/1.jpg", "garage/2.jpg"]) == ["train", None]
     assert parts_of(["train", "restval"]) == [None] * 2  # one part
 
 

@@ -16,6 +16,7 @@ _ACQUISITION = (
     "AcquisitionTime",
     "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase",
+    "KVP",
     "ConvolutionKernel",
     "ImageType",
 )

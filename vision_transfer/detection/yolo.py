@@ -22,8 +22,12 @@ Names = dict[str, str]
 
 
 def yolo_source(folder: Path) -> Path | None:
-    """Return what describes a folder in this format: its data.yaml, else itself, if it is one."""
-    files = (file for file in sorted(folder.glob("[!.]*")) if file.suffix in DESCRIPTIONS)
+    """Return what describes a folder in this format: its data.yaml, else itself, if it is one.
+
+    A data.yaml may lie in a folder of it too, as archives are unpacked.
+    """
+    near = (file for pattern in ("[!.]*", "[!.]*/[!.]*") for file in sorted(folder.glob(pattern)))
+    files = (file for file in near if file.suffix in DESCRIPTIONS and file.is_file())
     described = next((file for file in files if "names" in _description(file)), None)
     marks = (found for name in (*_CLASSES, "labels") for found in _down_to(2, folder, name))
     return described or (folder if any(marks) else None)

@@ -130,6 +130,7 @@ def test_a_file_that_breaks_off_in_its_header_is_damaged(tmp_path):
     [
         ("AcquisitionNumber", 1, 2),
         ("AcquisitionTime", "101500", "101532.5"),
+        ("KVP", "80", "140"),
         ("ConvolutionKernel", "B30f", "B70f"),
         ("ImageType", ["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "SECONDARY", "MPR"]),
     ],

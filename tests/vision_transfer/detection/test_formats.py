@@ -182,6 +182,12 @@ def test_a_description_may_call_its_parts_otherwise(tmp_path):
     assert [len(rows) for rows in read_detection_task(source).split(0)] == [6, 3, 3]
 
 
+def test_a_description_may_lie_one_folder_below(tmp_path):
+    task = read_detection_task(roboflow_yolo(tmp_path / "export").parent)
+    assert boxes_of(task) == BOXES
+    assert [len(rows) for rows in task.split(0)] == [6, 3, 3]
+
+
 def test_linked_folders_are_read_whatever_the_format(tmp_path):
     for write in (voc_folder, yolo_folders):
         source = write(tmp_path / write.__name__)
