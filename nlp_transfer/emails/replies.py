@@ -76,8 +76,8 @@ _FORWARD = re.compile(_FORWARD_LINE, re.I)
 # Where another mail begins: a line that says so, the 32 underscores of Outlook above headers in any
 # language, or headers that are known.
 _BOUNDARY = re.compile(
-    rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*(?:{_ORIGINAL}|[^\s-].{{0,200}}\b(?:{_WROTE}) ?:?)"
-    r"[ \t]*-{2,40}[ \t]*$"
+    rf"^(?:(?P<forward>{_FORWARD_LINE})|[ \t]*-{{2,40}}[ \t]*"
+    rf"(?:{_ORIGINAL}|[^\s-].{{0,200}}\b(?:{_WROTE}) ?:?)[ \t]*-{{2,40}}[ \t]*$"
     rf"|[ \t]*_{{32}}[ \t]*\n\s{{0,9}}(?=(?:{_headers(_ANY_NAME)}.*\n){{2}})"
     rf"|(?:[ \t]*[-_=]{{5,200}}[ \t]*\n\s{{0,9}})?(?={_ANY_HEADER})"
     rf"{_within(_FROM)}{_within(_SUBJECT)}{_within(f'{_SENT}|{_TO}')})",
