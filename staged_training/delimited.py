@@ -117,6 +117,7 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
         for reading in readings
         if reading.dialect.width > 1 and (not reading.flaw or not reading.dialect.quoted)
     ]
+    wide = [reading for reading in wide if not reading.flaw] or wide
     if len(wide) > 1:
         choices = " or ".join(_NAMES[reading.dialect.delimiter] for reading in wide)
         raise InputError(
@@ -150,7 +151,7 @@ def _best_reading(path: Path, quoted: Dialect) -> _Reading:
 
 def _read_as(path: Path, dialect: Dialect) -> _Reading:
     """Read a file to its end, or to what speaks against the dialect."""
-    suspects: list[tuple[int, list[list[str]]]] = []
+    suspects: list[tuple[int, int, list[list[str]]]] = []
     by_line = dialect._replace(quoted=False, escaped=False)
     records = _records(path, dialect)
     count = 0
@@ -168,7 +169,8 @@ def _read_as(path: Path, dialect: Dialect) -> _Reading:
             if len(lines) > 1:
                 literal = list(by_line.rows(lines))
                 if {len(cells) for cells in literal} == {dialect.width}:
-                    suspects.append((number, literal))
+                    broken = next(i for i, cell in enumerate(row) if {*"\r\n"} & {*cell})
+                    suspects.append((number, broken, literal))
             if count < _MOST_ROWS:
                 count += 1
                 for values, cell in zip(seen, row, strict=True):
@@ -177,8 +179,8 @@ def _read_as(path: Path, dialect: Dialect) -> _Reading:
         return _Reading(dialect, str(error), of_quotes=True)
     if not dialect.quoted and any(all(map(_QUOTED.fullmatch, values)) for values in seen if values):
         return _Reading(dialect, "all cells of a column are in quotes")
-    for number, literal in suspects:
-        if _are_rows(literal[:-1], seen, count, dialect.delimiter):
+    for number, broken, literal in suspects:
+        if _are_rows(literal, broken, seen, count, dialect.delimiter):
             flaw = f"line {number} begins a cell that looks like {len(literal)} whole rows"
             return _Reading(dialect, flaw, of_quotes=True)
     return _Reading(dialect)
@@ -209,14 +211,21 @@ def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str], lis
             ) from error
 
 
-def _are_rows(rows: list[list[str]], seen: list[set[str]], count: int, delimiter: str) -> bool:
-    """Whether lines of a cell are rows: one of their columns holds what it does elsewhere."""
+def _are_rows(
+    rows: list[list[str]], broken: int, seen: list[set[str]], count: int, delimiter: str
+) -> bool:
+    """Whether lines of a cell are rows: one of their columns holds what it does elsewhere.
+
+    What stands in the first line before the cell, and in the last one after it, says nothing.
+    """
     if len(seen) < 2:
         return False
     if delimiter in "\t|":  # which texts do not have, at that once in each line
         return True
     for column, values in enumerate(seen):
-        cells = {row[column] for row in rows}
+        if column == broken:
+            continue
+        cells = {row[column] for row in (rows[1:] if column < broken else rows[:-1])}
         are_numbers = all(map(str.isdecimal, values | cells)) and len(values) == count
         if cells <= values - {""} or are_numbers:
             return True

@@ -222,7 +222,8 @@ def _array(source: Path, name: str, cells: list[Any], *, must_be_alike: bool) ->
                 f"{source}: row {row}: '{name}' is of another kind than in the rows above, or "
                 f"holds several kinds ({error}). Write it alike in all rows."
             ) from error
-    return pa.array([None if cell is None else _as_text(cell) for cell in cells], pa.string())
+    texts = [None if cell is None or cell != cell else _as_text(cell) for cell in cells]  # NaN
+    return pa.array(texts, pa.string())
 
 
 def _as_text(cell: Any) -> str:

@@ -142,4 +142,4 @@ def _around(line: bytes, encoding: str) -> str:
     """Return what is about the first character beyond ASCII."""
     text = line.decode(encoding)
     first = next((place for place, character in enumerate(text) if not character.isascii()), 0)
-    return text[max(0, first - _SHOWN // 2) :][:_SHOWN].strip()
+    return " ".join(text[max(0, first - _SHOWN // 2) :][:_SHOWN].split())

@@ -86,6 +86,23 @@ def test_texts_of_several_lines_stay_whole(name, tmp_path, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize("name", ["number", "label", "date"])
+def test_what_stands_before_a_text_of_several_lines_does_not_make_them_rows(name, tmp_path):
+    path = tmp_path / "t.csv"
+    texts = ["Dear Ann,\nBest, Bob", "\n,", "Hi, you\nBye, me", "plain"]
+    rows = {name: ["1", "2", "1", "2"], "text": texts, "label": ["a", "b", "a", "b"]}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert read_table(path, TEXT_AND_LABEL)["text"].to_pylist() == texts
+    path.write_text('label,text\na,"alpha\nb,beta"\na,gamma\nb,delta\n')
+    assert read_table(path, TEXT_AND_LABEL)["label"].to_pylist() == ["a", "b", "a", "b"]
+
+
+def test_a_delimiter_by_which_all_quotes_are_right_is_taken(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('"text";"label";"a,b"\n"x";"y";"1,2"\n')
+    assert read_table(path, TEXT_AND_LABEL).column_names == ["text", "label", "a,b"]
+
+
 def test_backslashes_before_quotes_are_understood(tmp_path):
     path = written(tmp_path, [r'"say \"hi, you\" now",a', "b,b"])
     assert cells(path) == [('say "hi, you" now', "a"), ("b", "b")]

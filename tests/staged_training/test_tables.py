@@ -128,6 +128,11 @@ def test_a_column_of_several_kinds_becomes_texts(tmp_path):
     assert table["other"].to_pylist() == expected
 
 
+def test_nan_among_texts_is_none(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": NaN}\n{"text": "a"}\n')
+    assert read_table(tmp_path / "t.jsonl", ["text"])["text"].to_pylist() == [None, "a"]
+
+
 def test_classes_that_datasets_wrote_have_their_names(tmp_path):
     kinds = datasets.ClassLabel(names=["cat", "dog"])
     features = datasets.Features(
