@@ -68,7 +68,7 @@ def _within(names: str) -> str:
 _ANY_HEADER = _headers(f"{_FROM}|{_SUBJECT}|{_SENT}|{_TO}")
 # The last one is Gmail's in any language.
 _FORWARD_LINE = (
-    rf"[ \t]*(?:[-_*=]{{2,40}}[ \t]*(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED}).{{0,200}}"
+    rf"[ \t]*(?:[-_*=]{{2,40}}+[ \t]*(?:\w{{1,20}} ){{0,2}}(?:{_FORWARDED}).{{0,200}}"
     rf"|(?:\w{{1,20}} ?){{0,2}}(?:{_FORWARDED})(?: \w{{1,20}})?[ \t]*[:\uff1a]"
     r"|-{10} ?[^-\n]{1,60} ?-{9})[ \t]*$"
 )

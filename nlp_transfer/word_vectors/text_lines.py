@@ -121,7 +121,7 @@ class LineReader:
                 f"{self._dim} as on the line before. The file is cut off, damaged, or mixes "
                 "vectors of several widths."
             )
-        return Line(word, b" ".join(numbers), number)
+        return Line(word.strip(b" "), b" ".join(numbers), number)
 
 
 def count_numbers(line: bytes) -> int:

@@ -94,6 +94,7 @@ TABBED = {
     "a header with a space": "3 2\nthe\t0.5\t2\nnew york\t3\t4\nKöln\t5\t6\n",
     "line ends of Windows": "the\t0.5\t2\r\nnew york\t3\t4\r\nKöln\t5\t6\r\n",
     "a tab at the end": "the\t0.5\t2\t\nnew york\t3\t4\t\nKöln\t5\t6\t",
+    "two spaces behind the word": "the  0.5 2\nnew york  3 4\nKöln  5 6\n",
     "a tab before numbers with spaces": "the\t0.5 2\nnew york\t3 4\nKöln\t5 6\n",
 }
 
