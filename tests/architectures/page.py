@@ -40,7 +40,7 @@ reasons:
   train the head alone.
 - *Layers choose*: Reformer hashes by chance. AXK2 attends to the few best tokens only, and which
   they are changes where two are nearly as good: what it says of an example depends on the size of
-  its batch, without features, too. No trial meets with that for sure, so it may not be told.
+  its batch, without features, too.
 
 Questions are padded to one length, as is usual, since their loss is over all places, padding
 too."""
