@@ -11,6 +11,12 @@ from tqdm.auto import tqdm
 _LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "timm", "scikit-learn", "numpy")
 
 
+_OF_TOOLS = (
+    *("__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"),
+    *("#snapshot", "~snapshot"),
+)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that decide what a training ends with."""
     found = {}
@@ -30,20 +36,26 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def digest(files: Iterable[Path]) -> str:
-    """Return a digest of the names and the content of files, in their order."""
+def digest(files: Iterable[Path], folder: Path | None = None) -> str:
+    """Return a digest of the names and the content of files, in their order.
+
+    Args:
+        files: The files.
+        folder: Where they are, if the folders below it are part of their names, as labels may be.
+    """
     total = hashlib.sha256()
     for file in tqdm(files, "Looking whether the data are as they were", delay=2, unit="file"):
         with file.open("rb") as content:
             of_file = hashlib.file_digest(content, "sha256").hexdigest()
-        total.update(f"{file.name} {of_file}\n".encode(errors="surrogateescape"))
+        name = file.relative_to(folder) if folder else file.name
+        total.update(f"{name} {of_file}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 
 def files_of(path: Path, but: Path | None = None) -> list[Path]:
     """Return a file, or the files of a folder in order, those of linked folders too.
 
-    Hidden files do not count: programs that show a folder leave some in it.
+    Hidden files do not count, see `is_hidden`.
 
     Args:
         path: The file or the folder.
@@ -58,6 +70,17 @@ def files_of(path: Path, but: Path | None = None) -> list[Path]:
             folders.clear()
             continue
         seen.add(folder.resolve())
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [folder / name for name in names if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        found += [folder / name for name in names if not is_hidden(name)]
     return sorted(file for file in found if file.is_file())
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or was left there by a file server or a system.
+
+    Examples:
+        >>> from staged_training.fingerprints import is_hidden
+        >>> is_hidden(".DS_Store"), is_hidden("@eaDir"), is_hidden("cat")
+        (True, True, False)
+    """
+    return name.startswith((".", "@")) or name.lower() in _OF_TOOLS

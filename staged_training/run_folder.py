@@ -100,7 +100,7 @@ class RunFolder:
         """Digests of what the arguments name."""
         paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
         return {
-            _flag(name): digest(files_of(path, self.path))
+            _flag(name): digest(files_of(path, self.path), path)
             for name, path in paths.items()
             if is_there(path)
         }

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from staged_training.errors import InputError
+from staged_training.fingerprints import is_hidden
 from staged_training.parts import part_of
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,6 @@ SUFFIXES = frozenset(
 ) | {".heic", ".heif"}
 """Of files that are looked at: of images that Pillow reads, and of phones, which it does not."""
 
-_OF_TOOLS = (
-    *("__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"),
-    *("#snapshot", "~snapshot"),
-)
 _MOST_NAMED = 3
 
 _ADVICE = (
@@ -61,7 +58,7 @@ def find_images(folder: Path) -> Found:
     files: list[Path] = []
     hidden: list[Path] = []
     for file in _walk(folder, ()):
-        (hidden if _is_hidden(file.name) else files).append(file)
+        (hidden if is_hidden(file.name) else files).append(file)
     photos = [file for file in files if file.suffix.lower() in SUFFIXES]
     others = Counter(file.suffix or file.name for file in set(files) - set(photos))
     told = [file.name for file in hidden if file.is_dir() or file.suffix.lower() in SUFFIXES]
@@ -166,14 +163,10 @@ def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
     for entry in entries:
-        if entry.is_dir() and not _is_hidden(entry.name):
+        if entry.is_dir() and not is_hidden(entry.name):
             yield from _walk(entry, (*above, own))
         else:
             yield entry
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "@")) or name.lower() in _OF_TOOLS
 
 
 def _some(names: Sequence[str]) -> str:

@@ -16,7 +16,6 @@ from tests.processes import finished, launch
 NOISE = 0.12  # of a quick run's CIDEr from seed to seed, which is the noisiest score
 
 
-
 def in_two(*arguments, **options):
     return launch(2, "-m", "recipes.command_line", "run", *arguments, **options)
 

@@ -66,6 +66,7 @@ def change(path, content):
         lambda data: change(data / "new.csv", "text,label\na,x\nb,y\n"),
         lambda data: (data / "mail.csv").rename(data / "post.csv"),
         lambda data: change(data / "sub" / "deep.txt", "c"),
+        lambda data: (data / "sub").rename(data / "top"),  # the name of a folder may be a label
     ],
 )
 def test_a_run_is_not_resumed_on_other_data(changed, tmp_path):
