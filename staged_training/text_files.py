@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import io
 import logging
+import re
 from pathlib import Path
 
 import chardet
@@ -28,6 +29,13 @@ _SAMPLE_LINES = 2000
 _USUAL = chardet.EncodingEra.MODERN_WEB  # with the code pages of Windows
 _RARE = chardet.EncodingEra.LEGACY_MAC | chardet.EncodingEra.DOS  # Excel still writes them
 _WESTERN = "cp1252"
+# What the code pages of Windows for Latin letters (1250, 1252, 1254) have in common, in its place:
+# small letters within a word, capitals that begin one, signs beside numbers, and punctuation.
+_LATIN = re.compile(
+    "(?<=[A-Za-z])[áâäçéëíîóôöúüß]|[áâäçéëíîóôöúüß](?=[a-z])|(?<![a-z])[ÁÂÄÇÉËÍÎÓÔÖÚÜ](?=[A-Za-z])"
+    r"|(?<![^\0-\x7f])(?:[€£§°·«»©®±×µ](?![A-Za-z])|(?<![A-Za-z])[€£§°·«»©®±×µ„])(?![^\0-\x7f])"
+    "|[…‘’“”•–—™\xa0]"
+)
 _CLEARLY = 1.03  # how much likelier the right one is than the next; wrong ones reach 1.00
 _ENOUGH = 5  # characters beyond ASCII, on which to judge
 _SHOWN = 40
@@ -102,6 +110,8 @@ def _bad_byte(line: bytes) -> int | None:
 def _code_page(problem: str, lines: list[bytes]) -> str:
     """Return the encoding in which lines hold the likeliest words, if one clearly does."""
     sample = b"".join(lines)
+    if _LATIN.sub("", sample.decode(_WESTERN, "replace")).isascii():
+        return _told(problem, _WESTERN, lines[0])
     likely, unlikely = (_readings(sample, era) for era in (_USUAL, _RARE))
     says = {name: _around(lines[0], name) for name, _ in [*likely[:3], *unlikely[:2]]}
     rivals = [confidence for _, confidence in [*likely[1:2], *unlikely[:1]]]
@@ -112,12 +122,15 @@ def _code_page(problem: str, lines: list[bytes]) -> str:
             f"{problem} It may be {', '.join(named) or 'no text'}. Save the file as "
             "UTF-8 (in Excel: `CSV UTF-8`)."
         )
-    encoding = likely[0][0]
+    return _told(problem, likely[0][0], lines[0])
+
+
+def _told(problem: str, encoding: str, line: bytes) -> str:
     logger.warning(
         "%s It was read as %s (%r). If that is wrong, save it as UTF-8.",
         problem,
         encoding,
-        says[encoding],
+        _around(line, encoding),
     )
     return encoding
 

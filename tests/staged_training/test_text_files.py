@@ -39,6 +39,10 @@ def test_unicode_is_read_in_any_form(text, encoding, tmp_path, caplog):
     ("text", "encoding"),
     [
         (GERMAN, "cp1252"),
+        (ENGLISH, "cp1252"),
+        ("text;label\ncafé;a\n", "cp1252"),
+        ("text;label\nWin £500 now;a\n", "cp1252"),
+        ("text;label\nJörg’s bill: 500 €;a\nZoë paid;b\n", "cp1252"),
         (FRENCH, "cp1252"),
         (SPANISH, "cp1252"),
         (POLISH, "cp1250"),
@@ -64,9 +68,9 @@ def test_a_code_page_that_is_clear_is_read_and_told(text, encoding, tmp_path, ca
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
-        (ENGLISH, "cp1252"),
-        ("text,label\ncafé,a\n", "cp1252"),
-        ("text,label\nWin £500 now,a\n", "cp1252"),
+        ("text,label\ndìky,a\n", "cp1252"),
+        ("text,label\n爱,a\n", "gb18030"),
+        ("text,label\nпоздно,a\n", "cp1251"),
         (GERMAN, "mac_roman"),
         (GERMAN, "cp850"),
         (POLISH, "cp852"),
