@@ -21,7 +21,8 @@ class LayerFreezingCallback(TrainerCallback):
         train: Selector of the layers to train; all others are frozen.
 
     Raises:
-        InputError: The selector matches nothing in the model, when the `Trainer` is made.
+        InputError: The selector matches nothing in the model, or there is another callback that
+            freezes, when the `Trainer` is made.
 
     Examples:
         >>> from transformers import Trainer
@@ -37,6 +38,7 @@ class LayerFreezingCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Freeze before the optimizer is made, so that it holds no frozen parameter."""
+        _check_alone(self, control)
         train_only(kwargs["model"], self.train)
 
     def on_train_begin(
@@ -63,8 +65,9 @@ class GradualUnfreezingCallback(TrainerCallback):
         epochs_per_group: Whole epochs that pass before one more group is unfrozen.
 
     Raises:
-        InputError: An argument is out of range; or, when the `Trainer` is made, several processes
-            train and `ddp_find_unused_parameters` is false.
+        InputError: An argument is out of range; or, when the `Trainer` is made, there is another
+            callback that freezes, or several processes train and `ddp_find_unused_parameters` is
+            false.
 
     Examples:
         >>> from transformers import Trainer
@@ -93,6 +96,7 @@ class GradualUnfreezingCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Unfreeze all, so that the optimizer which is about to be made knows every parameter."""
+        _check_alone(self, control)
         _check_unused_parameters(args, kwargs["model"], "freeze by LayerFreezingCallback")
         unfreeze(kwargs["model"], "all")
 
@@ -117,6 +121,16 @@ class GradualUnfreezingCallback(TrainerCallback):
         groups = [group for group in layer_groups(model) if group.parameters]
         trained = groups[-(1 + self._epoch // self.epochs_per_group) :]
         train_only(model, ", ".join(group.name for group in trained))
+
+
+def _check_alone(callback: TrainerCallback, control: TrainerControl) -> None:
+    """Refuse a second callback that freezes in one `Trainer`, whose control all callbacks share."""
+    other = vars(control).setdefault("freezing_callback", callback)
+    if other is not callback:
+        raise InputError(
+            f"callbacks holds a {type(other).__name__} and a {type(callback).__name__}, and each "
+            "would undo what the other freezes. Leave one of them out."
+        )
 
 
 def _check_unused_parameters(args: TrainingArguments, model: nn.Module, otherwise: str) -> None:

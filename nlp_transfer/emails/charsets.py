@@ -8,7 +8,12 @@ import webencodings
 
 # Names that the Encoding Standard lacks or that it would have browsers refuse.
 _OTHER_NAMES = {
+    "big5-eten": "big5",
     "cn-gb": "gb18030",
+    "cp20866": "koi8-r",
+    "cp20936": "gb18030",
+    "cp21866": "koi8-u",
+    "cp51932": "euc-jp",
     "iso-2022-jp-ms": "iso-2022-jp",
     "mac-ce": "mac-latin2",
     "mac-icelandic": "mac-iceland",

@@ -22,9 +22,12 @@ from nlp_transfer.emails.charsets import codec_of, decode
 from nlp_transfer.emails.containers import MAX_BYTES
 from nlp_transfer.emails.replies import is_forward, without_quotes
 
-# Kinds of text that people read as they are, or without their tags; a calendar or a card is none.
-_PLAIN = {"text/plain", "text/markdown", "text/x-markdown"}
+# Kinds of text that people read without their tags, and kinds that programs read.
 _TAGGED = {"text/html", "text/enriched", "text/richtext"}
+_FOR_PROGRAMS = {
+    *("text/calendar", "text/vcard", "text/x-vcard", "text/directory", "text/rfc822-headers"),
+    *("text/css", "text/javascript", "text/xml", "text/rtf", "text/x-amp-html"),
+}
 # Some programs send HTML under the name of plain text.
 _HTML_START = re.compile(r"\s*(?:<!doctype html|<html)\b", re.I)
 
@@ -36,9 +39,7 @@ _BASE64_LINE = re.compile(rb"\s*[A-Za-z\d+/=]+[ \t\r]*(?:\n|\Z)")
 _MOST_BOUNDARIES = 100
 _MOST_PARTS = 10_000
 _LONGEST_LINE = 1000  # bytes, with its end (RFC 5322)
-_MOST_OF_PART = (
-    12 * MAX_CHARACTERS + 2**19
-)  # bytes: four of UTF-8 in quoted-printable each, headers
+_MOST_OF_PART = 12 * MAX_CHARACTERS + 2**19  # bytes: four in quoted-printable each, headers
 _MOST_OF_HEADER = 10_000  # characters; the standard parser takes quadratic time on parameters
 
 
@@ -173,7 +174,7 @@ def _texts(part: Message) -> list[_Text]:
             return [text for texts in children for text in texts]
         filled = [texts for texts in children if any(text.content.strip() for text in texts)]
         return min(filled, key=lambda texts: any(text.is_tagged for text in texts), default=[])
-    if kind in _PLAIN | _TAGGED or part.get_content_maintype() == "multipart":
+    if part.get_content_maintype() in ("text", "multipart") and kind not in _FOR_PROGRAMS:
         content = _decoded_part(part)
         return [_Text(content, kind in _TAGGED or _HTML_START.match(content) is not None)]
     return []

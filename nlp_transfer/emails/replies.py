@@ -25,21 +25,21 @@ _ORIGINAL = (
 # The headers that mail programs write above a mail that is answered or forwarded.
 _FROM = (
     "from|von|de|da|van|från|fra|lähettäjä|od|от|от кого|feladó|kimden|gönderen|发件人|寄件者"
-    "|差出人|보낸 ?사람"
+    "|差出人|보낸 ?사람|de la|від|από|מאת|من"
 )
 _SUBJECT = (
     "subject|betreff|objet|asunto|assunto|oggetto|onderwerp|ämne|emne|aihe|temat|тема|předmět"
-    "|tárgy|konu|主题|主旨|件名|제목"
+    "|tárgy|konu|主题|主旨|件名|제목|predmet|subiect|θέμα|נושא|الموضوع"
 )
 _SENT = (
     "sent|date|gesendet|datum|envoyé|enviado(?: el)?|fecha|data|enviada em|inviato|verzonden"
     "|skickat|sendt|dato|lähetetty|päiväys|wysłano|отправлено|дата|odesláno|elküldve|dátum"
     "|gönderildi|(?:gönderme )?tarihi?|发送时间|日期|寄件日期|傳送日期|送信日時|日付"
-    "|(?:보낸 ?)?날짜"
+    "|(?:보낸 ?)?날짜|odoslané|trimis|надіслано|στάλθηκε|ημερομηνία|נשלח|تاريخ الإرسال|تم الإرسال"
 )
 _TO = (
     "to|an|à|para|a|aan|till|til|vastaanottaja|do|кому|komu|címzett|kime|收件人|收件者|宛先"
-    "|받는 ?사람"
+    "|받는 ?사람|către|προς|אל|إلى"
 )
 _WROTE = (
     "wrote|writes|said|schrieb|écrit|escribió|escreveu|scritto|schreef|geschreven|skrev|kirjoitti"

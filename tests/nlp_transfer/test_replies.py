@@ -23,6 +23,12 @@ HEADERS = [
     "Lähettäjä Lähetetty Vastaanottaja Aihe",
     "Od Wysłano Do Temat",
     "От Отправлено Кому Тема",
+    "Od Odoslané Komu Predmet",
+    "De_la Trimis Către Subiect",
+    "Від Надіслано Кому Тема",
+    "Από Στάλθηκε Προς Θέμα",
+    "מאת נשלח אל נושא",
+    "من تم_الإرسال إلى الموضوع",
     "发件人 发送时间 收件人 主题",
     "差出人 送信日時 宛先 件名",
 ]
@@ -36,7 +42,7 @@ def body(text, subject="Re: pump", kind="plain"):
 
 
 def block(names, colon=":"):
-    sender, sent, to, subject = (f"{name}{colon}" for name in names.split())
+    sender, sent, to, subject = (f"{name}{colon}".replace("_", " ") for name in names.split())
     return (
         f"{sender} Ann Lee <ann@example.org>\n{sent} Monday, June 3, 2024 10:15 AM\n"
         f"{to} Bob <bob@example.org>; Carl\n <carl@example.org>\n{subject} RE: pump\n\n{OLD}\n"

@@ -220,6 +220,15 @@ class PinnedBlock(nn.Sequential):
         return self
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_two_callbacks_that_freeze_are_refused(turn, arguments):
+    callbacks = [LayerFreezingCallback(train="head"), GradualUnfreezingCallback()][::turn]
+    with pytest.raises(InputError, match="each would undo what the other freezes"):
+        Trainer(ConvNet(), arguments(), callbacks=callbacks)
+    for callback in callbacks:
+        Trainer(ConvNet(), arguments(), callbacks=[callback])
+
+
 @pytest.mark.parametrize(
     "callback",
     [None, LayerFreezingCallback("all"), GradualUnfreezingCallback()],
