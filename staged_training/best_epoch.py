@@ -178,11 +178,13 @@ class BestEpochTrainer(CheckpointingTrainer):
         }
         predicted, true = (labels.unique() for labels in gathered(columns).values())
         if len(predicted) == 1 and len(true) > 1:
+            names = getattr(getattr(self.model, "config", None), "id2label", None) or {}
+            label = int(predicted.item())
             logger.warning(
-                "Stage %r ends with a model that predicts label %d for all validation examples. "
+                "Stage %r ends with a model that predicts label %r for all validation examples. "
                 "Train longer, with another learning_rate, or on more examples of other labels.",
                 stage,
-                predicted.item(),
+                names.get(label, label),
             )
 
     def _deciding_prefix(self) -> str:

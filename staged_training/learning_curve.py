@@ -9,6 +9,7 @@ from staged_training.linear_probe import fit_probe
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 DRAWS = 3
+_FARTHEST = 100  # times the examples that there are, of which their curve may tell
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
     the curve.
 
     Returns:
-        The number; `None` where the curve does not fall, so that it tells nothing.
+        The number; `None` where the curve hardly falls, so that it tells nothing.
     """
     examples = np.log([point.examples for point in curve])
     errors = np.log([max(1 - point.accuracy, 1e-3) for point in curve])
@@ -72,7 +73,8 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
     if slope > -0.05:
         return None
     needed = np.exp((np.log(error) - intercept) / slope)
-    return None if needed > 1e9 else int(np.ceil(max(needed, curve[-1].examples)))
+    most = curve[-1].examples
+    return None if needed > _FARTHEST * most else int(np.ceil(max(needed, most)))
 
 
 def what_more_would_bring(curve: list[CurvePoint]) -> str:
