@@ -29,7 +29,7 @@ class MissingColumnsError(InputError):
         arguments: The arguments that choose those columns; the message names them in backticks.
     """
 
-    def __init__(self, message: str, arguments: Sequence[str]) -> None:
+    def __init__(self, message: str, arguments: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.arguments = arguments
 

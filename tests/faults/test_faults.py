@@ -1,10 +1,13 @@
 """A recipe that is interrupted again and again loses nothing: a few faults, on a small slice."""
 
+import pytest
+
 from tests.faults.checks import broken_files, differences, epochs_lost
 from tests.faults.runs import Workshop, interrupt
 from tests.faults.slices import flags_of
 
 
+@pytest.mark.slow
 def test_a_recipe_survives_a_few_faults(tmp_path):
     shop = Workshop(tmp_path / "runs", flags_of("pet-classifier", tmp_path / "data"))
     try:

@@ -73,7 +73,8 @@ def failure(read: Callable[[Path], object], file: Path) -> BaseException | None:
 def is_refusal(error: BaseException) -> bool:
     """Whether an error is one that readers declare, and does not hide that memory ran out."""
     hidden = isinstance(error.__cause__ or error.__context__, MemoryError)
-    return type(error).__name__ in REFUSALS and not hidden
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & set(REFUSALS)) and not hidden
 
 
 def signature(error: BaseException) -> str:

@@ -191,7 +191,7 @@ BAD_TABLES = {
     "label seen once": (b"text,label\na,x\nb,x\nc,y\n", r"'y' occurs only once \(bad.csv#3\)"),
     "white space": (b"text,label\na,x\n   ,y\n", "row 2 has no text in text"),
     "no label": (b"text,label\na,x\nb,\n", "row 2 has no label in 'label'"),
-    "not UTF-8": (b"text,label\na,x\ncaf\xe9,y\n", "line 3 is not UTF-8"),
+    "not UTF-8": (b"text,label\na,x\ncaf\x81,y\n", "line 3 is not UTF-8"),
     "too few cells": (b"text,label\na,x\nb\n", "cannot be read as CSV"),
 }
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pickle
 import sys
 
 import datasets
@@ -197,6 +198,8 @@ def test_all_columns_that_are_missing_are_told_at_once_with_a_guess(names, neede
     with pytest.raises(MissingColumnsError) as told:
         check_columns("t.csv", names, needed)
     assert str(told.value) == f"t.csv: {said}"
+    copy = pickle.loads(pickle.dumps(told.value))  # as it comes out of another process
+    assert (str(copy), copy.arguments) == (str(told.value), told.value.arguments)
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path):

@@ -132,7 +132,7 @@ def test_frames_without_content_do_not_give_their_order_away(tmp_path):
     assert abs(right.mean() - 0.5) < 3 * 0.5 / len(right) ** 0.5
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_motion_teaches_the_order_and_the_model_is_a_base(discs, tmp_path, channels):
     videos = discs
     if channels == 1:
