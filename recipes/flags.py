@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from staged_training.errors import InputError, MissingColumnsError
-
-
-def flag(name: str) -> str:
-    """Return the flag of an argument of a function, or of a field."""
-    return f"--{name.replace('_', '-')}"
+from staged_training.run_folder import flag
 
 
 def in_flags(error: InputError, **flags: str) -> str:

@@ -35,7 +35,7 @@ from recipes.word_embeddings_report import Findings, print_findings, write_findi
 from staged_training import InputError
 from staged_training.hub import push
 from staged_training.processes import by_first, is_first
-from staged_training.run_folder import RunFolder
+from staged_training.run_folder import RunFolder, flag
 
 DATA = Path(__file__).parent / "data"
 
@@ -139,8 +139,7 @@ def check_numbers(arguments: Arguments) -> None:
     """Refuse numbers that nothing can be learnt with."""
     for name in ("dim", "epochs", "min_frequency", "workers"):
         if getattr(arguments, name) < 1:
-            flag = f"--{name.replace('_', '-')}"
-            raise InputError(f"{flag} is {getattr(arguments, name)}; give 1 or more.")
+            raise InputError(f"{flag(name)} is {getattr(arguments, name)}; give 1 or more.")
 
 
 def learn(

@@ -71,12 +71,12 @@ class RunFolder:
             raise InputError(
                 f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
             )
-        before = json.loads(_whole_json(self._record))
+        before = _read_json(self._record)
         asked = before.get("asked", {})
         differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
         if differing:
             changes = ", ".join(
-                f"{_flag(name)} was {asked.get(name)!r} and is {self._arguments[name]!r}"
+                f"{flag(name)} was {asked.get(name)!r} and is {self._arguments[name]!r}"
                 for name in differing
             )
             raise InputError(f"{path} cannot be resumed with other arguments: {changes}.")
@@ -100,7 +100,7 @@ class RunFolder:
         """Digests of what the arguments name."""
         paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
         return {
-            _flag(name): digest(files_of(path, self.path), path)
+            flag(name): digest(files_of(path, self.path), path)
             for name, path in paths.items()
             if is_there(path)
         }
@@ -185,7 +185,7 @@ class RunFolder:
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
         by_first(partial(_remove_stages, folder))
-        return json.loads(by_first(partial(_whole_json, done)))
+        return by_first(partial(_read_json, done))
 
     def keep(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
@@ -218,19 +218,18 @@ class RunFolder:
             self._lock.close()
 
 
-def _whole_json(file: Path) -> str:
+def _read_json(file: Path) -> Any:
     """The content of a file of JSON that this class wrote."""
     try:
-        content = file.read_text(encoding="utf-8")
-        json.loads(content)
+        return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{file} is damaged. Delete {file.parent} to do that part anew."
         ) from error
-    return content
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Return the flag of an argument of a function, or of a field."""
     return f"--{name.replace('_', '-')}"
 
 
