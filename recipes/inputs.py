@@ -98,13 +98,15 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
     from vision_transfer.ct.series import is_scan
     from vision_transfer.image_folders import SUFFIXES
 
-    files = files_of(source)
-    others = [file for file in files if file.suffix.lower() not in SUFFIXES]
-    slices = [] if ct else [file for file in others if is_scan(file)]
-    if not ct and (not slices or len(others) < len(files)):
-        for file in slices:
-            print(f"Left out: {file} is a scan, and there are images beside it.", file=sys.stderr)
-        return images(source)
+    if not ct:
+        files = files_of(source)
+        others = [file for file in files if file.suffix.lower() not in SUFFIXES]
+        slices = [file for file in others if is_scan(file)]
+        if not slices or len(others) < len(files):
+            for file in slices:
+                told = f"Left out: {file} is a scan, and there are images beside it."
+                print(told, file=sys.stderr)
+            return images(source)
     inputs, problems = scans(source, ct)
     for problem in problems:
         print(f"Not as expected: {problem}.", file=sys.stderr)

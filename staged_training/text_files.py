@@ -48,6 +48,18 @@ def open_text(
     return io.TextIOWrapper(open_unpacked(path), encoding, errors, newline)
 
 
+def read_utf8(path: Path) -> str:
+    """Return the text of a file that must be UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: It is not.
+    """
+    try:
+        return path.read_text(encoding=UTF8)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 ({error}). Convert it.") from error
+
+
 def marked_encoding(path: Path) -> str:
     """Return the Unicode encoding that the beginning of a file tells, else UTF-8.
 

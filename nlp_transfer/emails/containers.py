@@ -25,8 +25,10 @@ def is_mail_file(path: Path) -> bool:
 
 def is_mbox(source: Path) -> bool:
     """Return whether the file is an mbox, by its suffix or its first line (many have no suffix)."""
+    if source.suffix:
+        return source.suffix.lower() == ".mbox"
     with source.open("rb") as file:
-        return source.suffix.lower() == ".mbox" or (not source.suffix and begins_as_mbox(file))
+        return begins_as_mbox(file)
 
 
 def is_maildir(folder: Path) -> bool:
@@ -47,7 +49,7 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes | str]]:
     if not source.is_dir():
         yield from _file_messages(source, shown_name(source.name))
         return
-    if is_maildir(source):
+    if from_maildir := is_maildir(source):
         paths = sorted(path for sub in ("cur", "new") for path in (source / sub).iterdir())
     else:
         paths = sorted(_files(source))
@@ -60,7 +62,7 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes | str]]:
         name = shown_name(path.relative_to(source).as_posix())
         if not path.is_file():
             yield name, "is no file or folder that can be read"
-        elif not (is_maildir(source) or is_mail_file(path)):
+        elif not (from_maildir or is_mail_file(path)):
             if not path.name.startswith("."):
                 yield name, "is no mail (.eml, .msg, mbox)"
         else:

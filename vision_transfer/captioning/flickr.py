@@ -7,7 +7,8 @@ from pathlib import Path
 
 from staged_training.errors import InputError, Problem
 from staged_training.parts import part_of, parts_of
-from vision_transfer.captioning.rows import CaptionRow, lines_of
+from staged_training.text_files import read_utf8
+from vision_transfer.captioning.rows import CaptionRow
 
 _HEADERS = (
     "image,caption",
@@ -19,7 +20,7 @@ _NUMBER = re.compile(r"\s*\d+\s*[|,]?")  # one row of results.csv lacks the bar 
 
 def is_flickr(path: Path) -> bool:
     """Whether a file is in this format, by its ending or by its header."""
-    is_headed = path.suffix == ".csv" and _header(path) in _HEADERS
+    is_headed = path.suffix == ".csv" and _header(read_utf8(path).split("\n")) in _HEADERS
     return is_headed or path.suffix in (".txt", ".token")
 
 
@@ -41,7 +42,7 @@ def read_flickr(path: Path, problems: list[Problem]) -> list[CaptionRow]:
     listed = {
         Path(line.strip()).stem: part
         for file, part in zip(lists, parts, strict=True)
-        for line in lines_of(file)
+        for line in read_utf8(file).split("\n")
         if part
     }
     if not any(Path(row.image).stem in listed for row in rows):
@@ -54,10 +55,11 @@ def read_flickr(path: Path, problems: list[Problem]) -> list[CaptionRow]:
 
 
 def _rows(path: Path) -> Iterator[CaptionRow]:
-    header = _header(path) if _header(path) in _HEADERS else ""
+    lines = read_utf8(path).split("\n")
+    header = first if (first := _header(lines)) in _HEADERS else ""
     is_csv = header or path.name == "captions.txt"
     separator = "|" if "|" in header else "," if is_csv else "\t"
-    for number, line in enumerate(lines_of(path), 1):
+    for number, line in enumerate(lines, 1):
         name, found, caption = line.partition(separator)
         name, caption = name.strip(), caption.strip()
         if not line.strip() or (number == 1 and (header or name == "image")):
@@ -72,6 +74,6 @@ def _rows(path: Path) -> Iterator[CaptionRow]:
         yield CaptionRow(name.partition("#")[0], caption, f"{path}: line {number}")
 
 
-def _header(path: Path) -> str:
+def _header(lines: list[str]) -> str:
     """The first line of a file, without spaces."""
-    return "".join(next(iter(lines_of(path)), "").split())
+    return "".join(lines[0].split())

@@ -9,6 +9,7 @@ import yaml
 
 from staged_training.errors import InputError, Problem, first_line
 from staged_training.parts import part_of, parts_of
+from staged_training.text_files import read_utf8
 from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
 from vision_transfer.image_files import is_image, visible
 from vision_transfer.image_folders import SUFFIXES
@@ -118,7 +119,10 @@ def _names_above(labels: Path, folder: Path) -> Names:
             f"{folder}: nothing names its classes. Add a data.yaml with `names`, or a classes.txt "
             "with a name in each line."
         )
-    return {str(number): name for number, name in enumerate(map(str.strip, _lines(found)))}
+    return {
+        str(number): name
+        for number, name in enumerate(map(str.strip, read_utf8(found).splitlines()))
+    }
 
 
 def _listed(source: Path, data: dict[str, Any], problems: list[Problem]) -> dict[Path, str | None]:
@@ -152,7 +156,7 @@ def _place(source: Path, path: str, name: str) -> Path | None:
 def _images_at(place: Path) -> list[Path]:
     if place.is_dir():
         return visible(place, *SUFFIXES)
-    files = [place.parent / line.strip() for line in _lines(place) if line.strip()]
+    files = [place.parent / line.strip() for line in read_utf8(place).splitlines() if line.strip()]
     return [file for file in files if is_image(file)]
 
 
@@ -170,7 +174,7 @@ def _file_of(image: Path, images: Path | None, folder: Path) -> Path | None:
 
 
 def _boxes(file: Path, names: Names, data: dict[str, Any]) -> list[Marked]:
-    lines = [(number, line.split()) for number, line in enumerate(_lines(file), 1)]
+    lines = [(number, line.split()) for number, line in enumerate(read_utf8(file).splitlines(), 1)]
     return [_box(f"{file}: line {n}", cells, names, data) for n, cells in lines if cells]
 
 
@@ -198,13 +202,6 @@ def _box(where: str, cells: list[str], names: Names, data: dict[str, Any]) -> Ma
             f"{', '.join(f'{n} ({name})' for n, name in names.items())}."
         )
     return Marked(where, label, corners)
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: is not UTF-8 ({error}). Convert it.") from error
 
 
 def _down_to(levels: int, folder: Path, name: str) -> Iterator[Path]:
