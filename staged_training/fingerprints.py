@@ -9,8 +9,6 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "timm", "scikit-learn", "numpy")
-
-
 _OF_TOOLS = (
     *("__macosx", "#recycle", "$recycle.bin", "lost+found", "system volume information"),
     *("#snapshot", "~snapshot"),

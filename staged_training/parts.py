@@ -54,15 +54,19 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         >>> parts_of(["test/a.jpg", "test/b.jpg"])
         [None, None]
     """
-    paths = [name.split("/") for name in names]
-    levels = zip(*paths, strict=False)
     # A folder around all of them tells nothing: my-test/train, my-test/val.
-    shared = list(takewhile(lambda level: len(set(level)) == 1, levels))
-    parts = [part_of("/".join(path[len(shared) :])) for path in paths]
+    paths = without_shared([name.split("/") for name in names])
+    parts = [part_of("/".join(path)) for path in paths]
     kinds = {PARTS.get(part or "") for part in parts}
     # One called after a part among others that are none, such as test-bench, is none either.
     is_split = len(kinds) > 1 and (TRAIN in kinds or None not in kinds)
     return parts if is_split else [None] * len(parts)
+
+
+def without_shared(paths: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return paths, by their parts, from where they begin to differ."""
+    shared = list(takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
+    return [path[len(shared) :] for path in paths]
 
 
 def folds_of_parts(

@@ -3,7 +3,6 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,10 @@ from PIL import Image
 
 from staged_training.errors import InputError
 from staged_training.fingerprints import is_hidden
-from staged_training.parts import part_of
+from staged_training.parts import part_of, without_shared
 
 logger = logging.getLogger(__name__)
 
-Image.init()
 SUFFIXES = frozenset(
     suffix
     for suffix, kind in Image.registered_extensions().items()
@@ -70,6 +68,12 @@ def find_images(folder: Path) -> Found:
     return Found(sorted(photos), left_out)
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether `find_images` would find a photo; looked into no further than to the first."""
+    files = (file for file in _walk(folder, ()) if not is_hidden(file.name))
+    return any(file.suffix.lower() in SUFFIXES for file in files)
+
+
 def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """The photos of a folder with one sub-folder per label.
 
@@ -107,8 +111,7 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], list[str | None]]:
     """The paths of photos without folders of parts, which are given beside them."""
-    shared = list(takewhile(lambda level: len(set(level)) == 1, zip(*names, strict=False)))
-    below = [name[len(shared) :] for name in names]
+    below = [tuple(name) for name in without_shared(names)]
     if all(len(name) > 2 and part_of(name[0]) for name in below):
         names = below  # what lies around all parts is no label
     labelled = list(names)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from staged_training.splits import (
     torn_groups,
 )
 from vision_transfer.hub_images import hub_images
-from vision_transfer.image_folders import find_images, rows_of_folders
+from vision_transfer.image_folders import find_images, holds_images, rows_of_folders
 from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
 
 _METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # by preference
@@ -194,7 +194,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     labels = tidy_labels(path, map(str, table["label"]))
     check_labels(path, [file.name for file in paths], labels, "image")
     names = sorted(set(labels))
-    groups = _groups_of_copies(paths)
+    groups = group_numbers(map(content, paths))
     notes = [f"Left out: {sentence}." for sentence in left_out]
     notes += _copies_with_other_labels(table["file_name"], labels, groups)
     given, told = _given_folds(path, table, labels, groups)
@@ -232,10 +232,10 @@ def _given_folds(
     return folds, told + [f"{problem}." for problem in torn_groups(source, folds, groups)]
 
 
-def _groups_of_copies(files: Sequence[Path]) -> list[int]:
-    """A number for each file, which copies of it share."""
-    numbers: dict[bytes, int] = {}
-    return [numbers.setdefault(content(file), len(numbers)) for file in files]
+def group_numbers(keys: Iterable[Hashable]) -> list[int]:
+    """A number for each key, which those that are equal share, such as the contents of copies."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _copies_with_other_labels(
@@ -280,7 +280,7 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
 
 def _is_dataset(path: Path) -> bool:
     """Whether a folder holds a data set in the files of `datasets`, images and all."""
-    if not path.is_dir() or find_images(path).files:
+    if not path.is_dir() or holds_images(path):
         return False
     return any(not file.stem.startswith("metadata") for file in path.rglob("*.parquet"))
 
@@ -298,7 +298,7 @@ def _read_rows(path: Path, label_column: str) -> tuple[pd.DataFrame, list[str]]:
     tables = {folder.name: found for folder in folders if (found := table_in(folder))}
     if not tables:
         return rows_of_folders(path)
-    without = [f.name for f in folders if f.name not in tables and find_images(f).files]
+    without = [f.name for f in folders if f.name not in tables and holds_images(f)]
     if without:
         raise InputError(
             f"{path}: {next(iter(tables.values())).relative_to(path)} describes the images of its "

@@ -21,9 +21,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification, pooled
 
-_LUMA = torch.tensor([0.299, 0.587, 0.114]).view(
-    1, 3, 1, 1
-)  # how gray a colour is, as Pillow has it
+# How gray a colour is, as Pillow has it.
+_LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
 
 
 def load_saved(

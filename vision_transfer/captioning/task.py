@@ -19,7 +19,13 @@ from staged_training.splits import (
 )
 from vision_transfer.captioning.layouts import image_files, read_captions
 from vision_transfer.captioning.rows import CaptionRow
-from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
+from vision_transfer.image_task import (
+    ImageDataset,
+    Skipped,
+    checked_images,
+    content,
+    group_numbers,
+)
 
 MOST_WORDS = 50
 """Longer captions are left out: they are descriptions, and one of them would slow every batch."""
@@ -115,9 +121,7 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
             f"{file.path}: {len(paths)} images with captions can be used, and {_FOLDS} are the "
             f"least{reason}. Check the folder of the images ({folder})."
         )
-    contents = [content(path) for path in paths]
-    number = {digest: n for n, digest in enumerate(dict.fromkeys(contents))}
-    groups = [number[digest] for digest in contents]
+    groups = group_numbers(map(content, paths))
     given = [rows[path][0].fold for path in paths]
     own_folds = any(fold is not None for fold in given)
     folds = given_folds(file.path, given, groups) if own_folds else _dealt(groups)

@@ -140,10 +140,8 @@ def _cut(
 ) -> Marked | None:
     """A box, cut at the edges of its image; `None` if it has no area."""
     x1, y1, x2, y2 = mark.corners
-    where, shown = (
-        mark.where,
-        f"the box [{', '.join(f'{x:g}' for x in mark.corners)}] of {file.name}",
-    )
+    where, drawn = mark.where, ", ".join(f"{x:g}" for x in mark.corners)
+    shown = f"the box [{drawn}] of {file.name}"
     if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
         raise InputError(
             f"{where}: {shown} lies outside it; the image is {width} x {height} pixels. Are the "

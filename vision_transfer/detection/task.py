@@ -26,7 +26,13 @@ from staged_training.splits import (
 from vision_transfer.detection.annotations import read_annotations
 from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.detection.frames import upright_boxes
-from vision_transfer.image_task import ImageDataset, Skipped, checked_images, content
+from vision_transfer.image_task import (
+    ImageDataset,
+    Skipped,
+    checked_images,
+    content,
+    group_numbers,
+)
 from vision_transfer.images import load_rgb, seeded
 
 _FOLDS = 5
@@ -210,9 +216,7 @@ def read_detection_task(
 def _groups(paths: Sequence[Path]) -> list[int]:
     """The group of each image: copies share one, and so do the versions of Roboflow."""
     names = [(path, _VERSION.sub("", path.name)) for path in paths]
-    keys = [content(path) if name == path.name else name for path, name in names]
-    number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
-    return [number[key] for key in keys]
+    return group_numbers(content(path) if name == path.name else name for path, name in names)
 
 
 def _dealt(source: Path, labels: Sequence[Sequence[int]], groups: Sequence[int]) -> Indices:
