@@ -129,7 +129,7 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
             input_ids=ids[written], attention_mask=mask[written], output_hidden_states=True
         ).hidden_states
         read = torch.cat([states[layer] for layer in self.config.layers], dim=-1)
-        read = read * mask[written].unsqueeze(-1)
+        read *= mask[written].unsqueeze(-1)
         return _spread(read, written).view(batch, tokens + missing, -1)[:, :tokens]
 
 
@@ -142,6 +142,8 @@ def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
 def _spread(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Rows, `[n, ...]`, put where `places`, `[...]`, is true n times; zeros elsewhere."""
     below = rows.shape[1:]
+    if not torch.jit.is_tracing() and len(rows) == places.numel():  # a trace would keep to this way
+        return rows.view(*places.shape, *below)
     mask = places.view(*places.shape, *(1 for _ in below))
     return rows.new_zeros(*places.shape, *below).masked_scatter(mask, rows)
 

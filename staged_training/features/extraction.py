@@ -50,14 +50,14 @@ def compute_features(
     Raises:
         InputError: There is no example, or the features were kept neither in memory nor on disk.
     """
-    tops = tops_from(model, first)
+    tops, others = tops_from(model, first), inputs_of_head(model)
 
     def faster(example: Any) -> nn.Module:
         return faster_model(model, lambda some: inputs_of(tops, some, collate([example])))
 
     def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
         batch = collate(examples)
-        return stored_columns(model, inputs_of(tops, model, batch), batch)
+        return stored_columns(inputs_of(tops, model, batch), batch, others)
 
     return computed(faster, columns_of, dataset, cache)
 
@@ -197,10 +197,16 @@ def _is_ascending(order: Sequence[int]) -> bool:
 
 
 def stored_columns(
-    model: nn.Module, features: torch.Tensor, batch: Batch
+    features: torch.Tensor, batch: Batch, others: set[str]
 ) -> dict[str, torch.Tensor]:
-    """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out."""
-    columns = {name: batch[name] for name in inputs_of_head(model, batch)}
+    """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out.
+
+    Args:
+        features: Those of the batch.
+        batch: The inputs of the model.
+        others: The names of the inputs that are kept beside features.
+    """
+    columns = {name: values for name, values in batch.items() if name in others}
     mask = batch.get("attention_mask")
     if mask is None or features.ndim < 3 or features.shape[:2] != mask.shape:
         return {"features": features, **columns}

@@ -48,7 +48,7 @@ class FeatureHead(nn.Module):
             ran.append(name)
 
         self._loss = _loss_of(model)
-        self._names = inputs_of_head(model, batch)
+        self._names = inputs_of_head(model)
         batch = _on_device_of(model, batch)
         with evaluating(model), _hooked(model, tops, note):
             expected = model(**batch)
@@ -141,13 +141,11 @@ def modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
     return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
 
 
-def inputs_of_head(model: nn.Module, batch: Batch) -> list[str]:
+def inputs_of_head(model: nn.Module) -> set[str]:
     """The inputs of a model that its head is given beside features: labels, and what it names."""
     head = model.get_submodule(next(iter(layer_groups(model)[-1].modules)))
-    names = {"labels"}
-    if _has_own_loss(head):
-        names |= set(inspect.signature(head.forward).parameters)
-    return [name for name in batch if name in names]
+    own = inspect.signature(head.forward).parameters if _has_own_loss(head) else {}
+    return {"labels", *own}
 
 
 @contextmanager

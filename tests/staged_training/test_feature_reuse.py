@@ -315,6 +315,23 @@ def test_features_are_in_the_order_of_the_data_and_free_of_dropout(convnet):
     torch.testing.assert_close(features.columns["features"], expected)
 
 
+def test_the_structure_of_a_model_is_looked_at_as_often_for_much_data_as_for_little(
+    convnet, monkeypatch
+):
+    looked: list[nn.Module] = []
+
+    def counted(model):
+        looked.append(model)
+        return layer_groups(model)
+
+    monkeypatch.setattr("staged_training.features.head.layer_groups", counted)
+    compute_features(convnet, numbered(4), collate)
+    for_little = len(looked)
+    looked.clear()
+    compute_features(convnet, numbered(100), collate)
+    assert len(looked) == for_little > 0
+
+
 class Shortcut(nn.Module):
     """A block whose shortcut is a stack of layers, and no longer is one when it is folded."""
 
