@@ -1,7 +1,7 @@
 """Interrupts runs of recipes at random moments, resumes them, and tells whether anything was lost.
 
-    python -m tests.faults                                        # every recipe, 50 faults each
-    python -m tests.faults --recipe pet-classifier --kills 10
+    python -m tests.faults                            # every recipe, 50 faults and 6 changes each
+    python -m tests.faults --recipe pet-classifier --kills 10 --changes 2
 
 Each recipe is run once on a slice of its data without a fault. Then it is interrupted and resumed
 with `--resume` until it is done, again and again, until there were so many faults. They are drawn
@@ -9,7 +9,9 @@ at random: SIGKILL; SIGTERM; Ctrl-C, to the process and to its group; a disk tha
 read-only (where none can be mounted, files may not grow in place of the first); a clock that jumps
 by a day, for Python code and the times of files, and SIGKILL after that. After each fault every
 file that is named like a finished one must be whole, and the process must have told in one line
-what happened; at the end all files must be there and no others, weights to the bit, scores too.
+what happened. Between them the data are changed (a row is missing, values are swapped, a photo, a
+film or a scan is another), and to resume is to be refused until they are what they were. At the end
+all files must be there and no others, weights to the bit, scores too.
 """
 
 import argparse
@@ -22,7 +24,15 @@ from staged_training.report import markdown_table
 from tests.faults.runs import Workshop, interrupt
 from tests.faults.slices import SLICES, flags_of
 
-HEADER = ["recipe", "faults", "by kind", "resumed", "epochs lost at most", "slowest to stop"]
+HEADER = [
+    "recipe",
+    "faults",
+    "by kind",
+    "resumed",
+    "changes refused",
+    "epochs lost at most",
+    "slowest to stop",
+]
 HEADER += ["ended identical", "failures"]
 
 
@@ -33,6 +43,7 @@ def row(tally):
         tally.count,
         ", ".join(f"{count} {kind}" for kind, count in sorted(tally.faults.items())),
         tally.resumed,
+        f"{tally.refused} of {tally.changes}",
         "not counted" if tally.lost is None else f"{tally.lost:.2f}",
         f"{tally.slowest:.1f} s",
         f"{tally.identical} of {tally.chains}",
@@ -55,6 +66,7 @@ def main():
     )
     parser.add_argument("--recipe", nargs="+", choices=SLICES, default=list(SLICES))
     parser.add_argument("--kills", type=int, default=50, help="faults for each recipe")
+    parser.add_argument("--changes", type=int, default=6, help="of the data of each recipe")
     parser.add_argument("--seed", type=int, default=0, help="of the faults and their moments")
     parser.add_argument("--folder", type=Path, help="where to work; what failed is kept there")
     options = parser.parse_args()
@@ -64,9 +76,10 @@ def main():
     for number, recipe in enumerate(options.recipe):
         place = folder / str(number)
         place.mkdir(parents=True)
-        shop = Workshop(place / "runs", flags_of(recipe, place / "data"))
+        data = place / "data"
+        shop = Workshop(place / "runs", data, flags_of(recipe, data))
         try:
-            tally = interrupt(recipe, shop, options.kills, options.seed, tell)
+            tally = interrupt(recipe, shop, options.kills, options.seed, tell, options.changes)
         finally:
             shop.close()
         rows.append(row(tally))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from tests.faults.changes import changed
 from tests.faults.checks import broken_files, differences, epochs_lost
 from tests.faults.faults import (
     CLOCK,
@@ -34,6 +35,7 @@ BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in
 POLL = 0.004
 # Paths may hold blanks.
 TOLD = re.compile(r"nlp-transfer: .+ cannot be (written|read or written) \(.+\)")
+REFUSED = re.compile(r"nlp-transfer: .+ cannot be resumed: the content of .+ is another now\.")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
 """The moments of a run, and how often each kind is drawn: from its start to the end of start-up;
@@ -58,6 +60,8 @@ class Tally:
     faults: dict[str, int] = field(default_factory=dict)
     moments: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
+    refused: int = 0  # of the times that the data were changed
+    changes: int = 0
     chains: int = 0
     identical: int = 0
     lost: float | None = None  # where nothing is trained by `transformers.Trainer`
@@ -74,11 +78,12 @@ class Workshop:
 
     Args:
         folder: For all of it; it is made.
+        data: The folder of what the recipe reads.
         arguments: Of `nlp-transfer`, without the output folder.
     """
 
-    def __init__(self, folder, arguments):
-        self.folder, self.arguments = folder, arguments
+    def __init__(self, folder, data, arguments):
+        self.folder, self.data, self.arguments = folder, data, arguments
         self.temporary = folder / "temporary"
         self.temporary.mkdir(parents=True)
         self.disk, self.clock = Disk(folder / "disk"), Clock(folder)
@@ -136,7 +141,7 @@ class Workshop:
         process, status, begun = self.start(output, copied=True)
         while _alive(process):
             now = time.monotonic() - begun
-            if not life.started and (output / "runs" / "arguments.json").exists():
+            if not life.started and _is_begun(output):
                 life.started = now
             if not life.kept and _keeps(output):
                 life.kept = now
@@ -148,8 +153,12 @@ class Workshop:
         return life
 
 
-def interrupt(recipe, shop, kills, seed, tell):
-    """Interrupt runs until there were so many faults; every one that ends is compared."""
+def interrupt(recipe, shop, kills, seed, tell, changes=0):
+    """Interrupt runs until there were so many faults; every one that ends is compared.
+
+    Between them the data are changed so many times, and the run is to be refused until they are
+    what they were.
+    """
     random = np.random.default_rng(seed)
     tally = Tally(recipe)
     whole = shop.folder / "whole"
@@ -163,6 +172,8 @@ def interrupt(recipe, shop, kills, seed, tell):
         while not done and len(tally.failures) < 20:
             quiet = tally.count >= kills
             done = _attempt(shop, life, kinds, random, tally, quiet=quiet)
+            if not done and tally.changes * kills < changes * tally.count:
+                _try_other_data(shop, random, tally)
             tell(tally)
         if done:
             found = differences(shop.output, whole)
@@ -180,7 +191,7 @@ def _attempt(shop, life, kinds, random, tally, *, quiet):
     """Start or resume a run and do something to it; whether it is done."""
     kind, moment = random.choice(kinds), random.choice(list(MOMENTS), p=list(MOMENTS.values()))
     before = _steps(shop)
-    resumes = (shop.output / "runs" / "arguments.json").exists()
+    resumes = _is_begun(shop.output)
     process, status, begun = shop.start(shop.output, copied=moment != "start")
     happened = False
     if not quiet:
@@ -223,6 +234,32 @@ def _attempt(shop, life, kinds, random, tally, *, quiet):
     elif resumes:
         tally.resumed += 1
     return done
+
+
+def _try_other_data(shop, random, tally):
+    """Resume a run on changed data, which is to be refused, and to leave its folder as it is."""
+    if not _is_begun(shop.output):
+        return
+    before = _bytes_in(shop.output)
+    with changed(shop.data, random) as change:
+        process, status, _ = shop.start(shop.output, copied=True)
+        seconds_to_end(process)
+        code, log = status(), shop.log.read_text()
+    tally.changes += 1
+    problems = [] if code == 2 and REFUSED.search(log) else [f"ended with {code}: {log[-300:]}"]
+    problems += ["said more than a line"] * ("Traceback" in log)
+    problems += ["changed its folder"] * (_bytes_in(shop.output) != before)
+    tally.refused += not problems
+    tally.failures += [f"chain {tally.chains}, {change}: {problem}" for problem in problems]
+
+
+def _is_begun(output):
+    """Whether a run has noted what it was asked."""
+    return (output / "runs" / "arguments.json").exists()
+
+
+def _bytes_in(folder):
+    return {path: path.read_bytes() for path in content(folder) if path.is_file()}
 
 
 def _wait(process, output, moment, life, random):

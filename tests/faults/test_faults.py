@@ -9,13 +9,15 @@ from tests.faults.slices import flags_of
 
 @pytest.mark.slow
 def test_a_recipe_survives_a_few_faults(tmp_path):
-    shop = Workshop(tmp_path / "runs", flags_of("pet-classifier", tmp_path / "data"))
+    data = tmp_path / "data"
+    shop = Workshop(tmp_path / "runs", data, flags_of("pet-classifier", data))
     try:
-        tally = interrupt("pet-classifier", shop, 3, seed=0, tell=lambda tally: None)
+        tally = interrupt("pet-classifier", shop, 3, seed=0, tell=lambda tally: None, changes=2)
     finally:
         shop.close()
     assert not tally.failures
     assert tally.count >= 3 and tally.identical == tally.chains and tally.lost <= 1
+    assert tally.refused == tally.changes > 0
 
 
 def test_half_files_and_other_files_are_noticed(tmp_path):
