@@ -13,9 +13,8 @@ import yaml
 from transformers import HfArgumentParser
 
 from recipes.flags import check_filled
-from staged_training import InputError
+from staged_training.errors import InputError, flag
 from staged_training.hub import Destination, check_push
-from staged_training.run_folder import flag
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

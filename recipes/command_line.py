@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, cast
 
@@ -49,7 +50,8 @@ recipes:
   temporal-order         videos without labels teach a base: are frames in order
   word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others
 
-`nlp-transfer COMMAND --help` says what each takes. To begin: nlp-transfer run email-urgency
+`nlp-transfer COMMAND --help` says what each takes, `nlp-transfer --version` which version this is.
+To begin: nlp-transfer run email-urgency
 """
 
 
@@ -71,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"nlp-transfer {version('nlp-transfer')}")
         return 0
     if arguments[0] not in commands:
         print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
@@ -100,25 +105,22 @@ def _nobody_reads() -> bool:
 
 def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
     """Run a command; tell what it cannot use without a traceback."""
-    from transformers.utils.logging import disable_progress_bar
-
     from recipes.flags import in_flags
     from staged_training.errors import InputError
     from staged_training.files import unwritable_told
     from staged_training.printable import PrintableFormatter, PrintableStream, printable
-    from staged_training.processes import is_first, number
 
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
-    disable_progress_bar()  # those of loading and saving, which take no time here
     shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
     try:
         with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
             command(arguments)
             print(end="", flush=True)
     except InputError as error:
-        whose = "" if is_first() else f" (process {number()})"
+        number = os.environ.get("RANK", "0")
+        whose = "" if number == "0" else f" (process {number})"
         print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
         return 2
     return 0
@@ -129,7 +131,15 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
 
     options = parser.parse_args(arguments)
     check_filled({name.upper(): value for name, value in vars(options).items()})
+    _without_bars()
     return options
+
+
+def _without_bars() -> None:
+    """Show no progress of loading and saving, which take no time here."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 def _run(arguments: list[str]) -> None:
@@ -142,6 +152,7 @@ def _run(arguments: list[str]) -> None:
     recipe = parser.parse_args(arguments[:1]).recipe
     from staged_training.processes import join, leave
 
+    _without_bars()
     join()
     importlib.import_module(RECIPES[recipe]).main(arguments[1:])
     leave()

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from staged_training.errors import InputError, MissingColumnsError
-from staged_training.run_folder import flag
+from staged_training.errors import InputError, MissingColumnsError, flag
 
 
 def in_flags(error: InputError, **flags: str) -> str:

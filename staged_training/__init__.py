@@ -1,23 +1,6 @@
 """Stages over a model whose layers are ordered from general to specific."""
 
-from staged_training.errors import InputError
-from staged_training.features.reuse import on_features
-from staged_training.freezing import freeze, unfreeze
-from staged_training.freezing_callbacks import GradualUnfreezingCallback, LayerFreezingCallback
-from staged_training.layers import LayerGroup, layer_groups
-from staged_training.stages import Stage, StageResult
-from staged_training.trainer import StagedTrainer
+import lazy_loader
 
-__all__ = [
-    "GradualUnfreezingCallback",
-    "InputError",
-    "LayerFreezingCallback",
-    "LayerGroup",
-    "Stage",
-    "StageResult",
-    "StagedTrainer",
-    "freeze",
-    "layer_groups",
-    "on_features",
-    "unfreeze",
-]
+# What is asked for is imported then: an error costs no PyTorch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

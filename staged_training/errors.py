@@ -58,3 +58,8 @@ def given_path(source: str | PathLike[str]) -> Path:
 def first_line(error: Exception) -> str:
     """The beginning of what an error of a library says, for a message of our own."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def flag(name: str) -> str:
+    """Return the flag of an argument of a function, or of a field."""
+    return f"--{name.replace('_', '-')}"

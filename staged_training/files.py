@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 
 from staged_training.errors import InputError
-from staged_training.processes import is_first
 
 PARTIAL = ".partial"
 """How hidden names end of what is being written; after a crash that is of no use to anyone."""
@@ -34,6 +33,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         InputError: The disk is full or may not be written to.
     """
+    from staged_training.processes import is_first  # PyTorch, which errors are not to wait for
+
     path = Path(path)
     if not is_first():
         with TemporaryDirectory() as elsewhere:

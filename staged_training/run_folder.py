@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
-from staged_training.errors import InputError
+from staged_training.errors import InputError, flag
 from staged_training.files import PARTIAL, remove_partial, written_whole
 from staged_training.fingerprints import digest, files_of, is_there, versions
 from staged_training.processes import by_first
@@ -226,11 +226,6 @@ def _read_json(file: Path) -> Any:
         raise InputError(
             f"{file} is damaged. Delete {file.parent} to do that part anew."
         ) from error
-
-
-def flag(name: str) -> str:
-    """Return the flag of an argument of a function, or of a field."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _remove_stages(folder: Path) -> None:

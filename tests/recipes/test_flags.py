@@ -1,5 +1,10 @@
 """What a command was given and cannot use is told by its flag, before anything slow."""
 
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+
 import pytest
 
 from recipes.command_line import main
@@ -88,3 +93,29 @@ def test_missing_columns_are_told_with_the_flags_that_choose_them(
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("--version", 0),
+        ("predict --help", 0),
+        ("advise --help", 0),
+        ("demo model --prot 80", 2),
+        ("export", 2),
+        ("predict model ''", 2),
+    ],
+)
+def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status):
+    code = "from recipes.command_line import main\nimport sys\ntry:\n    status = main()\n"
+    code += "except SystemExit as end:\n    status = end.code\n"
+    code += "assert not {'torch', 'transformers', 'pandas'} & sys.modules.keys()\nsys.exit(status)"
+    command = [sys.executable, "-c", code, *shlex.split(arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, "Assertion" in ended.stderr) == (status, False)
+    assert "nlp-transfer" in ended.stdout + ended.stderr
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nlp-transfer {version('nlp-transfer')}\n"
