@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from staged_training.files import PARTIAL
 from tests.faults.changes import changed
 from tests.faults.checks import broken_files, differences, epochs_lost
 from tests.faults.faults import (
@@ -35,6 +36,7 @@ BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in
 POLL = 0.004
 # Paths may hold blanks.
 TOLD = re.compile(r"nlp-transfer: .+ cannot be (written|read or written) \(.+\)")
+PARTIAL_PART = re.compile(re.escape(PARTIAL) + r"(/|$)")
 REFUSED = re.compile(r"nlp-transfer: .+ cannot be resumed: the content of .+ is another now\.")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
@@ -248,7 +250,8 @@ def _try_other_data(shop, random, tally):
     tally.changes += 1
     problems = [] if code == 2 and REFUSED.search(log) else [f"ended with {code}: {log[-300:]}"]
     problems += ["said more than a line"] * ("Traceback" in log)
-    problems += ["changed its folder"] * (_bytes_in(shop.output) != before)
+    after = _bytes_in(shop.output)
+    problems += [f"changed {p}" for p in before.keys() | after if before.get(p) != after.get(p)]
     tally.refused += not problems
     tally.failures += [f"chain {tally.chains}, {change}: {problem}" for problem in problems]
 
@@ -259,7 +262,9 @@ def _is_begun(output):
 
 
 def _bytes_in(folder):
-    return {path: path.read_bytes() for path in content(folder) if path.is_file()}
+    """The content of files, but for what a worker whose parent was killed may still write."""
+    files = [path for path in content(folder) if not PARTIAL_PART.search(str(path))]
+    return {path: path.read_bytes() for path in files if path.is_file()}
 
 
 def _wait(process, output, moment, life, random):
