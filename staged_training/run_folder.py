@@ -180,9 +180,11 @@ class RunFolder:
         """
         folder = self.runs / name
         done = folder / "done.json"
+        by_first(self._check_there)
         if not by_first(done.exists):
             by_first(partial(folder.mkdir, parents=True, exist_ok=True))
             result = work(folder)
+            by_first(self._check_there)
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
         by_first(partial(_remove_stages, folder))
@@ -195,7 +197,16 @@ class RunFolder:
             folder: Where they are.
             name: A folder in the output folder that they go to in its place.
         """
+        by_first(self._check_there)
         by_first(partial(self._copy, folder, self.path / name))
+
+    def _check_there(self) -> None:
+        """Refuse to go on where the folder was removed or replaced since it was opened."""
+        if not self._record.exists():
+            raise InputError(
+                f"{self.path} was removed or replaced while a run wrote to it. Delete what is left "
+                "of it, and run again; or run again with another --output-dir."
+            )
 
     @staticmethod
     def _copy(folder: Path, kept: Path) -> None:
@@ -209,6 +220,7 @@ class RunFolder:
 
         It is for the first of several processes alone, after it has told what came of the run.
         """
+        self._check_there()
         for curves in self.runs.rglob(CURVES):
             kept = self.path / CURVES / curves.parent.relative_to(self.runs)
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -192,6 +192,28 @@ def test_work_that_failed_is_done_again(cut_off):
     assert cut_off.once("fold-0", lambda folder: 1) == 1
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("step", ["once", "work", "keep", "close"])
+def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, cut_off):
+    def vanish(*_):
+        shutil.rmtree(cut_off.path)
+        if replaced:
+            cut_off.path.write_text("")
+        return 1
+
+    steps = {
+        "once": lambda: cut_off.once("fold-0", lambda folder: 1),
+        "work": lambda: cut_off.once("fold-0", vanish),
+        "keep": lambda: cut_off.keep(cut_off.runs / "fold-0"),
+        "close": cut_off.close,
+    }
+    if step != "work":
+        vanish()
+    with pytest.raises(InputError, match="out was removed or replaced while a run wrote to it"):
+        steps[step]()
+    assert cut_off.path.exists() == replaced
+
+
 def test_what_is_kept_survives_the_end(cut_off):
     def work(folder):
         (folder / "model").mkdir()
