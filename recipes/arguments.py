@@ -136,7 +136,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
     """
     for name in names:
         value = getattr(arguments, name)
-        if not value > 0:
+        if not 0 < value < float("inf"):
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 

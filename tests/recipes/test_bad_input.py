@@ -111,6 +111,7 @@ def test_it_is_refused_and_nothing_is_written(case, tmp_path, capsys):
         ("- quick", "is not an argument of this recipe"),
         ("seed: -1", "--seed is -1; give a whole number"),
         ("data: 7", "7: no such file or folder"),
+        (r'data: "a\0b"', "--data holds a zero byte"),
         ("[" * 900, "run.yaml is not YAML: maximum recursion"),
         ("seed: " + "9" * 5000, "run.yaml is not YAML: Exceeds the limit"),
         ("seed: !!python/object/apply:os.getcwd []", "run.yaml is not YAML: could not determine"),
