@@ -21,7 +21,7 @@ def in_flags(error: InputError, **flags: str) -> str:
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are empty, as by a variable of a shell that is not set, or hold a zero byte.
+    """Refuse arguments that are empty, as where a variable is not set, or hold a zero byte.
 
     Raises:
         InputError: One of them, or a part of one that takes several, is.
