@@ -135,7 +135,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
     """
     for name in names:
         value = getattr(arguments, name)
-        if not value > 0:
+        if not 0 < value < float("inf"):
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
@@ -154,8 +154,8 @@ def _flags_of(path: Path, kind: type) -> list[str]:
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     known = [field.name for part in (kind, HubArguments) for field in dataclasses.fields(part)]
     if not isinstance(values, dict) or not set(values) <= set(known):
         unknown = sorted(map(str, set(values) - set(known))) if isinstance(values, dict) else values

@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = chosen_folds(arguments.folds or by_default, task.folds)
     seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
     if arguments.compare:
-        run.open()
+        run.open(corpus.files, *problem.read)
         comparison = compare(run, problem, corpus, folds, seeds, hasty=arguments.quick)
         if is_first():
             tell(run, problem, comparison, folds, what_was_asked(arguments))
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     knowledge, cut = problem.what_it_knows()
     print(f"{knowledge}\n")
 
-    run.open()
+    run.open((), *problem.read)
     outcomes = evaluate_all(run, problem, problem.ways, folds, seeds)
     rows = mean_rows(outcomes)
     way_of = {row: way for way in problem.ways for row in way.rows()}

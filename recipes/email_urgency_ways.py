@@ -109,6 +109,13 @@ class Problem:
     ways: list[Way]
     report_to: str = "none"
 
+    @property
+    def read(self) -> list[Any]:
+        """The texts, labels and folds of both tasks."""
+        task, proxy = self.task, self.proxy
+        of_proxy = [proxy.names, proxy.own, proxy.shared] if proxy else []
+        return [task.all, task.names, task.folds, *of_proxy]
+
     def what_it_knows(self) -> tuple[str, int]:
         """What the base makes of the texts, in words; and how many of them are too long for it."""
         texts, base = self.task.all.texts, self.ways[0].base

@@ -20,7 +20,7 @@ def in_flags(error: InputError, **flags: str) -> str:
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are empty, as those of a shell are where a variable is not set.
+    """Refuse arguments that are empty, as where a variable is not set, or hold a zero byte.
 
     Raises:
         InputError: One of them, or a part of one that takes several, is.
@@ -32,3 +32,5 @@ def check_filled(arguments: Mapping[str, Any]) -> None:
                     f"{name} is empty. Give a value (is a variable of the shell not set?), or "
                     "leave it out."
                 )
+            if isinstance(part, str) and "\0" in part:
+                raise InputError(f"{name} holds a zero byte. Write it without.")

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     coverage = align(vocabulary(task.captions), problem.vectors).coverage
     destination = hub.destination()
 
-    run.open(task.paths)
+    run.open(task.paths, task.captions, task.folds)
     features = features_of(problem, run.runs)
     outcomes = []
     for fold in folds:

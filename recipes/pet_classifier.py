@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     layer = bottleneck(problem.model)
     print(f"The bottleneck of {arguments.backbone} is {layer.name}, {layer.width} numbers wide.")
 
-    run.open(task.paths)
+    run.open(task.paths, task.labels, task.names, task.folds)
     start = time.perf_counter()
     features = features_of(problem, problem.model, run.runs)
     seconds = (time.perf_counter() - start) / len(folds)

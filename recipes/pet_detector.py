@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     load_detector(arguments.backbone, task.names, arguments.size)  # or it is refused here
     destination = hub.destination()
 
-    run.open(task.paths)
+    run.open(task.paths, task.boxes, task.labels, task.names, task.folds)
     outcomes: list[list[Outcome]] = []
     found: dict[int, Boxes] = {}
     for fold in folds:

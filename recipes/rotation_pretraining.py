@@ -162,7 +162,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     train, test = (data.labelled(part, arguments.size) for part in (0, 1))
     counts = available_counts([50] if arguments.quick else arguments.counts, train)
 
-    run.open(data.task.paths)
+    labels = data.task.labels, data.task.names, data.task.folds
+    run.open([*data.task.paths, *data.archive], *labels)
     scores = run.once("rotation", partial(learn_base, arguments, data))
     comparison = Comparison(
         base=BASE,

@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     task_texts = read_texts(task, _own_columns(arguments, "task")).dataset["text"]
     destination = hub.destination()
 
-    run.open()
+    run.open(corpus.files, list(task_texts))
     print(f"Counting the words of {corpus.path}", flush=True)
     tokenizer = corpus_vocabulary(corpus, task_texts, arguments.min_frequency)
     work = partial(learn, arguments, corpus, tokenizer)

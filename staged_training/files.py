@@ -18,6 +18,10 @@ _UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
 }
+_NOT_THERE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE),
+}
 _PROBE = 2**20  # bytes
 
 
@@ -78,7 +82,7 @@ def remove_partial(folder: Path) -> None:
 
 @contextmanager
 def unwritable_told(path: Path | None = None) -> Iterator[None]:
-    """Tell of a full disk, or one that may not be written to, as an `InputError`.
+    """Tell of a path that is none, or a disk that is full or closed, as an `InputError`.
 
     Args:
         path: What is being written; by default the file that the error names.
@@ -94,17 +98,18 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        raise InputError(
-            f"{what} ({reason}). Make room, or allow it; a run then goes on with --resume."
-        ) from error
+        advice = "Make room, or allow it; a run then goes on with --resume."
+        if reason in map(os.strerror, _NOT_THERE):
+            advice = "Check the path, and that nobody moves or removes what it leads to meanwhile."
+        raise InputError(f"{what} ({reason}). {advice}") from error
 
 
 def _why_unwritable(error: Exception, path: Path | None) -> str | None:
     """Why nothing could be written, if that is what an error is about."""
     if isinstance(error, OSError):
-        return error.strerror if error.errno in _UNWRITABLE else None
+        return error.strerror if error.errno in _UNWRITABLE | _NOT_THERE else None
     of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have
-    if of_rust and int(of_rust[1]) in _UNWRITABLE:
+    if of_rust and int(of_rust[1]) in _UNWRITABLE | _NOT_THERE:
         return os.strerror(int(of_rust[1]))
     if path is None:
         return None

@@ -3,14 +3,14 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 from staged_training.errors import InputError, flag
 from staged_training.files import PARTIAL, remove_partial, written_whole
-from staged_training.fingerprints import digest, files_of, is_there, versions
+from staged_training.fingerprints import digest, given_files, versions
 from staged_training.processes import by_first
 from staged_training.trainer import CURVES, STAGES
 
@@ -100,9 +100,9 @@ class RunFolder:
         """Digests of what the arguments name."""
         paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
         return {
-            flag(name): digest(files_of(path, self.path), path)
+            flag(name): digest(files, path if path.is_dir() else None)
             for name, path in paths.items()
-            if is_there(path)
+            if (files := given_files(path, self.path))
         }
 
     def _is_new(self) -> bool:
@@ -141,20 +141,21 @@ class RunFolder:
     def _lock_file(self) -> Path:
         return self.runs / "lock"
 
-    def open(self, images: Iterable[Path] = ()) -> None:
+    def open(self, files: Iterable[Path] = (), *told: object) -> None:
         """Make the folder, if it is not there yet, and keep other runs out of it.
 
         Args:
-            images: What the arguments name may be a table of files that lie elsewhere: these.
+            files: What the arguments name may be a table of files that lie elsewhere: these.
+            told: What else was read, from wherever it is: labels, folds. See `digest`.
 
         Raises:
-            InputError: Another run came first, the images are others than those of the run that was
+            InputError: Another run came first, the data are others than those of the run that was
                 cut off, or the folder cannot be written to.
         """
-        by_first(partial(self._make, images))
+        by_first(partial(self._make, files, told))
 
-    def _make(self, images: Iterable[Path]) -> None:
-        self._read["the images"] = digest(images)
+    def _make(self, files: Iterable[Path], told: Sequence[object]) -> None:
+        self._read["the data"] = digest(files, told=told)
         if not self._lock:
             self.runs.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
@@ -179,9 +180,11 @@ class RunFolder:
         """
         folder = self.runs / name
         done = folder / "done.json"
+        by_first(self._check_there)
         if not by_first(done.exists):
             by_first(partial(folder.mkdir, parents=True, exist_ok=True))
             result = work(folder)
+            by_first(self._check_there)
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
         by_first(partial(_remove_stages, folder))
@@ -194,7 +197,16 @@ class RunFolder:
             folder: Where they are.
             name: A folder in the output folder that they go to in its place.
         """
+        by_first(self._check_there)
         by_first(partial(self._copy, folder, self.path / name))
+
+    def _check_there(self) -> None:
+        """Refuse to go on where the folder was removed or replaced since it was opened."""
+        if not self._record.exists():
+            raise InputError(
+                f"{self.path} was removed or replaced while a run wrote to it. Delete what is left "
+                "of it, and run again; or run again with another --output-dir."
+            )
 
     @staticmethod
     def _copy(folder: Path, kept: Path) -> None:
@@ -208,6 +220,7 @@ class RunFolder:
 
         It is for the first of several processes alone, after it has told what came of the run.
         """
+        self._check_there()
         for curves in self.runs.rglob(CURVES):
             kept = self.path / CURVES / curves.parent.relative_to(self.runs)
             kept.parent.mkdir(parents=True, exist_ok=True)

@@ -146,7 +146,7 @@ def given_folds(
         if folds.min(initial=0) < 0:
             raise ValueError
         fold_split(folds, 0)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         problem = (
             error if isinstance(error, InputError) else "a cell is not a whole number from 0 on."
         )

@@ -209,7 +209,7 @@ def _array(source: Path, name: str, cells: list[Any], *, must_be_alike: bool) ->
     def breaks(rows: int) -> bool:
         try:
             pa.array(cells[:rows])
-        except pa.ArrowException:
+        except (pa.ArrowException, OverflowError):
             return True
         return False
 

@@ -142,8 +142,12 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An image that is not too large to decode; tells what goes wrong while it is used."""
-    if not path.is_file():  # a pipe would be waited for
-        raise BrokenImageError("is no file" if path.exists() else "does not exist")
+    try:
+        is_file, is_there = path.is_file(), path.exists()
+    except OSError as error:
+        raise BrokenImageError(f"cannot be looked for ({error.strerror})") from error
+    if not is_file:  # a pipe would be waited for
+        raise BrokenImageError("is no file" if is_there else "does not exist")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides

@@ -6,6 +6,7 @@ import re
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from recipes.command_line import main
 
@@ -110,6 +111,10 @@ def test_it_is_refused_and_nothing_is_written(case, tmp_path, capsys):
         ("- quick", "is not an argument of this recipe"),
         ("seed: -1", "--seed is -1; give a whole number"),
         ("data: 7", "7: no such file or folder"),
+        (r'data: "a\0b"', "--data holds a zero byte"),
+        ("[" * 900, "run.yaml is not YAML: maximum recursion"),
+        ("seed: " + "9" * 5000, "run.yaml is not YAML: Exceeds the limit"),
+        ("seed: !!python/object/apply:os.getcwd []", "run.yaml is not YAML: could not determine"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_told(content, message, tmp_path, capsys):
@@ -157,3 +162,50 @@ def test_other_labels_and_columns_work_too(small_data, tmp_path):
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["positive_label"] == "work"
     assert set(config["label2id"]) == set(names)
+
+
+ROWS = [
+    {"file_name": f"{n}.jpg", "box": [5, 5, 20, 20], "caption": f"pet {n}", "label": "ab"[n % 2]}
+    for n in range(6)
+]
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize("recipe", ["pet-classifier", "pet-detector", "pet-captioner"])
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"file_name": "a" * 300}, "could|no image|name|least"),
+        ({"file_name": "a/" * 3000}, "could|no image|name|least"),
+        ({"file_name": "a\0b"}, "could|no image|name|least"),
+        ({"file_name": []}, "file name|kind|name"),
+        ({"file_name": 10**400}, "could|no image|name|least"),
+        ({"fold": 10**400}, "column 'fold' cannot be used|could"),
+        ({"box": [10**400, 1, 2, 3], "label": [10**400], "caption": [10**400]}, "row 1|kind|box"),
+    ],
+)
+def test_a_table_of_images_with_cells_of_any_kind_is_told(changed, told, recipe, tmp_path, capsys):
+    for number in range(6):
+        Image.new("RGB", (64, 64), (number * 40, 10, 10)).save(tmp_path / f"{number}.jpg")
+    lines = (json.dumps(row | changed) for row in ROWS)
+    table = save(tmp_path / "metadata.jsonl", "".join(f"{line}\n" for line in lines))
+    flags = ["--box-column", "box"] if recipe == "pet-detector" else []
+    out = tmp_path / "out"
+    assert main(["run", recipe, "--data", table, "--output-dir", str(out), *flags]) == 2
+    shown = capsys.readouterr().err
+    assert re.search(told, shown) and "Traceback" not in shown
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("recipe", ["pet-detector", "pet-captioner"])
+@pytest.mark.parametrize("part", ["images", "annotations", "categories", ""])
+@pytest.mark.parametrize("value", ["null", '"x"', "7", "{}", "true", "[null]", "NaN", DEEP])
+def test_annotations_of_another_kind_are_told(value, part, recipe, tmp_path, capsys):
+    parts = {"images": "[]", "annotations": "[]", "categories": "[]"}
+    content = ", ".join(f'"{name}": {of}' for name, of in (parts | {part: value}).items())
+    file = save(tmp_path / "a.json", f"{{{content}}}" if part else value)
+    out = tmp_path / "out"
+    assert main(["run", recipe, "--data", file, "--output-dir", str(out)]) == 2
+    shown = capsys.readouterr().err
+    assert "a.json" in shown and shown.count("\n") == 1
+    assert not out.exists()

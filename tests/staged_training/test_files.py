@@ -87,8 +87,16 @@ def test_a_full_disk_is_told_where_there_is_room_again_when_it_is_asked(tmp_path
 def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
     with pytest.raises(RuntimeError, match="shapes"), written_whole(tmp_path / "model"):
         raise RuntimeError("shapes")
-    with pytest.raises(FileNotFoundError), unwritable_told():
-        (tmp_path / "absent").read_text()
+    with pytest.raises(InterruptedError), unwritable_told():
+        raise InterruptedError(errno.EINTR, "Interrupted system call")
+
+
+@pytest.mark.parametrize("name", ["absent", "a" * 300, "b/" * 3000, "file/within", "."])
+def test_a_path_that_leads_nowhere_is_told(name, tmp_path):
+    (tmp_path / "file").touch()
+    told = pytest.raises(InputError, match=r"cannot be read or written .*Check the path")
+    with told, unwritable_told():
+        (tmp_path / name).read_text()
 
 
 def test_a_disk_that_may_not_be_written_to_is_told_with_the_file(tmp_path):

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
 
@@ -89,8 +90,36 @@ def test_a_run_is_not_resumed_on_other_images_than_a_table_named(tmp_path):
     RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open([photo])
     RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
     change(photo, "a dog")
-    with pytest.raises(InputError, match="the content of the images is another now"):
+    with pytest.raises(InputError, match="the content of the data is another now"):
         RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
+
+
+@pytest.mark.parametrize(
+    "given, read",
+    [
+        ("words.kv", "words.kv.vectors.npy"),
+        ("words.zip/words.txt", "words.zip"),
+        ("model.safetensors", "tokenizer.json"),
+    ],
+)
+def test_what_is_read_along_with_what_was_given_counts_too(given, read, tmp_path):
+    data, asked = tmp_path / "data", {"data": str(tmp_path / "data" / given)}
+    for file in ("words.kv", "model.safetensors", read):
+        change(data / file, "before")
+    RunFolder(tmp_path / "out", asked, resume=False).open()
+    change(data / "another.txt", "of no matter")
+    RunFolder(tmp_path / "out", asked, resume=True).open()
+    change(data / read, "after")
+    with pytest.raises(InputError, match="the content of --data is another now"):
+        RunFolder(tmp_path / "out", asked, resume=True)
+
+
+def test_a_run_is_not_resumed_with_other_labels_than_were_read(tmp_path):
+    read = [["a mail", "another"], np.array([0, 1])]
+    RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open((), *read)
+    RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open((), *read)
+    with pytest.raises(InputError, match="the content of the data is another now"):
+        RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open((), read[0], read[1][::-1])
 
 
 def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
@@ -161,6 +190,28 @@ def test_work_that_failed_is_done_again(cut_off):
     with pytest.raises(RuntimeError):
         cut_off.once("fold-0", fails)
     assert cut_off.once("fold-0", lambda folder: 1) == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("step", ["once", "work", "keep", "close"])
+def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, cut_off):
+    def vanish(*_):
+        shutil.rmtree(cut_off.path)
+        if replaced:
+            cut_off.path.write_text("")
+        return 1
+
+    steps = {
+        "once": lambda: cut_off.once("fold-0", lambda folder: 1),
+        "work": lambda: cut_off.once("fold-0", vanish),
+        "keep": lambda: cut_off.keep(cut_off.runs / "fold-0"),
+        "close": cut_off.close,
+    }
+    if step != "work":
+        vanish()
+    with pytest.raises(InputError, match="out was removed or replaced while a run wrote to it"):
+        steps[step]()
+    assert cut_off.path.exists() == replaced
 
 
 def test_what_is_kept_survives_the_end(cut_off):

@@ -158,7 +158,7 @@ def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
         return {}
     folds: dict[str, Any] = {}
     for number, (name, fold) in enumerate(zip(table["file_name"], table["fold"], strict=True), 1):
-        if folds.setdefault(name, fold) != fold:
+        if is_file_name(name) and folds.setdefault(name, fold) != fold:
             raise InputError(
                 f"{path}: row {number} puts {name} into fold {fold}, and a row before it into "
                 f"fold {folds[name]}. Correct one of them."
