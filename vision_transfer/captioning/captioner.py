@@ -24,6 +24,7 @@ from transformers import (
 from staged_training.features.extraction import compute_features
 from staged_training.features.store import FeatureDataset
 from staged_training.files import written_whole
+from staged_training.seal import seal
 from staged_training.layers import head_layers
 from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
@@ -203,3 +204,4 @@ def save_captioner(
     with written_whole(folder) as temporary:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
+        seal(temporary)
