@@ -148,7 +148,7 @@ def open_classifier(model: str) -> Pipeline:
 
 
 def _opened(model: str) -> Pipeline:
-    (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
+    (kind,) = AutoConfig.from_pretrained(model, trust_remote_code=False).architectures or [""]
     # Loaded one by one: `pipeline` does not say why it could not load a model.
     if "ImageTextToText" in kind:
         return caption_prediction.open_captioner(model)
@@ -158,13 +158,13 @@ def _opened(model: str) -> Pipeline:
         return pipeline(
             "image-classification",
             load_whole(AutoModelForImageClassification, model),
-            image_processor=AutoImageProcessor.from_pretrained(model),
+            image_processor=AutoImageProcessor.from_pretrained(model, trust_remote_code=False),
             top_k=None,
         )
     return pipeline(
         "text-classification",
         load_whole(AutoModelForSequenceClassification, model),
-        tokenizer=AutoTokenizer.from_pretrained(model),
+        tokenizer=AutoTokenizer.from_pretrained(model, trust_remote_code=False),
         top_k=None,
     )
 

@@ -1,6 +1,7 @@
 """Whether a model that was loaded works: what was loaded goes together, and gives numbers."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from transformers.utils import logging
 from staged_training import InputError
 
 _TEXT = "Subject: Lunch\n\nCall me before noon."
+_MOST_PIXELS = 8192  # along a side
 _IMAGE = Image.new("RGB", (64, 48), "gray")
 
 
@@ -33,6 +35,9 @@ def check_working(opened: Pipeline) -> None:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
     if opened.task == "text-classification":
         _check_length(opened)
+    else:
+        _check_size(opened)
+    if opened.task == "text-classification":
         results = opened([_TEXT], truncation=True)
     elif opened.task == "image-classification":
         results = opened([torch.full((1, 48, 64), 0.5) if getattr(config, "ct", None) else _IMAGE])
@@ -52,6 +57,20 @@ def _check_length(opened: Pipeline) -> None:
         raise InputError(
             f"{opened.model.name_or_path}: its model_max_length is {longest!r}; texts cannot be "
             "cut to that. Give the number of tokens that it reads, in tokenizer_config.json."
+        )
+
+
+def _check_size(opened: Pipeline) -> None:
+    """Refuse images that are made enormous, before memory for one is taken."""
+    processor: Any = opened.image_processor or opened.processor.image_processor
+    settings = vars(processor)
+    wanted = [settings.get(name) for name in ("size", "crop_size", "pad_size")]
+    wanted.append(settings.get("data_config", {}).get("input_size"))
+    numbers = re.findall(r"-?\d[\d.e+]*", str(wanted))
+    if any(not 0 < float(number) <= _MOST_PIXELS for number in numbers):
+        raise InputError(
+            f"{opened.model.name_or_path}: its images would be of the size {wanted}. Copy the "
+            "model anew."
         )
 
 

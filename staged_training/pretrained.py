@@ -19,6 +19,10 @@ _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
 """What stands in for masked parts of an input in training; many checkpoints lack it."""
 
 
+_MOST = 1e10
+"""No weight is as large, nor what a layer counts or keeps beside its weights."""
+
+
 def new_parameters(model: nn.Module) -> set[str]:
     """Return the names of the parameters that `from_pretrained` did not find in the checkpoint.
 
@@ -64,7 +68,9 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
     """
     stored = _stored(name)
     outline = _outline(kind, name, stored).state_dict() if stored else {}
-    model, found = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+    model, found = kind.from_pretrained(
+        name, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+    )
     whole = {key for key, (_, dtype) in stored.items() if not dtype.startswith(("F", "BF"))}
     for weights, what in (
         (found["missing_keys"], "lacks {} weights of {}"),
@@ -77,10 +83,10 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
             )
     for weight, tensor in model.state_dict().items():
         is_whole = weight in whole and outline[weight].is_floating_point()
-        if is_whole or not tensor.isfinite().all():
+        if is_whole or not (tensor.abs() < _MOST).all():
             raise InputError(
-                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN or "
-                "infinity. Train the model, or copy it, anew."
+                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
+                "infinity or huge numbers. Train the model, or copy it, anew."
             )
     return cast(PreTrainedModel, model)
 
@@ -88,7 +94,7 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
 def _stored(name: str) -> dict[str, tuple[list[int], str]]:
     """Shapes and types of the tensors of a checkpoint; none where it is in parts or quantized."""
     file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
-    if file is None or hasattr(AutoConfig.from_pretrained(name), "quantization_config"):
+    if file is None or hasattr(AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"):
         return {}
     with safe_open(file, "pt") as tensors:
         slices = {key: tensors.get_slice(key) for key in tensors.keys()}  # noqa: SIM118
@@ -108,12 +114,13 @@ def _outline(
             raise larger
 
     larger = InputError(
-        f"{name}: config.json describes a larger model than its weights are of. Copy the model anew."
+        f"{name} lacks some weights of the model that its config.json describes, which is larger. "
+        "Copy the model anew."
     )
     handle = register_module_parameter_registration_hook(counted)
     try:
         with torch.device("meta"):
-            model = kind.from_config(AutoConfig.from_pretrained(name))
+            model = kind.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
     finally:
         handle.remove()
     held = sum(math.prod(shape) for shape, _ in stored.values())
