@@ -26,8 +26,8 @@ from transformers import (
 from transformers.utils import cached_file
 
 from recipes import caption_prediction, detection_prediction
-from recipes.working import check_working, quiet_transformers
 from recipes.inputs import Input, decoded, images, pictures, texts
+from recipes.working import check_working, quiet_transformers
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity

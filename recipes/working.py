@@ -34,7 +34,7 @@ def check_working(opened: Pipeline) -> None:
     if positive is not None and positive not in labels:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
     if opened.task == "text-classification":
-        _check_length(opened)
+        _check_tokenizer(opened)
     else:
         _check_size(opened)
     if opened.task == "text-classification":
@@ -50,8 +50,16 @@ def check_working(opened: Pipeline) -> None:
         raise InputError(f"{model}: its scores are no numbers; it is damaged. Copy it anew.")
 
 
-def _check_length(opened: Pipeline) -> None:
+def _check_tokenizer(opened: Pipeline) -> None:
+    """Refuse a tokenizer whose tokens are none of the model, or that cuts texts to nothing."""
     tokenizer: Any = opened.tokenizer
+    numbers = list(tokenizer.get_vocab().values())
+    rows = getattr(opened.model.get_input_embeddings(), "num_embeddings", math.inf)
+    if len({*numbers}) < len(numbers) or max(numbers) >= rows:
+        raise InputError(
+            f"{opened.model.name_or_path}: its tokenizer is not that of its weights, or is damaged. "
+            "Copy the model anew."
+        )
     longest = tokenizer.model_max_length
     if type(longest) not in (int, float) or longest <= tokenizer.num_special_tokens_to_add():
         raise InputError(

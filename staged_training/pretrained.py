@@ -94,16 +94,16 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
 def _stored(name: str) -> dict[str, tuple[list[int], str]]:
     """Shapes and types of the tensors of a checkpoint; none where it is in parts or quantized."""
     file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
-    if file is None or hasattr(AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"):
+    if file is None or hasattr(
+        AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"
+    ):
         return {}
     with safe_open(file, "pt") as tensors:
         slices = {key: tensors.get_slice(key) for key in tensors.keys()}  # noqa: SIM118
         return {key: (part.get_shape(), part.get_dtype()) for key, part in slices.items()}
 
 
-def _outline(
-    kind: Any, name: str, stored: Mapping[str, tuple[list[int], str]]
-) -> PreTrainedModel:
+def _outline(kind: Any, name: str, stored: Mapping[str, tuple[list[int], str]]) -> PreTrainedModel:
     """The model that a configuration describes, without memory; refused if its weights are less."""
     count = 0
 

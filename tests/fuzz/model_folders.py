@@ -3,12 +3,12 @@
 import contextlib
 import io
 import json
-import os
 import random
 import shutil
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,9 +199,7 @@ def _of_json(file: Path) -> Iterator[Damage]:
         where = f"{file.name} {'.'.join(map(str, path))}"
         yield Damage(f"{where} removed", lambda f, p=path: changed(f, p, lambda h, k: h.pop(k)))
         for value in VALUES:
-            yield Damage(
-                f"{where} is {value!r}", lambda f, p=path, v=value: changed(f, p, put(v))
-            )
+            yield Damage(f"{where} is {value!r}", lambda f, p=path, v=value: changed(f, p, put(v)))
 
 
 def _paths(content: Any) -> Iterator[tuple[Any, ...]]:
@@ -231,15 +229,15 @@ def _of_tensors(file: Path) -> Iterator[Damage]:
         tensor = change(tensors.pop(name))
         with safe_open(file, "pt") as opened:
             about = opened.metadata()
-        save_file(tensors if tensor is None else tensors | {name: tensor}, folder / file.name, about)
+        save_file(
+            tensors if tensor is None else tensors | {name: tensor}, folder / file.name, about
+        )
 
     with safe_open(file, "pt") as opened:
         names = list(opened.keys())
     for name in names:
         for what, change in changes.items():
-            yield Damage(
-                f"{file.name} {name} {what}", lambda f, n=name, c=change: changed(f, n, c)
-            )
+            yield Damage(f"{file.name} {name} {what}", lambda f, n=name, c=change: changed(f, n, c))
 
 
 class Told(NamedTuple):
@@ -291,3 +289,29 @@ def verdict(damage: Damage, whole: Path, source: Path, expected: Told) -> str:
     assert told.status == 2 and not told.out, told
     assert len(lines) == 1 and str(folder) in lines[0] and "Traceback" not in told.err, told
     return "refused"
+
+
+def count_verdicts(names: Iterable[str], count: int, seed: int) -> dict[str, object]:
+    """Damage models as often in all, of each alike, and count how that ended.
+
+    Raises:
+        AssertionError: A damaged model gave other scores, or was not refused in one line.
+    """
+    counts: Counter[str] = Counter()
+    longest = 0.0
+    names = list(names)
+    with tempfile.TemporaryDirectory() as workspace:
+        for number, name in enumerate(names):
+            whole = Path(workspace) / name
+            MODELS[name](whole)
+            source = source_of(name, Path(workspace))
+            expected = predicted(whole, source)
+            assert expected.status == 0, expected
+            share = count * (number + 1) // len(names) - count * number // len(names)
+            for damage in random.Random(seed).sample(list(damages(whole)), share):
+                begin = time.process_time()
+                found = verdict(damage, whole, source, expected)
+                assert found != "other", f"{name}: {damage.name} gives other scores"
+                longest = max(longest, time.process_time() - begin)
+                counts[found] += 1
+    return {**counts, "longest_seconds": round(longest, 2), "peak_bytes": memory("VmHWM")}
