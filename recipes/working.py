@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -57,8 +57,8 @@ def _check_tokenizer(opened: Pipeline) -> None:
     rows = getattr(opened.model.get_input_embeddings(), "num_embeddings", math.inf)
     if len({*numbers}) < len(numbers) or max(numbers) >= rows:
         raise InputError(
-            f"{opened.model.name_or_path}: its tokenizer is not that of its weights, or is damaged. "
-            "Copy the model anew."
+            f"{opened.model.name_or_path}: its tokenizer is damaged, or not that of its "
+            "weights. Copy the model anew."
         )
     longest = tokenizer.model_max_length
     if type(longest) not in (int, float) or longest <= tokenizer.num_special_tokens_to_add():
@@ -70,7 +70,7 @@ def _check_tokenizer(opened: Pipeline) -> None:
 
 def _check_size(opened: Pipeline) -> None:
     """Refuse images that are made enormous, before memory for one is taken."""
-    processor: Any = opened.image_processor or opened.processor.image_processor
+    processor: Any = opened.image_processor or cast(Any, opened.processor).image_processor
     settings = vars(processor)
     wanted = [settings.get(name) for name in ("size", "crop_size", "pad_size")]
     wanted.append(settings.get("data_config", {}).get("input_size"))

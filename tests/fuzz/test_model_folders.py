@@ -60,7 +60,7 @@ def test_a_file_that_was_changed_on_purpose_is_told_how_to_be_accepted(tmp_path)
     check_seal(str(tmp_path / "model"))
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text() + "\n")
-    with pytest.raises(InputError, match="config.json is not the file.*delete SHA256SUMS"):
+    with pytest.raises(InputError, match=r"config.json is not the file.*delete SHA256SUMS"):
         check_seal(str(tmp_path / "model"))
     (tmp_path / "model" / FILE_NAME).unlink()
     check_seal(str(tmp_path / "model"))
