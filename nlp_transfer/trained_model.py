@@ -7,6 +7,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from staged_training.files import written_whole
 from staged_training.processes import by_first
+from staged_training.seal import seal
 
 
 def save_trained(
@@ -21,6 +22,7 @@ def save_trained(
         with written_whole(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            seal(temporary)
             state.save_to_json(str(temporary / TRAINER_STATE_NAME))
 
     by_first(save)

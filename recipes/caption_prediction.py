@@ -17,7 +17,7 @@ def open_captioner(model: str) -> Pipeline:
     return pipeline(
         "image-text-to-text",
         load_whole(AutoModelForImageTextToText, model),
-        processor=AutoProcessor.from_pretrained(model),
+        processor=AutoProcessor.from_pretrained(model, trust_remote_code=False),
     )
 
 

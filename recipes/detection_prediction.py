@@ -18,7 +18,7 @@ def open_detector(model: str) -> Pipeline:
     return pipeline(
         "object-detection",
         load_whole(AutoModelForObjectDetection, model),
-        image_processor=AutoImageProcessor.from_pretrained(model),
+        image_processor=AutoImageProcessor.from_pretrained(model, trust_remote_code=False),
     )
 
 

@@ -27,6 +27,7 @@ from staged_training.head_search import Trial, search_head
 from staged_training.linear_probe import fit_probe, linear_probe
 from staged_training.outcome import Outcome, outcome
 from staged_training.processes import ONE_BATCH
+from staged_training.seal import seal
 from staged_training.splits import Split
 from vision_transfer.backbones import head_layer, save_classifier
 from vision_transfer.image_task import ImageTask
@@ -251,3 +252,4 @@ def save(kept: Kept, processor: BaseImageProcessor, folder: Path) -> None:
     """Save a model, its preprocessing and what it is familiar with."""
     save_classifier(kept.model, processor, folder / "model")
     kept.known.save(folder / "model")
+    seal(folder / "model")

@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
@@ -26,17 +27,20 @@ from transformers.utils import cached_file
 
 from recipes import caption_prediction, detection_prediction
 from recipes.inputs import Input, decoded, images, pictures, texts
+from recipes.working import check_working, quiet_transformers
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.features.head import collected_features
 from staged_training.pretrained import load_whole
+from staged_training.seal import check_seal
 from staged_training.tables import table_suffix
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,
     detection_prediction.TASK: detection_prediction.print_detections,
 }
+_OF_RUST = "PanicException"  # of the tokenizers; no `Exception`, and not to be imported
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -117,31 +121,21 @@ def open_classifier(model: str) -> Pipeline:
     """The pipeline of a classifier of texts or of images, of a captioner or a detector.
 
     Raises:
-        InputError: There is no model that can be loaded.
+        InputError: There is no model that can be loaded and works.
     """
     if find_spec("timm"):  # the extra `vision`
         importlib.import_module("vision_transfer")  # makes its models known
     try:
-        (kind,) = AutoConfig.from_pretrained(model).architectures or [""]
-        # Loaded one by one: `pipeline` does not say why it could not load a model.
-        if "ImageTextToText" in kind:
-            return caption_prediction.open_captioner(model)
-        if "ObjectDetection" in kind:
-            return detection_prediction.open_detector(model)
-        if "ImageClass" in kind:
-            return pipeline(
-                "image-classification",
-                load_whole(AutoModelForImageClassification, model),
-                image_processor=AutoImageProcessor.from_pretrained(model),
-                top_k=None,
-            )
-        return pipeline(
-            "text-classification",
-            load_whole(AutoModelForSequenceClassification, model),
-            tokenizer=AutoTokenizer.from_pretrained(model),
-            top_k=None,
-        )
-    except Exception as error:  # `transformers` raises almost anything on damage
+        with quiet_transformers():
+            check_seal(model)
+            opened = _opened(model)
+            check_working(opened)
+        return opened
+    except InputError:
+        raise
+    except BaseException as error:  # libraries raise almost anything on damage
+        if not isinstance(error, Exception) and type(error).__name__ != _OF_RUST:
+            raise
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise InputError(
                 f"{model}: there is no room for it ({error}). Free some, or set HF_HOME to a "
@@ -153,10 +147,37 @@ def open_classifier(model: str) -> Pipeline:
         ) from error
 
 
+def _opened(model: str) -> Pipeline:
+    (kind,) = AutoConfig.from_pretrained(model, trust_remote_code=False).architectures or [""]
+    # Loaded one by one: `pipeline` does not say why it could not load a model.
+    if "ImageTextToText" in kind:
+        return caption_prediction.open_captioner(model)
+    if "ObjectDetection" in kind:
+        return detection_prediction.open_detector(model)
+    if "ImageClass" in kind:
+        return pipeline(
+            "image-classification",
+            load_whole(AutoModelForImageClassification, model),
+            image_processor=AutoImageProcessor.from_pretrained(model, trust_remote_code=False),
+            top_k=None,
+        )
+    return pipeline(
+        "text-classification",
+        load_whole(AutoModelForSequenceClassification, model),
+        tokenizer=AutoTokenizer.from_pretrained(model, trust_remote_code=False),
+        top_k=None,
+    )
+
+
 def known_to(model: str) -> Familiarity | None:
     """What a model is familiar with, if that was saved beside it."""
-    file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
-    return load_familiarity(Path(file)) if file else None
+    file = Path(model, FILE_NAME)
+    if not os.path.lexists(file):  # where it is, but as a broken link, it is damaged
+        found = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
+        if found is None:
+            return None
+        file = Path(found)
+    return load_familiarity(file)
 
 
 def answers(

@@ -13,10 +13,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from staged_training.errors import InputError
 from staged_training.files import written_whole
 
 FILE_NAME = "familiarity.safetensors"
 ANSWERED = 0.95
+_ROUNDING = 0.01  # of lengths, in half precision
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,25 @@ def familiarity(
 
 
 def load_familiarity(file: Path) -> Familiarity:
-    """Read what `Familiarity.save` wrote."""
-    with safe_open(file, "pt") as opened:
-        return Familiarity(
-            opened.get_tensor("references").float(), float(opened.metadata()["threshold"])
+    """Read what `Familiarity.save` wrote.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            references = opened.get_tensor("references").float()
+            threshold = float(opened.metadata()["threshold"])
+        lengths = references.norm(dim=1)
+        is_whole = bool((lengths - 1).abs().max() < _ROUNDING) and -1 <= threshold <= 1 + _ROUNDING
+    except Exception:  # safetensors raises errors of its own, of several kinds
+        is_whole = False
+    if not is_whole:
+        raise InputError(
+            f"{file} is damaged: it does not hold what the model is familiar with. Copy the model "
+            "anew, or delete this file to do without."
         )
+    return Familiarity(references, threshold)
 
 
 def _normal(features: torch.Tensor) -> torch.Tensor:

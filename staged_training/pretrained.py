@@ -1,11 +1,15 @@
 """Which parameters of a model carry what was learned before, and which are new and random."""
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from safetensors import safe_open
 from torch import nn
-from transformers import PreTrainedModel
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from staged_training.errors import InputError
@@ -13,6 +17,10 @@ from staged_training.layers import layer_groups, select_parameters
 
 _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
 """What stands in for masked parts of an input in training; many checkpoints lack it."""
+
+
+_MOST = 1e10
+"""No weight is as large, nor what a layer counts or keeps beside its weights."""
 
 
 def new_parameters(model: nn.Module) -> set[str]:
@@ -45,41 +53,80 @@ def new_parameters(model: nn.Module) -> set[str]:
 
 
 def load_whole(kind: Any, name: str) -> PreTrainedModel:
-    """Load a model of which every weight is in its checkpoint, and a number.
+    """Load a model of which every weight is in its checkpoint, a number, and used.
 
-    What it does not find, `from_pretrained` starts at random, with a warning.
+    What it does not find, `from_pretrained` starts at random, with a warning; what it finds and
+    does not use, it leaves out. A configuration that describes a larger model than the checkpoint
+    holds is refused before room for that is made.
 
     Args:
         kind: A class with `from_pretrained`.
         name: Folder or Hub name of the model, whose weights are in `safetensors`.
 
     Raises:
-        InputError: A weight is missing, or none that a model can compute with.
+        InputError: A weight is missing, is left over, or is none that a model can compute with.
     """
-    model, found = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True)
-    if missing := sorted(found["missing_keys"]):
-        raise InputError(
-            f"{name} lacks {len(missing)} weights of {type(model).__name__}, such as {missing[0]}. "
-            "Save the whole model, by save_pretrained."
-        )
-    whole = set() if hasattr(model.config, "quantization_config") else _whole_numbers(name)
-    for weight, parameter in model.named_parameters():
-        if weight in whole or not parameter.isfinite().all():
+    stored = _stored(name)
+    outline = _outline(kind, name, stored).state_dict() if stored else {}
+    model, found = kind.from_pretrained(
+        name, use_safetensors=True, output_loading_info=True, trust_remote_code=False
+    )
+    whole = {key for key, (_, dtype) in stored.items() if not dtype.startswith(("F", "BF"))}
+    for weights, what in (
+        (found["missing_keys"], "lacks {} weights of {}"),
+        (found["unexpected_keys"] - whole, "holds {} weights that are none of {}"),
+    ):
+        if weights:
+            told = what.format(len(weights), type(model).__name__)
             raise InputError(
-                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN or "
-                "infinity. Train the model, or copy it, anew."
+                f"{name} {told}, such as {min(weights)}. Save the whole model, by save_pretrained."
+            )
+    for weight, tensor in model.state_dict().items():
+        is_whole = weight in whole and outline[weight].is_floating_point()
+        if is_whole or not (tensor.abs() < _MOST).all():
+            raise InputError(
+                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
+                "infinity or huge numbers. Train the model, or copy it, anew."
             )
     return cast(PreTrainedModel, model)
 
 
-def _whole_numbers(name: str) -> set[str]:
-    """The tensors of whole numbers in a file of weights, which loading would take for weights."""
+def _stored(name: str) -> dict[str, tuple[list[int], str]]:
+    """Shapes and types of the tensors of a checkpoint; none where it is in parts or quantized."""
     file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
-    if file is None:  # it is in several files
-        return set()
+    if file is None or hasattr(
+        AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"
+    ):
+        return {}
     with safe_open(file, "pt") as tensors:
-        kinds = {key: tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
-    return {key for key, kind in kinds.items() if not kind.startswith(("F", "BF"))}
+        slices = {key: tensors.get_slice(key) for key in tensors.keys()}  # noqa: SIM118
+        return {key: (part.get_shape(), part.get_dtype()) for key, part in slices.items()}
+
+
+def _outline(kind: Any, name: str, stored: Mapping[str, tuple[list[int], str]]) -> PreTrainedModel:
+    """The model that a configuration describes, without memory; refused if its weights are less."""
+    count = 0
+
+    def counted(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 4 * len(stored) + 1000:  # some parts are replaced while a model is made
+            raise larger
+
+    larger = InputError(
+        f"{name} lacks some weights of the model that its config.json describes, which is larger. "
+        "Copy the model anew."
+    )
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        with torch.device("meta"):
+            model = kind.from_config(AutoConfig.from_pretrained(name, trust_remote_code=False))
+    finally:
+        handle.remove()
+    held = sum(math.prod(shape) for shape, _ in stored.values())
+    if sum(parameter.numel() for parameter in model.parameters()) > held:
+        raise larger
+    return cast(PreTrainedModel, model)
 
 
 def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[str]:

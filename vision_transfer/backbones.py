@@ -24,6 +24,7 @@ from staged_training import layer_groups
 from staged_training.errors import InputError, first_line
 from staged_training.files import written_whole
 from staged_training.layers import head_layers
+from staged_training.seal import seal
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 from vision_transfer.saved_backbones import load_saved, part_for_images
 
@@ -265,6 +266,7 @@ def save_classifier(model: PreTrainedModel, processor: BaseImageProcessor, folde
         model.save_pretrained(temporary)
         if not isinstance(processor, TimmWrapperImageProcessor):  # the model's config carries that
             processor.save_pretrained(temporary)
+        seal(temporary)
 
 
 def save_features(

@@ -49,7 +49,8 @@ def learnt(hospital, tmp_path_factory):
 
 def test_the_folder_holds_a_model_its_base_card_and_report_and_nothing_else(learnt):
     names = {path.name for path in learnt.iterdir()}
-    assert names == {"README.md", "base", "config.json", "model.safetensors", "report"}
+    files = {"README.md", "SHA256SUMS", "config.json", "model.safetensors"}
+    assert names == {*files, "base", "report"}
     model = AutoModelForImageClassification.from_pretrained(learnt).eval()
     assert model.config.id2label == dict(enumerate(LABELS))
     assert model(torch.zeros(1, 1, 32, 32)).logits.shape == (1, 2)

@@ -81,6 +81,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
         "README.md",
         "config.json",
         "generation_config.json",
+        "SHA256SUMS",
         "model.safetensors",
         "modeling_captioner.py",
         "processor_config.json",

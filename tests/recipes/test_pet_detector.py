@@ -71,7 +71,7 @@ def test_the_report_tells_every_model_and_shows_boxes(trained):
     assert card.data.pipeline_tag == "object-detection"
     assert {path.name for path in trained.iterdir()} == {
         *("README.md", "config.json", "configuration.py", "head.py", "model.py"),
-        *("model.safetensors", "preprocessor_config.json", "report"),
+        *("SHA256SUMS", "model.safetensors", "preprocessor_config.json", "report"),
     }
 
 

@@ -49,7 +49,8 @@ def learnt(photos, tmp_path_factory):
 
 def test_the_folder_holds_a_model_that_pipeline_runs_and_the_base(learnt, photos):
     names = {path.name for path in learnt.iterdir()}
-    assert names == {"README.md", "base", "config.json", "model.safetensors", "report"}
+    files = {"README.md", "SHA256SUMS", "config.json", "model.safetensors"}
+    assert names == {*files, "base", "report"}
     photo = str(next((photos / "dog").glob("*.jpg")))
     told = pipeline("image-classification", model=str(learnt))(photo)
     assert {item["label"] for item in told} == {"cat", "dog"}

@@ -43,7 +43,7 @@ def learnt(films, tmp_path_factory):
 
 def test_the_folder_holds_a_base_that_gives_features_and_takes_a_head(learnt):
     names = {path.name for path in learnt.iterdir()}
-    assert names == {"README.md", "config.json", "model.safetensors", "report"}
+    assert names == {"README.md", "SHA256SUMS", "config.json", "model.safetensors", "report"}
     pixels = torch.zeros(1, 3, 32, 32)
     features = AutoModel.from_pretrained(learnt).eval()(pixels).pooler_output
     assert features.shape[0] == 1 and features.ndim == 2

@@ -25,6 +25,7 @@ from staged_training.features.extraction import compute_features
 from staged_training.features.store import FeatureDataset
 from staged_training.files import written_whole
 from staged_training.layers import head_layers
+from staged_training.seal import seal
 from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
     CaptionerForImageTextToText,
@@ -203,3 +204,4 @@ def save_captioner(
     with written_whole(folder) as temporary:
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
+        seal(temporary)

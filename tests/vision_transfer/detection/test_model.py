@@ -192,6 +192,7 @@ def test_saved_and_loaded_it_finds_the_same(detector, pixels, tmp_path, caplog):
     assert set(results[0]["box"]) == {"xmin", "ymin", "xmax", "ymax"}
     assert "not supported" not in caplog.text
     assert {file.name for file in (tmp_path / "saved").iterdir()} == {
+        "SHA256SUMS",
         "config.json",
         "model.safetensors",
         "preprocessor_config.json",

@@ -1,0 +1,95 @@
+"""Whether a model that was loaded works: what was loaded goes together, and gives numbers."""
+
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from transformers import Pipeline
+from transformers.utils import logging
+
+from staged_training import InputError
+
+_TEXT = "Subject: Lunch\n\nCall me before noon."
+_MOST_PIXELS = 8192  # along a side
+_IMAGE = Image.new("RGB", (64, 48), "gray")
+
+
+def check_working(opened: Pipeline) -> None:
+    """Try a model on a short text or a small image, before what it is asked for is read.
+
+    Raises:
+        InputError: Its labels are none, its texts are cut to nothing, or its scores are no numbers.
+        Exception: Of any kind, where its parts do not go together.
+    """
+    model, config = opened.model.name_or_path, opened.model.config
+    labels = list((config.id2label or {}).values())
+    if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
+        raise InputError(f"{model}: its labels are {labels}; each needs a name of its own.")
+    positive = getattr(config, "positive_label", None)
+    if positive is not None and positive not in labels:
+        raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
+    if opened.task == "text-classification":
+        _check_tokenizer(opened)
+    else:
+        _check_size(opened)
+    if opened.task == "text-classification":
+        results = opened([_TEXT], truncation=True)
+    elif opened.task == "image-classification":
+        results = opened([torch.full((1, 48, 64), 0.5) if getattr(config, "ct", None) else _IMAGE])
+    elif opened.task == "object-detection":
+        results = opened([_IMAGE], threshold=0.0)
+    else:
+        opened([_IMAGE], text=[""])
+        return
+    if not all(math.isfinite(found["score"]) for found in results[0]):
+        raise InputError(f"{model}: its scores are no numbers; it is damaged. Copy it anew.")
+
+
+def _check_tokenizer(opened: Pipeline) -> None:
+    """Refuse a tokenizer whose tokens are none of the model, or that cuts texts to nothing."""
+    tokenizer: Any = opened.tokenizer
+    numbers = list(tokenizer.get_vocab().values())
+    rows = getattr(opened.model.get_input_embeddings(), "num_embeddings", math.inf)
+    if len({*numbers}) < len(numbers) or max(numbers) >= rows:
+        raise InputError(
+            f"{opened.model.name_or_path}: its tokenizer is damaged, or not that of its "
+            "weights. Copy the model anew."
+        )
+    longest = tokenizer.model_max_length
+    if type(longest) not in (int, float) or longest <= tokenizer.num_special_tokens_to_add():
+        raise InputError(
+            f"{opened.model.name_or_path}: its model_max_length is {longest!r}; texts cannot be "
+            "cut to that. Give the number of tokens that it reads, in tokenizer_config.json."
+        )
+
+
+def _check_size(opened: Pipeline) -> None:
+    """Refuse images that are made enormous, before memory for one is taken."""
+    processor: Any = opened.image_processor or cast(Any, opened.processor).image_processor
+    settings = vars(processor)
+    wanted = [settings.get(name) for name in ("size", "crop_size", "pad_size")]
+    wanted.append(settings.get("data_config", {}).get("input_size"))
+    numbers = re.findall(r"-?\d[\d.e+]*", str(wanted))
+    if any(not 0 < float(number) <= _MOST_PIXELS for number in numbers):
+        raise InputError(
+            f"{opened.model.name_or_path}: its images would be of the size {wanted}. Copy the "
+            "model anew."
+        )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep libraries from warning of what is told better as an error."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
