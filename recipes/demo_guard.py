@@ -1,5 +1,6 @@
 """What is let through to the demo: requests of its own page, to its own name, within a quota."""
 
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -12,7 +13,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 MOST_UPLOADED = 500 * 2**20  # bytes, of all that lies there at a time
-_CLOSED = ("deep_link", "process_recording")  # of Gradio: they write to the disk
+MOST_SAID = 2**20  # bytes of a request that uploads nothing; a pasted mail is far shorter
+_UPLOAD = "/gradio_api/upload"
+
+# What the page asks for, and programs that use it. Gradio has more, which is closed: it fetches from
+# other hosts, writes to the disk, or tells what was done.
+_OPEN = re.compile(
+    r"/(config|theme\.css|favicon\.ico|manifest\.json|(assets|static|svelte)/.+)?"
+    r"|/gradio_api/(info|app_id|startup-events|reset|cancel|upload|upload_progress"
+    r"|queue/(join|data)|(call|heartbeat)/.+|file=/.+)"
+)
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 # The page needs nothing of other hosts, and is not to ask them.
@@ -64,12 +74,14 @@ def guard(app: FastAPI, names: Iterable[str], uploads: Path) -> None:
         origin = request.headers.get("origin", f"//{host}").lower()
         if origin.partition("//")[2] != host:
             return PlainTextResponse("The demo is not there for other pages.", 403)
-        asked = request.url.path, *request.query_params
-        if any(word in part for word in _CLOSED for part in asked):
+        path = request.scope["path"]
+        if not _OPEN.fullmatch(path) or "deep_link" in request.query_params:
             return PlainTextResponse("The demo has no such page.", 404)
         size = _size(request)
         if size is None:
             return PlainTextResponse("Say how long what you send is: Content-Length.", 411)
+        if path != _UPLOAD and size > MOST_SAID:
+            return PlainTextResponse("That is too long.", 413)
         if size and under_way + size + _bytes_in(uploads) > MOST_UPLOADED:
             return PlainTextResponse("There is no room for more files. Try again in an hour.", 413)
         under_way += size

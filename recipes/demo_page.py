@@ -1,7 +1,10 @@
 """What every page of the demo has: how it looks, and how long it keeps what is uploaded."""
 
+from typing import Any
+
 import gradio as gr
 from fastapi import FastAPI
+from gradio_client.utils import is_file_obj, traverse
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
 MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
@@ -16,9 +19,29 @@ footer { display: none !important; }
 """
 
 
+class _Page(gr.Blocks):
+    """A page whose functions get no files but those that were uploaded to it.
+
+    Gradio itself takes all that lies in the folder of uploads, and fetches what has an address.
+    """
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """Refuse other files, then do what Gradio does."""
+
+        def check(file: dict[str, Any]) -> dict[str, Any]:
+            if file["path"] not in self.upload_file_set:
+                raise gr.Error("That file was not uploaded.", print_exception=False)
+            return file
+
+        traverse(inputs, check, is_file_obj)
+        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+
+
 def new_page(title: str) -> gr.Blocks:
     """An empty page."""
-    return gr.Blocks(title=title, analytics_enabled=False, delete_cache=KEPT)
+    return _Page(title=title, analytics_enabled=False, delete_cache=KEPT)
 
 
 def mount(app: FastAPI, page: gr.Blocks, most_bytes: int = MOST_BYTES) -> None:
