@@ -16,8 +16,8 @@ MOST_UPLOADED = 500 * 2**20  # bytes, of all that lies there at a time
 MOST_SAID = 2**20  # bytes of a request that uploads nothing; a pasted mail is far shorter
 _UPLOAD = "/gradio_api/upload"
 
-# What the page asks for, and programs that use it. Gradio has more, which is closed: it fetches from
-# other hosts, writes to the disk, or tells what was done.
+# What the page asks for, and programs that use it. Gradio has more, which is closed: it fetches
+# from other hosts, writes to the disk, or tells what was done.
 _OPEN = re.compile(
     r"/(config|theme\.css|favicon\.ico|manifest\.json|(assets|static|svelte)/.+)?"
     r"|/gradio_api/(info|app_id|startup-events|reset|cancel|upload|upload_progress"

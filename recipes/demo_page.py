@@ -36,7 +36,8 @@ class _Page(gr.Blocks):
             return file
 
         traverse(inputs, check, is_file_obj)
-        return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        ready: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        return ready
 
 
 def new_page(title: str) -> gr.Blocks:

@@ -1,6 +1,7 @@
 """Files that are either there whole or not at all, and what is told where none can be written."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
+from typing import Any
 
 from staged_training.errors import InputError
 
@@ -78,6 +80,26 @@ def remove_partial(folder: Path) -> None:
     """Remove what was being written in a folder, at any depth, when a process was killed."""
     for path in list(folder.rglob(f".*{PARTIAL}")):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def read_json(file: Path, kind: type = object) -> Any:
+    """Read a file of JSON that was written whole.
+
+    Args:
+        file: The file.
+        kind: What it holds: a list, a dictionary.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(value, kind):
+            return value
+        problem: Exception | None = None
+    except (ValueError, RecursionError) as error:
+        problem = error
+    raise InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.") from problem
 
 
 @contextmanager

@@ -19,8 +19,10 @@ _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
 """What stands in for masked parts of an input in training; many checkpoints lack it."""
 
 
+_NUMBER = re.compile(r"\d+")
+
 _MOST = 1e10
-"""No weight is as large, nor what a layer counts or keeps beside its weights."""
+"""No weight is as large. What a layer keeps beside its weights may be, such as a mask."""
 
 
 def new_parameters(model: nn.Module) -> set[str]:
@@ -53,18 +55,19 @@ def new_parameters(model: nn.Module) -> set[str]:
 
 
 def load_whole(kind: Any, name: str) -> PreTrainedModel:
-    """Load a model of which every weight is in its checkpoint, a number, and used.
+    """Load a model of which every weight is in its checkpoint, and a number.
 
-    What it does not find, `from_pretrained` starts at random, with a warning; what it finds and
-    does not use, it leaves out. A configuration that describes a larger model than the checkpoint
-    holds is refused before room for that is made.
+    What it does not find, `from_pretrained` starts at random, with a warning; layers beyond those
+    of its configuration it leaves out. A configuration that describes a larger model than the
+    checkpoint holds is refused before room for that is made.
 
     Args:
         kind: A class with `from_pretrained`.
         name: Folder or Hub name of the model, whose weights are in `safetensors`.
 
     Raises:
-        InputError: A weight is missing, is left over, or is none that a model can compute with.
+        InputError: A weight is missing, is of a layer too many, or is none that a model can compute
+            with.
     """
     stored = _stored(name)
     outline = _outline(kind, name, stored).state_dict() if stored else {}
@@ -72,18 +75,22 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
         name, use_safetensors=True, output_loading_info=True, trust_remote_code=False
     )
     whole = {key for key, (_, dtype) in stored.items() if not dtype.startswith(("F", "BF"))}
+    alike = {_NUMBER.sub("N", weight) for weight in model.state_dict()}
+    too_many = {weight for weight in found["unexpected_keys"] if _NUMBER.sub("N", weight) in alike}
     for weights, what in (
         (found["missing_keys"], "lacks {} weights of {}"),
-        (found["unexpected_keys"] - whole, "holds {} weights that are none of {}"),
+        (too_many, "holds {} weights of more layers than {} has"),
     ):
         if weights:
             told = what.format(len(weights), type(model).__name__)
             raise InputError(
                 f"{name} {told}, such as {min(weights)}. Save the whole model, by save_pretrained."
             )
+    parameters = {weight for weight, _ in model.named_parameters()}
     for weight, tensor in model.state_dict().items():
         is_whole = weight in whole and outline[weight].is_floating_point()
-        if is_whole or not (tensor.abs() < _MOST).all():
+        usable = tensor.abs() < _MOST if weight in parameters else ~tensor.isnan()
+        if is_whole or not usable.all():
             raise InputError(
                 f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
                 "infinity or huge numbers. Train the model, or copy it, anew."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from staged_training.errors import InputError, flag
-from staged_training.files import PARTIAL, remove_partial, written_whole
+from staged_training.files import PARTIAL, read_json, remove_partial, written_whole
 from staged_training.fingerprints import digest, given_files, versions
 from staged_training.processes import by_first
 from staged_training.trainer import CURVES, STAGES
@@ -71,7 +71,7 @@ class RunFolder:
             raise InputError(
                 f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
             )
-        before = _read_json(self._record)
+        before = read_json(self._record, dict)
         asked = before.get("asked", {})
         differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
         if differing:
@@ -188,7 +188,7 @@ class RunFolder:
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
         by_first(partial(_remove_stages, folder))
-        return by_first(partial(_read_json, done))
+        return by_first(partial(read_json, done))
 
     def keep(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
@@ -229,16 +229,6 @@ class RunFolder:
         shutil.rmtree(self.runs)
         if self._lock:
             self._lock.close()
-
-
-def _read_json(file: Path) -> Any:
-    """The content of a file of JSON that this class wrote."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file} is damaged. Delete {file.parent} to do that part anew."
-        ) from error
 
 
 def _remove_stages(folder: Path) -> None:

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from staged_training.checkpoints import newest_checkpoint
 from staged_training.errors import InputError
-from staged_training.files import written_whole
+from staged_training.files import read_json, written_whole
 from staged_training.stages import Stage, StageResult
 
 logger = logging.getLogger(__name__)
@@ -134,11 +135,15 @@ class StageFolder:
         """Set a model to the end of a stage that is finished, and return its result and its log.
 
         Raises:
-            InputError: What is kept are the weights of another model.
+            InputError: What is kept are the weights of another model, or is damaged.
         """
         file = self._finished(stage) / _WEIGHTS
         try:
             load_model(model, file)
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{file} is damaged. Delete {file.parent} to do that stage anew."
+            ) from error
         except RuntimeError as error:
             raise InputError(
                 f"{file} has the weights of another model than this {type(model).__name__}. Give "
@@ -155,7 +160,11 @@ class StageFolder:
         return self.of(stage) / "finished"
 
     def _record(self, stage: Stage) -> dict[str, Any]:
-        return cast(dict[str, Any], json.loads((self._finished(stage) / "stage.json").read_text()))
+        file = self._finished(stage) / "stage.json"
+        record: dict[str, Any] = read_json(file, dict)
+        if not record.keys() >= {"asked", "result", "log"}:
+            raise InputError(f"{file} is damaged. Delete {file.parent} to do that stage anew.")
+        return record
 
     def _asked(self, stage: Stage) -> list[dict[str, Any]]:
         """What a stage and those before it are asked now."""
@@ -167,7 +176,7 @@ class StageFolder:
         if self.is_finished(stage):
             asked = self._record(stage)["asked"]
         elif newest_checkpoint(self.of(stage)):
-            asked = json.loads((self.of(stage) / _ASKED).read_text())
+            asked = read_json(self.of(stage) / _ASKED, list)
         return cast(list[dict[str, Any]] | None, asked)
 
 

@@ -140,6 +140,12 @@ def test_a_damaged_record_is_told(cut_off, damage):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
+def test_a_record_of_another_kind_is_told(cut_off):
+    (cut_off.runs / "arguments.json").write_text("[]")
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+        RunFolder(cut_off.path, ARGUMENTS, resume=True)
+
+
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match=r"holds something else \(thesis.tex\)"):

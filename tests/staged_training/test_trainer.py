@@ -280,6 +280,27 @@ def test_what_is_kept_of_a_stage_is_its_weights_and_its_log(arguments, images, t
     assert json.loads((stages / "head/finished/stage.json").read_text())["result"]["epochs"] == 3
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("stage.json", b"{"),
+        ("stage.json", b"[]"),
+        ("stage.json", b'{"asked": []}'),
+        ("model.safetensors", b"half"),
+        ("asked.json", b"\xff"),
+        ("asked.json", b"{}"),
+    ],
+)
+def test_what_is_damaged_of_a_stage_is_told_by_name(file, damage, arguments, images, tmp_path):
+    with pytest.raises(Killed):
+        staged(new_model(), arguments(), images, callbacks=[KillAfter(14)]).train()
+    folder = "finished/" * (file != "asked.json")
+    (damaged,) = (tmp_path / "out" / "_stages").glob(f"*/{folder}{file}")
+    damaged.write_bytes(damage)
+    with pytest.raises(InputError, match=rf"{file} is damaged. Delete .* to do that"):
+        staged(new_model(), arguments(), images).train(resume_from_checkpoint=True)
+
+
 def test_an_order_of_stages_that_would_wreck_the_base_is_refused(arguments, images, tmp_path):
     with pytest.raises(InputError, match="trains pretrained layers"):
         staged(new_model(), arguments(), images, STAGES[1:])
