@@ -2,7 +2,8 @@
 
 Real files are the seeds. Findings go to `outputs/fuzz/TARGET/findings`, each a file that reproduces
 it and a text that says how; what was counted is added to `outputs/fuzz/results.jsonl`. It needs the
-extra `fuzz`; `python -m tests.fuzz model-folders`, which damages 1,000 folders of models, does not.
+extra `fuzz`. `python -m tests.fuzz model-folders`, which damages 1,000 folders of models, and
+`python -m tests.fuzz demo`, which sends 1,000 hostile requests to each page of the demo, do not.
 A reader returns or raises `InputError`, within 10 s of processor time and 1 GiB.
 """
 
@@ -16,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.fuzz.demo_requests import KINDS, attack
 from tests.fuzz.limits import SECONDS, cap_memory, failure
 from tests.fuzz.model_folders import MODELS, count_verdicts
 from tests.fuzz.targets import TARGETS, written
@@ -26,7 +28,7 @@ _HANGS = 6 * SECONDS  # in real time, within a decoder that no signal stops
 def main() -> int:
     """Fuzz, or read files again; returns 1 if there were findings."""
     parser = argparse.ArgumentParser("python -m tests.fuzz", description=__doc__)
-    parser.add_argument("target", choices=[*TARGETS, "model-folders"])
+    parser.add_argument("target", choices=[*TARGETS, "model-folders", "demo"])
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="findings to reproduce")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer; 0 for another each time")
@@ -35,6 +37,11 @@ def main() -> int:
     if options.target == "model-folders":
         cap_memory()
         print(json.dumps(count_verdicts(MODELS, 1000, options.seed)))
+        return 0
+    if options.target == "demo":
+        for kind in KINDS:
+            with tempfile.TemporaryDirectory() as folder:
+                print(kind, json.dumps(attack(kind, 1000, Path(folder), options.seed)), flush=True)
         return 0
     if options.files:
         return _again(options.target, options.files)

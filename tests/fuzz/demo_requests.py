@@ -26,7 +26,10 @@ from PIL import Image
 
 from recipes import demo_guard
 from recipes.demo import web_app
-from tests.fuzz.demo_models import MODELS
+from tests.fuzz.model_folders import MODELS
+
+KINDS = ("recurrent", "classifier", "detector", "captioner")
+"""Of models: each has a page of its own."""
 
 SECRET = "mellon-4711"  # in files that nobody uploaded
 QUOTA = 8 * 2**20  # of uploads, so that it is reached
@@ -129,12 +132,18 @@ class Requests:
         app: The application.
         function: The name of the function that the page calls.
         paths: What must not be shown.
+        uploads: The folder whose files the page may load, by their names.
         seed: Of what is drawn.
     """
 
-    def __init__(self, app, function, paths, seed):
+    def __init__(self, app, function, paths, uploads, seed):
         self.random = random.Random(seed)
         self.endpoints, self.function, self.paths = endpoints(app), function, paths
+        self.served = tuple(
+            f"/gradio_api/{at}{folder}/{SECRET}"
+            for at in ("file=", "file/")
+            for folder in (uploads, f"file://{uploads}", quote(str(uploads), ""))
+        )
 
     def value(self, depth=0):
         """Draw anything that JSON can say."""
@@ -190,6 +199,8 @@ class Requests:
             method, path = pick(self.endpoints)
             known = [*self.paths, "0", "known", self.function]
             path = _TOKEN.sub(lambda _: pick(known), path)
+            if path.startswith(self.served):  # what the page made itself lies there, too
+                path = "/gradio_api/file=/etc/passwd"
             field = pick(["deep_link", "session_hash", "page", "upload_id"])
             path += pick(["", "", f"?{field}={quote(pick([*self.paths, 'known']))}"])
         headers = {"Content-Type": "application/json"}
@@ -228,7 +239,7 @@ def attack(kind, count, folder, seed=0):
     model, temporary = folder / "home" / "model", folder / "temporary"
     temporary.mkdir()
     MODELS[kind](model)
-    function = "rank" if kind == "texts" else "look"
+    function = "rank" if kind == "recurrent" else "look"
     counts = Counter()
     outside = tempfile.tempdir, demo_guard.MOST_UPLOADED
     tempfile.tempdir, demo_guard.MOST_UPLOADED = str(temporary), QUOTA
@@ -238,7 +249,7 @@ def attack(kind, count, folder, seed=0):
         with canary() as (address, visits), serving(app) as port:
             paths = [*plant(model, uploads), address, "http://127.0.0.1/", "//evil/x.eml"]
             lay, planted = _listing(model.parent, Path.cwd()), _listing(temporary)
-            requests = Requests(app, function, paths, seed)
+            requests = Requests(app, function, paths, uploads, seed)
             for number in range(count):
                 _check(requests.request(), port, counts)
                 if number % 50 == 0 or number == count - 1:
@@ -280,7 +291,7 @@ def _check_working(kind, port):
     """Make a good request, which has its answer."""
     with httpx.Client(base_url=f"http://localhost:{port}", timeout=_PATIENCE) as client:
         assert client.get("/config").status_code == 200
-        if kind == "texts":
+        if kind == "recurrent":
             function, data, wanted = "rank", ["Call me before noon", None], "Call me before noon"
         else:
             photo = io.BytesIO()
