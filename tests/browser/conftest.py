@@ -62,14 +62,19 @@ def demos(models):
 
 @pytest.fixture
 def visit(chromium, demos):
-    """Open the page of a demo; at the end, no other host was asked and nothing opened a dialog."""
-    contexts, asked, alarms = [], [], []
+    """Open a page; at the end, no other host was asked, nothing was refused or opened a dialog."""
+    contexts, asked, refused, alarms = [], [], [], []
+
+    def answered(response):
+        if response.status >= 400:
+            refused.append((response.status, response.url))
 
     def open_page(name, **options):
         context = chromium.new_context(**{"viewport": {"width": 1100, "height": 900}} | options)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
+        page.on("response", answered)
         page.on("dialog", lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
         page.goto(demos[name])
         page.get_by_role("heading").wait_for()
@@ -80,4 +85,5 @@ def visit(chromium, demos):
         context.close()
     foreign = [url for url in asked if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url)]
     assert not foreign
+    assert not refused
     assert not alarms

@@ -143,6 +143,20 @@ def test_what_is_no_photo_or_shows_no_pet_is_told(visit, tmp_path):
     assert "Left out: broken.jpg" in seen
 
 
+def test_a_photo_whose_name_is_a_script_is_labelled_and_its_name_is_text(visit, tmp_path):
+    file = tmp_path / "<img src=x onerror='window.attacked = true; alert(5)'>.jpg"
+    file.write_bytes((PHOTOS / "pug_142.jpg").read_bytes())
+    page = visit("photos")
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_text(".jpg").last).to_be_visible(timeout=LONG)
+    page.get_by_role("button", name="Look").click()
+    expect(page.locator(".photos img")).to_have_count(1, timeout=LONG)
+    assert ": dog (" in page.get_by_label("What was seen").input_value()
+    page.locator(".photos .thumbnail-item").click()
+    expect(page.get_by_text("Scores of")).to_be_visible(timeout=LONG)
+    assert_harmless(page)
+
+
 @pytest.mark.parametrize("name", ["mail", "photos"])
 @pytest.mark.parametrize(("look", "options"), [("phone", PHONE), ("dark", {})])
 def test_it_fits_a_phone_and_the_dark(name, look, options, visit):
