@@ -32,8 +32,7 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from recipes.arguments import parse_arguments, what_was_asked
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
-from staged_training import InputError
-from staged_training.errors import flag
+from staged_training.errors import InputError, flag
 from staged_training.hub import push
 from staged_training.processes import by_first, is_first
 from staged_training.run_folder import RunFolder

@@ -99,7 +99,12 @@ def read_json(file: Path, kind: type = object) -> Any:
         problem: Exception | None = None
     except (ValueError, RecursionError) as error:
         problem = error
-    raise InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.") from problem
+    raise damaged(file) from problem
+
+
+def damaged(file: Path) -> InputError:
+    """Return the error that tells of a damaged file in the folder of a piece of work."""
+    return InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import nn
 
 from staged_training.checkpoints import newest_checkpoint
 from staged_training.errors import InputError
-from staged_training.files import read_json, written_whole
+from staged_training.files import damaged, read_json, written_whole
 from staged_training.stages import Stage, StageResult
 
 logger = logging.getLogger(__name__)
@@ -141,9 +141,7 @@ class StageFolder:
         try:
             load_model(model, file)
         except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{file} is damaged. Delete {file.parent} to do that stage anew."
-            ) from error
+            raise damaged(file) from error
         except RuntimeError as error:
             raise InputError(
                 f"{file} has the weights of another model than this {type(model).__name__}. Give "
@@ -163,7 +161,7 @@ class StageFolder:
         file = self._finished(stage) / "stage.json"
         record: dict[str, Any] = read_json(file, dict)
         if not record.keys() >= {"asked", "result", "log"}:
-            raise InputError(f"{file} is damaged. Delete {file.parent} to do that stage anew.")
+            raise damaged(file)
         return record
 
     def _asked(self, stage: Stage) -> list[dict[str, Any]]:

@@ -17,9 +17,14 @@ def broken_files(folder):
     return [
         f"{path.relative_to(folder)}: {error!r}"
         for path in sorted(content(folder))
-        if path.is_file() and not any(part.endswith(PARTIAL) for part in path.parts)
+        if path.is_file() and not is_partial(path)
         if (error := _error_of(path))
     ]
+
+
+def is_partial(path):
+    """Whether a file is being written, or in a folder that is; a killed run may leave it so."""
+    return any(part.endswith(PARTIAL) for part in path.parts)
 
 
 def _error_of(path):

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from staged_training.files import PARTIAL
 from tests.faults.changes import changed
-from tests.faults.checks import broken_files, differences, epochs_lost
+from tests.faults.checks import broken_files, differences, epochs_lost, is_partial
 from tests.faults.faults import (
     CLOCK,
     DAY,
@@ -36,7 +35,6 @@ BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in
 POLL = 0.004
 # Paths may hold blanks.
 TOLD = re.compile(r"nlp-transfer: .+ cannot be (written|read or written) \(.+\)")
-PARTIAL_PART = re.compile(re.escape(PARTIAL) + r"(/|$)")
 REFUSED = re.compile(r"nlp-transfer: .+ cannot be resumed: the content of .+ is another now\.")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
@@ -263,8 +261,8 @@ def _is_begun(output):
 
 def _bytes_in(folder):
     """The content of files, but for what a worker whose parent was killed may still write."""
-    files = [path for path in content(folder) if not PARTIAL_PART.search(str(path))]
-    return {path: path.read_bytes() for path in files if path.is_file()}
+    files = [path for path in content(folder) if path.is_file() and not is_partial(path)]
+    return {path: path.read_bytes() for path in files}
 
 
 def _wait(process, output, moment, life, random):
