@@ -33,7 +33,7 @@ def save_models(folder: Path) -> None:
     from nlp_transfer.classification import recurrent_classifier
     from nlp_transfer.encoder_classifier import load_encoder_classifier
     from nlp_transfer.text_task import read_task
-    from recipes.export import export
+    from transfer_app.export import export
     from vision_transfer.backbones import load_backbone
     from vision_transfer.image_task import read_image_task
 
@@ -53,7 +53,7 @@ def save_models(folder: Path) -> None:
 
 def caller(model: Path, runtime: str) -> Callable[[str], object]:
     """What classifies a text or the photo of a file."""
-    from recipes.prediction import open_classifier
+    from transfer_app.prediction import open_classifier
     from vision_transfer.images import load_rgb
 
     classifier = open_classifier(str(model))

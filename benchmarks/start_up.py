@@ -22,7 +22,7 @@ from feature_extraction import Stopwatch
 
 HELP_AIM, WORDS_AIM = 2.0, 0.05
 COMMANDS = {
-    "nlp-transfer --help": ["-m", "recipes.command_line", "--help"],
+    "nlp-transfer --help": ["-m", "transfer_app.command_line", "--help"],
     "python, nothing": ["-c", "pass"],
     "python, import transformers": ["-c", "import transformers; transformers.Trainer"],
 }

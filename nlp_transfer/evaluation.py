@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from nlp_transfer.word_vectors import open_vectors
 from nlp_transfer.word_vectors.base import Matrix, WordVectors
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

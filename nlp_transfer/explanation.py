@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 _STEPS = 32
 _STEPS_AT_ONCE = 8

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from staged_training.tables import check_columns
+from staged_training.tables.reading import check_columns
 
 MAIL = ("subject", "body")
 DEFAULTS = ("text", *MAIL)

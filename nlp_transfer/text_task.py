@@ -10,9 +10,7 @@ from sklearn.model_selection import train_test_split
 from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.emails import read_labelled_texts
-from staged_training.class_balance import positive_label
-from staged_training.errors import InputError, given_path
-from staged_training.splits import (
+from staged_training.experiment.splits import (
     Indices,
     Split,
     fold_numbers,
@@ -21,6 +19,8 @@ from staged_training.splits import (
     near_duplicate_groups,
     stratified_folds,
 )
+from staged_training.heads.class_balance import positive_label
+from staged_training.runtime.errors import InputError, given_path
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -5,9 +5,9 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from staged_training.files import written_whole
-from staged_training.processes import by_first
-from staged_training.seal import seal
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.processes import by_first
+from staged_training.runtime.seal import seal
 
 
 def save_trained(

@@ -19,8 +19,8 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from staged_training.errors import InputError
-from staged_training.words import UNSPACED, checked_texts
+from staged_training.runtime.errors import InputError
+from staged_training.tables.words import UNSPACED, checked_texts
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import yaml
 from transformers import HfArgumentParser
 
 from recipes.flags import check_filled
-from staged_training.errors import InputError, flag
-from staged_training.hub import Destination, check_push
+from staged_training.reporting.hub import Destination, check_push
+from staged_training.runtime.errors import InputError, flag
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

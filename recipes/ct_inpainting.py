@@ -45,10 +45,10 @@ from recipes.ct_inpainting_report import (
 from recipes.data.ct_lesions import LABELS, SIDE, SPACING, simulated_scans
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from staged_training import InputError
-from staged_training.files import written_whole
-from staged_training.hub import push
-from staged_training.processes import is_first
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import push
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.processes import is_first
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 from vision_transfer.ct.dataset import extent

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from staged_training.hub import OWN_LICENSE, Task, write_card
-from staged_training.report import Report, write_results
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import OWN_LICENSE, Task, write_card
+from staged_training.reporting.report import Report, write_results
 from vision_transfer.label_efficiency import LabelEfficiency
 
 BASE = "inpainting base"

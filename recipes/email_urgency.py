@@ -50,12 +50,12 @@ from recipes.email_urgency_ways import (
 )
 from recipes.flags import in_flags
 from staged_training import InputError
-from staged_training.errors import MissingColumnsError
-from staged_training.hub import push
-from staged_training.outcome import mean_rows
-from staged_training.processes import is_first
-from staged_training.run_folder import RunFolder
-from staged_training.splits import chosen_folds
+from staged_training.experiment.outcome import mean_rows
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import chosen_folds
+from staged_training.reporting.hub import push
+from staged_training.runtime.errors import MissingColumnsError
+from staged_training.runtime.processes import is_first
 
 DATA = Path(__file__).parent / "data" / "email_urgency"
 

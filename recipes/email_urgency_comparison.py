@@ -20,10 +20,16 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.word_vectors import FILE_NAME, save_vectors
 from recipes.email_urgency_report import CARD_METRICS, TITLES
 from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate_all, long_enough, quick
-from staged_training.outcome import Row, mean_rows
-from staged_training.processes import by_first
-from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.outcome import Row, mean_rows
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.report import (
+    Report,
+    markdown_table,
+    results_table,
+    tested_on,
+    write_results,
+)
+from staged_training.runtime.processes import by_first
 
 SIZES = (100, 200, 500)
 DIM = 50

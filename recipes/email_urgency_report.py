@@ -6,12 +6,11 @@ from shlex import quote
 from typing import Any
 
 from nlp_transfer.text_task import LabelledTexts, TextTask
-from recipes.inputs import Input
-from recipes.prediction import classify, open_classifier, prediction_table
-from staged_training.classifier_report import add_classifier_sections
-from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
-from staged_training.outcome import Outcome, Row
-from staged_training.report import (
+from staged_training.experiment.outcome import Outcome, Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.classifier_report import add_classifier_sections
+from staged_training.reporting.hub import OWN_LICENSE, Task, usage_with_code, write_card
+from staged_training.reporting.report import (
     Report,
     as_markdown,
     results_table,
@@ -19,8 +18,9 @@ from staged_training.report import (
     tested_on,
     write_results,
 )
-from staged_training.run_folder import RunFolder
 from staged_training.stages import StageResult
+from transfer_app.inputs import Input
+from transfer_app.prediction import classify, open_classifier, prediction_table
 
 VALIDATION = "validation_average_precision"
 CARD_METRICS = {"average_precision": "AP", "macro_f1": "macro-F1"}

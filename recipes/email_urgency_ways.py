@@ -31,10 +31,10 @@ from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer, StageResult
-from staged_training.outcome import Outcome
-from staged_training.parallel import one_by_one, side_by_side
-from staged_training.processes import by_first
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.outcome import Outcome
+from staged_training.experiment.parallel import one_by_one, side_by_side
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.runtime.processes import by_first
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
 STAGES = [

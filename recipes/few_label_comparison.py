@@ -14,9 +14,9 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training import InputError
-from staged_training.files import written_whole
-from staged_training.parallel import side_by_side
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.runtime.files import written_whole
 from vision_transfer.backbones import load_backbone, save_classifier
 from vision_transfer.few_labels import (
     LabelledImages,

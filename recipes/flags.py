@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from staged_training.errors import InputError, MissingColumnsError, flag
+from staged_training.runtime.errors import InputError, MissingColumnsError, flag
 
 
 def in_flags(error: InputError, **flags: str) -> str:

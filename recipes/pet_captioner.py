@@ -37,13 +37,13 @@ from recipes.pet_captioner_ways import (
     vocabulary,
     ways_from,
 )
+from staged_training.experiment.outcome import mean_rows
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import chosen_folds
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
-from staged_training.hub import push
-from staged_training.outcome import mean_rows
-from staged_training.processes import is_first
-from staged_training.run_folder import RunFolder
-from staged_training.splits import chosen_folds
+from staged_training.reporting.hub import push
+from staged_training.runtime.processes import is_first
 from vision_transfer.backbones import PACKAGED, load_backbone
 from vision_transfer.captioning.captioner import caption_processor, image_features
 from vision_transfer.captioning.metrics import require_metrics

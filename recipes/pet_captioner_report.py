@@ -8,10 +8,11 @@ import numpy as np
 
 from nlp_transfer.alignment import Coverage
 from recipes.pet_captioner_ways import BLIND, MOST_COMMON, NEAREST, Captioned
-from staged_training.classifier_report import add_training
-from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
-from staged_training.outcome import Row
-from staged_training.report import (
+from staged_training.experiment.outcome import Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.classifier_report import add_training
+from staged_training.reporting.hub import OWN_LICENSE, Task, usage_with_code, write_card
+from staged_training.reporting.report import (
     Report,
     as_markdown,
     markdown_table,
@@ -19,7 +20,6 @@ from staged_training.report import (
     tested_on,
     write_results,
 )
-from staged_training.run_folder import RunFolder
 from vision_transfer.captioning.metrics import TITLES, cider_of_each
 from vision_transfer.captioning.task import CaptionTask
 from vision_transfer.label_efficiency import mean_interval

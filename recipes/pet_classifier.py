@@ -43,13 +43,13 @@ from recipes.pet_classifier_ways import (
     with_head,
 )
 from staged_training import InputError, Stage
+from staged_training.experiment.outcome import Outcome, mean_rows
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import chosen_folds
 from staged_training.features.head import FeatureHead
-from staged_training.hub import push
 from staged_training.layers import select_parameters
-from staged_training.outcome import Outcome, mean_rows
-from staged_training.processes import ONE_BATCH, is_first
-from staged_training.run_folder import RunFolder
-from staged_training.splits import chosen_folds
+from staged_training.reporting.hub import push
+from staged_training.runtime.processes import ONE_BATCH, is_first
 from vision_transfer.backbones import PACKAGED, bottleneck, load_backbone
 from vision_transfer.image_task import read_image_task
 

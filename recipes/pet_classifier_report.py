@@ -7,14 +7,20 @@ from typing import Any
 import numpy as np
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from staged_training.classifier_report import add_classifier_sections, add_learning_curve
-from staged_training.familiarity import Familiarity
+from staged_training.experiment.outcome import Outcome, Row
+from staged_training.experiment.run_folder import RunFolder
 from staged_training.features.store import FeatureDataset
-from staged_training.head_search import Trial
-from staged_training.hub import OWN_LICENSE, Task, usage, usage_with_code, write_card
-from staged_training.outcome import Outcome, Row
-from staged_training.report import Report, markdown_table, results_table, tested_on, write_results
-from staged_training.run_folder import RunFolder
+from staged_training.heads.familiarity import Familiarity
+from staged_training.heads.head_search import Trial
+from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
+from staged_training.reporting.hub import OWN_LICENSE, Task, usage, usage_with_code, write_card
+from staged_training.reporting.report import (
+    Report,
+    markdown_table,
+    results_table,
+    tested_on,
+    write_results,
+)
 from vision_transfer.backbones import Bottleneck
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection

@@ -17,18 +17,18 @@ from transformers import (
 
 from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer
-from staged_training.class_balance import majority_logits, metrics_on
-from staged_training.familiarity import Familiarity, familiarity
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.splits import Split
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
-from staged_training.head_search import Trial, search_head
-from staged_training.linear_probe import fit_probe, linear_probe
-from staged_training.outcome import Outcome, outcome
-from staged_training.processes import ONE_BATCH
-from staged_training.seal import seal
-from staged_training.splits import Split
+from staged_training.heads.class_balance import majority_logits, metrics_on
+from staged_training.heads.familiarity import Familiarity, familiarity
+from staged_training.heads.head_search import Trial, search_head
+from staged_training.heads.linear_probe import fit_probe, linear_probe
+from staged_training.runtime.processes import ONE_BATCH
+from staged_training.runtime.seal import seal
 from vision_transfer.backbones import head_layer, save_classifier
 from vision_transfer.image_task import ImageTask
 

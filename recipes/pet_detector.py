@@ -39,11 +39,11 @@ from recipes.pet_classifier import DATA
 from recipes.pet_classifier_ways import TOP_LAYERS
 from recipes.pet_detector_report import Findings, print_findings, write_findings
 from staged_training import InputError, Stage, StagedTrainer
-from staged_training.hub import push
-from staged_training.outcome import Outcome, mean_rows
-from staged_training.processes import ONE_BATCH, is_first
-from staged_training.run_folder import RunFolder
-from staged_training.splits import Split, chosen_folds
+from staged_training.experiment.outcome import Outcome, mean_rows
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import Split, chosen_folds
+from staged_training.reporting.hub import push
+from staged_training.runtime.processes import ONE_BATCH, is_first
 from vision_transfer.backbones import PACKAGED, save_classifier
 from vision_transfer.detection.evaluation import (
     METRICS,

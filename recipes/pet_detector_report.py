@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from staged_training.classifier_report import add_training
-from staged_training.hub import OWN_LICENSE, Task, usage_with_code, write_card
-from staged_training.outcome import Outcome, Row
-from staged_training.report import (
+from staged_training.experiment.outcome import Outcome, Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import fold_numbers
+from staged_training.reporting.classifier_report import add_training
+from staged_training.reporting.hub import OWN_LICENSE, Task, usage_with_code, write_card
+from staged_training.reporting.report import (
     Report,
     markdown_table,
     results_table,
     tested_on,
     write_results,
 )
-from staged_training.run_folder import RunFolder
-from staged_training.splits import fold_numbers
 from vision_transfer.detection.evaluation import METRICS, Boxes, best_overlaps
 from vision_transfer.detection.task import DetectionTask
 

@@ -41,10 +41,10 @@ from recipes.few_label_comparison import Comparison, available_counts, check_cou
 from recipes.pet_classifier import DATA
 from recipes.rotation_pretraining_report import BASE, Findings, print_findings, write_findings
 from staged_training import InputError
-from staged_training.files import written_whole
-from staged_training.hub import push
-from staged_training.processes import is_first
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import push
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.processes import is_first
 from vision_transfer.backbones import save_classifier, untrained_backbone
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.image_task import ImageTask, Skipped, content, read_image_task, read_photos

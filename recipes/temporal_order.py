@@ -36,12 +36,12 @@ from recipes.arguments import (
 )
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
-from staged_training.errors import Problem
-from staged_training.files import written_whole
-from staged_training.hub import push
-from staged_training.parallel import side_by_side
-from staged_training.processes import is_first
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import push
+from staged_training.runtime.errors import Problem
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.processes import is_first
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.pretext.temporal_order import (
     ORDERS,

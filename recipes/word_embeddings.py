@@ -32,10 +32,10 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from recipes.arguments import parse_arguments, what_was_asked
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
-from staged_training.errors import InputError, flag
-from staged_training.hub import push
-from staged_training.processes import by_first, is_first
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import push
+from staged_training.runtime.errors import InputError, flag
+from staged_training.runtime.processes import by_first, is_first
 
 DATA = Path(__file__).parent / "data"
 

@@ -19,12 +19,12 @@ from nlp_transfer import build_vocabulary, open_vectors
 from nlp_transfer.alignment import Coverage, coverage_of
 from nlp_transfer.evaluation import Analogies, Similarity, analogies, nearest, word_similarity
 from nlp_transfer.word_vectors import FILE_NAME, WordVectors
-from staged_training.files import written_whole
-from staged_training.hub import OWN_LICENSE
-from staged_training.outcome import Row
-from staged_training.printable import printable
-from staged_training.report import Report, markdown_table, write_results
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.outcome import Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting.hub import OWN_LICENSE
+from staged_training.reporting.report import Report, markdown_table, write_results
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.printable import printable
 
 JUDGEMENTS: dict[Literal["wordsim353", "simlex999"], str] = {
     "wordsim353": "WordSim-353",

@@ -1,8 +1,8 @@
-from .errors import InputError
 from .features.reuse import on_features
 from .freezing import freeze, unfreeze
 from .freezing_callbacks import GradualUnfreezingCallback, LayerFreezingCallback
 from .layers import LayerGroup, layer_groups
+from .runtime.errors import InputError
 from .stages import Stage, StageResult
 from .trainer import StagedTrainer
 

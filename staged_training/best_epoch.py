@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from transformers.trainer_utils import EvalLoopOutput
 
 from staged_training.checkpoints import CheckpointingTrainer
-from staged_training.errors import InputError
-from staged_training.processes import gathered
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.processes import gathered
 
 logger = logging.getLogger(__name__)
 

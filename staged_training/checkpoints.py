@@ -10,7 +10,7 @@ from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from staged_training.files import PARTIAL, unwritable_told
+from staged_training.runtime.files import PARTIAL, unwritable_told
 
 
 class CheckpointingTrainer(Trainer):

@@ -6,10 +6,10 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.training_args import ParallelMode
 
-from staged_training.errors import InputError
 from staged_training.freezing import train_only, unfreeze
 from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import layerwise_rates, split_by_layer
+from staged_training.runtime.errors import InputError
 
 
 class LayerFreezingCallback(TrainerCallback):

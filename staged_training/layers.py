@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from staged_training.errors import InputError
 from staged_training.model_structure import Part, gathered, parts_of
+from staged_training.runtime.errors import InputError
 
 _BACKBONE_INDEX = re.compile(r"backbone\[(-?\d+)\]")
 _BACKBONE_SLICE = re.compile(r"backbone\[(-?\d+)?:(-?\d+)?\]")

@@ -11,8 +11,8 @@ from torch.nn.utils.parametrize import ParametrizationList
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from staged_training.errors import InputError
 from staged_training.run_order import run_order
+from staged_training.runtime.errors import InputError
 
 _WRAPPED = ("_orig_mod", "module")  # of `torch.compile`, and of data parallelism
 

@@ -12,8 +12,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
-from staged_training.errors import InputError
 from staged_training.layers import layer_groups, select_parameters
+from staged_training.runtime.errors import InputError
 
 _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
 """What stands in for masked parts of an input in training; many checkpoints lack it."""

@@ -15,8 +15,8 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from staged_training.best_epoch import IGNORED, BestEpochTrainer
-from staged_training.errors import InputError
-from staged_training.processes import all_of
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.processes import all_of
 from staged_training.stage_folder import folder_name
 from staged_training.stages import Stage
 

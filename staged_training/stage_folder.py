@@ -13,8 +13,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from staged_training.checkpoints import newest_checkpoint
-from staged_training.errors import InputError
-from staged_training.files import damaged, read_json, written_whole
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import damaged, read_json, written_whole
 from staged_training.stages import Stage, StageResult
 
 logger = logging.getLogger(__name__)

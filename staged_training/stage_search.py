@@ -7,8 +7,8 @@ from torch import nn
 from transformers import set_seed
 
 from staged_training.best_epoch import BestEpochTrainer
-from staged_training.errors import InputError
 from staged_training.run_checks import OF_STAGES
+from staged_training.runtime.errors import InputError
 from staged_training.stages import Stage
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from staged_training.errors import InputError
 from staged_training.layers import select_parameters
 from staged_training.pretrained import pretrained_parameters, selector_of
+from staged_training.runtime.errors import InputError
 
 _NAME = re.compile(r"[\w-]+( [\w-]+)*")
 
@@ -38,7 +38,8 @@ class Stage:
               layer_decay=1.0, patience=None, keep_statistics=False)
         >>> Stage("head", train="head", epochs=0, learning_rate=1e-3)
         Traceback (most recent call last):
-        staged_training.errors.InputError: Stage 'head': epochs must be at least 1, but it is 0.
+        staged_training.runtime.errors.InputError: Stage 'head': epochs must be at least 1, but it
+        is 0.
     """
 
     name: str

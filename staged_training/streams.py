@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import IterableDataset
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 
 def check_repeatable(train_dataset: object) -> None:

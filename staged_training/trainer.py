@@ -20,17 +20,14 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from staged_training.best_epoch import Labels
 from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
-from staged_training.errors import InputError
 from staged_training.features.reuse import first_trained, on_features
-from staged_training.files import written_whole
 from staged_training.freezing import freeze_statistics, train_only
 from staged_training.freezing_callbacks import refuse_freezing
 from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
-from staged_training.model_card import model_card
 from staged_training.pretrained import pretrained_parameters
-from staged_training.processes import by_first, count
 from staged_training.progress import StageProgress
+from staged_training.reporting.model_card import model_card
 from staged_training.run_checks import (
     check_data,
     check_folders,
@@ -38,6 +35,9 @@ from staged_training.run_checks import (
     check_sets,
     epoch_by_epoch,
 )
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.processes import by_first, count
 from staged_training.stage_folder import StageFolder
 from staged_training.stage_search import SearchingTrainer
 from staged_training.stages import Stage, StageResult, check_stages

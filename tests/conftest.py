@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from staged_training import hub as hub_module
+from staged_training.reporting import hub as hub_module
 from tests.hub_server.server import TOKEN, serving
 
 

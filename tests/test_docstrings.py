@@ -42,8 +42,8 @@ from tests.vision_transfer.films import moving_disc, write_film
 TOP_PACKAGES = (staged_training, nlp_transfer, vision_transfer)
 
 CALLED_BY_MODULE = (
-    "staged_training.advisor",
-    "staged_training.linear_probe",
+    "staged_training.heads.advisor",
+    "staged_training.heads.linear_probe",
     "nlp_transfer.encoder_classifier",
     "nlp_transfer.language_models.word2vec",
     "vision_transfer.pretext.inpainting",

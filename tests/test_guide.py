@@ -22,11 +22,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from nlp_transfer.encoder_classifier import _packaged
-from recipes.command_line import main
 from recipes.email_urgency import DATA as MAILS
 from recipes.pet_classifier import DATA as PETS
 from tests.hub_server.repository import File, Repository
 from tests.small_data import small_messages, small_photos
+from transfer_app.command_line import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -21,10 +21,10 @@ from transformers import (
 )
 
 from staged_training import layer_groups
-from staged_training.errors import InputError, first_line
-from staged_training.files import written_whole
 from staged_training.layers import head_layers
-from staged_training.seal import seal
+from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.seal import seal
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 from vision_transfer.saved_backbones import load_saved, part_for_images
 

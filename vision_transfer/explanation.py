@@ -7,8 +7,8 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
 
-from staged_training.errors import InputError
 from staged_training.layers import layer_groups
+from staged_training.runtime.errors import InputError
 
 _STRENGTH = 0.5
 

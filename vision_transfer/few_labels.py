@@ -17,7 +17,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from transformers import PreTrainedModel, TrainingArguments
 
 from staged_training import Stage, StagedTrainer
-from staged_training.linear_probe import STRENGTHS
+from staged_training.heads.linear_probe import STRENGTHS
 from vision_transfer.backbones import remove_head
 
 _BATCH = 32

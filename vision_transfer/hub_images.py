@@ -8,10 +8,10 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from staged_training.errors import InputError, first_line
-from staged_training.files import written_whole
-from staged_training.parts import part_of
-from staged_training.tables import check_columns
+from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.files import written_whole
+from staged_training.tables.parts import part_of
+from staged_training.tables.reading import check_columns
 
 
 def hub_images(name_or_folder: str | Path, label_column: str) -> Path:

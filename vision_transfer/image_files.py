@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 
-from staged_training.fingerprints import files_of
-from staged_training.parts import part_of
+from staged_training.experiment.fingerprints import files_of
+from staged_training.tables.parts import part_of
 from vision_transfer.image_folders import SUFFIXES
 
 _FOLDERS = (  # where data sets have their images, spelt as there

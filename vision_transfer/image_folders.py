@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
-from staged_training.errors import InputError
-from staged_training.fingerprints import is_hidden
-from staged_training.parts import part_of, without_shared
+from staged_training.experiment.fingerprints import is_hidden
+from staged_training.runtime.errors import InputError
+from staged_training.tables.parts import part_of, without_shared
 
 logger = logging.getLogger(__name__)
 

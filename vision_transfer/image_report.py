@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from staged_training.report import Report
+from staged_training.reporting.report import Report
 from vision_transfer.image_task import ImageTask
 from vision_transfer.inspection import (
     activation_maps,

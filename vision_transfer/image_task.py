@@ -15,11 +15,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from staged_training import tables
-from staged_training.errors import InputError, given_path
-from staged_training.labels import check_labels, tidy_labels
-from staged_training.parts import part_of
-from staged_training.splits import (
+from staged_training.experiment.splits import (
     Indices,
     Split,
     fold_numbers,
@@ -28,6 +24,10 @@ from staged_training.splits import (
     stratified_folds,
     torn_groups,
 )
+from staged_training.runtime.errors import InputError, given_path
+from staged_training.tables import reading as tables
+from staged_training.tables.labels import check_labels, tidy_labels
+from staged_training.tables.parts import part_of
 from vision_transfer.hub_images import hub_images
 from vision_transfer.image_folders import find_images, holds_images, rows_of_folders
 from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view

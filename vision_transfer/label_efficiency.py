@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from staged_training.outcome import Row, half_interval
-from staged_training.report import Report, markdown_table
+from staged_training.experiment.outcome import Row, half_interval
+from staged_training.reporting.report import Report, markdown_table
 
 SCRATCH = "from scratch"
 IMAGENET = "ImageNet (EfficientNet-Lite0), frozen"

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from transformers import BaseImageProcessor
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 
 def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:

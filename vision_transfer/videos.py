@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from staged_training.errors import InputError, Problem, given_path
-from staged_training.files import state_of
-from staged_training.fingerprints import files_of
+from staged_training.experiment.fingerprints import files_of
+from staged_training.runtime.errors import InputError, Problem, given_path
+from staged_training.runtime.files import state_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nlp_transfer.emails.mbox import begins_as_mbox, mbox_messages
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 MAX_BYTES = 25 * 2**20
 """How much of a message is read; mail servers seldom accept more."""

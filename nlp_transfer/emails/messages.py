@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nlp_transfer.emails.body_text import MAX_CHARACTERS
 from nlp_transfer.emails.containers import raw_messages
 from nlp_transfer.emails.message import BrokenMessageError, Content, parse_message
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

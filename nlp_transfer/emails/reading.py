@@ -10,9 +10,9 @@ import pyarrow as pa
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
 from nlp_transfer.emails.messages import Email, Skipped, contents, readable
 from nlp_transfer.text_columns import DEFAULTS, MAIL, choose_text_columns
-from staged_training import tables
-from staged_training.errors import InputError, given_path
-from staged_training.labels import check_labels, tidy_labels
+from staged_training.runtime.errors import InputError, given_path
+from staged_training.tables import reading as tables
+from staged_training.tables.labels import check_labels, tidy_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,9 +67,9 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
     """Return the messages of `source` as columns `input`, `subject`, `body`.
 
     Args:
-        source: as for `iter_emails`, or a table (see `staged_training.tables.SUFFIXES`) with
-            columns `subject` and `body`, whose other columns are kept and whose cells are taken
-            as they are.
+        source: as for `iter_emails`, or a table (see
+            `staged_training.tables.reading.SUFFIXES`) with columns `subject` and `body`, whose other
+            columns are kept and whose cells are taken as they are.
         keep_quotes: keep quoted replies and signatures in the bodies.
 
     Raises:

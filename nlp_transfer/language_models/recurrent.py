@@ -26,10 +26,10 @@ from nlp_transfer.models import (
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage
-from staged_training.errors import InputError
-from staged_training.files import PARTIAL, check_replaceable
 from staged_training.layers import layer_groups
-from staged_training.processes import ONE_BATCH, by_first
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import PARTIAL, check_replaceable
+from staged_training.runtime.processes import ONE_BATCH, by_first
 
 _BATCH = 32
 

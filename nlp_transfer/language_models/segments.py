@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from staged_training.errors import InputError
-from staged_training.words import checked_texts
+from staged_training.runtime.errors import InputError
+from staged_training.tables.words import checked_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -20,9 +20,9 @@ from nlp_transfer.language_models.contexts import Context
 from nlp_transfer.language_models.modeling_window import WindowLanguageModel
 from nlp_transfer.language_models.window_stream import WindowStream, count_words, joined
 from nlp_transfer.trained_model import save_trained
-from staged_training import processes
-from staged_training.errors import InputError
-from staged_training.files import check_replaceable
+from staged_training.runtime import processes
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import check_replaceable
 
 EXACT_SOFTMAX_WORDS = 20_000
 SAMPLED_WORDS = 2_048

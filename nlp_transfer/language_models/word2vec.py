@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.evaluation import require_gensim
-from staged_training.errors import InputError
-from staged_training.words import checked_texts
+from staged_training.runtime.errors import InputError
+from staged_training.tables.words import checked_texts
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

@@ -13,7 +13,7 @@ from nlp_transfer.word_vectors.static_model import TOKENIZER, StaticVectors
 from nlp_transfer.word_vectors.text import TextVectors
 from nlp_transfer.word_vectors.text_lines import BLOCK_BYTES, count_numbers
 from nlp_transfer.word_vectors.writing import save_vectors
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

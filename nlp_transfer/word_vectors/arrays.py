@@ -12,7 +12,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.base import Matrix, WordVectors, check_finite
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 
 class ArrayVectors(WordVectors):

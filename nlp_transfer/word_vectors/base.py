@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 Matrix = NDArray[np.float32]
 

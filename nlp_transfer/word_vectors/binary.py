@@ -11,7 +11,7 @@ import numpy as np
 
 from nlp_transfer.word_vectors.base import Matrix, Wanted, WordVectors, check_finite
 from nlp_transfer.word_vectors.sources import Source
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 BLOCK_BYTES = 2**20
 _LONGEST_WORD = 2**16

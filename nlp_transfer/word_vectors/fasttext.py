@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.arrays import ArrayVectors
 from nlp_transfer.word_vectors.base import Matrix, check_finite
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 
 class FastTextVectors(ArrayVectors):

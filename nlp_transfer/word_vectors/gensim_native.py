@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.arrays import ArrayVectors
 from nlp_transfer.word_vectors.fasttext import FastTextVectors
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

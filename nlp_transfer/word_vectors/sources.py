@@ -11,8 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from staged_training.errors import InputError
-from staged_training.unpacking import bounded, open_unpacked
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.unpacking import bounded, open_unpacked
 
 _ZIP = b"PK\x03\x04"
 # What `gzip` and `zipfile` raise on damage; RuntimeError and NotImplementedError on an encrypted

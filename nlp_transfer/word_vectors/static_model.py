@@ -14,7 +14,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from nlp_transfer.word_vectors.base import Matrix, WordVectors, check_finite
-from staged_training.errors import InputError, first_line
+from staged_training.runtime.errors import InputError, first_line
 
 TOKENIZER = "tokenizer.json"
 _CONTEXT = "a"

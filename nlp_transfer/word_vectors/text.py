@@ -15,7 +15,7 @@ import pyarrow.csv
 from nlp_transfer.word_vectors.base import Matrix, Wanted, WordVectors, check_finite
 from nlp_transfer.word_vectors.sources import Source
 from nlp_transfer.word_vectors.text_lines import Line, LineReader, is_number
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 _LINES_PARSED_AT_ONCE = 2048
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from nlp_transfer.word_vectors.base import Wanted
 from nlp_transfer.word_vectors.prefix_filter import PrefixFilter
 from nlp_transfer.word_vectors.sources import Source
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 BLOCK_BYTES = 2**20
 """Bytes read at a time; no line may be longer."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nlp_transfer.word_vectors.text_lines import count_numbers
-from staged_training.errors import InputError
-from staged_training.files import written_whole
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
 
 Format = Literal["glove", "word2vec", "word2vec-binary"]
 

@@ -13,10 +13,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
-from staged_training import processes
 from staged_training.features.folding import folded
 from staged_training.features.head import Batch, evaluating, inputs_of, inputs_of_head, tops_from
 from staged_training.features.store import FeatureDataset, column, kept, read
+from staged_training.runtime import processes
 
 Collate = Callable[[list[Any]], Batch]
 

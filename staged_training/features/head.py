@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from staged_training.errors import InputError
 from staged_training.features.layouts import channels_last
 from staged_training.layers import layer_groups
+from staged_training.runtime.errors import InputError
 
 Batch = Mapping[str, torch.Tensor]
 

@@ -22,8 +22,6 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import Trainer
 
-from staged_training import processes
-from staged_training.errors import InputError
 from staged_training.features.calls import random_state
 from staged_training.features.columns import (
     FEATURES,
@@ -40,6 +38,8 @@ from staged_training.features.replay import on_stored
 from staged_training.features.store import room_for_features
 from staged_training.features.trial import tried
 from staged_training.layers import layer_groups
+from staged_training.runtime import processes
+from staged_training.runtime.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
-from staged_training.errors import InputError
-from staged_training.files import unwritable_told, written_whole
-from staged_training.memory import free_memory
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import unwritable_told, written_whole
+from staged_training.runtime.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 MODELS = {
     "mail": ["email-urgency", "--base", "bert"],
@@ -42,7 +42,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def demos(models):
     """The addresses of the demos of both models."""
-    command = [sys.executable, "-m", "recipes.command_line", "demo"]
+    command = [sys.executable, "-m", "transfer_app.command_line", "demo"]
     processes, addresses = [], {}
     try:
         for port, name in enumerate(MODELS, start=7871):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from PIL import Image
 from safetensors import safe_open
 
-from staged_training.files import PARTIAL
+from staged_training.runtime.files import PARTIAL
 from tests.faults.faults import content
 from tests.faults.slices import scores
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from staged_training.files import written_whole
+from staged_training.runtime.files import written_whole
 
 SIGNALS = {
     "SIGKILL": signal.SIGKILL,

@@ -126,7 +126,7 @@ class Workshop:
             return process, lambda: int(self._starter.stdout.readline()), time.monotonic()
         with self.log.open("a") as log:
             process = psutil.Popen(
-                [sys.executable, "-m", "recipes.command_line", *arguments],
+                [sys.executable, "-m", "transfer_app.command_line", *arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -15,7 +15,7 @@ import torchvision  # noqa: F401
 import transformers
 from sklearn import linear_model, metrics, model_selection  # noqa: F401
 
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 
 def start(order):

@@ -24,9 +24,9 @@ import httpx
 import uvicorn
 from PIL import Image
 
-from recipes import demo_guard
-from recipes.demo import web_app
 from tests.fuzz.model_folders import MODELS
+from transfer_app import demo_guard
+from transfer_app.demo import web_app
 
 KINDS = ("recurrent", "classifier", "detector", "captioner")
 """Of models: each has a page of its own."""

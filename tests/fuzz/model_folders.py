@@ -87,8 +87,8 @@ def _encoder(folder: Path) -> None:
 
 
 def _classifier(folder: Path, hidden: tuple[int, ...] = ()) -> None:
-    from staged_training.familiarity import familiarity
-    from staged_training.seal import seal
+    from staged_training.heads.familiarity import familiarity
+    from staged_training.runtime.seal import seal
     from vision_transfer.backbones import bottleneck, new_head, save_classifier, untrained_backbone
 
     model, processor = untrained_backbone("test_resnet", LABELS, 32)
@@ -250,7 +250,7 @@ class Told(NamedTuple):
 
 def predicted(folder: Path, source: Path) -> Told:
     """Run `predict` on a text or an image."""
-    from recipes.command_line import main
+    from transfer_app.command_line import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

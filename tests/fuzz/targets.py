@@ -376,7 +376,7 @@ TARGETS = {
         (
             "vision_transfer.detection",
             "vision_transfer.captioning",
-            "staged_training.tables",
+            "staged_training.tables.reading",
             "json",
         ),
     ),

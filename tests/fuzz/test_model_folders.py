@@ -5,7 +5,7 @@ import json
 import pytest
 
 from staged_training import InputError
-from staged_training.seal import FILE_NAME, check_seal
+from staged_training.runtime.seal import FILE_NAME, check_seal
 from tests.fuzz.limits import limited
 from tests.fuzz.model_folders import MODELS, count_verdicts, predicted, source_of
 

@@ -15,9 +15,9 @@ from transformers import TrainingArguments
 from nlp_transfer import build_vocabulary
 from nlp_transfer.classification import recurrent_classifier
 from nlp_transfer.models import RecurrentForSequenceClassification
-from recipes.command_line import main
 from staged_training.stages import check_stages
 from tests.recipes.test_pet_classifier import SHIPPED
+from transfer_app.command_line import main
 
 MESSAGES = SHIPPED.parent / "email_urgency" / "messages.parquet"
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 BROKEN_MAIL = b"Subject: x\nContent-Transfer-Encoding: base64\n\nQUJDR\n"
 GOOD = "text,label\n" + "".join(

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
-from recipes.command_line import main
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
 from tests.small_data import small_photos
+from transfer_app.command_line import main
 
 
 @pytest.fixture(scope="module")

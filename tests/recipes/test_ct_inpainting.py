@@ -14,11 +14,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForImageClassification
 
-from recipes import demo_images
-from recipes.command_line import main
 from recipes.ct_inpainting import LABELS, augmented
-from recipes.prediction import open_classifier
 from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
+from transfer_app import demo_images
+from transfer_app.command_line import main
+from transfer_app.prediction import open_classifier
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 
@@ -141,7 +141,7 @@ def test_nothing_that_is_written_says_who_the_patients_are(learnt, capfd):
 
 def test_a_run_that_was_killed_is_resumed_to_the_same_scores(hospital, learnt, tmp_path):
     folder = tmp_path / "ct"
-    command = [sys.executable, "-m", "recipes.command_line", *arguments(hospital, folder)]
+    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(hospital, folder)]
     environment = os.environ | {"TQDM_DISABLE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:

@@ -11,13 +11,13 @@ from transformers import pipeline, set_seed
 from nlp_transfer import build_vocabulary
 from nlp_transfer.explanation import Word
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
-from recipes import demo_images, demo_texts
-from recipes.command_line import main
-from recipes.demo import serve, web_app
-from recipes.demo_images import read_photos
-from recipes.demo_page import MOST_BYTES
-from recipes.demo_texts import in_words, marked, read_inbox
 from staged_training import InputError
+from transfer_app import demo_images, demo_texts
+from transfer_app.command_line import main
+from transfer_app.demo import serve, web_app
+from transfer_app.demo_images import read_photos
+from transfer_app.demo_page import MOST_BYTES
+from transfer_app.demo_texts import in_words, marked, read_inbox
 
 TEXT = "Call me before noon"
 

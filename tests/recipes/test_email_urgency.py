@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from nlp_transfer.models import RecurrentForSequenceClassification
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 KILLED_AT = """
 import os, signal, sys

@@ -5,11 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from recipes.command_line import main
 from recipes.email_urgency import DATA
 from recipes.email_urgency_comparison import Comparison
 from recipes.email_urgency_ways import STAGES, Way, long_enough
-from staged_training.outcome import Row
+from staged_training.experiment.outcome import Row
+from transfer_app.command_line import main
 
 WAYS = [
     *("random embedding", "glove-6b-50d", "glove-6b-50d + proxy task"),

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 TABLE = "Subject,Body,Priority\n" + "".join(
     f"number {i},word{i} other{i * 7},{i % 2}\n" for i in range(40)
@@ -107,7 +107,7 @@ def test_missing_columns_are_told_with_the_flags_that_choose_them(
     ],
 )
 def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status):
-    code = "from recipes.command_line import main\nimport sys\ntry:\n    status = main()\n"
+    code = "from transfer_app.command_line import main\nimport sys\ntry:\n    status = main()\n"
     code += "except SystemExit as end:\n    status = end.code\n"
     code += "assert not {'torch', 'transformers', 'pandas'} & sys.modules.keys()\nsys.exit(status)"
     command = [sys.executable, "-c", code, *shlex.split(arguments)]

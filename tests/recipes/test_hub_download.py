@@ -12,7 +12,7 @@ NAME = "someone/model"
 
 PREDICT = """
 import io, resource, signal, sys
-from recipes.command_line import main
+from transfer_app.command_line import main
 if {most}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))  # as on a disk that is full
 sys.stdin = io.StringIO("Call me before noon")

@@ -8,7 +8,7 @@ import pytest
 from transformers import pipeline
 
 from nlp_transfer import models  # noqa: F401 - known to the Auto classes
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 TEXTS = ["Please send me the figures before noon.", "Lunch?", ""]
 

@@ -7,8 +7,8 @@ from transformers import set_seed
 
 from nlp_transfer import build_vocabulary
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
-from recipes.command_line import main
 from tests.nlp_transfer.odd_mail import NOT_READ, write_odd_mail
+from transfer_app.command_line import main
 
 WORDS = "the pump has stopped mail number one two"
 

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, pipeline
 
-from recipes.command_line import main
-from recipes.demo import web_app
+from transfer_app.command_line import main
+from transfer_app.demo import web_app
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
 PERSIAN = str(SHIPPED / "images" / "Persian_128.jpg")
@@ -129,7 +129,7 @@ def test_a_run_that_was_killed_goes_on_ends_the_same_and_its_upload_says_the_sam
 ):
     folder = tmp_path / "out"
     flags = [*arguments(captioned, folder), "--push-to-hub", "someone/captioner"]
-    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-captioner"]
+    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-captioner"]
     process = subprocess.Popen(
         [*command, *flags[:-2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from recipes.command_line import main
 from recipes.pet_classifier import Arguments, top_layers_of
 from recipes.pet_classifier_ways import TOP_LAYERS
+from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
@@ -142,7 +142,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, tr
     folder = tmp_path / "out"
     flags = ["--data", str(photos), "--label-column", "species", "--folds", "1", "--quick"]
     flags += ["--fine-tune", "--output-dir", str(folder)]
-    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-classifier", *flags]
+    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-classifier", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stages = folder / "runs" / "fold-1" / "_stages"
     while not stages.exists():  # the features are stored then, and the top layers train

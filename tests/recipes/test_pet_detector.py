@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from recipes.command_line import main
-from recipes.demo import web_app
-from recipes.demo_pictures import detector_blocks
-from recipes.detection_prediction import open_detector
 from tests.recipes.test_hub_round_trip import snippets
+from transfer_app.command_line import main
+from transfer_app.demo import web_app
+from transfer_app.demo_pictures import detector_blocks
+from transfer_app.detection_prediction import open_detector
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
 PERSIAN = str(SHIPPED / "images" / "Persian_128.jpg")
@@ -104,7 +104,7 @@ def test_the_demo_marks_what_is_found_in_photos(trained):
 def test_a_run_that_was_killed_goes_on_and_ends_the_same(trained, heads, tmp_path):
     folder = tmp_path / "out"
     flags = flags_of(heads, folder)
-    command = [sys.executable, "-m", "recipes.command_line", "run", "pet-detector", *flags]
+    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-detector", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (folder / "runs" / "fold-1" / "_stages" / "head" / "finished").exists():
         assert process.poll() is None

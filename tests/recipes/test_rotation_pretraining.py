@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import pipeline
 
-from recipes.command_line import main
 from recipes.rotation_pretraining import DATA, Arguments, read_data
+from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
 from vision_transfer.image_task import content
 from vision_transfer.pretext.rotation import TURNS
@@ -82,7 +82,7 @@ def test_the_report_answers_whether_it_paid_and_counts_turns(learnt):
 
 def test_a_run_that_was_killed_is_resumed_to_the_same_scores(photos, learnt, tmp_path):
     folder = tmp_path / "rotation"
-    command = [sys.executable, "-m", "recipes.command_line", *arguments(photos, folder)]
+    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(photos, folder)]
     environment = os.environ | {"TQDM_DISABLE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:

@@ -16,11 +16,11 @@ from transformers import set_seed
 from nlp_transfer import build_vocabulary
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.word_vectors import open_vectors
-from recipes import demo_guard
-from recipes.command_line import main
-from recipes.demo import web_app
 from tests.hub_server.server import TOKEN
 from tests.staged_training.conftest import Touch
+from transfer_app import demo_guard
+from transfer_app.command_line import main
+from transfer_app.demo import web_app
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/model"

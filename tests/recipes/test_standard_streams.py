@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from recipes import command_line
-from recipes.inputs import texts
 from staged_training import InputError
+from transfer_app import command_line
+from transfer_app.inputs import texts
 
 PRINTING = """
 import sys
-from recipes import command_line
+from transfer_app import command_line
 
 def print_lines(arguments):
     for number in range(int(arguments[0])):

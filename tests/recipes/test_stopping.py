@@ -9,7 +9,7 @@ import pytest
 
 COMMAND = """
 import signal, sys, time
-from recipes import command_line
+from transfer_app import command_line
 from tqdm.auto import tqdm
 
 bar = tqdm(total=4, desc="working")
@@ -49,7 +49,7 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
 
 IN_A_DESTRUCTOR = """
 import signal, sys, time
-from recipes.stopping import Stopped, stoppable
+from transfer_app.stopping import Stopped, stoppable
 
 class Cleaner:
     def __del__(self):

@@ -11,9 +11,9 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModel
 
-from recipes.command_line import main
 from recipes.temporal_order import CLIPS, clips
 from tests.vision_transfer.films import moving_disc, write_film
+from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
 
 SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2"]
@@ -63,7 +63,7 @@ def test_every_film_is_measured_on_by_a_model_that_did_not_learn_from_it(learnt)
 
 def test_a_run_that_was_killed_is_resumed_to_the_same_score(films, learnt, tmp_path):
     folder = tmp_path / "order"
-    command = [sys.executable, "-m", "recipes.command_line", *arguments(films, folder)]
+    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(films, folder)]
     environment = os.environ | {"TQDM_DISABLE": "1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     while not list(folder.glob("runs/fold-*/done.json")) and process.poll() is None:

@@ -9,15 +9,15 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from recipes.command_line import main
 from tests.faults.slices import SLICES, flags_of
 from tests.processes import finished, launch
+from transfer_app.command_line import main
 
 NOISE = 0.12  # of a quick run's CIDEr from seed to seed, which is the noisiest score
 
 
 def in_two(*arguments, **options):
-    return launch(2, "-m", "recipes.command_line", "run", *arguments, **options)
+    return launch(2, "-m", "transfer_app.command_line", "run", *arguments, **options)
 
 
 def metrics(folder):

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from nlp_transfer import build_vocabulary, open_vectors
 from nlp_transfer.emails import read_texts
-from recipes.command_line import main
+from transfer_app.command_line import main
 
 MAILS = Path(__file__).parents[2] / "recipes" / "data" / "related_emails" / "corpus.parquet"
 

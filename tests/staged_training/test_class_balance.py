@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from staged_training.class_balance import best_bias, scores_on, softmax
+from staged_training.heads.class_balance import best_bias, scores_on, softmax
 
 LABELS = np.array([0] * 9 + [1])
 

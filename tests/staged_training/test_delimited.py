@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from staged_training import InputError
-from staged_training.tables import read_table
+from staged_training.tables.reading import read_table
 
 TEXT_AND_LABEL = ("text", "label")
 SEVEN = ["alpha,a", '"beta,b', "gamma,a", "delta,b", "epsilon,a", "zeta,b", "eta,a"]

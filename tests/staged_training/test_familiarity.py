@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from staged_training.familiarity import FILE_NAME, familiarity, load_familiarity
+from staged_training.heads.familiarity import FILE_NAME, familiarity, load_familiarity
 
 
 def around(direction, examples, seed):
@@ -42,7 +42,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("staged_training.familiarity.save_file", killed)
+    monkeypatch.setattr("staged_training.heads.familiarity.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
         familiarity(around(0, 10, 1)).save(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from staged_training.errors import InputError
-from staged_training.files import check_replaceable, unwritable_told, written_whole
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import check_replaceable, unwritable_told, written_whole
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):

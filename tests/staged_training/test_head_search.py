@@ -9,7 +9,7 @@ from transformers import Trainer
 
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
-from staged_training.head_search import search_head
+from staged_training.heads.head_search import search_head
 from tests.staged_training.conftest import collate
 
 

@@ -9,8 +9,8 @@ from huggingface_hub import HfApi, ModelCard, get_token
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from staged_training import InputError
-from staged_training.hub import Destination, Task, check_push, push, write_card
-from staged_training.outcome import Row
+from staged_training.experiment.outcome import Row
+from staged_training.reporting.hub import Destination, Task, check_push, push, write_card
 from tests.hub_server.card_rules import errors_in_text
 from tests.hub_server.server import READ_TOKEN, TOKEN
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from staged_training.learning_curve import CurvePoint, examples_needed, learning_curve
+from staged_training.heads.learning_curve import CurvePoint, examples_needed, learning_curve
 from tests.staged_training.test_linear_probe import blobs
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from staged_training.linear_probe import fit_probe, linear_probe
+from staged_training.heads.linear_probe import fit_probe, linear_probe
 
 
 def blobs(labels, seed):

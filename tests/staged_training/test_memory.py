@@ -7,8 +7,8 @@ import sys
 import psutil
 import pytest
 
-from staged_training import memory
-from staged_training.memory import free_memory
+from staged_training.runtime import memory
+from staged_training.runtime.memory import free_memory
 
 GB = 2**30
 
@@ -45,7 +45,7 @@ def test_a_container_leaves_what_it_has_not_taken_itself(most, left, machine):
 def test_a_process_may_take_about_what_its_limit_leaves_to_it(limit):
     program = (
         "import resource, psutil\n"
-        "from staged_training.memory import free_memory\n"
+        "from staged_training.runtime.memory import free_memory\n"
         "used = psutil.Process().memory_info()\n"
         f"most = used.data if {limit!r} == 'RLIMIT_DATA' else used.vms\n"
         f"resource.setrlimit(resource.{limit}, (most + 400 * 2**20, -1))\n"

@@ -10,8 +10,9 @@ from nlp_transfer.models import (
     RecurrentConfig,
     RecurrentForSequenceClassification,
 )
-from staged_training import InputError, onnx_export
-from staged_training.onnx_export import export_onnx
+from staged_training import InputError
+from staged_training.reporting import onnx_export
+from staged_training.reporting.onnx_export import export_onnx
 
 
 def texts(*lengths):

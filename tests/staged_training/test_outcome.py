@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from staged_training.outcome import Outcome, mean_rows, outcome
+from staged_training.experiment.outcome import Outcome, mean_rows, outcome
 
 VALIDATION = [0, 0, 0, 1]
 TEST = [0, 1, 0, 1]

@@ -13,12 +13,12 @@ import pytest
 from tqdm.auto import tqdm
 
 from staged_training import InputError
-from staged_training.parallel import one_by_one, side_by_side
+from staged_training.experiment.parallel import one_by_one, side_by_side
 
 _LONG = """
 import time
 from functools import partial
-from staged_training.parallel import side_by_side
+from staged_training.experiment.parallel import side_by_side
 side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
 """
 
@@ -28,7 +28,7 @@ import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from staged_training.parallel import side_by_side
+from staged_training.experiment.parallel import side_by_side
 from tests.staged_training.test_parallel import nap_with_a_bar
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background

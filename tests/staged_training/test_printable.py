@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from staged_training.printable import PrintableFormatter, PrintableStream, printable
+from staged_training.runtime.printable import PrintableFormatter, PrintableStream, printable
 
 
 @pytest.mark.parametrize(

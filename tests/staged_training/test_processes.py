@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from staged_training import InputError, processes
-from staged_training.processes import join
+from staged_training import InputError
+from staged_training.runtime import processes
+from staged_training.runtime.processes import join
 from tests.processes import finished, launch
 
 _PROGRAM = """
@@ -20,10 +21,11 @@ from safetensors.torch import save_file, save_model
 from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
 from transformers import PreTrainedTokenizerFast, TrainingArguments
 from tokenizers import Tokenizer, models
-from staged_training import InputError, Stage, StagedTrainer, processes
+from staged_training import InputError, Stage, StagedTrainer
+from staged_training.runtime import processes
 from staged_training.features.extraction import compute_features
-from staged_training.files import written_whole
-from staged_training.parallel import side_by_side
+from staged_training.runtime.files import written_whole
+from staged_training.experiment.parallel import side_by_side
 
 folder = Path(sys.argv[1])
 processes.join()

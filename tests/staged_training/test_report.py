@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from staged_training.classifier_report import add_classifier_sections
-from staged_training.outcome import Outcome, Row
-from staged_training.report import (
+from staged_training.experiment.outcome import Outcome, Row
+from staged_training.reporting.classifier_report import add_classifier_sections
+from staged_training.reporting.report import (
     Report,
     as_markdown,
     markdown_table,

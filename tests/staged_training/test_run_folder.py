@@ -8,9 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
-from staged_training import InputError, run_folder
-from staged_training.files import PARTIAL
-from staged_training.run_folder import RunFolder
+from staged_training import InputError
+from staged_training.experiment import run_folder
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.runtime.files import PARTIAL
 
 ARGUMENTS = {"seed": 0, "folds": "all"}
 
@@ -18,7 +19,7 @@ ARGUMENTS = {"seed": 0, "folds": "all"}
 ANOTHER = """
 import multiprocessing, sys, time
 from pathlib import Path
-from staged_training.run_folder import RunFolder
+from staged_training.experiment.run_folder import RunFolder
 run = RunFolder(Path(sys.argv[1]), {"seed": 0, "folds": "all"}, resume=False)
 run.open()
 child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))

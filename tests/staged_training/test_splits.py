@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from staged_training import InputError
-from staged_training.parts import parts_of
-from staged_training.splits import (
+from staged_training.experiment.splits import (
     chosen_folds,
     fold_numbers,
     fold_split,
@@ -16,6 +15,7 @@ from staged_training.splits import (
     near_duplicate_groups,
     stratified_folds,
 )
+from staged_training.tables.parts import parts_of
 
 WORDS = st.sampled_from(
     ["please", "call", "me", "back", "today", "or", "answer", "by", "mail", "no", "hurry"]

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from staged_training import InputError
-from staged_training.errors import MissingColumnsError
-from staged_training.tables import check_columns, read_table, text_column
+from staged_training.runtime.errors import MissingColumnsError
+from staged_training.tables.reading import check_columns, read_table, text_column
 
 ROWS = pd.DataFrame(
     {

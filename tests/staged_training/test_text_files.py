@@ -3,8 +3,8 @@
 import pytest
 
 from staged_training import InputError
-from staged_training.tables import read_table
-from staged_training.text_files import marked_encoding, open_text, text_encoding
+from staged_training.tables.reading import read_table
+from staged_training.tables.text_files import marked_encoding, open_text, text_encoding
 
 GERMAN = "text;label\nDie Pumpe läuft nicht, bitte zurückrufen;a\nGrüße aus Köln, schöne Tage;b\n"
 FRENCH = "text;label\nLa pompe est arrêtée, rappelez dès que possible;a\nVoilà l'été à la plage;b\n"

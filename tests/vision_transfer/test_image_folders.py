@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from recipes.inputs import images
 from staged_training import InputError
-from staged_training.parts import part_of
+from staged_training.tables.parts import part_of
+from transfer_app.inputs import images
 from vision_transfer.image_folders import find_images
 from vision_transfer.image_task import read_image_task
 

@@ -23,9 +23,9 @@ from transformers import (
 
 from staged_training.features.extraction import compute_features
 from staged_training.features.store import FeatureDataset
-from staged_training.files import written_whole
 from staged_training.layers import head_layers
-from staged_training.seal import seal
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.seal import seal
 from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
     CaptionerForImageTextToText,

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import parts_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import parts_of
 from vision_transfer.captioning.rows import CaptionRow
 from vision_transfer.image_task import is_file_name
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import part_of, parts_of
-from staged_training.text_files import read_utf8
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import part_of, parts_of
+from staged_training.tables.text_files import read_utf8
 from vision_transfer.captioning.rows import CaptionRow
 
 _HEADERS = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import part_of, parts_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import part_of, parts_of
 from vision_transfer.captioning.coco import read_json
 from vision_transfer.captioning.flickr import is_flickr, read_flickr
 from vision_transfer.captioning.rows import CaptionRow

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 from vision_transfer.captioning.task import words
 
 TITLES = {"cider": "CIDEr", "bleu": "BLEU-4", "rouge": "ROUGE-L"}

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers import BaseImageProcessor
 
-from staged_training.errors import InputError, Problem, given_path
-from staged_training.splits import (
+from staged_training.experiment.splits import (
     Indices,
     Split,
     fold_numbers,
@@ -17,6 +16,7 @@ from staged_training.splits import (
     given_folds,
     torn_groups,
 )
+from staged_training.runtime.errors import InputError, Problem, given_path
 from vision_transfer.captioning.layouts import image_files, read_captions
 from vision_transfer.captioning.rows import CaptionRow
 from vision_transfer.image_task import (

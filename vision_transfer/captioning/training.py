@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, TrainingArguments, default_data_collator
 
 from staged_training import Stage, StagedTrainer
-from staged_training.processes import ONE_BATCH
+from staged_training.runtime.processes import ONE_BATCH
 from vision_transfer.captioning.captioner import CaptionPairs, captions_of
 from vision_transfer.captioning.metrics import cider_of_each
 from vision_transfer.captioning.modeling_captioner import CaptionerForImageTextToText

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from staged_training.errors import InputError, Problem
-from staged_training.files import state_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.runtime.files import state_of
 from vision_transfer.ct.dicom import pixels_of_dicom
 from vision_transfer.ct.nifti import is_nifti, pixels_of_nifti
 from vision_transfer.ct.series import Found, Series, find_series

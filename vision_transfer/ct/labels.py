@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from staged_training.errors import InputError
-from staged_training.labels import tidy_labels
-from staged_training.splits import Split, fold_split, stratified_folds
-from staged_training.tables import check_columns, read_table, text_column
+from staged_training.experiment.splits import Split, fold_split, stratified_folds
+from staged_training.runtime.errors import InputError
+from staged_training.tables.labels import tidy_labels
+from staged_training.tables.reading import check_columns, read_table, text_column
 from vision_transfer.ct.dicom import header_value
 from vision_transfer.ct.nifti import is_nifti, without_ending
 

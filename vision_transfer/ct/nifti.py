@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from staged_training.files import state_of
+from staged_training.runtime.files import state_of
 from vision_transfer.ct.slices import BrokenSliceError, LeftOutError, Slice
 
 _ENDINGS = (".nii", ".nii.gz")

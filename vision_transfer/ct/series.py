@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from staged_training.errors import InputError, Problem
-from staged_training.fingerprints import files_of
+from staged_training.experiment.fingerprints import files_of
+from staged_training.runtime.errors import InputError, Problem
 from vision_transfer.ct.dicom import Header, is_dicom, read_header
 from vision_transfer.ct.nifti import degrees_apart, is_nifti, volume_slices
 from vision_transfer.ct.slices import LeftOutError, Slice

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 Pixels = TypeVar("Pixels", np.ndarray, torch.Tensor)
 

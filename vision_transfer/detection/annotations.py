@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_scalar
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import parts_of
-from staged_training.tables import check_columns
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import parts_of
+from staged_training.tables.reading import check_columns
 from vision_transfer.detection.coco import coco_files, read_coco, read_coco_folder
 from vision_transfer.detection.marked import AnnotatedImage, Marked, corners_from_size
 from vision_transfer.detection.voc import read_voc, voc_files

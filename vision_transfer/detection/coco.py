@@ -6,8 +6,8 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import part_of, parts_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import part_of, parts_of
 from vision_transfer.detection.marked import (
     AnnotatedImage,
     Marked,

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from torchvision.ops import box_iou
 from transformers import EvalPrediction
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 METRICS = {"map": "AP", "map_50": "AP at IoU 0.5", "map_75": "AP at IoU 0.75"}
 """Titles of the metrics, by the names that torchmetrics gives them too."""

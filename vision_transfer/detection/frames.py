@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from staged_training.errors import InputError, Problem
+from staged_training.runtime.errors import InputError, Problem
 from vision_transfer.detection.marked import SHARES, UNSAID, AnnotatedImage, Marked
 from vision_transfer.images import QUARTER_TURNED, orientation, upright_size
 

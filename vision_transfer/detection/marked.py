@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 
 SHARES = (1.0, 1.0)
 """The size of the frame that shares from 0 to 1 are in."""

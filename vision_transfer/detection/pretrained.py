@@ -10,7 +10,7 @@ from torch import nn
 from transformers import DetrImageProcessor, set_seed
 from transformers.image_utils import PILImageResampling
 
-from staged_training.errors import InputError
+from staged_training.runtime.errors import InputError
 from vision_transfer.backbones import load_backbone
 from vision_transfer.detection.configuration import FastRCNNConfig
 from vision_transfer.detection.evaluation import Boxes

@@ -13,9 +13,7 @@ from PIL import Image, ImageOps
 from torchvision.ops import box_convert
 from transformers import BaseImageProcessor
 
-from staged_training.errors import InputError, Problem, given_path
-from staged_training.labels import tidy_labels
-from staged_training.splits import (
+from staged_training.experiment.splits import (
     Indices,
     Split,
     fold_split,
@@ -23,6 +21,8 @@ from staged_training.splits import (
     multilabel_folds,
     torn_groups,
 )
+from staged_training.runtime.errors import InputError, Problem, given_path
+from staged_training.tables.labels import tidy_labels
 from vision_transfer.detection.annotations import read_annotations
 from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.detection.frames import upright_boxes

@@ -4,8 +4,8 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from staged_training.errors import InputError, Problem
-from staged_training.parts import parts_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.parts import parts_of
 from vision_transfer.detection.marked import AnnotatedImage, Marked, frame_of
 from vision_transfer.image_files import ImageFiles, is_image, visible
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from staged_training.errors import InputError, Problem, first_line
-from staged_training.parts import part_of, parts_of
-from staged_training.text_files import read_utf8
+from staged_training.runtime.errors import InputError, Problem, first_line
+from staged_training.tables.parts import part_of, parts_of
+from staged_training.tables.text_files import read_utf8
 from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
 from vision_transfer.image_files import is_image, visible
 from vision_transfer.image_folders import SUFFIXES

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
-from staged_training.processes import ONE_BATCH, by_first
+from staged_training.runtime.processes import ONE_BATCH, by_first
 
 
 def train_pretext(

@@ -12,7 +12,7 @@ _TRAIN = """
 import sys
 from pathlib import Path
 import torch
-from staged_training.processes import leave
+from staged_training.runtime.processes import leave
 from vision_transfer.backbones import untrained_backbone
 from vision_transfer.pretext.rotation import TURNS, TurnedImages
 from vision_transfer.pretext.training import train_pretext

@@ -1,0 +1,1 @@
+"""An experiment: its folds, its folder, its pieces of work, and their results."""

@@ -1,0 +1,143 @@
+"""What a trained classifier scored on one split, and the means over splits."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from staged_training.heads.class_balance import best_bias, scores_on, softmax
+
+
+def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArray[np.float64]:
+    """Half the interval of the mean of a few runs, by Student's t.
+
+    Args:
+        std: Standard deviation over the runs, of any shape.
+        runs: How many there are.
+        confidence: How sure the mean is to lie in the interval.
+    """
+    quantile = stats.t.ppf((1 + confidence) / 2, runs - 1)
+    half: NDArray[np.float64] = np.asarray(std) / runs**0.5 * quantile
+    return half
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one model scored on one split, in values that JSON can hold.
+
+    Attributes:
+        model: What the model is.
+        metrics: Its scores on the test part, see `scores_on`.
+        validation: Its scores on the validation part.
+        probabilities: Of each class for each test example, `[examples][classes]`.
+        shift: What was added to the logit of the class that matters, see `best_bias`.
+        seconds: Wall time of its training.
+        trainable_parameters: Numbers that its last stage trained.
+        stages: The `StageResult` of each of its stages, as dictionaries.
+        log: The log of its training.
+    """
+
+    model: str
+    metrics: dict[str, float]
+    validation: dict[str, float]
+    probabilities: list[list[float]]
+    shift: float
+    seconds: float
+    trainable_parameters: int = 0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+def outcome(
+    model: str,
+    labels: Sequence[ArrayLike],
+    logits: Sequence[ArrayLike],
+    positive: int | None,
+    **about_training: Any,
+) -> Outcome:
+    """Score a model; where one class matters, with its decision where validation is best.
+
+    Args:
+        model: What the model is.
+        labels: Label numbers of the validation and of the test part.
+        logits: `[examples, classes]` for each of these parts.
+        positive: Number of the class that matters; `None` if all matter alike.
+        **about_training: The fields of `Outcome` from `seconds` on.
+    """
+    shift = 0.0 if positive is None else best_bias(labels[0], logits[0], positive)
+    moved = [np.array(part, dtype=np.float64) for part in logits]
+    for part in moved:
+        part[:, positive or 0] += shift
+    probabilities = [softmax(part) for part in moved]
+    validation, test = (
+        scores_on(true, scored, positive)
+        for true, scored in zip(labels, probabilities, strict=True)
+    )
+    return Outcome(
+        model=model,
+        metrics=test,
+        validation=validation,
+        probabilities=probabilities[1].tolist(),
+        shift=shift,
+        **about_training,
+    )
+
+
+@dataclass
+class Row:
+    """One model in the table of a report.
+
+    Attributes:
+        name: What the model is.
+        metrics: Its metrics; of several folds and seeds, their means.
+        std: The standard deviations of the metrics over folds; empty for a single fold.
+        seconds: Mean wall time of one training run.
+        trainable_parameters: Numbers that its last stage trained.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    std: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    trainable_parameters: int = 0
+
+
+def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
+    """A row for each model: the mean over folds of its means over seeds.
+
+    Args:
+        outcomes_of_folds: For each fold, the outcomes of all models, of every seed.
+
+    Returns:
+        Rows in the order in which the models appear, each with its test metrics and, under names
+        that begin with `validation_`, the scores that choices may be based on. The standard
+        deviation is that over folds.
+    """
+    scores: dict[str, list[dict[str, float]]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    parameters: dict[str, int] = {}
+    for fold in outcomes_of_folds:
+        of_fold: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for item in fold:
+            validation = {f"validation_{name}": score for name, score in item.validation.items()}
+            of_fold[item.model].append(item.metrics | validation)
+            seconds[item.model].append(item.seconds)
+            parameters[item.model] = item.trainable_parameters
+        for model, runs in of_fold.items():
+            scores[model].append({m: float(np.mean([r[m] for r in runs])) for m in runs[0]})
+    return [
+        Row(
+            name=model,
+            metrics={m: float(np.mean([fold[m] for fold in folds])) for m in folds[0]},
+            std={m: float(np.std([fold[m] for fold in folds], ddof=1)) for m in folds[0]}
+            if len(folds) > 1
+            else {},
+            seconds=float(np.mean(seconds[model])),
+            trainable_parameters=parameters[model],
+        )
+        for model, folds in scores.items()
+    ]

@@ -1,0 +1,99 @@
+"""Independent pieces of work, one after another or on all cores at once."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from threading import Thread
+from typing import Any
+
+import psutil
+from joblib import Parallel, cpu_count, delayed
+from tqdm.auto import tqdm
+
+from staged_training.runtime.processes import TOLD_BY_LAUNCHER, by_first
+
+_MEMORY = 2 * 2**30  # of a worker, in bytes
+
+# Bars of several workers would overwrite one another; and when workers are ended amid their work,
+# what counts their semaphores says that it had to remove some.
+_ALONE_AND_QUIET = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+    **dict.fromkeys(TOLD_BY_LAUNCHER),
+}
+
+
+def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
+    """What each piece returns; its name is printed before it begins."""
+    results = []
+    for name, work in pieces.items():
+        print(name, flush=True)
+        results.append(work())
+    return results
+
+
+def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any]:
+    """What each piece returns, from as many processes as there are cores, with a thread each.
+
+    A small model keeps one core busy and gains little from a second. Where memory is short there
+    are fewer processes. In a run of several processes the first begins them, on its machine.
+
+    Args:
+        pieces: Work by its name; it, and what it returns, can be pickled.
+        what: What the progress bar counts.
+    """
+
+    def work() -> list[Any]:
+        workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
+        with _environment(_ALONE_AND_QUIET):
+            run = Parallel(workers, return_as="generator")
+            results = run(delayed(_while_alive)(os.getpid(), piece) for piece in pieces.values())
+            return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+
+    return by_first(work)
+
+
+def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
+    """What a piece returns, from a worker that ends when the process that began it is killed.
+
+    It would go on otherwise, and write where a run that was resumed writes.
+    """
+    if os.getpid() != parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
+        _end_with(parent)
+    return work()
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Watch a process from a thread; once for all pieces of a worker."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables, or remove those that are `None`, for the processes that are started here."""
+    before = {name: os.environ.get(name) for name in variables}
+    _set(variables)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -1,0 +1,236 @@
+"""The output folder of a recipe: what may be in it, what is done already, what is kept."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, Any
+
+from staged_training.experiment.fingerprints import digest, given_files, versions
+from staged_training.runtime.errors import InputError, flag
+from staged_training.runtime.files import PARTIAL, read_json, remove_partial, written_whole
+from staged_training.runtime.processes import by_first
+from staged_training.trainer import CURVES, STAGES
+
+
+class RunFolder:
+    """An output folder in which a recipe's work is kept piece by piece until all is done.
+
+    While the recipe runs, `runs/` holds the finished pieces and the checkpoints of the one at hand,
+    and `runs/arguments.json` what was asked for and read; at the end only the model and `report/`
+    stay.
+
+    Args:
+        path: The folder. It is made by `open`, not before, so that input can be checked first.
+        arguments: What was asked for; a run is resumed only with the same. Of those that name a
+            file or a folder, the content counts, too.
+        resume: Go on with a run that was cut off.
+
+    Raises:
+        InputError: The folder holds something else, a run that would be lost, one that was asked
+            for with other arguments, read other data or ran on other libraries, or one that is at
+            work.
+    """
+
+    def __init__(self, path: Path, arguments: Mapping[str, Any], *, resume: bool) -> None:
+        self.path = path
+        self.runs = path / "runs"
+        self.report = path / "report"
+        self._arguments = json.loads(json.dumps(dict(arguments), default=str))
+        self._resume = resume
+        self._lock: IO[str] | None = None
+        by_first(self._look)
+
+    def _look(self) -> None:
+        """Refuse a path that is no folder for this run, or that another run writes to."""
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file. Give a folder as --output-dir.")
+        if self._lock_file.exists():
+            self._keep_others_out()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse a folder whose content does not go with what was asked for."""
+        path = self.path
+        if self._is_new():
+            return
+        if not self._record.exists():
+            if (self.report / "results.json").exists():
+                shutil.rmtree(self.runs, ignore_errors=True)  # if `close` did not get to its end
+                raise InputError(
+                    f"{path} holds a finished run. Delete it, or give another --output-dir."
+                )
+            raise InputError(
+                f"{path} holds something else ({next(iter(sorted(path.iterdir()))).name}). Give a "
+                "new or an empty folder as --output-dir."
+            )
+        if not self._resume:
+            raise InputError(
+                f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
+            )
+        before = read_json(self._record, dict)
+        asked = before.get("asked", {})
+        differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
+        if differing:
+            changes = ", ".join(
+                f"{flag(name)} was {asked.get(name)!r} and is {self._arguments[name]!r}"
+                for name in differing
+            )
+            raise InputError(f"{path} cannot be resumed with other arguments: {changes}.")
+        self._check_same("libraries", before, versions(), "{} is another version now")
+        self._check_same("read", before, self._read, "the content of {} is another now")
+
+    def _check_same(
+        self, part: str, before: Mapping[str, Any], now: Mapping[str, str], change: str
+    ) -> None:
+        """Refuse to go on from what was made of something else."""
+        then = before.get(part, {})
+        differing = [change.format(n) for n in now if then.get(n) != now[n]]
+        if differing:
+            raise InputError(
+                f"{self.path} cannot be resumed: {', '.join(differing)}. Its results would be of "
+                "both. Give what there was, or another --output-dir, or delete that folder."
+            )
+
+    @cached_property
+    def _read(self) -> dict[str, str]:
+        """Digests of what the arguments name."""
+        paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
+        return {
+            flag(name): digest(files, path if path.is_dir() else None)
+            for name, path in paths.items()
+            if (files := given_files(path, self.path))
+        }
+
+    def _is_new(self) -> bool:
+        """Whether the folder holds nothing, or what is left of a run that was killed at once."""
+        if not self.path.exists():
+            return True
+        of_runs = self.runs.iterdir() if self.runs.is_dir() else ()
+        return not any(
+            file not in (self.runs, self._lock_file) and not file.name.endswith(PARTIAL)
+            for file in (*self.path.iterdir(), *of_runs)
+        )
+
+    def _keep_others_out(self) -> None:
+        """Lock the folder until it is closed, or this process ends, however it does.
+
+        Of several processes that make one run, the first does this. Those that a process starts do
+        not inherit such a lock: none outlives it.
+        """
+        self._lock = self._lock_file.open("a")
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(
+                f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
+                "give another --output-dir."
+            ) from error
+
+    def __getstate__(self) -> dict[str, Any]:  # a worker does pieces of work, and holds no lock
+        return self.__dict__ | {"_lock": None}
+
+    @property
+    def _record(self) -> Path:
+        return self.runs / "arguments.json"
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.runs / "lock"
+
+    def open(self, files: Iterable[Path] = (), *told: object) -> None:
+        """Make the folder, if it is not there yet, and keep other runs out of it.
+
+        Args:
+            files: What the arguments name may be a table of files that lie elsewhere: these.
+            told: What else was read, from wherever it is: labels, folds. See `digest`.
+
+        Raises:
+            InputError: Another run came first, the data are others than those of the run that was
+                cut off, or the folder cannot be written to.
+        """
+        by_first(partial(self._make, files, told))
+
+    def _make(self, files: Iterable[Path], told: Sequence[object]) -> None:
+        self._read["the data"] = digest(files, told=told)
+        if not self._lock:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            self._keep_others_out()
+        self._check()  # again: another run may have come and gone
+        remove_partial(self.path)
+        if not self._record.exists():
+            with written_whole(self._record) as path:
+                record = {"asked": self._arguments, "libraries": versions(), "read": self._read}
+                path.write_text(json.dumps(record, indent=2))
+        self.report.mkdir(exist_ok=True)
+
+    def once(self, name: str, work: Callable[[Path], Any]) -> Any:
+        """Do a piece of work in a folder of its own, or return what it returned before.
+
+        All processes of a run do it together; what it returned in the first counts. That is written
+        before the stages of its training are removed, so that no moment is left at which all of it
+        would have to be done again.
+
+        Args:
+            name: The name of the folder.
+            work: Takes the folder; returns what JSON can hold.
+        """
+        folder = self.runs / name
+        done = folder / "done.json"
+        by_first(self._check_there)
+        if not by_first(done.exists):
+            by_first(partial(folder.mkdir, parents=True, exist_ok=True))
+            result = work(folder)
+            by_first(self._check_there)
+            with written_whole(done) as path:
+                path.write_text(json.dumps(result))
+        by_first(partial(_remove_stages, folder))
+        return by_first(partial(read_json, done))
+
+    def keep(self, folder: Path, name: str = ".") -> None:
+        """Make the files of a piece of work, such as a saved model, those of the output folder.
+
+        Args:
+            folder: Where they are.
+            name: A folder in the output folder that they go to in its place.
+        """
+        by_first(self._check_there)
+        by_first(partial(self._copy, folder, self.path / name))
+
+    def _check_there(self) -> None:
+        """Refuse to go on where the folder was removed or replaced since it was opened."""
+        if not self._record.exists():
+            raise InputError(
+                f"{self.path} was removed or replaced while a run wrote to it. Delete what is left "
+                "of it, and run again; or run again with another --output-dir."
+            )
+
+    @staticmethod
+    def _copy(folder: Path, kept: Path) -> None:
+        kept.mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            with written_whole(kept / file.name) as path:
+                shutil.copy2(file, path)
+
+    def close(self) -> None:
+        """Remove all that was only needed to go on after an interruption; curves are kept.
+
+        It is for the first of several processes alone, after it has told what came of the run.
+        """
+        self._check_there()
+        for curves in self.runs.rglob(CURVES):
+            kept = self.path / CURVES / curves.parent.relative_to(self.runs)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            curves.rename(kept)
+        self._record.unlink()  # from here on the run counts as finished
+        shutil.rmtree(self.runs)
+        if self._lock:
+            self._lock.close()
+
+
+def _remove_stages(folder: Path) -> None:
+    for stages in list(folder.rglob(STAGES)):
+        shutil.rmtree(stages)

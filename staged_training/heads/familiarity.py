@@ -1,0 +1,89 @@
+"""Whether a model knows what it is shown: an example far from all training examples is left alone.
+
+A classifier of cats and dogs gives one of the two to a fox as well, and with a high score: its
+scores compare its labels with each other, not with the rest of the world. How near the features of
+an example come to those of the nearest training example tells more (deep nearest neighbours: Sun et
+al., ICML 2022).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
+
+FILE_NAME = "familiarity.safetensors"
+ANSWERED = 0.95
+_ROUNDING = 0.01  # of lengths, in half precision
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Features of the training examples, and how near an example has to come to one of them.
+
+    Attributes:
+        references: Features of length one, `float32 [training examples, width]`.
+        threshold: The smallest cosine similarity to the nearest reference that is answered.
+    """
+
+    references: torch.Tensor
+    threshold: float
+
+    def similarity(self, features: torch.Tensor) -> torch.Tensor:
+        """Cosine similarity of each example `[examples, width]` to its nearest reference."""
+        return (_normal(features) @ self.references.T).max(dim=1).values
+
+    def save(self, folder: Path) -> None:
+        """Write it beside a saved model."""
+        tensors = {"references": self.references.half()}
+        with written_whole(folder / FILE_NAME) as path:
+            save_file(tensors, path, {"threshold": str(self.threshold)})
+
+
+def familiarity(
+    train: torch.Tensor, validation: torch.Tensor | None = None, answered: float = ANSWERED
+) -> Familiarity:
+    """Choose the threshold at which a share of examples of the right kind is still answered.
+
+    Args:
+        train: Features of the training examples, `[examples, width]`.
+        validation: Features of examples that were not trained on; without them each training
+            example is compared with the others.
+        answered: The share.
+    """
+    references = _normal(train)
+    if validation is None:
+        nearest = (references @ references.T).fill_diagonal_(-1).max(dim=1).values
+    else:
+        nearest = Familiarity(references, 0.0).similarity(validation)
+    return Familiarity(references, float(nearest.quantile(1 - answered)))
+
+
+def load_familiarity(file: Path) -> Familiarity:
+    """Read what `Familiarity.save` wrote.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        with safe_open(file, "pt") as opened:
+            references = opened.get_tensor("references").float()
+            threshold = float(opened.metadata()["threshold"])
+        lengths = references.norm(dim=1)
+        is_whole = bool((lengths - 1).abs().max() < _ROUNDING) and -1 <= threshold <= 1 + _ROUNDING
+    except Exception:  # safetensors raises errors of its own, of several kinds
+        is_whole = False
+    if not is_whole:
+        raise InputError(
+            f"{file} is damaged: it does not hold what the model is familiar with. Copy the model "
+            "anew, or delete this file to do without."
+        )
+    return Familiarity(references, threshold)
+
+
+def _normal(features: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(features.flatten(1).float(), dim=1)

@@ -1,0 +1,1 @@
+"""What is handed on: reports, plots, model cards, the Hub, ONNX."""

@@ -1,0 +1,58 @@
+"""The model card of a model that was trained in stages."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from huggingface_hub import ModelCardData
+
+from staged_training.reporting.report import FROZEN, stage_table
+from staged_training.stages import StageResult
+
+
+def model_card(
+    title: str,
+    results: Sequence[StageResult],
+    language: str | None = None,
+    license: str | None = None,
+    tags: str | list[str] | None = None,
+    model_name: str | None = None,
+    finetuned_from: str | None = None,
+    tasks: str | list[str] | None = None,
+    dataset_tags: str | list[str] | None = None,
+    dataset: str | list[str] | None = None,
+    dataset_args: str | list[str] | None = None,
+) -> str:
+    """Return a model card that tells the stages, which that of `Trainer` does not know of.
+
+    Args:
+        title: The title if no `model_name` is given.
+        results: What came of the stages.
+        language: As for `Trainer.create_model_card`; so are all that follow.
+        license: Of the model.
+        tags: Further tags.
+        model_name: Its title.
+        finetuned_from: The name of its base on the Hub.
+        tasks: The `pipeline` that runs it.
+        dataset_tags: Names on the Hub of the data that it was trained on.
+        dataset: What people call these data.
+        dataset_args: Not used.
+    """
+    trained_on = [dataset] if isinstance(dataset, str) else dataset or []
+    on = f" on {', '.join(trained_on)}" if trained_on else ""
+    data = ModelCardData(
+        base_model=finetuned_from,
+        datasets=dataset_tags,
+        language=language,
+        library_name="transformers",
+        license=license,
+        pipeline_tag=cast(Any, tasks),
+        tags=["nlp-transfer", *([tags] if isinstance(tags, str) else tags or [])],
+    )
+    sections = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {model_name or title}",
+        f"Trained in stages{on}, by NLP Transfer.",
+        stage_table(results),
+        FROZEN,
+    ]
+    return "\n\n".join(sections) + "\n"

@@ -1,0 +1,113 @@
+"""Export of a classifier to ONNX, checked against the model that it was made of."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
+
+TOLERANCE = 1e-4
+_REPEATS = 20
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of an export.
+
+    Attributes:
+        difference: The largest difference of a logit from that of the model.
+        milliseconds: Median time for one example, by `PyTorch` and `ONNX Runtime`.
+    """
+
+    difference: float
+    milliseconds: dict[str, float]
+
+
+class _Logits(nn.Module):
+    """A model that takes its inputs in order, and returns its logits alone."""
+
+    def __init__(self, model: PreTrainedModel, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, list(names)
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def export_onnx(
+    model: PreTrainedModel, batches: Sequence[Mapping[str, torch.Tensor]], file: Path
+) -> Exported:
+    """Write a classifier as an ONNX file that takes batches of any size, and texts of any length.
+
+    Args:
+        model: The classifier.
+        batches: Inputs to check it on, of different sizes; `[batch, ...]` by name. The last is one
+            example, on which it is timed.
+        file: The file to write.
+
+    Raises:
+        InputError: The extra `onnx` is not installed, or the logits differ; nothing is written.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError("Export needs more: pip install 'nlp-transfer[onnx]'.") from error
+    names = list(batches[0])
+    logits = _Logits(model, names).eval()
+    with written_whole(file) as temporary:
+        _write(logits, batches[0], temporary)
+        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
+        arrays = [{name: batch[name].numpy() for name in names} for batch in batches]
+        with torch.no_grad():
+            wanted = [logits(*(batch[name] for name in names)).numpy() for batch in batches]
+        found = [session.run(None, batch)[0] for batch in arrays]
+        difference = max(float(np.abs(a - b).max()) for a, b in zip(wanted, found, strict=True))
+        if not difference <= TOLERANCE:
+            raise InputError(
+                f"{file} was not written: its logits would differ from those of the model by "
+                f"{difference:.2g}, which is more than {TOLERANCE:g}."
+            )
+        with torch.no_grad():
+            one = [batches[-1][name] for name in names]
+            milliseconds = {
+                "PyTorch": _median_time(lambda: logits(*one)),
+                "ONNX Runtime": _median_time(lambda: session.run(None, arrays[-1])),
+            }
+    return Exported(difference, milliseconds)
+
+
+def _write(logits: _Logits, batch: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Trace the model: the newer exporter knows no packed sequences, as recurrent layers read."""
+    sizes = {0: "batch", 1: "tokens"}
+    dynamic = {name: sizes if tensor.ndim == 2 else {0: "batch"} for name, tensor in batch.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about shapes that are the same in every batch
+        torch.onnx.export(
+            logits,
+            tuple(batch.values()),
+            file,
+            input_names=list(batch),
+            output_names=["logits"],
+            dynamic_axes={**dynamic, "logits": {0: "batch"}},
+            dynamo=False,
+        )
+
+
+def _median_time(call: Callable[[], object]) -> float:
+    """Milliseconds of a call."""
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * median(times)

@@ -1,0 +1,162 @@
+"""Reports: `index.html` and `report.md` with plots for people, `results.json` for programs."""
+
+import importlib
+import importlib.util
+import json
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from staged_training.experiment.fingerprints import versions
+from staged_training.experiment.outcome import Row
+from staged_training.reporting.html_page import html_page
+from staged_training.runtime.files import written_whole
+from staged_training.runtime.printable import printable
+from staged_training.stages import StageResult
+
+FROZEN = (
+    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
+    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
+    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
+    "no epoch scored better."
+)
+
+
+def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
+    """Write `results.json`: the rows, and the versions of what produced them."""
+    results = {
+        "recipe": recipe,
+        "seed": seed,
+        "rows": [asdict(row) for row in rows],
+        "versions": {"python": platform.python_version(), **versions()},
+    }
+    with written_whole(folder / "results.json") as path:
+        path.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
+    """Which of the folds, of these numbers, the models of a table were tested on."""
+    if len(numbers) == 1:
+        return "the test part of the split that came with the data"
+    if len(folds) > 1:
+        return f"all {len(numbers)} folds, mean ± standard deviation over the folds"
+    return f"fold {folds[0]} only (`--folds all` runs all)"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table whose columns are also aligned for those who read the source."""
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "| " + " | ".join("-" * width for width in widths) + " |"
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """The rows as a Markdown table.
+
+    Args:
+        rows: One for each model.
+        titles: What to call each metric that is shown, in order.
+    """
+    return markdown_table(
+        ["model", *titles.values(), "seconds", "trained parameters"],
+        [
+            [
+                row.name,
+                *(_with_std(row, metric) for metric in titles),
+                f"{row.seconds:.1f}",
+                f"{row.trainable_parameters:,}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+def _with_std(row: Row, metric: str) -> str:
+    spread = f" ± {row.std[metric]:.3f}" if metric in row.std else ""
+    return f"{row.metrics[metric]:.3f}{spread}"
+
+
+def stage_table(stages: Sequence[StageResult]) -> str:
+    """What each stage trained and left frozen, as a Markdown table."""
+    return markdown_table(
+        ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
+        [
+            [
+                stage.name,
+                ", ".join(stage.trained),
+                ", ".join(stage.frozen) or "nothing",
+                f"{stage.trainable_parameters:,}",
+                stage.epochs,
+                stage.best_epoch,
+                "" if stage.best_score is None else f"{stage.best_score:.3f}",
+                f"{stage.seconds:.1f}",
+            ]
+            for stage in stages
+        ],
+    )
+
+
+class Report:
+    """A Markdown page with pictures beside it, built section by section.
+
+    Args:
+        folder: Where the page and its pictures go; it must exist.
+        title: The heading of the page.
+    """
+
+    def __init__(self, folder: Path, title: str) -> None:
+        self.folder, self.title = folder, title
+        self._parts = [f"# {title}"]
+
+    def section(self, heading: str, *paragraphs: str) -> None:
+        """Add a section of Markdown."""
+        self._parts += [f"## {heading}", *paragraphs]
+
+    def arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Add what was asked for."""
+        self.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+
+    def picture(self, name: str, description: str, plot: str, *args: Any, **kwargs: Any) -> None:
+        """Add a picture, which needs the extra `plots`.
+
+        Args:
+            name: The name of its file, without ending.
+            description: What is to be seen.
+            plot: The function that draws it: of `staged_training.reporting.plots`, or with its
+                module.
+            *args: What it takes behind the path.
+            **kwargs: What it takes by name.
+        """
+        if importlib.util.find_spec("matplotlib"):
+            module, _, function = plot.rpartition(".")
+            plots = importlib.import_module(module or "staged_training.reporting.plots")
+            with written_whole(self.folder / f"{name}.png") as path:
+                getattr(plots, function)(path, *args, **kwargs)
+            self._parts.append(f"![{description}]({name}.png)")
+        else:
+            self._parts.append(
+                f"*Not drawn: {description}. Install the plots with "
+                "`pip install 'nlp-transfer[plots]'`.*"
+            )
+
+    def write(self) -> Path:
+        """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
+        content = printable("\n\n".join(self._parts) + "\n")
+        page = html_page(content, self.title, self.folder)
+        for name, text in {"report.md": content, "index.html": page}.items():
+            with written_whole(self.folder / name) as path:
+                path.write_text(text, encoding="utf-8")
+        return self.folder / "index.html"
+
+
+def as_markdown(text: str) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,65 @@
+"""Wrong input, told: the one exception for it, and what was left out where the rest is usable."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    The message names the file, the line or the argument, says what was expected and what to do.
+    `nlp-transfer` prints it without a traceback and exits with status 2.
+
+    Examples:
+        >>> from staged_training import freeze
+        >>> freeze(model, "top")
+        Traceback (most recent call last):
+        staged_training.runtime.errors.InputError: The selector 'top' matches no parameters of
+        RecurrentForSequenceClassification. Use 'all', 'head', 'backbone', 'backbone[-2:]', a
+        pattern of parameter names, or one of the groups: embedding, layers.0, layers.1, head.
+    """
+
+
+class MissingColumnsError(InputError):
+    """A table lacks columns.
+
+    Attributes:
+        arguments: The arguments that choose those columns; the message names them in backticks.
+    """
+
+    def __init__(self, message: str, arguments: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.arguments = arguments
+
+
+class Problem(NamedTuple):
+    """A file, or a part of it, that was left out or is not as expected, and why."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.reason}"
+
+
+def given_path(source: str | PathLike[str]) -> Path:
+    """Return the path that was given; an empty one would be that of the current folder.
+
+    Raises:
+        InputError: It is empty.
+    """
+    if not str(source).strip():
+        raise InputError("The path of what is to be read is empty. Give one.")
+    return Path(source)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of what an error of a library says, for a message of our own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def flag(name: str) -> str:
+    """Return the flag of an argument of a function, or of a field."""
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,162 @@
+"""Files that are either there whole or not at all, and what is told where none can be written."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
+from typing import Any
+
+from staged_training.runtime.errors import InputError
+
+PARTIAL = ".partial"
+"""How hidden names end of what is being written; after a crash that is of no use to anyone."""
+
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+}
+_NOT_THERE = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE),
+}
+_PROBE = 2**20  # bytes
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path to write a file or a folder to; it becomes `path` if all went well.
+
+    The temporary path has the same last name, and its folder is beside `path`, so the last step is
+    a rename on one file system: after a crash the old content (or nothing) is found under `path`,
+    never half of the new. A folder replaces the folder that was there. Of several processes of a
+    run, what the first wrote stays.
+
+    Raises:
+        InputError: The disk is full or may not be written to.
+    """
+    from staged_training.runtime.processes import (
+        is_first,  # PyTorch, which errors are not to wait for
+    )
+
+    path = Path(path)
+    if not is_first():
+        with TemporaryDirectory() as elsewhere:
+            yield Path(elsewhere) / path.name
+        return
+    with unwritable_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workspace = Path(mkdtemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent))
+    try:
+        with unwritable_told(path):
+            yield workspace / path.name
+            _open_to_readers(workspace)
+            if path.is_dir():
+                path.rename(workspace / f"{path.name}.old")
+            (workspace / path.name).replace(path)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _open_to_readers(workspace: Path) -> None:
+    """Give files the rights that new files have; safetensors lets nobody but the owner read its."""
+    usual = workspace / PARTIAL
+    usual.touch()
+    mode = usual.stat().st_mode
+    for file in workspace.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode)
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """What changes when a file is changed or replaced, though its name, size and date stay."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what was being written in a folder, at any depth, when a process was killed."""
+    for path in list(folder.rglob(f".*{PARTIAL}")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_json(file: Path, kind: type = object) -> Any:
+    """Read a file of JSON that was written whole.
+
+    Args:
+        file: The file.
+        kind: What it holds: a list, a dictionary.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(value, kind):
+            return value
+        problem: Exception | None = None
+    except (ValueError, RecursionError) as error:
+        problem = error
+    raise damaged(file) from problem
+
+
+def damaged(file: Path) -> InputError:
+    """Return the error that tells of a damaged file in the folder of a piece of work."""
+    return InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.")
+
+
+@contextmanager
+def unwritable_told(path: Path | None = None) -> Iterator[None]:
+    """Tell of a path that is none, or a disk that is full or closed, as an `InputError`.
+
+    Args:
+        path: What is being written; by default the file that the error names.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = _why_unwritable(error, path)
+        if reason is None:
+            raise
+        what = f"{path} cannot be written"
+        if path is None:
+            what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
+        advice = "Make room, or allow it; a run then goes on with --resume."
+        if reason in map(os.strerror, _NOT_THERE):
+            advice = "Check the path, and that nobody moves or removes what it leads to meanwhile."
+        raise InputError(f"{what} ({reason}). {advice}") from error
+
+
+def _why_unwritable(error: Exception, path: Path | None) -> str | None:
+    """Why nothing could be written, if that is what an error is about."""
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _UNWRITABLE | _NOT_THERE else None
+    of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have
+    if of_rust and int(of_rust[1]) in _UNWRITABLE | _NOT_THERE:
+        return os.strerror(int(of_rust[1]))
+    if path is None:
+        return None
+    try:  # PyTorch does not say; the disk does
+        with TemporaryFile(dir=path.parent) as file:
+            file.write(bytes(_PROBE))
+    except OSError as refused:
+        return refused.strerror
+    return None
+
+
+def check_replaceable(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder for a model to be saved in that holds anything but an earlier model.
+
+    Raises:
+        InputError: It is a file, or holds something and no `config.json`.
+    """
+    path = Path(folder)
+    is_model = (path / "config.json").exists()
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model):
+        raise InputError(f"{path}: holds something that is no model. Give a new or empty folder.")

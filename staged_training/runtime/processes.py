@@ -1,0 +1,138 @@
+"""The processes of a run that `accelerate launch` or `torchrun` began: one writes, all know.
+
+Each of them runs the same program. What trains or computes features is shared among them; what is
+done once, the first does, and tells the others. In a run of one process, all of this is nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import distributed
+
+from staged_training.runtime.errors import InputError
+
+Result = TypeVar("Result")
+
+ONE_BATCH = {"split_batches": True}
+"""`TrainingArguments(accelerator_config=ONE_BATCH)`: the size of a batch is that of what all
+processes take together in a step, so that more of them learn the same, sooner."""
+
+TOLD_BY_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+"""What is in the environment of a process that a launcher began."""
+
+_MOST = 8  # the smallest batch of the recipes
+_PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is noticed at once
+
+
+def join() -> None:
+    """Join the other processes of the run, if a launcher began some; all but the first are quiet.
+
+    Raises:
+        InputError: They are so many that a batch cannot be shared evenly.
+    """
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if count == 1:
+        return
+    if count > _MOST or _MOST % count:
+        raise InputError(
+            f"{count} processes cannot share the batches of a recipe evenly. Start 2, 4 or {_MOST}."
+        )
+    if os.environ["RANK"] != "0":
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    on_processors = not torch.accelerator.is_available()
+    if on_processors:  # else `TrainingArguments` would take each process for the only one
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    from accelerate import PartialState
+
+    PartialState(cpu=on_processors, timeout=_PATIENCE)
+
+
+def leave() -> None:
+    """Wait for the other processes to have come to the end, too, and part from them."""
+    if _several():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def number() -> int:
+    """The number of this process, 0 for the first."""
+    return distributed.get_rank() if _several() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and tells."""
+    return number() == 0
+
+
+def by_first(work: Callable[[], Result]) -> Result:
+    """What a piece of work returns that the first process does when all have come to this point.
+
+    Raises:
+        InputError: The work raised it; then it is raised in all processes.
+    """
+    if not _several():
+        return work()
+    distributed.barrier()
+    told: list[Any] = [None, None]
+    if is_first():
+        try:
+            told[0] = work()
+        except InputError as error:
+            told[1] = error
+    distributed.broadcast_object_list(told)
+    if told[1] is not None:
+        raise told[1]
+    return cast(Result, told[0])
+
+
+def all_of(condition: bool) -> bool:
+    """Whether something holds in all processes."""
+    return all(_told_by_each(condition))
+
+
+def gathered(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The rows of all processes, those of the first first, in each of them.
+
+    Args:
+        columns: Tensors on the processor, `[rows, ...]`; a process that has no rows has none.
+    """
+    if not _several():
+        return dict(columns)
+    described = {name: (tuple(t.shape), t.dtype) for name, t in columns.items()}
+    parts: dict[str, list[torch.Tensor]] = {}
+    for source, found in enumerate(_told_by_each(described)):
+        for name, (shape, dtype) in found.items():
+            own = source == number()
+            part = columns[name] if own else torch.empty(shape, dtype=dtype)
+            parts.setdefault(name, []).append(_told_by(source, part))
+    return {name: torch.cat(rows) for name, rows in parts.items()}
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _told_by_each(value: Any) -> list[Any]:
+    told: list[Any] = [value] * count()
+    if _several():
+        distributed.all_gather_object(told, value)
+    return told
+
+
+def _told_by(source: int, tensor: torch.Tensor) -> torch.Tensor:
+    from accelerate import PartialState
+
+    tensor = tensor.to(PartialState().device)
+    distributed.broadcast(tensor, source)
+    return tensor.cpu()

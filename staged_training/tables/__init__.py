@@ -1,0 +1,1 @@
+"""Tables of examples: readers of their formats, their columns, labels and parts."""

@@ -1,0 +1,278 @@
+"""The `nlp-transfer` command: arguments in, one call each."""
+
+import argparse
+import importlib
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, cast
+
+from transfer_app.stopping import Stopped, close_progress_bars, stoppable
+
+RECIPES = {
+    "ct-inpainting": "recipes.ct_inpainting",
+    "email-urgency": "recipes.email_urgency",
+    "pet-captioner": "recipes.pet_captioner",
+    "pet-classifier": "recipes.pet_classifier",
+    "pet-detector": "recipes.pet_detector",
+    "rotation-pretraining": "recipes.rotation_pretraining",
+    "temporal-order": "recipes.temporal_order",
+    "word-embeddings": "recipes.word_embeddings",
+}
+
+_USAGE = """\
+usage: nlp-transfer COMMAND ...
+
+Transfer learning on small labelled sets: from a pretrained base to a tuned model, in stages.
+
+commands:
+  run RECIPE             train a model by a recipe, on the data that comes with it or on yours
+  advise DATA            which layers to train on your labelled texts or images, and why
+  predict DIR INPUT ...  classify mail, tables of texts or images, describe photos or find things
+                         in them, with a model that was trained here
+  demo DIR               try a trained model in a browser
+  export DIR             a trained model as ONNX, for use without PyTorch
+  coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
+
+recipes:
+  ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
+  email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+  pet-captioner          what a photo shows, in a sentence: an image model, word vectors, a decoder
+  pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
+  pet-detector           heads of pets, or boxes of yours: Faster R-CNN on a frozen base
+  rotation-pretraining   photos without labels teach a base for a few labels: which way up they are
+  temporal-order         videos without labels teach a base: are frames in order
+  word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others
+
+`nlp-transfer COMMAND --help` says what each takes, `nlp-transfer --version` which version this is.
+To begin: nlp-transfer run email-urgency
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads on.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {
+        "run": _run,
+        "advise": _advise,
+        "predict": _predict,
+        "demo": _demo,
+        "export": _export,
+        "coverage": _coverage,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE, end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"nlp-transfer {version('nlp-transfer')}")
+        return 0
+    if arguments[0] not in commands:
+        print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
+        return 2
+    try:
+        with stoppable():
+            return _told(commands[arguments[0]], arguments[1:])
+    except Stopped as stopped:
+        close_progress_bars()
+        hint = "; go on with --resume" if arguments[0] == "run" else ""
+        print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
+        return stopped.status
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        close_progress_bars()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of standard output went away, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
+    """Run a command; tell what it cannot use without a traceback."""
+    from recipes.flags import in_flags
+    from staged_training.runtime.errors import InputError
+    from staged_training.runtime.files import unwritable_told
+    from staged_training.runtime.printable import PrintableFormatter, PrintableStream, printable
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
+    shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
+    try:
+        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
+            command(arguments)
+            print(end="", flush=True)
+    except InputError as error:
+        number = os.environ.get("RANK", "0")
+        whose = "" if number == "0" else f" (process {number})"
+        print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    from recipes.flags import check_filled
+
+    options = parser.parse_args(arguments)
+    check_filled({name.upper(): value for name, value in vars(options).items()})
+    _without_bars()
+    return options
+
+
+def _without_bars() -> None:
+    """Show no progress of loading and saving, which take no time here."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+
+
+def _run(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer run",
+        description="Train a model by a recipe.",
+        epilog="`nlp-transfer run RECIPE --help` lists the flags of a recipe.",
+    )
+    parser.add_argument("recipe", choices=RECIPES)
+    recipe = parser.parse_args(arguments[:1]).recipe
+    from staged_training.runtime.processes import join, leave
+
+    _without_bars()
+    join()
+    importlib.import_module(RECIPES[recipe]).main(arguments[1:])
+    leave()
+
+
+def _advise(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer advise",
+        description="Measure how similar your labelled data are to what a base was pretrained on, "
+        "and how many they are; say which layers to train, and how many more labels would help.",
+    )
+    parser.add_argument(
+        "data",
+        help="labelled images (a folder, a table with a column file_name, a data set of the Hub) "
+        "or texts (a table, or a folder with one sub-folder of .eml files per label)",
+    )
+    parser.add_argument("--label-column", default="label", help="column of the labels")
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
+    parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
+    options = _parsed(parser, arguments)
+    from transfer_app.advice import advise_on_images, advise_on_texts, are_images
+
+    data, label_column = options.data, options.label_column
+    if are_images(Path(data)):
+        print(advise_on_images(data, label_column, options.backbone))
+    else:
+        print(advise_on_texts(data, label_column, options.text_columns, options.vectors))
+
+
+def _predict(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer predict",
+        description="Classify texts or images with a trained model, the highest score first; "
+        "say what photos show, or where something is in them. Where a model knows what it is "
+        "familiar with, inputs that are unlike all of that are marked `neither, look`.",
+    )
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
+        ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model "
+        "of images: images, CT (DICOM or NIfTI) and folders of them",
+    )
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
+    )
+    options = _parsed(parser, arguments)
+    from transfer_app.prediction import predict
+
+    predict(options.model, options.inputs, options.text_columns, as_json=options.json)
+
+
+def _demo(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer demo",
+        description="Try a trained model in a browser: paste or drop mail and see it ranked, with "
+        "the words that mattered; or drop photos and see their labels, and where the model looked, "
+        "what a captioner says of them, or what a detector finds. Everything stays on this "
+        "computer.",
+    )
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; by default for this computer only",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on")
+    parser.add_argument(
+        "--name",
+        help="what browsers call it, if a server before it, such as one with a login, has another "
+        "name; requests under other names are refused",
+    )
+    options = _parsed(parser, arguments)
+    from transfer_app.demo import serve
+
+    serve(options.model, options.host, options.port, options.name)
+
+
+def _export(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer export",
+        description="Write a trained classifier in a format that runs without PyTorch, check that "
+        "it gives the same logits, and say how fast both are. The file takes what the tokenizer or "
+        "the processor of the model makes of texts or images, and gives `logits`.",
+    )
+    parser.add_argument("model", help="folder of the model, or its name on the Hub")
+    parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format")
+    parser.add_argument("--output", metavar="FILE", help="by default model.onnx in the folder")
+    options = _parsed(parser, arguments)
+    from transfer_app.export import export
+
+    print(export(options.model, options.output))
+
+
+def _coverage(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer coverage",
+        description="How much of your texts a set of word vectors knows, and what it misses most.",
+    )
+    parser.add_argument("data", help="mail or a table of texts")
+    parser.add_argument("vectors", help="glove-6b-50d, or a file of word vectors")
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    options = _parsed(parser, arguments)
+    from nlp_transfer import align, build_vocabulary, open_vectors
+    from nlp_transfer.emails import read_texts
+
+    texts = read_texts(options.data, options.text_columns).dataset["text"]
+    vectors = open_vectors(options.vectors)
+    print(align(build_vocabulary(texts, min_frequency=1), vectors).coverage)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The demo of a trained model in a browser: the command `nlp-transfer demo`."""
+
+import os
+import socket
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from staged_training import InputError
+from transfer_app import caption_prediction, detection_prediction
+from transfer_app.prediction import known_to, open_classifier
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+
+def serve(model: str, host: str, port: int, name: str | None = None) -> None:
+    """Serve the demo of a model until it is interrupted.
+
+    Args:
+        model: Folder or Hub name of the model.
+        host: The address to listen on.
+        port: The port.
+        name: What browsers call it, if a server before it has another name.
+
+    Raises:
+        InputError: There is no model, the extra `demo` is not installed, or the port is taken.
+    """
+    app = web_app(model, host, name)
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--host {host} --port {port}: {error}. Give another --port.") from error
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        print(f"The demo is at http://{shown}:{port} (Ctrl+C ends it)", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "FastAPI":
+    """The demo of a model as a web application; the arguments are those of `serve`.
+
+    Files that are uploaded go to a folder of their own, which is removed when the demo ends.
+
+    Raises:
+        InputError: There is no model, or the extra `demo` is not installed.
+    """
+    try:
+        import captum  # noqa: F401 - to say so now, not at the first mail
+        import gradio  # noqa: F401
+        from fastapi import FastAPI
+    except ImportError as error:
+        raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
+    from transfer_app import demo_guard, demo_images, demo_page, demo_pictures, demo_texts
+
+    uploads = TemporaryDirectory(prefix="nlp-transfer-demo-")
+    os.environ["GRADIO_TEMP_DIR"] = uploads.name  # read when components are made, and later
+    classifier, known = open_classifier(model), known_to(model)
+    if classifier.task == caption_prediction.TASK:
+        blocks = demo_pictures.captioner_blocks(classifier)
+    elif classifier.task == detection_prediction.TASK:
+        blocks = demo_pictures.detector_blocks(classifier)
+    else:
+        is_image = classifier.task == "image-classification"
+        blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
+
+    @asynccontextmanager
+    async def with_uploads(_: FastAPI) -> "AsyncIterator[None]":
+        with uploads:
+            yield
+        os.environ.pop("GRADIO_TEMP_DIR")
+
+    app = FastAPI(lifespan=with_uploads)
+    names = demo_guard.names_of(host) | ({name.lower()} if name else set())
+    demo_guard.guard(app, names, Path(uploads.name))
+    of_ct = getattr(classifier.model.config, "ct", None)
+    demo_page.mount(app, blocks, demo_page.MOST_SCAN_BYTES if of_ct else demo_page.MOST_BYTES)
+    return app

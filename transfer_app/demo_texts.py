@@ -1,0 +1,186 @@
+"""The page to try a classifier of mail on: a ranked inbox, and the words that mattered."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import NamedTuple, cast
+
+import gradio as gr
+from transformers import Pipeline, PreTrainedTokenizerBase
+
+from nlp_transfer.emails import Skipped, iter_emails
+from nlp_transfer.explanation import Word, explain
+from staged_training import InputError
+from staged_training.heads.familiarity import Familiarity
+from transfer_app.demo_page import new_page
+from transfer_app.inputs import Input
+from transfer_app.prediction import Answer, answers
+
+MOST_MAILS = 200
+MOST_CHARACTERS = 20_000
+FAINT = 0.05  # a word that did less than this share of what the strongest did stays unmarked
+SAMPLES = (
+    "Server room\nThe cooling has failed and the racks are at 38 degrees. We shut down at 40. "
+    "Please call me on my mobile right away.",
+    "Contract for Friday\nLegal needs your signature before noon today, or the option lapses. I "
+    "have put the pages on your desk.",
+    "Photos of the summer party\nHi all, the photos are on the shared drive. Have a nice weekend!",
+    "Newsletter\nTen ways to tidy your desk, and what our readers say about last month's column.",
+)
+
+
+class Mail(NamedTuple):
+    """A mail of the inbox, with what the model says of it."""
+
+    text: str
+    answer: Answer
+
+
+def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
+    """The page.
+
+    Args:
+        classifier: The model, as `open_classifier` loads it.
+        known: What it is familiar with, if that is known.
+    """
+    config = classifier.model.config
+    names = cast(dict[int, str], config.id2label)
+    positive = getattr(config, "positive_label", None)
+    tokenizer = cast(PreTrainedTokenizerBase, classifier.tokenizer)
+
+    def rank(pasted: str, files: list[str] | None) -> tuple[object, ...]:
+        inputs, notes = read_inbox(pasted, files or [])
+        return ranked(inputs, notes)
+
+    def ranked(inputs: Sequence[Input], notes: Sequence[str]) -> tuple[object, ...]:
+        found = [Mail(item.content, answer) for item, answer in answers(classifier, known, inputs)]
+        found.sort(key=lambda mail: -mail.answer.score)
+        choices = [(in_one_line(mail), number) for number, mail in enumerate(found)]
+        first = 0 if found else None
+        told = [f"{len(found)} ranked, the most urgent first." if positive else "", *notes]
+        inbox = gr.Radio(choices=choices, value=first, visible=bool(found))
+        return found, inbox, "\n".join(filter(None, told)), *show(found, first)
+
+    def show(mails: list[Mail], number: int | None) -> tuple[object, ...]:
+        if number is None:
+            return gr.update(visible=False), gr.update(visible=False), gr.update(visible=False)
+        text, answer = mails[number]
+        label = positive or answer.label
+        index = next(index for index, name in names.items() if name == label)
+        words = explain(classifier.model, tokenizer, text, index)
+        return (
+            gr.Label(answer.scores, visible=True),
+            gr.HighlightedText(
+                marked(text, words), label=f"What spoke for {label} (+) and against", visible=True
+            ),
+            gr.Textbox(in_words(text, words), visible=True),
+        )
+
+    page = new_page("Mail, ranked")
+    with page:
+        gr.Markdown("# Mail, ranked\nPaste a mail or drop files; nothing leaves this computer.")
+        with gr.Row():
+            pasted = gr.Textbox(
+                label="A mail",
+                lines=8,
+                max_length=MOST_CHARACTERS,
+                placeholder="Subject on the first line, then the text",
+            )
+            files = gr.File(
+                label="Files: .eml, .mbox, .txt",
+                file_count="multiple",
+                file_types=[".eml", ".mbox", ".txt"],
+                height=200,
+            )
+        with gr.Row():
+            button = gr.Button("Rank", variant="primary")
+            samples = gr.Button("Try sample mails")
+        notes = gr.Textbox(label="What was read", interactive=False, lines=1)
+        mails = gr.State([])
+        inbox = gr.Radio(label="Inbox", elem_classes="inbox", visible=False)
+        with gr.Row():
+            scores = gr.Label(label="Scores", visible=False, min_width=220)
+            with gr.Column(scale=3):
+                text = gr.HighlightedText(visible=False, show_legend=True)
+                summary = gr.Textbox(label="In words", visible=False, interactive=False, lines=2)
+        shown = [scores, text, summary]
+        button.click(rank, [pasted, files], [mails, inbox, notes, *shown])
+        samples.click(
+            lambda: ranked([Input(f"sample {n}", s) for n, s in enumerate(SAMPLES)], []),
+            None,
+            [mails, inbox, notes, *shown],
+        )
+        inbox.input(show, [mails, inbox], shown)
+    return page
+
+
+def read_inbox(pasted: str, files: Sequence[str]) -> tuple[list[Input], list[str]]:
+    """The mails that were pasted and dropped, and what people have to know of how they were read.
+
+    Args:
+        pasted: A text, or nothing.
+        files: `.eml`, `.mbox` or `.txt`.
+    """
+    found = [Input("pasted", pasted)] if pasted.strip() else []
+    notes = []
+    for file in map(Path, files):
+        try:
+            for item in _mails(file):
+                if isinstance(item, Skipped):
+                    notes.append(f"Left out: {Path(item.input).name} {item.reason}.")
+                else:
+                    found.append(item)
+                if len(found) > MOST_MAILS:
+                    break
+        except InputError as error:
+            notes.append(f"Left out: {str(error).removeprefix(f'{file.parent}/')}")
+    if len(found) > MOST_MAILS:
+        notes.append(
+            f"Only the first {MOST_MAILS} mails were taken; `nlp-transfer predict` has no end."
+        )
+    found = found[:MOST_MAILS]
+    long = sum(len(item.content) > MOST_CHARACTERS for item in found)
+    if long:
+        notes.append(f"{long} mails were cut after {MOST_CHARACTERS:,} characters.")
+    if not found:
+        notes.append("There is no mail to rank: paste one, or drop files.")
+    return [item._replace(content=item.content[:MOST_CHARACTERS]) for item in found], notes
+
+
+def _mails(file: Path) -> list[Input | Skipped]:
+    if file.suffix.lower() == ".txt":
+        return [Input(file.name, file.read_text(encoding="utf-8", errors="replace"))]
+    return [
+        item if isinstance(item, Skipped) else Input(item.input, f"{item.subject}\n{item.body}")
+        for _, item in zip(range(MOST_MAILS + 1), iter_emails(file), strict=False)
+    ]
+
+
+def in_one_line(mail: Mail) -> str:
+    """A mail as the inbox lists it."""
+    beginning = shorten(mail.text, width=100, placeholder=" …")
+    return f"{mail.answer.score:.2f}  {mail.answer.shown_label}:  {beginning}"
+
+
+def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | None]]:
+    """The whole text in pieces, those that mattered with their strength from -1 to 1."""
+    strongest = max((abs(word.attribution) for word in words), default=0.0) or 1.0
+    pieces: list[tuple[str, str | float | None]] = []
+    end = 0
+    for word in words:
+        strength = word.attribution / strongest
+        pieces.append((text[end : word.start], None))
+        kept = round(strength, 2) if abs(strength) >= FAINT else None
+        pieces.append((text[word.start : word.end], kept))
+        end = word.end
+    return [piece for piece in [*pieces, (text[end:], None)] if piece[0]]
+
+
+def in_words(text: str, words: Sequence[Word]) -> str:
+    """The words that mattered most, for those who do not see colours."""
+    spoken = [word for word in words if any(map(str.isalnum, text[word.start : word.end]))]
+    ranked = sorted(spoken, key=lambda word: -word.attribution)
+    for_it = [text[w.start : w.end] for w in ranked[:5] if w.attribution > 0]
+    against = [text[w.start : w.end] for w in ranked[::-1][:5] if w.attribution < 0]
+    named = [", ".join(found) or "none" for found in (for_it, against)]
+    return "Most for it: {}\nMost against it: {}".format(*named)

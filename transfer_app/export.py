@@ -1,0 +1,69 @@
+"""Export of a trained classifier for use without PyTorch: the command `nlp-transfer export`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import Pipeline
+
+from staged_training import InputError
+from staged_training.reporting.onnx_export import Exported, export_onnx
+from transfer_app.prediction import open_classifier
+
+MAIL = (
+    "Subject: Gas nominations for Tuesday\n\nJohn,\n\nthe pipeline has cut our nominations for "
+    "tomorrow and we are short 20,000 at the city gate. Please call me before 9 so that we can buy "
+    "the rest before the market closes. If you cannot, let Mary know whom to call; she is at her "
+    "desk until noon.\n\nThanks,\nPaul"
+)
+
+
+def export(model: str, output: str | None) -> str:
+    """Write a classifier as ONNX; what was written and how fast it is, in words.
+
+    Args:
+        model: Folder or Hub name of the model.
+        output: The file; `model.onnx` in the folder of the model by default.
+
+    Raises:
+        InputError: There is no model, or it cannot be exported.
+    """
+    if output is None and not Path(model).is_dir():
+        raise InputError(f"{model} is no folder here; say by --output where to write the file.")
+    file = Path(output) if output else Path(model) / "model.onnx"
+    classifier = open_classifier(model)
+    if "classification" not in classifier.task:
+        raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
+    is_image = classifier.task == "image-classification"
+    batches = _images(classifier) if is_image else _texts(classifier)
+    exported = export_onnx(classifier.model, batches, file)
+    return _told(exported, file, "photo" if is_image else "mail")
+
+
+def _texts(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
+    """Three mails, one of them longer than an encoder reads at once; and one."""
+    tokenizer = cast(Any, classifier.tokenizer)
+    names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    return [
+        {name: tokens[name] for name in names}
+        for texts in ([MAIL, "Lunch?", 12 * MAIL], [MAIL])
+        for tokens in [tokenizer(texts, return_tensors="pt", padding=True, truncation=True)]
+    ]
+
+
+def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
+    """Three images of noise, and one."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 300, 400, 3), dtype=np.uint8)
+    processor = cast(Any, classifier.image_processor)
+    values = processor([*torch.from_numpy(pixels).permute(0, 3, 1, 2)], return_tensors="pt")
+    return [{"pixel_values": part} for part in (values["pixel_values"], values["pixel_values"][:1])]
+
+
+def _told(exported: Exported, file: Path, what: str) -> str:
+    times = ", ".join(f"{name} {time:.1f} ms" for name, time in exported.milliseconds.items())
+    return (
+        f"{file}: {file.stat().st_size / 1e6:.1f} MB. Its logits are those of the model within "
+        f"{exported.difference:.1g}.\nOne {what}: {times}."
+    )
