@@ -138,24 +138,26 @@ def stage_outcomes(
             stages=[asdict(result) for result in results],
             log=[entry for entry in log if entry["stage"] in names],
         )
-        save_classifier(trainer, positive, item.shift, folder / row)
+        save_classifier(trainer, positive, item.decision_bias, folder / row)
         outcomes.append(item)
     return outcomes
 
 
-def save_classifier(trainer: StagedTrainer, positive: int, shift: float, folder: Path) -> None:
+def save_classifier(
+    trainer: StagedTrainer, positive: int, decision_bias: float, folder: Path
+) -> None:
     """Save a trained classifier with its tokenizer, so that its largest score decides.
 
     Args:
         trainer: What trained it.
         positive: Number of the label that matters; `config.positive_label` will tell its name.
-        shift: What makes the decision best, see `best_bias`; it goes into the bias of the head, so
+        decision_bias: What makes the decision best, see `best_bias`; it goes into the bias of the head, so
             that every user of the model decides so.
         folder: Where to save it.
     """
     model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
     with torch.no_grad():
-        list(head_layers(model).values())[-1].bias[positive] += shift
+        list(head_layers(model).values())[-1].bias[positive] += decision_bias
     model.config.positive_label = cast(dict[int, str], model.config.id2label)[positive]
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     save_trained(model, tokenizer, trainer.state, folder)

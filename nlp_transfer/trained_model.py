@@ -6,7 +6,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.processes import by_first
+from staged_training.runtime.processes import on_main_process
 from staged_training.runtime.seal import seal
 
 
@@ -25,4 +25,4 @@ def save_trained(
             seal(temporary)
             state.save_to_json(str(temporary / TRAINER_STATE_NAME))
 
-    by_first(save)
+    on_main_process(save)

@@ -139,7 +139,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
-def what_was_asked(arguments: "DataclassInstance") -> dict[str, Any]:
+def run_config(arguments: "DataclassInstance") -> dict[str, Any]:
     """The arguments that make a run what it is; one can be resumed only with the same."""
     return {
         name: value

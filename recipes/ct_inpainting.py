@@ -34,7 +34,7 @@ from recipes.arguments import (
     check_positive,
     end_tracking,
     parse_arguments,
-    what_was_asked,
+    run_config,
 )
 from recipes.ct_inpainting_report import (
     BASE,
@@ -48,7 +48,7 @@ from staged_training import InputError
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import push
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.processes import is_first
+from staged_training.runtime.processes import is_main_process
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 from vision_transfer.ct.dataset import extent
@@ -56,7 +56,7 @@ from vision_transfer.ct.labels import read_labels, split_by_patient
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.pretext.inpainting import (
     ContextEncoder,
-    HoledImages,
+    MaskedImages,
     filled,
     inpainting_scores,
 )
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run ct-inpainting", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     untrained(arguments, LABELS)
     data = read_data(arguments)
@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     counts = available_counts([25, 100] if arguments.quick else arguments.counts, data.train)
 
     run.open()
-    scores = run.once("inpainting", partial(learn_base, arguments, data))
+    scores = run.run_cached("inpainting", partial(learn_base, arguments, data))
     comparison = Comparison(
         base=BASE,
         train=data.train,
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     efficiency = comparison.run(
         run, run.runs / "inpainting" / "base", counts, draws, arguments.seed
     )
-    if not is_first():
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problems=data.problems,
         quick=arguments.quick,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:
@@ -330,12 +330,12 @@ def learn_base(arguments: Arguments, data: Data, folder: Path) -> dict[str, floa
     order = np.random.default_rng(arguments.seed).permutation(len(data.archive)).tolist()
     held_out = min(HELD_OUT, max(1, len(order) // 10))
     images: Any = torch.utils.data.Subset(cast(Any, data.archive), order[held_out:])
-    shown = HoledImages([data.archive[row] for row in order[:held_out]], seed=arguments.seed)
+    shown = MaskedImages([data.archive[row] for row in order[:held_out]], seed=arguments.seed)
     encoder, processor = untrained(arguments, data.names, arguments.seed)
     model = ContextEncoder.around(encoder, seed=arguments.seed)
     trainer = train_pretext(
         model,
-        HoledImages(images, augment=augmented),
+        MaskedImages(images, augment=augmented),
         shown,
         folder,
         epochs=epochs_of(arguments),

@@ -35,7 +35,7 @@ from recipes.arguments import (
     HubArguments,
     Tracker,
     parse_arguments,
-    what_was_asked,
+    run_config,
 )
 from recipes.email_urgency_comparison import compare, tell
 from recipes.email_urgency_report import Findings, print_findings, write_findings
@@ -55,7 +55,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import chosen_folds
 from staged_training.reporting.hub import push
 from staged_training.runtime.errors import MissingColumnsError
-from staged_training.runtime.processes import is_first
+from staged_training.runtime.processes import is_main_process
 
 DATA = Path(__file__).parent / "data" / "email_urgency"
 
@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.compare:
         check_comparable(arguments, hub)
         corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     destination = hub.destination()
     task = problem.task
@@ -168,8 +168,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.compare:
         run.open(corpus.files, *problem.read)
         comparison = compare(run, problem, corpus, folds, seeds, hasty=arguments.quick)
-        if is_first():
-            tell(run, problem, comparison, folds, what_was_asked(arguments))
+        if is_main_process():
+            tell(run, problem, comparison, folds, run_config(arguments))
             run.close()
         return
     knowledge, cut = problem.what_it_knows()
@@ -185,12 +185,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     of_chosen = [item for of_fold in outcomes for item in of_fold if item.model == chosen]
     if arguments.refit:
         print(f"On all {len(task.all.texts):,} texts: {chosen}", flush=True)
-        run.once("refit", partial(refit, problem, way, of_chosen, seeds[0]))
-        run.keep(run.runs / "refit" / "model")
+        run.run_cached("refit", partial(refit, problem, way, of_chosen, seeds[0]))
+        run.publish(run.runs / "refit" / "model")
     else:
         first = run.runs / f"fold-{folds[0]}" / f"seed-{seeds[0]}" / way.name
-        run.keep(first / "models" / chosen)
-    if not is_first():
+        run.publish(first / "models" / chosen)
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         licensed=arguments.data is None
         and (arguments.base or arguments.vectors) in (*PACKAGED, Arguments.vectors),
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:

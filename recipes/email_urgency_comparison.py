@@ -29,7 +29,7 @@ from staged_training.reporting.report import (
     tested_on,
     write_results,
 )
-from staged_training.runtime.processes import by_first
+from staged_training.runtime.processes import on_main_process
 
 SIZES = (100, 200, 500)
 DIM = 50
@@ -126,7 +126,7 @@ def learn_from(
     words = tokenizer.convert_ids_to_tokens(known)
 
     def word2vec(folder: Path) -> None:
-        vectors = by_first(partial(train_word2vec, texts, tokenizer, dim=DIM, workers=1))
+        vectors = on_main_process(partial(train_word2vec, texts, tokenizer, dim=DIM, workers=1))
         save_vectors(folder / FILE_NAME, words, vectors[words])
 
     def window(folder: Path) -> None:
@@ -172,7 +172,7 @@ def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
         learn(folder)
         return time.perf_counter() - start
 
-    return float(run.once(name, work))
+    return float(run.run_cached(name, work))
 
 
 def tell(

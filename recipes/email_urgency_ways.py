@@ -32,9 +32,9 @@ from nlp_transfer.word_vectors.base import Matrix
 from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.experiment.outcome import Outcome
-from staged_training.experiment.parallel import one_by_one, side_by_side
+from staged_training.experiment.parallel import run_parallel, run_serial
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.runtime.processes import by_first
+from staged_training.runtime.processes import on_main_process
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.
 STAGES = [
@@ -194,7 +194,7 @@ def evaluate_all(
     one = _score if for_comparison else evaluate
     pieces = {
         f"Fold {fold}, seed {seed}{of}: {way.name}": partial(
-            run.once,
+            run.run_cached,
             f"{prefix}fold-{fold}/seed-{seed}/{way.name}",
             partial(one, problem, way, fold, seed, size=size),
         )
@@ -203,9 +203,9 @@ def evaluate_all(
         for way in ways
     }
     if for_comparison and not torch.accelerator.is_available():
-        done = iter(side_by_side(pieces, f"models{of}"))
+        done = iter(run_parallel(pieces, f"models{of}"))
     else:
-        done = iter(one_by_one(pieces))
+        done = iter(run_serial(pieces))
     outcomes = []
     for fold in folds:
         train = task.all.select(task.training_rows(fold, size, seeds[0]))
@@ -245,7 +245,7 @@ def _score(
 ) -> list[dict[str, Any]]:
     """As `evaluate`, without the models: many would fill a disk."""
     result = evaluate(problem, way, fold, seed, folder, size)
-    by_first(partial(shutil.rmtree, folder / "models"))
+    on_main_process(partial(shutil.rmtree, folder / "models"))
     return result
 
 
@@ -261,8 +261,8 @@ def refit(
     way = way.with_epochs(epochs)
     texts = problem.task.all
     trainer, _ = fit(problem, way, texts, None, range(len(texts.texts)), seed, folder)
-    shift = mean(item.shift for item in outcomes)
-    save_classifier(trainer, problem.task.positive, shift, folder / "model")
+    decision_bias = mean(item.decision_bias for item in outcomes)
+    save_classifier(trainer, problem.task.positive, decision_bias, folder / "model")
     end_tracking(problem.report_to)
     return epochs
 

@@ -14,18 +14,18 @@ from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training import InputError
-from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.parallel import run_parallel
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.runtime.files import written_whole
 from vision_transfer.backbones import load_backbone, save_classifier
 from vision_transfer.few_labels import (
     LabelledImages,
-    area,
     features,
-    few,
     learn_from_scratch,
     learn_on_base,
-    probe_area,
+    probe_roc_auc,
+    roc_auc,
+    stratified_sample,
 )
 from vision_transfer.label_efficiency import IMAGENET, SCRATCH, LabelEfficiency, Score, timed
 
@@ -81,19 +81,19 @@ class Comparison:
             seed: Of all that is random.
         """
         kept = run.runs / "features"
-        run.once(kept.name, partial(self.keep_features, base))
+        run.run_cached(kept.name, partial(self.keep_features, base))
         cells = [(count, draw) for count in counts for draw in range(draws)]
         pieces = {
-            name: partial(run.once, name, partial(self.learn, base, kept, count, seed + draw))
+            name: partial(run.run_cached, name, partial(self.learn, base, kept, count, seed + draw))
             for count, draw in cells
             for name in [f"labels-{count}-draw-{draw}"]
         }
-        results = side_by_side(pieces, "Learning with few labels")
+        results = run_parallel(pieces, "Learning with few labels")
         by_count: dict[int, list[dict[str, Score]]] = {count: [] for count in counts}
         for (count, _), of_json in zip(cells, results, strict=True):
             by_count[count].append({way: Score(*numbers) for way, numbers in of_json.items()})
-        run.keep(run.runs / f"labels-{counts[-1]}-draw-0" / "model")
-        run.keep(base, "base")
+        run.publish(run.runs / f"labels-{counts[-1]}-draw-0" / "model")
+        run.publish(base, "base")
         return LabelEfficiency(self.base, by_count, self.asked)
 
     def keep_features(self, base: Path, folder: Path) -> None:
@@ -112,7 +112,7 @@ class Comparison:
         self, base: Path, kept: Path, count: int, seed: int, folder: Path
     ) -> dict[str, Score]:
         """What each way of learning scores with a few labels; keeps the base fine-tuned."""
-        rows = few(self.train.labels, count, seed)
+        rows = stratified_sample(self.train.labels, count, seed)
         labels = self.train.labels[rows]
         images = [self.train.images[row] for row in rows.tolist()]
         train = LabelledImages(images, labels, self.augment)
@@ -120,19 +120,19 @@ class Comparison:
 
         def probed(name: str) -> float:
             chosen, test = known[f"{name}/train"][rows].numpy(), known[f"{name}/test"].numpy()
-            return probe_area((chosen, labels), (test, self.test.labels))
+            return probe_roc_auc((chosen, labels), (test, self.test.labels))
 
         def from_scratch() -> float:
             model, _ = self.new_model(seed)
             kept_in = folder / "from-scratch"
             learn_from_scratch(model, train, seed, self.steps, self.scratch_rate, kept_in)
-            return area(model, self.test)
+            return roc_auc(model, self.test)
 
         def on_base() -> float:
             model, processor = load_backbone(base, self.names, seed)
             learn_on_base(model, train, seed, self.steps, self.base_rate, folder / "on-base")
             save_classifier(model, processor, folder / "model")
-            return area(model, self.test)
+            return roc_auc(model, self.test)
 
         ways: dict[str, Callable[[], float]] = {
             SCRATCH: from_scratch,

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from nlp_transfer import align, open_vectors
-from recipes.arguments import TRACKING, Tracker, parse_arguments, what_was_asked
+from recipes.arguments import TRACKING, Tracker, parse_arguments, run_config
 from recipes.pet_captioner_report import Findings, print_findings, write_findings
 from recipes.pet_captioner_ways import (
     BLIND,
@@ -43,7 +43,7 @@ from staged_training.experiment.splits import chosen_folds
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
 from staged_training.reporting.hub import push
-from staged_training.runtime.processes import is_first
+from staged_training.runtime.processes import is_main_process
 from vision_transfer.backbones import PACKAGED, load_backbone
 from vision_transfer.captioning.captioner import caption_processor, image_features
 from vision_transfer.captioning.metrics import require_metrics
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-captioner", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"Fold {fold}: {way.name}, {way.stages[0].name}", flush=True)
             keep, seed = fold == folds[0], arguments.seed + fold
             work = partial(learn, problem, way, features, fold, seed, keep=keep)
-            done = run.once(f"fold-{fold}/way-{number}", work)
+            done = run.run_cached(f"fold-{fold}/way-{number}", work)
             of_fold += [Captioned(**item) for item in done]
         outcomes.append(of_fold)
 
@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     trained = [row for row in rows if row.trainable_parameters]
     chosen = max(trained, key=lambda row: row.metrics["validation_cider"]).name
     saved = (run.runs / f"fold-{folds[0]}").glob("way-*/models/*")
-    run.keep(next(folder for folder in saved if folder.name == chosen))
-    if not is_first():
+    run.publish(next(folder for folder in saved if folder.name == chosen))
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folds=folds,
         quick=arguments.quick,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:

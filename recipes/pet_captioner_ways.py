@@ -244,7 +244,7 @@ def _outcome(
         metrics=test,
         validation=validation,
         probabilities=[],
-        shift=0.0,
+        decision_bias=0.0,
         captions=said[1],
         **about,
     )

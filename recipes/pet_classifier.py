@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments, default_data_collator
 
-from recipes.arguments import TRACKING, Tracker, parse_arguments, what_was_asked
+from recipes.arguments import TRACKING, Tracker, parse_arguments, run_config
 from recipes.pet_classifier_report import Findings, print_findings, write_findings
 from recipes.pet_classifier_ways import (
     TOP_LAYERS,
@@ -49,7 +49,7 @@ from staged_training.experiment.splits import chosen_folds
 from staged_training.features.head import FeatureHead
 from staged_training.layers import select_parameters
 from staged_training.reporting.hub import push
-from staged_training.runtime.processes import ONE_BATCH, is_first
+from staged_training.runtime.processes import ONE_BATCH, is_main_process
 from vision_transfer.backbones import PACKAGED, bottleneck, load_backbone
 from vision_transfer.image_task import read_image_task
 
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-classifier", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"Fold {fold}: {TUNED}", flush=True)
             best = max(fitted, key=lambda head: head.best.rank)
             work = partial(fine_tune, problem, best, split, arguments.seed)
-            of_fold.append(Outcome(**run.once(f"fold-{fold}", work)))
+            of_fold.append(Outcome(**run.run_cached(f"fold-{fold}", work)))
         outcomes.append(of_fold)
         heads.append(fitted)
 
@@ -171,9 +171,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         kept = with_head(problem, fitted_heads[chosen], features, folds[0], refit=arguments.refit)
     else:
         kept = fine_tuned(problem, run.runs / f"fold-{folds[0]}" / "model", folds[0])
-    run.once("kept", partial(save, kept, problem.processor))
-    run.keep(run.runs / "kept" / "model")
-    if not is_first():
+    run.run_cached("kept", partial(save, kept, problem.processor))
+    run.publish(run.runs / "kept" / "model")
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         features=kept.features,
         known=kept.known,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:

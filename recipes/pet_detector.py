@@ -33,7 +33,7 @@ from recipes.arguments import (
     check_positive,
     end_tracking,
     parse_arguments,
-    what_was_asked,
+    run_config,
 )
 from recipes.pet_classifier import DATA
 from recipes.pet_classifier_ways import TOP_LAYERS
@@ -43,7 +43,7 @@ from staged_training.experiment.outcome import Outcome, mean_rows
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Split, chosen_folds
 from staged_training.reporting.hub import push
-from staged_training.runtime.processes import ONE_BATCH, is_first
+from staged_training.runtime.processes import ONE_BATCH, is_main_process
 from vision_transfer.backbones import PACKAGED, save_classifier
 from vision_transfer.detection.evaluation import (
     METRICS,
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-detector", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     task = read_task(arguments)
     folds = chosen_folds(arguments.folds, task.folds)
@@ -146,12 +146,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[int, Boxes] = {}
     for fold in folds:
         print(f"Fold {fold}", flush=True)
-        of_fold = run.once(f"fold-{fold}", partial(train_fold, arguments, task, fold))
+        of_fold = run.run_cached(f"fold-{fold}", partial(train_fold, arguments, task, fold))
         outcomes.append([Outcome(**item) for item in of_fold["outcomes"]])
         boxes = map(Boxes.from_lists, of_fold["found"])
         found |= dict(zip(task.split(fold).test.tolist(), boxes, strict=True))
-    run.keep(run.runs / f"fold-{folds[0]}" / "model")
-    if not is_first():
+    run.publish(run.runs / f"fold-{folds[0]}" / "model")
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found=found,
         quick=arguments.quick,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:
@@ -249,7 +249,7 @@ def train_fold(
                 metrics=test,
                 validation=validation,
                 probabilities=[],
-                shift=0.0,
+                decision_bias=0.0,
                 seconds=sum(result.seconds for result in done),
                 trainable_parameters=done[-1].trainable_parameters,
                 stages=[asdict(result) for result in done],
@@ -302,7 +302,7 @@ def mean_box_outcome(task: DetectionTask, split: Split) -> Outcome:
     train, validation, test = map(task.true_boxes, split)
     always = mean_box(train)
     scores = [average_precision(part, [always] * len(part)) for part in (validation, test)]
-    return Outcome(MEAN, scores[1], scores[0], probabilities=[], shift=0.0, seconds=0.0)
+    return Outcome(MEAN, scores[1], scores[0], probabilities=[], decision_bias=0.0, seconds=0.0)
 
 
 if __name__ == "__main__":

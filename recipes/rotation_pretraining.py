@@ -35,7 +35,7 @@ from recipes.arguments import (
     check_positive,
     end_tracking,
     parse_arguments,
-    what_was_asked,
+    run_config,
 )
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from recipes.pet_classifier import DATA
@@ -44,7 +44,7 @@ from staged_training import InputError
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import push
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.processes import is_first
+from staged_training.runtime.processes import is_main_process
 from vision_transfer.backbones import save_classifier, untrained_backbone
 from vision_transfer.few_labels import LabelledImages
 from vision_transfer.image_task import ImageTask, Skipped, content, read_image_task, read_photos
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     command = "nlp-transfer run rotation-pretraining"
     arguments, hub = parse_arguments(Arguments, argv, command, __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     untrained(arguments, TURNS)
     data = read_data(arguments)
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     labels = data.task.labels, data.task.names, data.task.folds
     run.open([*data.task.paths, *data.archive], *labels)
-    scores = run.once("rotation", partial(learn_base, arguments, data))
+    scores = run.run_cached("rotation", partial(learn_base, arguments, data))
     comparison = Comparison(
         base=BASE,
         train=train,
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     draws = 2 if arguments.quick else arguments.seeds
     efficiency = comparison.run(run, run.runs / "rotation" / "base", counts, draws, arguments.seed)
-    if not is_first():
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         skipped=data.skipped,
         quick=arguments.quick,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:

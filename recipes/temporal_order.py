@@ -32,16 +32,16 @@ from recipes.arguments import (
     check_positive,
     end_tracking,
     parse_arguments,
-    what_was_asked,
+    run_config,
 )
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
-from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.parallel import run_parallel
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import push
 from staged_training.runtime.errors import Problem
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.processes import is_first
+from staged_training.runtime.processes import is_main_process
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.pretext.temporal_order import (
     ORDERS,
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the videos cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run temporal-order", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     new_encoder(arguments)
     data = read_data(arguments)
@@ -135,10 +135,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for number, (train, held_out) in enumerate(chosen)
     }
     works["base"] = partial(learn, arguments, data.videos, data.windows, [])
-    pieces = {name: partial(run.once, name, work) for name, work in works.items()}
-    results = side_by_side(pieces, "Learning whether frames are in order")
-    run.keep(run.runs / "base" / "model")
-    if not is_first():
+    pieces = {name: partial(run.run_cached, name, work) for name, work in works.items()}
+    results = run_parallel(pieces, "Learning whether frames are in order")
+    run.publish(run.runs / "base" / "model")
+    if not is_main_process():
         return
     findings = Findings(
         reference=destination.repo_id if destination else str(run.path),
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problems=data.problems,
         quick=arguments.quick,
     )
-    write_findings(run, findings, what_was_asked(arguments))
+    write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings)
     if destination:

@@ -30,12 +30,12 @@ from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
-from recipes.arguments import parse_arguments, what_was_asked
+from recipes.arguments import parse_arguments, run_config
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import push
 from staged_training.runtime.errors import InputError, flag
-from staged_training.runtime.processes import by_first, is_first
+from staged_training.runtime.processes import is_main_process, on_main_process
 
 DATA = Path(__file__).parent / "data"
 
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run word-embeddings", __doc__)
-    run = RunFolder(Path(arguments.output_dir), what_was_asked(arguments), resume=arguments.resume)
+    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_numbers(arguments)
     require_gensim()
     corpus = Corpus(arguments.data or DATA / "related_emails", _own_columns(arguments, "data"))
@@ -110,9 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"Counting the words of {corpus.path}", flush=True)
     tokenizer = corpus_vocabulary(corpus, task_texts, arguments.min_frequency)
     work = partial(learn, arguments, corpus, tokenizer)
-    seconds = run.once(arguments.model, work)
-    run.keep(run.runs / arguments.model / "vectors")
-    if not is_first():
+    seconds = run.run_cached(arguments.model, work)
+    run.publish(run.runs / arguments.model / "vectors")
+    if not is_main_process():
         return
     findings = Findings(
         folder=run.path,
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds=seconds,
         quick=arguments.quick,
     )
-    rows = write_findings(run, findings, what_was_asked(arguments))
+    rows = write_findings(run, findings, run_config(arguments))
     run.close()
     print_findings(run, findings, rows)
     if destination:
@@ -177,7 +177,7 @@ def learn(
             workers=arguments.workers,
             seed=arguments.seed,
         )
-        vectors = by_first(train)
+        vectors = on_main_process(train)
         words, rows = vectors.index_to_key, vectors.vectors
         if arguments.model != "fasttext":
             words = [word for word in words if vectors.get_vecattr(word, "count")]

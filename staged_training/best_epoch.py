@@ -12,7 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from staged_training.checkpoints import CheckpointingTrainer
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.processes import gathered
+from staged_training.runtime.processes import all_gather
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class BestEpochTrainer(CheckpointingTrainer):
             name: torch.tensor(sorted(labels), dtype=torch.long)
             for name, labels in self.kept._asdict().items()
         }
-        predicted, true = (labels.unique() for labels in gathered(columns).values())
+        predicted, true = (labels.unique() for labels in all_gather(columns).values())
         if len(predicted) == 1 and len(true) > 1:
             names = getattr(getattr(self.model, "config", None), "id2label", None) or {}
             label = int(predicted.item())

@@ -37,7 +37,7 @@ from staged_training.run_checks import (
 )
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.processes import by_first, count
+from staged_training.runtime.processes import count, on_main_process
 from staged_training.stage_folder import StageFolder
 from staged_training.stage_search import SearchingTrainer
 from staged_training.stages import Stage, StageResult, check_stages
@@ -187,9 +187,9 @@ class StagedTrainer(SearchingTrainer):
         self._take(self._stages_of(trial) if self._stages_of else self.stages, self.model)
         self._settle_in(self._get_output_dir(trial))
         if resume_from_checkpoint:
-            by_first(partial(self._folder.check_resumable, resume_from_checkpoint))
+            on_main_process(partial(self._folder.check_resumable, resume_from_checkpoint))
         else:
-            by_first(self._folder.remove if searches else self._folder.start_afresh)
+            on_main_process(self._folder.remove if searches else self._folder.start_afresh)
         self.results = []
         log: list[dict[str, Any]] = []
         try:
@@ -213,7 +213,7 @@ class StagedTrainer(SearchingTrainer):
     @property
     def begun(self) -> bool:
         """Whether the output folder holds a run to go on with."""
-        return by_first(self._folder.holds_work)
+        return on_main_process(self._folder.holds_work)
 
     def _take(self, stages: Sequence[Stage], model: torch.nn.Module | None) -> None:
         """Set the stages, if they can be used with the model."""
@@ -246,7 +246,7 @@ class StagedTrainer(SearchingTrainer):
         if data is None or isinstance(data, Sized):
             return super().get_train_dataloader()
         if self._examples is None:
-            self._examples = by_first(lambda: sum(1 for _ in cast(Iterable[Any], data)))
+            self._examples = on_main_process(lambda: sum(1 for _ in cast(Iterable[Any], data)))
         if not self._examples:
             raise InputError("train_dataset has no example. Check where its stream reads from.")
         self.train_dataset = CountedStream(cast(Iterable[Any], data), self._examples)
@@ -316,17 +316,17 @@ class StagedTrainer(SearchingTrainer):
     ) -> tuple[StageResult, list[dict[str, Any]]]:
         """Bring the model to the end of a stage, by training or from disk; its result and log."""
         folder = self._folder
-        if by_first(partial(folder.is_finished, stage)):
+        if on_main_process(partial(folder.is_finished, stage)):
             return folder.load(stage, self.model)
-        by_first(partial(folder.begin, stage))
+        on_main_process(partial(folder.begin, stage))
         result = self._run_stage(stage, *train_arguments)
-        by_first(partial(folder.keep, stage, self.model, result, self.state.log_history))
+        on_main_process(partial(folder.keep, stage, self.model, result, self.state.log_history))
         return result, self.state.log_history
 
     def _run_stage(self, stage: Stage, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
-        checkpoint = by_first(partial(newest_checkpoint, self._folder.of(stage)))
+        checkpoint = on_main_process(partial(newest_checkpoint, self._folder.of(stage)))
         self._number, self.patience = self.stages.index(stage), stage.patience
         self.seen = self.kept = Labels(set(), set())
         self.args.output_dir = str(self._folder.of(stage))

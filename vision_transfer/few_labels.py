@@ -55,7 +55,7 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]]):
         return {"pixel_values": image, "labels": torch.tensor(self.labels[index])}
 
 
-def few(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
+def stratified_sample(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
     """Rows of a few examples with the same share of each label as all have, drawn by a seed."""
     rows = np.arange(len(np.asarray(labels)))
     if count == len(rows):
@@ -139,7 +139,7 @@ def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:
         return torch.cat([base(batch["pixel_values"]).logits for batch in batches])
 
 
-def probe_area(
+def probe_roc_auc(
     train: tuple[NDArray[Any], ArrayLike], test: tuple[NDArray[Any], ArrayLike]
 ) -> float:
     """The AUC of a linear probe on features, its strength chosen by cross-validation.
@@ -167,22 +167,22 @@ def probe_area(
     logits = probe.decision_function(test[0])
     if logits.ndim == 1:  # of two labels
         logits = np.stack([np.zeros_like(logits), logits], 1)
-    return _mean_area(torch.from_numpy(logits), torch.as_tensor(np.asarray(test[1])))
+    return _mean_roc_auc(torch.from_numpy(logits), torch.as_tensor(np.asarray(test[1])))
 
 
 @torch.no_grad()
-def area(model: PreTrainedModel, test: Dataset[Any]) -> float:
-    """The area under the ROC curve of a model, as it is in evaluation; see `probe_area`."""
+def roc_auc(model: PreTrainedModel, test: Dataset[Any]) -> float:
+    """The area under the ROC curve of a model, as it is in evaluation; see `probe_roc_auc`."""
     model.eval()
     device = next(model.parameters()).device
     logits, labels = [], []
     for batch in DataLoader(test, batch_size=256):
         logits.append(model(batch["pixel_values"].to(device)).logits.float().cpu())
         labels.append(batch["labels"])
-    return _mean_area(torch.cat(logits), torch.cat(labels))
+    return _mean_roc_auc(torch.cat(logits), torch.cat(labels))
 
 
-def _mean_area(logits: torch.Tensor, labels: torch.Tensor) -> float:
+def _mean_roc_auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """The mean over labels of the AUC of each against the others, which is one for two labels."""
     areas = []
     for number in range(logits.shape[1]):

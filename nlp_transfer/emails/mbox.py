@@ -36,8 +36,8 @@ def mbox_messages(file: BinaryIO, most: int) -> Iterator[bytes]:
     message = bytearray()
     lines = _lines(file, most)
     next(lines)
-    for line, is_first in lines:
-        if is_first:
+    for line, is_main_process in lines:
+        if is_main_process:
             yield bytes(message)
             message.clear()
         elif len(message) < most:

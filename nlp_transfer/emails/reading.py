@@ -67,9 +67,9 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
     """Return the messages of `source` as columns `input`, `subject`, `body`.
 
     Args:
-        source: as for `iter_emails`, or a table (see
-            `staged_training.tables.reading.SUFFIXES`) with columns `subject` and `body`, whose other
-            columns are kept and whose cells are taken as they are.
+        source: as for `iter_emails`, or a table of one of `SUFFIXES` with columns
+            `subject` and `body`, whose other columns are kept and whose cells are taken as they
+            are.
         keep_quotes: keep quoted replies and signatures in the bodies.
 
     Raises:

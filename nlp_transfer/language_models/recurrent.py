@@ -29,7 +29,7 @@ from staged_training import Stage
 from staged_training.layers import layer_groups
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, check_replaceable
-from staged_training.runtime.processes import ONE_BATCH, by_first
+from staged_training.runtime.processes import ONE_BATCH, on_main_process
 
 _BATCH = 32
 
@@ -84,7 +84,7 @@ def train_recurrent_model(
             held_out = segment_dataset(validation, tokenizer, path, "validation")
         when = "no" if held_out is None else "epoch"
         arguments = TrainingArguments(
-            by_first(lambda: str(folder / "run")),
+            on_main_process(lambda: str(folder / "run")),
             seed=seed,
             num_train_epochs=epochs,
             learning_rate=learning_rate,

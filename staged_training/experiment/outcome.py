@@ -34,7 +34,7 @@ class Outcome:
         metrics: Its scores on the test part, see `scores_on`.
         validation: Its scores on the validation part.
         probabilities: Of each class for each test example, `[examples][classes]`.
-        shift: What was added to the logit of the class that matters, see `best_bias`.
+        decision_bias: What was added to the logit of the class that matters, see `best_bias`.
         seconds: Wall time of its training.
         trainable_parameters: Numbers that its last stage trained.
         stages: The `StageResult` of each of its stages, as dictionaries.
@@ -45,7 +45,7 @@ class Outcome:
     metrics: dict[str, float]
     validation: dict[str, float]
     probabilities: list[list[float]]
-    shift: float
+    decision_bias: float
     seconds: float
     trainable_parameters: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
@@ -68,10 +68,10 @@ def outcome(
         positive: Number of the class that matters; `None` if all matter alike.
         **about_training: The fields of `Outcome` from `seconds` on.
     """
-    shift = 0.0 if positive is None else best_bias(labels[0], logits[0], positive)
+    decision_bias = 0.0 if positive is None else best_bias(labels[0], logits[0], positive)
     moved = [np.array(part, dtype=np.float64) for part in logits]
     for part in moved:
-        part[:, positive or 0] += shift
+        part[:, positive or 0] += decision_bias
     probabilities = [softmax(part) for part in moved]
     validation, test = (
         scores_on(true, scored, positive)
@@ -82,7 +82,7 @@ def outcome(
         metrics=test,
         validation=validation,
         probabilities=probabilities[1].tolist(),
-        shift=shift,
+        decision_bias=decision_bias,
         **about_training,
     )
 

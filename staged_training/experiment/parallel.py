@@ -13,7 +13,7 @@ import psutil
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
-from staged_training.runtime.processes import TOLD_BY_LAUNCHER, by_first
+from staged_training.runtime.processes import TOLD_BY_LAUNCHER, on_main_process
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
@@ -27,7 +27,7 @@ _ALONE_AND_QUIET = {
 }
 
 
-def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
+def run_serial(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
     """What each piece returns; its name is printed before it begins."""
     results = []
     for name, work in pieces.items():
@@ -36,7 +36,7 @@ def one_by_one(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any]:
+def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any]:
     """What each piece returns, from as many processes as there are cores, with a thread each.
 
     A small model keeps one core busy and gains little from a second. Where memory is short there
@@ -54,7 +54,7 @@ def side_by_side(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
             results = run(delayed(_while_alive)(os.getpid(), piece) for piece in pieces.values())
             return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
-    return by_first(work)
+    return on_main_process(work)
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import IO, Any
 from staged_training.experiment.fingerprints import digest, given_files, versions
 from staged_training.runtime.errors import InputError, flag
 from staged_training.runtime.files import PARTIAL, read_json, remove_partial, written_whole
-from staged_training.runtime.processes import by_first
+from staged_training.runtime.processes import on_main_process
 from staged_training.trainer import CURVES, STAGES
 
 
@@ -41,7 +41,7 @@ class RunFolder:
         self._arguments = json.loads(json.dumps(dict(arguments), default=str))
         self._resume = resume
         self._lock: IO[str] | None = None
-        by_first(self._look)
+        on_main_process(self._look)
 
     def _look(self) -> None:
         """Refuse a path that is no folder for this run, or that another run writes to."""
@@ -152,7 +152,7 @@ class RunFolder:
             InputError: Another run came first, the data are others than those of the run that was
                 cut off, or the folder cannot be written to.
         """
-        by_first(partial(self._make, files, told))
+        on_main_process(partial(self._make, files, told))
 
     def _make(self, files: Iterable[Path], told: Sequence[object]) -> None:
         self._read["the data"] = digest(files, told=told)
@@ -167,7 +167,7 @@ class RunFolder:
                 path.write_text(json.dumps(record, indent=2))
         self.report.mkdir(exist_ok=True)
 
-    def once(self, name: str, work: Callable[[Path], Any]) -> Any:
+    def run_cached(self, name: str, work: Callable[[Path], Any]) -> Any:
         """Do a piece of work in a folder of its own, or return what it returned before.
 
         All processes of a run do it together; what it returned in the first counts. That is written
@@ -180,25 +180,25 @@ class RunFolder:
         """
         folder = self.runs / name
         done = folder / "done.json"
-        by_first(self._check_there)
-        if not by_first(done.exists):
-            by_first(partial(folder.mkdir, parents=True, exist_ok=True))
+        on_main_process(self._check_there)
+        if not on_main_process(done.exists):
+            on_main_process(partial(folder.mkdir, parents=True, exist_ok=True))
             result = work(folder)
-            by_first(self._check_there)
+            on_main_process(self._check_there)
             with written_whole(done) as path:
                 path.write_text(json.dumps(result))
-        by_first(partial(_remove_stages, folder))
-        return by_first(partial(read_json, done))
+        on_main_process(partial(_remove_stages, folder))
+        return on_main_process(partial(read_json, done))
 
-    def keep(self, folder: Path, name: str = ".") -> None:
+    def publish(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
 
         Args:
             folder: Where they are.
             name: A folder in the output folder that they go to in its place.
         """
-        by_first(self._check_there)
-        by_first(partial(self._copy, folder, self.path / name))
+        on_main_process(self._check_there)
+        on_main_process(partial(self._copy, folder, self.path / name))
 
     def _check_there(self) -> None:
         """Refuse to go on where the folder was removed or replaced since it was opened."""

@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from staged_training.features.folding import folded
-from staged_training.features.head import Batch, evaluating, inputs_of, inputs_of_head, tops_from
+from staged_training.features.head import (
+    Batch,
+    evaluating,
+    inputs_of,
+    inputs_of_head,
+    upper_modules_from,
+)
 from staged_training.features.store import FeatureDataset, column, kept, read
 from staged_training.runtime import processes
 
@@ -50,14 +56,14 @@ def compute_features(
     Raises:
         InputError: There is no example, or the features were kept neither in memory nor on disk.
     """
-    tops, others = tops_from(model, first), inputs_of_head(model)
+    upper_modules, others = upper_modules_from(model, first), inputs_of_head(model)
 
     def faster(example: Any) -> nn.Module:
-        return faster_model(model, lambda some: inputs_of(tops, some, collate([example])))
+        return faster_model(model, lambda some: inputs_of(upper_modules, some, collate([example])))
 
     def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
         batch = collate(examples)
-        return stored_columns(inputs_of(tops, model, batch), batch, others)
+        return stored_columns(inputs_of(upper_modules, model, batch), batch, others)
 
     return computed(faster, columns_of, dataset, cache)
 
@@ -121,7 +127,7 @@ def _parts(
         shares = [list(chain.from_iterable(batches[one::several])) for one in range(several)]
         own = Subset(cast(Dataset[Any], examples), shares[processes.number()])
         with evaluating(model):
-            features = FeatureDataset(processes.gathered(run_own(own)))
+            features = FeatureDataset(processes.all_gather(run_own(own)))
         ran = list(chain.from_iterable(shares))
         return (features if _is_ascending(ran) else features.rows(np.argsort(ran))).columns
 

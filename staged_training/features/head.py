@@ -38,7 +38,7 @@ class FeatureHead(nn.Module):
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         super().__init__()
-        tops = tops_from(model, -1)
+        upper_modules = upper_modules_from(model, -1)
         ran: list[str] = []
         features: list[torch.Tensor] = []
 
@@ -50,7 +50,7 @@ class FeatureHead(nn.Module):
         self._loss = _loss_of(model)
         self._names = inputs_of_head(model)
         batch = _on_device_of(model, batch)
-        with evaluating(model), _hooked(model, tops, note):
+        with evaluating(model), _hooked(model, upper_modules, note):
             expected = model(**batch)
         self.layers = nn.ModuleList(model.get_submodule(name) for name in dict.fromkeys(ran))
         self.register_state_dict_post_hook(_make_contiguous)
@@ -62,9 +62,9 @@ class FeatureHead(nn.Module):
                 same = False
         if not same:
             raise InputError(
-                f"The head of {type(model).__name__} ({', '.join(tops)}) does not compute the "
-                "model's logits and loss from the features of its base alone. Train it within the "
-                "model."
+                f"The head of {type(model).__name__} ({', '.join(upper_modules)}) does not compute "
+                "the model's logits and loss from the features of its base alone. Train it within "
+                "the model."
             )
 
     def forward(
@@ -94,10 +94,10 @@ class FeatureHead(nn.Module):
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
     """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
-    return inputs_of(tops_from(model, first), model, batch)
+    return inputs_of(upper_modules_from(model, first), model, batch)
 
 
-def inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
+def inputs_of(upper_modules: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
     """What the first of these modules that runs is given."""
     found: list[torch.Tensor] = []
 
@@ -106,7 +106,7 @@ def inputs_of(tops: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tens
         raise _HeadReachedError
 
     inputs = {name: channels_last(t) for name, t in _on_device_of(model, batch).items()}
-    with torch.no_grad(), _hooked(model, tops, keep):
+    with torch.no_grad(), _hooked(model, upper_modules, keep):
         try:
             model(**inputs)
         except _HeadReachedError:
@@ -130,7 +130,7 @@ def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
         yield rows
 
 
-def tops_from(model: nn.Module, first: int) -> list[str]:
+def upper_modules_from(model: nn.Module, first: int) -> list[str]:
     """The outermost modules of a layer group and of all above it, by their names in the model."""
     modules = modules_from(model, first)
     return [name for name in modules if name.rpartition(".")[0] not in modules]

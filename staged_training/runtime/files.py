@@ -40,11 +40,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         InputError: The disk is full or may not be written to.
     """
     from staged_training.runtime.processes import (
-        is_first,  # PyTorch, which errors are not to wait for
+        is_main_process,  # PyTorch, which errors are not to wait for
     )
 
     path = Path(path)
-    if not is_first():
+    if not is_main_process():
         with TemporaryDirectory() as elsewhere:
             yield Path(elsewhere) / path.name
         return

@@ -70,12 +70,12 @@ def count() -> int:
     return distributed.get_world_size() if _several() else 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes and tells."""
     return number() == 0
 
 
-def by_first(work: Callable[[], Result]) -> Result:
+def on_main_process(work: Callable[[], Result]) -> Result:
     """What a piece of work returns that the first process does when all have come to this point.
 
     Raises:
@@ -85,7 +85,7 @@ def by_first(work: Callable[[], Result]) -> Result:
         return work()
     distributed.barrier()
     told: list[Any] = [None, None]
-    if is_first():
+    if is_main_process():
         try:
             told[0] = work()
         except InputError as error:
@@ -101,7 +101,7 @@ def all_of(condition: bool) -> bool:
     return all(_told_by_each(condition))
 
 
-def gathered(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def all_gather(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The rows of all processes, those of the first first, in each of them.
 
     Args:

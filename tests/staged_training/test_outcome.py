@@ -15,7 +15,7 @@ LOGITS = [
 
 def test_the_decision_is_moved_to_where_validation_is_best():
     item = outcome("net", (VALIDATION, TEST), LOGITS, positive=1, seconds=2.0)
-    assert 1 < item.shift < 2
+    assert 1 < item.decision_bias < 2
     assert item.metrics == {"average_precision": 1.0, "macro_f1": 1.0, "accuracy": 1.0}
     assert item.validation == item.metrics
     assert np.argmax(item.probabilities, axis=1).tolist() == TEST
@@ -41,5 +41,5 @@ def test_of_a_single_fold_there_is_no_deviation():
 
 def test_where_all_classes_matter_alike_the_largest_logit_decides():
     item = outcome("net", (VALIDATION, TEST), LOGITS, positive=None, seconds=2.0)
-    assert item.shift == 0
+    assert item.decision_bias == 0
     assert item.metrics == {"macro_f1": pytest.approx(1 / 3), "accuracy": 0.5}

@@ -13,13 +13,13 @@ import pytest
 from tqdm.auto import tqdm
 
 from staged_training import InputError
-from staged_training.experiment.parallel import one_by_one, side_by_side
+from staged_training.experiment.parallel import run_parallel, run_serial
 
 _LONG = """
 import time
 from functools import partial
-from staged_training.experiment.parallel import side_by_side
-side_by_side({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
+from staged_training.experiment.parallel import run_parallel
+run_parallel({str(n): partial(time.sleep, 60) for n in range(8)}, "naps")
 """
 
 
@@ -28,7 +28,7 @@ import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.parallel import run_parallel
 from tests.staged_training.test_parallel import nap_with_a_bar
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
@@ -40,7 +40,7 @@ def interrupt():
 
 Thread(target=interrupt, daemon=True).start()
 try:
-    side_by_side({str(n): partial(nap_with_a_bar, sys.argv[1]) for n in range(4)}, "naps")
+    run_parallel({str(n): partial(nap_with_a_bar, sys.argv[1]) for n in range(4)}, "naps")
 except KeyboardInterrupt:
     print("stopped")
 """
@@ -66,19 +66,19 @@ def refuse():
 
 def test_results_come_in_the_order_of_the_pieces():
     pieces = {f"power {n}": partial(pow, 2, n) for n in range(9)}
-    assert side_by_side(pieces, "powers") == one_by_one(pieces) == [2**n for n in range(9)]
+    assert run_parallel(pieces, "powers") == run_serial(pieces) == [2**n for n in range(9)]
 
 
 def test_side_by_side_is_in_other_processes_without_bars_of_their_own():
     pieces = {"process": os.getpid, "bars": partial(os.getenv, "TQDM_DISABLE")}
-    process, quiet = side_by_side(pieces, "pieces")
+    process, quiet = run_parallel(pieces, "pieces")
     assert process != os.getpid()
     assert (quiet, os.getenv("TQDM_DISABLE")) == ("1", None)
 
 
 def test_what_goes_wrong_in_a_process_is_told_as_ever():
     with pytest.raises(InputError, match="fold 3: no text is urgent"):
-        side_by_side({"fold 3": refuse}, "folds")
+        run_parallel({"fold 3": refuse}, "folds")
 
 
 def test_workers_end_when_the_process_that_began_them_is_killed():

@@ -25,7 +25,7 @@ from staged_training import InputError, Stage, StagedTrainer
 from staged_training.runtime import processes
 from staged_training.features.extraction import compute_features
 from staged_training.runtime.files import written_whole
-from staged_training.experiment.parallel import side_by_side
+from staged_training.experiment.parallel import run_parallel
 
 folder = Path(sys.argv[1])
 processes.join()
@@ -71,18 +71,18 @@ def refuse():
     raise InputError("no such file")
 
 try:
-    processes.by_first(refuse)
+    processes.on_main_process(refuse)
 except InputError as error:
     refused = str(error)
 with written_whole(folder / "told.json") as path:
     path.write_text(json.dumps(processes.number()))
 own = {
     "number": processes.number(),
-    "told": processes.by_first(processes.number),
+    "told": processes.on_main_process(processes.number),
     "all": processes.all_of(True),
-    "some": processes.all_of(processes.is_first()),
+    "some": processes.all_of(processes.is_main_process()),
     "refused": refused,
-    "sum": side_by_side({str(n): partial(pow, n, 2) for n in (2, 3)}, "n"),
+    "sum": run_parallel({str(n): partial(pow, n, 2) for n in (2, 3)}, "n"),
 }
 (folder / f"known-{processes.number()}.json").write_text(json.dumps(own))
 processes.leave()
@@ -134,10 +134,10 @@ def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
 
 def test_one_process_is_the_first_and_knows_all():
     rows = {"features": torch.ones(2, 3)}
-    assert (processes.number(), processes.count(), processes.is_first()) == (0, 1, True)
-    assert processes.by_first(lambda: 7) == 7
+    assert (processes.number(), processes.count(), processes.is_main_process()) == (0, 1, True)
+    assert processes.on_main_process(lambda: 7) == 7
     assert processes.all_of(True) and not processes.all_of(False)
-    assert torch.equal(processes.gathered(rows)["features"], rows["features"])
+    assert torch.equal(processes.all_gather(rows)["features"], rows["features"])
 
 
 @pytest.mark.parametrize("count", ["3", "16"])

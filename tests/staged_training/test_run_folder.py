@@ -132,10 +132,10 @@ def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
 
 @pytest.mark.parametrize("damage", [b"", b"[", b'{"asked": {}', b"\xff", b"[" * 10**5])
 def test_a_damaged_record_is_told(cut_off, damage):
-    cut_off.once("part", lambda folder: 1)
+    cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "part" / "done.json").write_bytes(damage)
     with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
-        cut_off.once("part", lambda folder: 1)
+        cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "arguments.json").write_bytes(damage)
     with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
@@ -186,7 +186,7 @@ def test_work_is_done_once(cut_off):
         return {"score": 0.5}
 
     for folder in (cut_off, RunFolder(cut_off.path, ARGUMENTS, resume=True)):
-        assert folder.once("fold-0", work) == {"score": 0.5}
+        assert folder.run_cached("fold-0", work) == {"score": 0.5}
     assert calls == ["fold-0"]
 
 
@@ -195,8 +195,8 @@ def test_work_that_failed_is_done_again(cut_off):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        cut_off.once("fold-0", fails)
-    assert cut_off.once("fold-0", lambda folder: 1) == 1
+        cut_off.run_cached("fold-0", fails)
+    assert cut_off.run_cached("fold-0", lambda folder: 1) == 1
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -209,9 +209,9 @@ def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, c
         return 1
 
     steps = {
-        "once": lambda: cut_off.once("fold-0", lambda folder: 1),
-        "work": lambda: cut_off.once("fold-0", vanish),
-        "keep": lambda: cut_off.keep(cut_off.runs / "fold-0"),
+        "run_cached": lambda: cut_off.run_cached("fold-0", lambda folder: 1),
+        "work": lambda: cut_off.run_cached("fold-0", vanish),
+        "publish": lambda: cut_off.publish(cut_off.runs / "fold-0"),
         "close": cut_off.close,
     }
     if step != "work":
@@ -226,8 +226,8 @@ def test_what_is_kept_survives_the_end(cut_off):
         (folder / "model").mkdir()
         (folder / "model" / "model.safetensors").write_text("weights")
 
-    cut_off.once("fold-0", work)
-    cut_off.keep(cut_off.runs / "fold-0" / "model")
+    cut_off.run_cached("fold-0", work)
+    cut_off.publish(cut_off.runs / "fold-0" / "model")
     cut_off.close()
     assert {f.name for f in cut_off.path.iterdir()} == {"model.safetensors", "report"}
 
@@ -319,7 +319,7 @@ def test_a_kill_while_a_model_is_kept_leaves_no_half_of_it(cut_off, monkeypatch)
     (model / "model.safetensors").write_text("weights")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "copy2", killed)
-        cut_off.keep(model)
+        cut_off.publish(model)
     assert not (cut_off.path / "model.safetensors").exists()
 
 
@@ -331,11 +331,11 @@ def test_stages_of_a_piece_go_when_its_result_is_written_and_not_before(cut_off)
     stages = cut_off.runs / "fold-0" / "proxy" / "_stages"
     fails = True
     with pytest.raises(TypeError):  # no JSON
-        cut_off.once("fold-0", train)
+        cut_off.run_cached("fold-0", train)
     assert (stages / "head").exists()
     fails = False
-    assert cut_off.once("fold-0", train) == 1
+    assert cut_off.run_cached("fold-0", train) == 1
     assert not stages.exists()
     (stages / "left by a kill").mkdir(parents=True)
-    assert cut_off.once("fold-0", train) == 1
+    assert cut_off.run_cached("fold-0", train) == 1
     assert not stages.exists()

@@ -12,12 +12,12 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from vision_transfer.backbones import new_head, untrained_backbone
 from vision_transfer.few_labels import (
     LabelledImages,
-    area,
     features,
-    few,
     learn_from_scratch,
     learn_on_base,
-    probe_area,
+    probe_roc_auc,
+    roc_auc,
+    stratified_sample,
 )
 from vision_transfer.label_efficiency import LabelEfficiency, Score, mean_interval
 
@@ -42,11 +42,11 @@ def draws(*values):
 @pytest.mark.parametrize("count", [10, 30, 100])
 def test_few_labels_have_the_shares_of_all_and_are_drawn_by_a_seed(count):
     labels = np.repeat([0, 1], [70, 30])
-    rows = few(labels, count, seed=1)
+    rows = stratified_sample(labels, count, seed=1)
     assert len(set(rows.tolist())) == count
     assert labels[rows].sum() == pytest.approx(0.3 * count, abs=1)
-    assert np.array_equal(rows, few(labels, count, seed=1))
-    assert count == 100 or not np.array_equal(rows, few(labels, count, seed=2))
+    assert np.array_equal(rows, stratified_sample(labels, count, seed=1))
+    assert count == 100 or not np.array_equal(rows, stratified_sample(labels, count, seed=2))
 
 
 def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too(tmp_path):
@@ -58,10 +58,10 @@ def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_do
     scratch = copy.deepcopy(fresh)
     learn_on_base(tuned, few_images, 0, 12, 5e-4, tmp_path / "tuned")
     learn_from_scratch(scratch, few_images, 0, 12, 5e-4, tmp_path / "scratch")
-    assert area(tuned, test) > 0.95
-    assert area(tuned, test) > area(scratch, test)
+    assert roc_auc(tuned, test) > 0.95
+    assert roc_auc(tuned, test) > roc_auc(scratch, test)
     known = [(features(base, part).numpy(), part.labels) for part in (few_images, test)]
-    assert probe_area(*known) > 0.95
+    assert probe_roc_auc(*known) > 0.95
 
 
 @pytest.mark.parametrize("labels", [2, 3, 5])
@@ -72,7 +72,7 @@ def test_the_area_is_the_mean_over_labels_of_each_against_the_others(labels):
     images[np.arange(60), numbers] += 1  # the scores of the model
     model = untrained_backbone("test_resnet", list(map(str, range(labels))), SIZE)[0]
     model.forward = lambda pixel_values: ImageClassifierOutput(logits=pixel_values[:, :, 0, 0])
-    found = area(model, LabelledImages(images, numbers))
+    found = roc_auc(model, LabelledImages(images, numbers))
     shares = images[:, :, 0, 0].softmax(1).double().numpy()
     by_hand = shares[:, 1] if labels == 2 else shares
     expected = roc_auc_score(numbers, by_hand, multi_class="ovr")
@@ -80,7 +80,7 @@ def test_the_area_is_the_mean_over_labels_of_each_against_the_others(labels):
     scores = images[:, :, 0, 0].numpy()
     for count in (60, 3 * labels):  # of each label fewer than there are folds
         known = scores[:count], numbers[:count]
-        assert probe_area(known, (scores, numbers)) == pytest.approx(expected, abs=0.2)
+        assert probe_roc_auc(known, (scores, numbers)) == pytest.approx(expected, abs=0.2)
 
 
 def test_features_leave_the_model_as_it_was():

@@ -24,7 +24,7 @@ _WIDTH, _NARROWEST = 64, 16  # channels of the decoder, at its start and at its 
 Image = torch.Tensor
 
 
-class HoledImages(Dataset[dict[str, torch.Tensor]]):
+class MaskedImages(Dataset[dict[str, torch.Tensor]]):
     """Images, and for each the rectangles that are taken out of it.
 
     Args:
@@ -35,7 +35,7 @@ class HoledImages(Dataset[dict[str, torch.Tensor]]):
         seed: Of holes that stay the same, to measure by; by default they are drawn each time.
 
     Examples:
-        >>> example = HoledImages([torch.zeros(3, 64, 64)], holes=1, extent=(0.25, 0.25))[0]
+        >>> example = MaskedImages([torch.zeros(3, 64, 64)], holes=1, extent=(0.25, 0.25))[0]
         >>> example["pixel_values"].shape, example["mask"].shape, int(example["mask"].sum())
         (torch.Size([3, 64, 64]), torch.Size([1, 64, 64]), 256)
     """
@@ -123,7 +123,7 @@ class ContextEncoder(PretextModel):
         >>> from vision_transfer.backbones import untrained_backbone
         >>> backbone, _ = untrained_backbone("resnet10t", ["none"], size=64)
         >>> model = ContextEncoder.around(backbone, loss="l2")
-        >>> example = HoledImages([torch.zeros(3, 64, 64)])[0]
+        >>> example = MaskedImages([torch.zeros(3, 64, 64)])[0]
         >>> model(example["pixel_values"][None], example["mask"][None]).reconstruction.shape
         torch.Size([1, 3, 64, 64])
     """
@@ -269,7 +269,7 @@ def inpainting_scores(
 
     Examples:
         >>> whole = torch.zeros(2, 3, 64, 64)
-        >>> mask = HoledImages(whole, seed=0)[0]["mask"].expand(2, 1, 64, 64)
+        >>> mask = MaskedImages(whole, seed=0)[0]["mask"].expand(2, 1, 64, 64)
         >>> scores = inpainting_scores(whole, whole + 0.2, mask)
         >>> round(scores.psnr, 1), scores.ssim < inpainting_scores(whole, whole, mask).ssim
         (20.0, True)

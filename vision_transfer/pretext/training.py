@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from staged_training.checkpoints import CheckpointingTrainer, newest_checkpoint
-from staged_training.runtime.processes import ONE_BATCH, by_first
+from staged_training.runtime.processes import ONE_BATCH, on_main_process
 
 
 def train_pretext(
@@ -66,6 +66,6 @@ def train_pretext(
         **settings,
     )
     trainer = CheckpointingTrainer(model, arguments, train_dataset=train, eval_dataset=held_out)
-    last = by_first(partial(newest_checkpoint, folder))
+    last = on_main_process(partial(newest_checkpoint, folder))
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer

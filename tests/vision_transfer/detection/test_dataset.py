@@ -55,9 +55,9 @@ def test_the_boxes_of_views_lie_where_the_object_is(dataset):
 
 def test_views_are_the_same_whenever_they_are_asked_for_also_in_parallel(dataset):
     order = list(range(len(dataset)))
-    one_by_one = [dataset[index] for index in order]
+    run_serial = [dataset[index] for index in order]
     together = dataset.__getitems__(order[::-1])[::-1]
-    for alone, beside in zip(one_by_one, together, strict=True):
+    for alone, beside in zip(run_serial, together, strict=True):
         assert torch.equal(alone["pixel_values"], beside["pixel_values"])
         assert torch.equal(alone["labels"], beside["labels"])
     assert len(list(DataLoader(dataset, 5))) == 5

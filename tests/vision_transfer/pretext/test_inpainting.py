@@ -10,7 +10,7 @@ from transformers import set_seed
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.pretext.inpainting import (
     ContextEncoder,
-    HoledImages,
+    MaskedImages,
     filled,
     inpainting_scores,
 )
@@ -34,7 +34,7 @@ def waves(count, seed=0):
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([(8, 8), (20, 33), (64, 64)]))
 @settings(max_examples=30, deadline=None)
 def test_holes_lie_inside_and_stay_the_same_for_a_seed(seed, holes, shape):
-    one, other = (HoledImages([torch.zeros(3, *shape)], holes=holes, seed=seed) for _ in range(2))
+    one, other = (MaskedImages([torch.zeros(3, *shape)], holes=holes, seed=seed) for _ in range(2))
     mask = one[0]["mask"]
     assert mask.shape == (1, *shape)
     assert 0 < mask.sum() < mask.numel() * 0.5**2 * holes + 1
@@ -42,9 +42,9 @@ def test_holes_lie_inside_and_stay_the_same_for_a_seed(seed, holes, shape):
 
 
 def test_holes_are_drawn_anew_without_a_seed_and_differ_between_images():
-    drawn = HoledImages([torch.zeros(1, 64, 64)])
+    drawn = MaskedImages([torch.zeros(1, 64, 64)])
     assert not torch.equal(drawn[0]["mask"], drawn[0]["mask"])
-    fixed = HoledImages([torch.zeros(1, 64, 64)] * 2, seed=3)
+    fixed = MaskedImages([torch.zeros(1, 64, 64)] * 2, seed=3)
     assert not torch.equal(fixed[0]["mask"], fixed[1]["mask"])
 
 
@@ -67,7 +67,7 @@ def test_any_kind_of_backbone_makes_whole_images(architecture, size, channels, s
 def test_what_is_in_the_holes_is_not_seen():
     model, _ = new_model()
     model.eval()
-    batch = HoledImages(waves(2), seed=0)
+    batch = MaskedImages(waves(2), seed=0)
     mask = torch.stack([item["mask"] for item in batch])
     images = waves(2)
     made = model(images, mask).reconstruction
@@ -79,7 +79,7 @@ def test_what_is_in_the_holes_is_not_seen():
 def test_only_the_holes_count(loss):
     model, _ = new_model(loss=loss)
     model.eval()
-    images, mask = waves(2), torch.stack([i["mask"] for i in HoledImages(waves(2), seed=0)])
+    images, mask = waves(2), torch.stack([i["mask"] for i in MaskedImages(waves(2), seed=0)])
     output = model(images, mask)
     errors = (output.reconstruction - images)[mask]
     expected = errors.abs().mean() if loss == "l1" else errors.square().mean()
@@ -88,10 +88,10 @@ def test_only_the_holes_count(loss):
 
 def test_a_model_learns_to_fill_and_its_encoder_is_a_base(tmp_path):
     model, processor = new_model()
-    held_out = HoledImages(waves(32, seed=1), seed=0)
+    held_out = MaskedImages(waves(32, seed=1), seed=0)
     trainer = train_pretext(
         model,
-        HoledImages(waves(256)),
+        MaskedImages(waves(256)),
         held_out,
         tmp_path / "run",
         epochs=8,
@@ -124,7 +124,7 @@ def told_apart(model, images, mask):
 
 def test_a_critic_learns_to_tell_filled_images_and_what_fills_them_to_deceive_it():
     model, _ = new_model(adversarial=1.0)
-    images, mask = waves(16), torch.stack([i["mask"] for i in HoledImages(waves(16), seed=0)])
+    images, mask = waves(16), torch.stack([i["mask"] for i in MaskedImages(waves(16), seed=0)])
 
     def descend(layers):
         optimizer = torch.optim.Adam([p for layer in layers for p in layer.parameters()], 1e-3)
@@ -143,7 +143,7 @@ def test_without_an_adversarial_term_and_in_evaluation_there_is_no_critic():
     plain, _ = new_model()
     critical, _ = new_model(adversarial=0.5)
     assert not hasattr(plain, "critic")
-    images, mask = waves(2), torch.stack([i["mask"] for i in HoledImages(waves(2), seed=0)])
+    images, mask = waves(2), torch.stack([i["mask"] for i in MaskedImages(waves(2), seed=0)])
     losses = [model.eval()(images, mask).loss for model in (plain, critical)]
     assert torch.equal(*losses)
 
@@ -152,11 +152,11 @@ def test_a_model_is_saved_and_loaded_whole(tmp_path):
     model, _ = new_model()
     model.eval().save_pretrained(tmp_path)
     again = ContextEncoder.from_pretrained(tmp_path).eval()
-    images, mask = waves(2), torch.stack([i["mask"] for i in HoledImages(waves(2), seed=0)])
+    images, mask = waves(2), torch.stack([i["mask"] for i in MaskedImages(waves(2), seed=0)])
     assert torch.equal(again(images, mask).reconstruction, model(images, mask).reconstruction)
 
 
-class CutOff(HoledImages):
+class CutOff(MaskedImages):
     """Images that end a run in its second epoch."""
 
     asked = 0
@@ -175,10 +175,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path):
         train_pretext(model, images, images, folder, label="mask", **settings)
         return model.state_dict()
 
-    expected = learn(tmp_path / "whole", HoledImages(waves(64)))
+    expected = learn(tmp_path / "whole", MaskedImages(waves(64)))
     with pytest.raises(KeyboardInterrupt):
         learn(tmp_path / "killed", CutOff(waves(64)))
-    resumed = learn(tmp_path / "killed", HoledImages(waves(64)))
+    resumed = learn(tmp_path / "killed", MaskedImages(waves(64)))
     assert all(torch.equal(resumed[name], tensor) for name, tensor in expected.items())
 
 
