@@ -18,7 +18,7 @@ are. It stops before any work where the input cannot be used.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -28,14 +28,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from recipes.arguments import (
-    TRACKING,
-    Tracker,
-    check_positive,
-    end_tracking,
-    parse_arguments,
-    run_config,
-)
 from recipes.ct_inpainting_report import (
     BASE,
     Findings,
@@ -46,6 +38,8 @@ from recipes.data.ct_lesions import LABELS, SIDE, SPACING, simulated_scans
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from staged_training import InputError
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.tracking import end_tracking
+from staged_training.recipe import RunArguments, check_positive, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.files import written_whole
 from staged_training.runtime.processes import is_main_process
@@ -79,72 +73,48 @@ SHIFT = 4  # pixels
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    archive: str | None = field(
-        default=None,
-        metadata={
-            "help": "Scans without labels: a folder of DICOM or NIfTI files, at any depth. By "
-            "default that of --data; without that, 6,000 simulated scans."
-        },
+    archive: str | None = option(
+        None,
+        "Scans without labels: a folder of DICOM or NIfTI files, at any depth. By default "
+        "that of --data; without that, 6,000 simulated scans.",
     )
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Labelled scans: a folder of DICOM or NIfTI files. By default 600 simulated "
-            "scans, and 1,000 to test on."
-        },
+    data: str | None = option(
+        None,
+        "Labelled scans: a folder of DICOM or NIfTI files. By default 600 simulated scans, "
+        "and 1,000 to test on.",
     )
-    labels: str | None = field(
-        default=None,
-        metadata={
-            "help": "Table (.csv) of the labels of --data: a column `label` (two or more different "
-            "ones), and one of `file` (a file or a folder within --data; with `index` a slice of a "
-            "volume), `series` (UID) and `patient` (ID)."
-        },
+    labels: str | None = option(
+        None,
+        "Table (.csv) of the labels of --data: a column `label` (two or more different ones),"
+        " and one of `file` (a file or a folder within --data; with `index` a slice of a "
+        "volume), `series` (UID) and `patient` (ID).",
     )
-    size: int = field(
-        default=SIDE, metadata={"help": "Height and width of what the model sees, in pixels."}
+    size: int = option(SIDE, "Height and width of what the model sees, in pixels.")
+    spacing: float = option(SPACING, "Width of a pixel that slices are resampled to, in mm.")
+    window: list[float] = option(
+        [50.0, 250.0],
+        "Centre and width of the window of the scans, in Hounsfield units.",
     )
-    spacing: float = field(
-        default=SPACING, metadata={"help": "Width of a pixel that slices are resampled to, in mm."}
+    architecture: str = option(
+        "test_resnet",
+        "Model of timm that learns from the archive, from random weights.",
     )
-    window: list[float] = field(
-        default_factory=lambda: [50.0, 250.0],
-        metadata={"help": "Centre and width of the window of the scans, in Hounsfield units."},
+    output_stride: int = option(8, "Pixels for each of its last features; less keeps detail.")
+    epochs: int = option(27, "How often the archive is learnt from.")
+    counts: list[int] = option(
+        [25, 50, 100, 300, 600],
+        "Numbers of labels to learn with; those that the data have are taken.",
     )
-    architecture: str = field(
-        default="test_resnet",
-        metadata={"help": "Model of timm that learns from the archive, from random weights."},
+    steps: int = option(300, "Steps of training on labels, of 32 scans each.")
+    seeds: int = option(5, "How often each number of labels is drawn.")
+    quick: bool = option(
+        False,
+        "A first look: a quarter of the archive's epochs, 150 steps, two draws of 25 and 100 "
+        "labels.",
     )
-    output_stride: int = field(
-        default=8, metadata={"help": "Pixels for each of its last features; less keeps detail."}
-    )
-    epochs: int = field(default=27, metadata={"help": "How often the archive is learnt from."})
-    counts: list[int] = field(
-        default_factory=lambda: [25, 50, 100, 300, 600],
-        metadata={"help": "Numbers of labels to learn with; those that the data have are taken."},
-    )
-    steps: int = field(
-        default=300, metadata={"help": "Steps of training on labels, of 32 scans each."}
-    )
-    seeds: int = field(default=5, metadata={"help": "How often each number of labels is drawn."})
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/ct-inpainting", metadata={"help": "Folder of the models and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    quick: bool = field(
-        default=False,
-        metadata={
-            "help": "A first look: a quarter of the archive's epochs, 150 steps, two draws of 25 "
-            "and 100 labels."
-        },
-    )
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
 
 
 class Data(NamedTuple):
@@ -173,12 +143,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run ct-inpainting", __doc__)
+    arguments = parse_arguments(Arguments, argv, "ct-inpainting", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     untrained(arguments, LABELS)
     data = read_data(arguments)
-    destination = hub.destination()
+    destination = arguments.destination()
     counts = available_counts([25, 100] if arguments.quick else arguments.counts, data.train)
 
     run.open()

@@ -21,7 +21,7 @@ and where the model and the report are. It stops before any work where the input
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,13 +30,6 @@ from nlp_transfer.corpus import Corpus
 from nlp_transfer.encoder_classifier import PACKAGED, load_encoder_classifier
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.text_task import ProxyTask, TextTask, read_proxy, read_task
-from recipes.arguments import (
-    TRACKING,
-    HubArguments,
-    Tracker,
-    parse_arguments,
-    run_config,
-)
 from recipes.email_urgency_comparison import compare, tell
 from recipes.email_urgency_report import Findings, print_findings, write_findings
 from recipes.email_urgency_ways import (
@@ -48,102 +41,78 @@ from recipes.email_urgency_ways import (
     refit,
     vector_ways,
 )
-from recipes.flags import in_flags
 from staged_training import InputError
 from staged_training.experiment.outcome import mean_rows
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import chosen_folds
+from staged_training.recipe import RunArguments, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
-from staged_training.runtime.errors import MissingColumnsError
+from staged_training.runtime.errors import in_flags
 from staged_training.runtime.processes import is_main_process
 
 DATA = Path(__file__).parent / "data" / "email_urgency"
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet, .xlsx), or a folder "
-            "with one sub-folder of .eml files per label. Without a column `fold` they are dealt "
-            "into five folds, near-duplicates in the same one. By default the 2,000 texts that "
-            "come with it."
-        },
+    data: str | None = option(
+        None,
+        "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet, .xlsx), or a folder with one "
+        "sub-folder of .eml files per label. Without a column `fold` they are dealt into five"
+        " folds, near-duplicates in the same one. By default the 2,000 texts that come with "
+        "it.",
     )
-    text_columns: list[str] | None = field(
-        default=None, metadata={"help": "Columns to read as text; `text`, or `subject` and `body`."}
+    text_columns: list[str] | None = option(
+        None,
+        "Columns to read as text; `text`, or `subject` and `body`.",
     )
-    label_column: str = field(default="label", metadata={"help": "Column of the labels."})
-    positive_label: str | None = field(
-        default=None, metadata={"help": "The label that matters; the rarest by default."}
+    label_column: str = option("label", "Column of the labels.")
+    positive_label: str | None = option(None, "The label that matters; the rarest by default.")
+    vectors: str = option(
+        "glove-6b-50d",
+        "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format.",
     )
-    vectors: str = field(
-        default="glove-6b-50d",
-        metadata={"help": "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format."},
+    base: str | None = option(
+        None,
+        "A pretrained encoder in place of the word vectors: `bert` (MiniLM, from a package), "
+        "a folder, or a name on the Hub.",
     )
-    base: str | None = field(
-        default=None,
-        metadata={
-            "help": "A pretrained encoder in place of the word vectors: `bert` (MiniLM, from a "
-            "package), a folder, or a name on the Hub."
-        },
+    proxy: str | None = option(
+        None,
+        "Texts labelled for a related task, to train on first; `none` for none. By default "
+        "those that come with the shipped data.",
     )
-    proxy: str | None = field(
-        default=None,
-        metadata={
-            "help": "Texts labelled for a related task, to train on first; `none` for none. By "
-            "default those that come with the shipped data."
-        },
+    proxy_label_column: str = option(
+        "asks_for_action",
+        "Column of the labels of that task; used of --data too, if it is there.",
     )
-    proxy_label_column: str = field(
-        default="asks_for_action",
-        metadata={"help": "Column of the labels of that task; used of --data too, if it is there."},
+    compare: bool = option(
+        False,
+        "Train every way in place of one and tell them apart in one table: the baselines, a "
+        "random embedding, the word vectors, the proxy task, vectors and a language model "
+        "learnt from --corpus, and the encoder (--base, `bert` by default); with all labels, "
+        "and with 100, 200 and 500.",
     )
-    compare: bool = field(
-        default=False,
-        metadata={
-            "help": "Train every way in place of one and tell them apart in one table: the "
-            "baselines, a random embedding, the word vectors, the proxy task, vectors and a "
-            "language model learnt from --corpus, and the encoder (--base, `bert` by default); "
-            "with all labels, and with 100, 200 and 500."
-        },
+    corpus: str | None = option(
+        None,
+        "Texts without labels for --compare to learn from, as `run word-embeddings --data` "
+        "takes them. By default the 7,427 mails that come with it.",
     )
-    corpus: str | None = field(
-        default=None,
-        metadata={
-            "help": "Texts without labels for --compare to learn from, as `run word-embeddings "
-            "--data` takes them. By default the 7,427 mails that come with it."
-        },
+    folds: str | None = option(
+        None,
+        "`all` for the whole protocol, or the number of the fold to test on. By default 0, "
+        "and with --compare all unless it is --quick.",
     )
-    folds: str | None = field(
-        default=None,
-        metadata={
-            "help": "`all` for the whole protocol, or the number of the fold to test on. By "
-            "default 0, and with --compare all unless it is --quick."
-        },
+    seed: int = option(0, "First random seed.")
+    seeds: int = option(1, "How many seeds to average over.")
+    refit: bool = option(
+        False,
+        "Save a model that is trained once more, on all labelled texts, with what validation "
+        "chose. Its test scores are those of the evaluation.",
     )
-    seed: int = field(default=0, metadata={"help": "First seed of all that is random."})
-    seeds: int = field(default=1, metadata={"help": "How many seeds to average over."})
-    output_dir: str = field(
-        default="outputs/email-urgency", metadata={"help": "Folder of the model and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    refit: bool = field(
-        default=False,
-        metadata={
-            "help": "Save a model that is trained once more, on all labelled texts, with what "
-            "validation chose. Its test scores are those of the evaluation."
-        },
-    )
-    quick: bool = field(
-        default=False, metadata={"help": "One epoch per stage: does it all run, in a minute?"}
-    )
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+    quick: bool = option(False, "One epoch per stage: does it all run, in a minute?")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -152,15 +121,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run email-urgency", __doc__)
+    arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
     if arguments.seeds < 1:
         raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
     if arguments.compare:
-        check_comparable(arguments, hub)
+        check_comparable(arguments)
         corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
-    destination = hub.destination()
+    destination = arguments.destination()
     task = problem.task
     by_default = "all" if arguments.compare and not arguments.quick else "0"
     folds = chosen_folds(arguments.folds or by_default, task.folds)
@@ -247,9 +216,9 @@ def read_problem(arguments: Arguments) -> Problem:
     return Problem(task, proxy, ways, arguments.report_to)
 
 
-def check_comparable(arguments: Arguments, hub: HubArguments) -> None:
+def check_comparable(arguments: Arguments) -> None:
     """Refuse what a comparison cannot do, before any work."""
-    for flag, given in {"--refit": arguments.refit, "--push-to-hub": hub.push_to_hub}.items():
+    for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if given:
             raise InputError(
                 f"--compare keeps no model, so that {flag} has none to take. "
@@ -266,7 +235,7 @@ def read_proxy_of(arguments: Arguments, task: TextTask) -> ProxyTask | None:
         return None
     try:
         return read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
-    except MissingColumnsError as error:
+    except InputError as error:
         raise InputError(in_flags(error, label_column="--proxy-label-column")) from error
 
 

@@ -29,11 +29,11 @@ from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
-from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer, StageResult
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.parallel import run_parallel, run_serial
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.tracking import end_tracking
 from staged_training.runtime.processes import on_main_process
 
 # Epochs and rates are those with the best validation scores, as means over the five folds.

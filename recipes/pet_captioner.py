@@ -21,12 +21,11 @@ report are. It stops before any work where the input cannot be used.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from nlp_transfer import align, open_vectors
-from recipes.arguments import TRACKING, Tracker, parse_arguments, run_config
 from recipes.pet_captioner_report import Findings, print_findings, write_findings
 from recipes.pet_captioner_ways import (
     BLIND,
@@ -42,6 +41,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import chosen_folds
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
+from staged_training.recipe import RunArguments, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.processes import is_main_process
 from vision_transfer.backbones import PACKAGED, load_backbone
@@ -53,54 +53,32 @@ DATA = Path(__file__).parent / "data" / "pets"
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Captions: a folder or a table (.jsonl, .csv, .parquet) with a column "
-            "file_name, and one of captions, caption or text; those of Flickr8k (captions.txt or "
-            "Flickr8k.token.txt) or Flickr30k (results.csv or results_20130124.token); or the JSON "
-            "of COCO or of Karpathy. Without folds, or parts such as train, val and test, the "
-            "photos are dealt into five folds. By default the 370 photos that come with it."
-        },
+    data: str | None = option(
+        None,
+        "Captions: a folder or a table (.jsonl, .csv, .parquet) with a column file_name, and "
+        "one of captions, caption or text; those of Flickr8k (captions.txt or "
+        "Flickr8k.token.txt) or Flickr30k (results.csv or results_20130124.token); or the "
+        "JSON of COCO or of Karpathy. Without folds, or parts such as train, val and test, "
+        "the photos are dealt into five folds. By default the 370 photos that come with it.",
     )
-    images: str | None = field(
-        default=None,
-        metadata={"help": "Folder of the photos, where it is not that of the captions."},
+    images: str | None = option(None, "Folder of the photos, where it is not that of the captions.")
+    backbone: str = option(
+        "efficientnet-lite0",
+        "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a folder, or"
+        " a name on the Hub such as timm/resnet50.a1_in1k.",
     )
-    backbone: str = field(
-        default="efficientnet-lite0",
-        metadata={
-            "help": "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a "
-            "folder, or a name on the Hub such as timm/resnet50.a1_in1k."
-        },
+    vectors: str = option("glove-6b-50d", "Word vectors: glove-6b-50d, or a file.")
+    attention: bool = option(False, "Let the decoder look at parts of the photos.")
+    fine_tune: bool = option(False, "Fine-tune the top layers of the image model at the end.")
+    folds: str = option(
+        "all",
+        "`all` for the whole protocol, or the number of the fold to test on.",
     )
-    vectors: str = field(
-        default="glove-6b-50d", metadata={"help": "Word vectors: glove-6b-50d, or a file."}
-    )
-    attention: bool = field(
-        default=False, metadata={"help": "Let the decoder look at parts of the photos."}
-    )
-    fine_tune: bool = field(
-        default=False, metadata={"help": "Fine-tune the top layers of the image model at the end."}
-    )
-    folds: str = field(
-        default="all",
-        metadata={"help": "`all` for the whole protocol, or the number of the fold to test on."},
-    )
-    seed: int = field(
-        default=0, metadata={"help": "Seed of all that is random; each fold adds its number."}
-    )
-    output_dir: str = field(
-        default="outputs/pet-captioner", metadata={"help": "Folder of the model and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    quick: bool = field(default=False, metadata={"help": "A tenth of the epochs."})
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+    seed: int = option(0, "Random seed; each fold adds its number.")
+    quick: bool = option(False, "A tenth of the epochs.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -109,13 +87,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-captioner", __doc__)
+    arguments = parse_arguments(Arguments, argv, "pet-captioner", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
     coverage = align(vocabulary(task.captions), problem.vectors).coverage
-    destination = hub.destination()
+    destination = arguments.destination()
 
     run.open(task.paths, task.captions, task.folds)
     features = features_of(problem, run.runs)

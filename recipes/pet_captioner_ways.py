@@ -16,10 +16,10 @@ from nlp_transfer.vocabulary import add_bounds
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from recipes import pet_classifier_ways
-from recipes.arguments import end_tracking
 from staged_training import Stage, StageResult
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.splits import Split
+from staged_training.experiment.tracking import end_tracking
 from staged_training.features.store import FeatureDataset
 from vision_transfer.captioning.captioner import (
     caption_processor,

@@ -21,14 +21,13 @@ work where the input cannot be used.
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import TrainingArguments, default_data_collator
 
-from recipes.arguments import TRACKING, Tracker, parse_arguments, run_config
 from recipes.pet_classifier_report import Findings, print_findings, write_findings
 from recipes.pet_classifier_ways import (
     TOP_LAYERS,
@@ -48,6 +47,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import chosen_folds
 from staged_training.features.head import FeatureHead
 from staged_training.layers import select_parameters
+from staged_training.recipe import RunArguments, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.processes import ONE_BATCH, is_main_process
 from vision_transfer.backbones import PACKAGED, bottleneck, load_backbone
@@ -58,73 +58,47 @@ HEAD_EPOCHS = 20
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Labelled images: a folder with one sub-folder per label, or with a "
-            "metadata.jsonl that has a column file_name; such a table (.csv, .jsonl, .parquet); or "
-            "a data set of the Hub, USER/NAME. Without a column `fold` or `split`, or folders such "
-            "as train and test, they are dealt into five folds. By default the 370 photos that "
-            "come with it."
-        },
+    data: str | None = option(
+        None,
+        "Labelled images: a folder with one sub-folder per label, or with a metadata.jsonl "
+        "that has a column file_name; such a table (.csv, .jsonl, .parquet); or a data set of"
+        " the Hub, USER/NAME. Without a column `fold` or `split`, or folders such as train "
+        "and test, they are dealt into five folds. By default the 370 photos that come with "
+        "it.",
     )
-    label_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Column of the labels; `label` by default, and `species` of the shipped "
-            "photos, which have `breed` too."
-        },
+    label_column: str | None = option(
+        None,
+        "Column of the labels; `label` by default, and `species` of the shipped photos, which"
+        " have `breed` too.",
     )
-    backbone: str = field(
-        default="efficientnet-lite0",
-        metadata={
-            "help": "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a "
-            "folder, or a name on the Hub such as timm/resnet50.a1_in1k."
-        },
+    backbone: str = option(
+        "efficientnet-lite0",
+        "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a folder, or"
+        " a name on the Hub such as timm/resnet50.a1_in1k.",
     )
-    hidden: list[int] = field(
-        default_factory=list,
-        metadata={"help": "Widths of hidden layers of the head; by default it is linear."},
+    hidden: list[int] = option([], "Widths of hidden layers of the head; by default it is linear.")
+    views: int = option(
+        0,
+        "Augmented views of each training image, which the heads learn from too.",
     )
-    views: int = field(
-        default=0,
-        metadata={
-            "help": "Augmented views of each training image, which the heads learn from too."
-        },
+    fine_tune: bool = option(False, "Fine-tune the top layers after the head.")
+    train: str = option(
+        TOP_LAYERS.train,
+        "What --fine-tune trains: a selector such as 'backbone[-3:], head', or 'all'.",
     )
-    fine_tune: bool = field(
-        default=False, metadata={"help": "Fine-tune the top layers after the head."}
+    learning_rate: float = option(
+        TOP_LAYERS.learning_rate,
+        "Its peak rate, of the head; each layer below has half the rate.",
     )
-    train: str = field(
-        default=TOP_LAYERS.train,
-        metadata={
-            "help": "What --fine-tune trains: a selector such as 'backbone[-3:], head', or 'all'."
-        },
+    folds: str = option(
+        "all",
+        "`all` for the whole protocol, or the number of the fold to test on.",
     )
-    learning_rate: float = field(
-        default=TOP_LAYERS.learning_rate,
-        metadata={"help": "Its peak rate, of the head; each layer below has half the rate."},
-    )
-    folds: str = field(
-        default="all",
-        metadata={"help": "`all` for the whole protocol, or the number of the fold to test on."},
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/pet-classifier", metadata={"help": "Folder of the model and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    refit: bool = field(
-        default=False,
-        metadata={"help": "Save a head that is fitted once more, to all labelled images."},
-    )
-    quick: bool = field(default=False, metadata={"help": "One epoch where there are several."})
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+    refit: bool = option(False, "Save a head that is fitted once more, to all labelled images.")
+    quick: bool = option(False, "One epoch where there are several.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -133,12 +107,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-classifier", __doc__)
+    arguments = parse_arguments(Arguments, argv, "pet-classifier", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     problem = read_problem(arguments)
     task = problem.task
     folds = chosen_folds(arguments.folds, task.folds)
-    destination = hub.destination()
+    destination = arguments.destination()
     layer = bottleneck(problem.model)
     print(f"The bottleneck of {arguments.backbone} is {layer.name}, {layer.width} numbers wide.")
 

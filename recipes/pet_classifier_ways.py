@@ -15,10 +15,10 @@ from transformers import (
     default_data_collator,
 )
 
-from recipes.arguments import end_tracking
 from staged_training import Stage, StagedTrainer
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Split
+from staged_training.experiment.tracking import end_tracking
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.features.reuse import features_key

@@ -18,7 +18,7 @@ work where the input cannot be used.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -27,14 +27,6 @@ import numpy as np
 import torch
 from transformers import TrainingArguments, default_data_collator
 
-from recipes.arguments import (
-    TRACKING,
-    Tracker,
-    check_positive,
-    end_tracking,
-    parse_arguments,
-    run_config,
-)
 from recipes.pet_classifier import DATA
 from recipes.pet_classifier_ways import TOP_LAYERS
 from recipes.pet_detector_report import Findings, print_findings, write_findings
@@ -42,6 +34,8 @@ from staged_training import InputError, Stage, StagedTrainer
 from staged_training.experiment.outcome import Outcome, mean_rows
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Split, chosen_folds
+from staged_training.experiment.tracking import end_tracking
+from staged_training.recipe import RunArguments, check_positive, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.processes import ONE_BATCH, is_main_process
 from vision_transfer.backbones import PACKAGED, save_classifier
@@ -62,69 +56,41 @@ RATE = 1e-3
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Images with boxes: a COCO file (.json); a data.yaml of YOLO; a folder in the "
-            "format of COCO, Pascal VOC or YOLO, also as Roboflow exports it; a folder with a "
-            "metadata.jsonl or such a table (.csv, .jsonl, .parquet), see --box-column. Without "
-            "folds, or parts such as train, valid and test, they are dealt into five folds. By "
-            "default the 370 photos that come with it."
-        },
+    data: str | None = option(
+        None,
+        "Images with boxes: a COCO file (.json); a data.yaml of YOLO; a folder in the format "
+        "of COCO, Pascal VOC or YOLO, also as Roboflow exports it; a folder with a "
+        "metadata.jsonl or such a table (.csv, .jsonl, .parquet), see --box-column. Without "
+        "folds, or parts such as train, valid and test, they are dealt into five folds. By "
+        "default the 370 photos that come with it.",
     )
-    images: str | None = field(
-        default=None,
-        metadata={"help": "Folder of the images, if it is not where the format has it."},
+    images: str | None = option(None, "Folder of the images, if it is not where the format has it.")
+    box_column: str | None = option(
+        None,
+        "Of a table, the column of boxes: x1, y1, x2 and y2 in pixels, or lists `bbox` and "
+        "`categories`. `objects` by default, and `head_box` of the shipped photos.",
     )
-    box_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Of a table, the column of boxes: x1, y1, x2 and y2 in pixels, or lists `bbox` "
-            "and `categories`. `objects` by default, and `head_box` of the shipped photos."
-        },
+    label_column: str | None = option(
+        None,
+        "Of a table, the column of classes; by default there is one class.",
     )
-    label_column: str | None = field(
-        default=None,
-        metadata={"help": "Of a table, the column of classes; by default there is one class."},
+    backbone: str = option(
+        "efficientnet-lite0",
+        "Pretrained model of timm: efficientnet-lite0, -lite1 or -lite2 (from packages), a "
+        "folder, or a name on the Hub such as timm/resnet50.a1_in1k.",
     )
-    backbone: str = field(
-        default="efficientnet-lite0",
-        metadata={
-            "help": "Pretrained model of timm: efficientnet-lite0, -lite1 or -lite2 (from "
-            "packages), a folder, or a name on the Hub such as timm/resnet50.a1_in1k."
-        },
+    size: int = option(256, "Height and width of what the model sees, in pixels, by 32.")
+    views: int = option(3, "Augmented views of each training image; their maps are kept.")
+    epochs: int = option(5, "How often the head goes through images and views.")
+    fine_tune: bool = option(False, "Fine-tune the top layers after the head.")
+    folds: str = option(
+        "all",
+        "`all` for the whole protocol, or the number of the fold to test on.",
     )
-    size: int = field(
-        default=256,
-        metadata={"help": "Height and width of what the model sees, in pixels, by 32."},
-    )
-    views: int = field(
-        default=3, metadata={"help": "Augmented views of each training image; their maps are kept."}
-    )
-    epochs: int = field(
-        default=5, metadata={"help": "How often the head goes through images and views."}
-    )
-    fine_tune: bool = field(
-        default=False, metadata={"help": "Fine-tune the top layers after the head."}
-    )
-    folds: str = field(
-        default="all",
-        metadata={"help": "`all` for the whole protocol, or the number of the fold to test on."},
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/pet-detector", metadata={"help": "Folder of the model and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    quick: bool = field(
-        default=False, metadata={"help": "A first look: one view, and two epochs of the head."}
-    )
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+    quick: bool = option(False, "A first look: one view, and two epochs of the head.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -133,13 +99,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run pet-detector", __doc__)
+    arguments = parse_arguments(Arguments, argv, "pet-detector", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     task = read_task(arguments)
     folds = chosen_folds(arguments.folds, task.folds)
     load_detector(arguments.backbone, task.names, arguments.size)  # or it is refused here
-    destination = hub.destination()
+    destination = arguments.destination()
 
     run.open(task.paths, task.boxes, task.labels, task.names, task.folds)
     outcomes: list[list[Outcome]] = []

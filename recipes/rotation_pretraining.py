@@ -19,7 +19,7 @@ are. It stops before any work where the input cannot be used.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,19 +29,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from recipes.arguments import (
-    TRACKING,
-    Tracker,
-    check_positive,
-    end_tracking,
-    parse_arguments,
-    run_config,
-)
 from recipes.few_label_comparison import Comparison, available_counts, check_counts
 from recipes.pet_classifier import DATA
 from recipes.rotation_pretraining_report import BASE, Findings, print_findings, write_findings
 from staged_training import InputError
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.tracking import end_tracking
+from staged_training.recipe import RunArguments, check_positive, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.files import written_whole
 from staged_training.runtime.processes import is_main_process
@@ -62,59 +56,40 @@ IN_MEMORY = 2**30  # bytes; more photos than fit are decoded whenever they are l
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Photos of two labels: a folder with one sub-folder per label, or with a "
-            "metadata.jsonl that has a column file_name; such a table (.csv, .jsonl, .parquet); or "
-            "a data set of the Hub, USER/NAME. By default the 370 pets that come with it."
-        },
+    data: str | None = option(
+        None,
+        "Photos of two labels: a folder with one sub-folder per label, or with a "
+        "metadata.jsonl that has a column file_name; such a table (.csv, .jsonl, .parquet); "
+        "or a data set of the Hub, USER/NAME. By default the 370 pets that come with it.",
     )
-    label_column: str | None = field(
-        default=None,
-        metadata={"help": "Column of the labels; `label` by default, and `species` of the pets."},
+    label_column: str | None = option(
+        None,
+        "Column of the labels; `label` by default, and `species` of the pets.",
     )
-    archive: str | None = field(
-        default=None,
-        metadata={
-            "help": "Photos without labels: a folder, at any depth. By default the labelled ones, "
-            "but for those that are measured on."
-        },
+    archive: str | None = option(
+        None,
+        "Photos without labels: a folder, at any depth. By default the labelled ones, but for"
+        " those that are measured on.",
     )
-    architecture: str = field(
-        default="resnet10t",
-        metadata={"help": "Model of timm that learns from the archive, from random weights."},
+    architecture: str = option(
+        "resnet10t",
+        "Model of timm that learns from the archive, from random weights.",
     )
-    size: int = field(
-        default=64, metadata={"help": "Height and width of what the model sees, in pixels."}
+    size: int = option(64, "Height and width of what the model sees, in pixels.")
+    epochs: int = option(100, "How often the archive is learnt from.")
+    counts: list[int] = option(
+        [25, 50, 100, 200],
+        "Numbers of labels to learn with; those that the data have are taken.",
     )
-    epochs: int = field(default=100, metadata={"help": "How often the archive is learnt from."})
-    counts: list[int] = field(
-        default_factory=lambda: [25, 50, 100, 200],
-        metadata={"help": "Numbers of labels to learn with; those that the data have are taken."},
+    steps: int = option(300, "Steps of training on labels, of 32 photos each.")
+    seeds: int = option(5, "How often each number of labels is drawn.")
+    quick: bool = option(
+        False,
+        "A first look: a tenth of the epochs, 100 steps, and two draws of 50 labels.",
     )
-    steps: int = field(
-        default=300, metadata={"help": "Steps of training on labels, of 32 photos each."}
-    )
-    seeds: int = field(default=5, metadata={"help": "How often each number of labels is drawn."})
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/rotation-pretraining",
-        metadata={"help": "Folder of the models and the report."},
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    quick: bool = field(
-        default=False,
-        metadata={
-            "help": "A first look: a tenth of the epochs, 100 steps, and two draws of 50 labels."
-        },
-    )
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
 
 
 class Data(NamedTuple):
@@ -152,13 +127,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    command = "nlp-transfer run rotation-pretraining"
-    arguments, hub = parse_arguments(Arguments, argv, command, __doc__)
+    arguments = parse_arguments(Arguments, argv, "rotation-pretraining", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     untrained(arguments, TURNS)
     data = read_data(arguments)
-    destination = hub.destination()
+    destination = arguments.destination()
     train, test = (data.labelled(part, arguments.size) for part in (0, 1))
     counts = available_counts([50] if arguments.quick else arguments.counts, train)
 

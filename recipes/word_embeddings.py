@@ -17,7 +17,7 @@ work where the input cannot be used. Then: nlp-transfer run email-urgency --vect
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -30,9 +30,9 @@ from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
-from recipes.arguments import parse_arguments, run_config
 from recipes.word_embeddings_report import Findings, print_findings, write_findings
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.recipe import RunArguments, option, parse_arguments, run_config
 from staged_training.reporting.hub import push
 from staged_training.runtime.errors import InputError, flag
 from staged_training.runtime.processes import is_main_process, on_main_process
@@ -41,54 +41,37 @@ DATA = Path(__file__).parent / "data"
 
 
 @dataclass
-class Arguments:
-    """What can be asked of the recipe; each field is a flag."""
+class Arguments(RunArguments):
+    """Arguments of the recipe; each field is a flag."""
 
-    data: str | None = field(
-        default=None,
-        metadata={
-            "help": "Texts without labels: a file (.txt, .txt.gz with one text per line, .jsonl, "
-            ".csv, .tsv, .parquet) or a folder of such. By default the 7,427 mails that come with "
-            "it."
-        },
+    data: str | None = option(
+        None,
+        "Texts without labels: a file (.txt, .txt.gz with one text per line, .jsonl, .csv, "
+        ".tsv, .parquet) or a folder of such. By default the 7,427 mails that come with it.",
     )
-    text_columns: list[str] | None = field(
-        default=None,
-        metadata={"help": "Columns to read as text; by default `text`, or `subject` and `body`."},
+    text_columns: list[str] | None = option(
+        None,
+        "Columns to read as text; by default `text`, or `subject` and `body`.",
     )
-    task: str | None = field(
-        default=None,
-        metadata={
-            "help": "Texts of the task that the vectors are for: mail or a table. Each of their "
-            "words that the corpus has gets a vector; nothing else is learnt from them. By default "
-            "the 2,000 messages that come with email-urgency."
-        },
+    task: str | None = option(
+        None,
+        "Texts of the task that the vectors are for: mail or a table. Each of their words "
+        "that the corpus has gets a vector; nothing else is learnt from them. By default the "
+        "2,000 messages that come with email-urgency.",
     )
-    model: Literal["skip-gram", "cbow", "fasttext", "window"] = field(
-        default="skip-gram", metadata={"help": "What learns the vectors."}
+    model: Literal["skip-gram", "cbow", "fasttext", "window"] = option(
+        "skip-gram",
+        "What learns the vectors.",
     )
-    dim: int = field(default=50, metadata={"help": "Width of the vectors."})
-    epochs: int = field(default=5, metadata={"help": "How often the corpus is learnt from."})
-    min_frequency: int = field(
-        default=5, metadata={"help": "How often words that the task lacks must occur."}
+    dim: int = option(50, "Width of the vectors.")
+    epochs: int = option(5, "How often the corpus is learnt from.")
+    min_frequency: int = option(5, "How often words that the task lacks must occur.")
+    workers: int = option(
+        1,
+        "Threads of skip-gram, CBOW and fastText. With more than one the same seed no longer "
+        "gives the same vectors.",
     )
-    workers: int = field(
-        default=1,
-        metadata={
-            "help": "Threads of skip-gram, CBOW and fastText. With more than one the same seed no "
-            "longer gives the same vectors."
-        },
-    )
-    seed: int = field(default=0, metadata={"help": "Seed of all that is random."})
-    output_dir: str = field(
-        default="outputs/word-embeddings",
-        metadata={"help": "Folder of the vectors and the report."},
-    )
-    resume: bool = field(
-        default=False,
-        metadata={"help": "Go on with a run that was cut off; training itself starts anew."},
-    )
-    quick: bool = field(default=False, metadata={"help": "One epoch: does it all run?"})
+    quick: bool = option(False, "One epoch: does it all run?")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -97,14 +80,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
-    arguments, hub = parse_arguments(Arguments, argv, "nlp-transfer run word-embeddings", __doc__)
+    arguments = parse_arguments(Arguments, argv, "word-embeddings", __doc__)
     run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
     check_numbers(arguments)
     require_gensim()
     corpus = Corpus(arguments.data or DATA / "related_emails", _own_columns(arguments, "data"))
     task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
     task_texts = read_texts(task, _own_columns(arguments, "task")).dataset["text"]
-    destination = hub.destination()
+    destination = arguments.destination()
 
     run.open(corpus.files, list(task_texts))
     print(f"Counting the words of {corpus.path}", flush=True)

@@ -1,30 +1,30 @@
 """The `nlp-transfer` command: arguments in, one call each."""
 
 import argparse
-import importlib
-import logging
-import os
-import select
-import signal
+import importlib.util
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, cast
+from typing import Any
 
-from transfer_app.stopping import Stopped, close_progress_bars, stoppable
+from staged_training.recipe import RECIPES as RECIPES_FOLDER
+from staged_training.recipe import check_filled
+from staged_training.runtime.command import run_command
+from staged_training.runtime.errors import InputError
 
-RECIPES = {
-    "ct-inpainting": "recipes.ct_inpainting",
-    "email-urgency": "recipes.email_urgency",
-    "pet-captioner": "recipes.pet_captioner",
-    "pet-classifier": "recipes.pet_classifier",
-    "pet-detector": "recipes.pet_detector",
-    "rotation-pretraining": "recipes.rotation_pretraining",
-    "temporal-order": "recipes.temporal_order",
-    "word-embeddings": "recipes.word_embeddings",
-}
+RECIPES = (
+    "ct-inpainting",
+    "email-urgency",
+    "pet-captioner",
+    "pet-classifier",
+    "pet-detector",
+    "rotation-pretraining",
+    "temporal-order",
+    "word-embeddings",
+)
 
 _USAGE = """\
 usage: nlp-transfer COMMAND ...
@@ -39,6 +39,7 @@ commands:
   demo DIR               try a trained model in a browser
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
+  copy RECIPE            write a recipe into this folder, to change it and run it with Python
 
 recipes:
   ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo": _demo,
         "export": _export,
         "coverage": _coverage,
+        "copy": _copy,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE, end="")
@@ -80,55 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in commands:
         print(f"{_USAGE}\nnlp-transfer: {arguments[0]!r} is not a command.", file=sys.stderr)
         return 2
-    try:
-        with stoppable():
-            return _told(commands[arguments[0]], arguments[1:])
-    except Stopped as stopped:
-        close_progress_bars()
-        hint = "; go on with --resume" if arguments[0] == "run" else ""
-        print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
-        return stopped.status
-    except BrokenPipeError:
-        if not _nobody_reads():
-            raise
-        close_progress_bars()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
-        return 128 + signal.SIGPIPE
-
-
-def _nobody_reads() -> bool:
-    """Return whether the reader of standard output went away, as `head` does."""
-    poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return bool(poll.poll(0))
-
-
-def _told(command: Callable[[list[str]], None], arguments: list[str]) -> int:
-    """Run a command; tell what it cannot use without a traceback."""
-    from recipes.flags import in_flags
-    from staged_training.runtime.errors import InputError
-    from staged_training.runtime.files import unwritable_told
-    from staged_training.runtime.printable import PrintableFormatter, PrintableStream, printable
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
-    logging.basicConfig(handlers=[handler])
-    shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
-    try:
-        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
-            command(arguments)
-            print(end="", flush=True)
-    except InputError as error:
-        number = os.environ.get("RANK", "0")
-        whose = "" if number == "0" else f" (process {number})"
-        print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
-        return 2
-    return 0
+    command, given = commands[arguments[0]], arguments[1:]
+    return run_command(partial(command, given), resumes=arguments[0] == "run")
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    from recipes.flags import check_filled
-
     options = parser.parse_args(arguments)
     check_filled({name.upper(): value for name, value in vars(options).items()})
     _without_bars()
@@ -150,12 +108,36 @@ def _run(arguments: list[str]) -> None:
     )
     parser.add_argument("recipe", choices=RECIPES)
     recipe = parser.parse_args(arguments[:1]).recipe
-    from staged_training.runtime.processes import join, leave
+    load_recipe(recipe).main(arguments[1:])
 
-    _without_bars()
-    join()
-    importlib.import_module(RECIPES[recipe]).main(arguments[1:])
-    leave()
+
+def load_recipe(name: str) -> Any:
+    """Return the module of a recipe, which is a script and lies in no package that is imported."""
+    file = RECIPES_FOLDER / f"{name.replace('-', '_')}.py"
+    spec = importlib.util.spec_from_file_location(f"recipes.{file.stem}", file)
+    assert spec and spec.loader  # it is a Python file
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where the dataclass of its arguments is looked up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _copy(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "nlp-transfer copy",
+        description="Write a recipe into the current folder, as a script to change and to run: "
+        "`python email_urgency.py --help`. The template of its model card comes along.",
+    )
+    parser.add_argument("recipe", choices=RECIPES)
+    name = parser.parse_args(arguments).recipe.replace("-", "_")
+    files = [Path(f"{name}.py"), Path("cards", f"{name}.md")]
+    for file in files:
+        if file.exists():
+            raise InputError(f"{file} is there already. Move it, or copy into another folder.")
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        shutil.copyfile(RECIPES_FOLDER / file, file)
+    print(f"Wrote {files[0]} and {files[1]}. Run it: python {files[0]} --help")
 
 
 def _advise(arguments: list[str]) -> None:

@@ -10,7 +10,9 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message names the file, the line or the argument, says what was expected and what to do.
-    `nlp-transfer` prints it without a traceback and exits with status 2.
+
+    Attributes:
+        arguments: The arguments of functions that the message names in backticks.
 
     Examples:
         >>> from staged_training import freeze
@@ -19,14 +21,6 @@ class InputError(ValueError):
         staged_training.runtime.errors.InputError: The selector 'top' matches no parameters of
         RecurrentForSequenceClassification. Use 'all', 'head', 'backbone', 'backbone[-2:]', a
         pattern of parameter names, or one of the groups: embedding, layers.0, layers.1, head.
-    """
-
-
-class MissingColumnsError(InputError):
-    """A table lacks columns.
-
-    Attributes:
-        arguments: The arguments that choose those columns; the message names them in backticks.
     """
 
     def __init__(self, message: str, arguments: Sequence[str] = ()) -> None:
@@ -63,3 +57,16 @@ def first_line(error: BaseException) -> str:
 def flag(name: str) -> str:
     """Return the flag of an argument of a function, or of a field."""
     return f"--{name.replace('_', '-')}"
+
+
+def in_flags(error: InputError, **flags: str) -> str:
+    """Return what an error says, with a flag for each argument of a function that it names.
+
+    Args:
+        error: The error.
+        flags: Those whose names differ from their arguments.
+    """
+    text = str(error)
+    for name in error.arguments:
+        text = text.replace(f"`{name}`", flags.get(name, flag(name)))
+    return text

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from staged_training.runtime.errors import InputError, MissingColumnsError
+from staged_training.runtime.errors import InputError
 from staged_training.tables.delimited import DELIMITERS, find_dialect, read_delimited
 from staged_training.tables.parquet_files import read_parquet
 from staged_training.tables.spreadsheets import read_sheet
@@ -101,7 +101,7 @@ def check_columns(
         needed: those that it must have; where an argument chooses one, with its name.
 
     Raises:
-        MissingColumnsError: the message names all that are missing, those that are there, and
+        InputError: the message names all that are missing, those that are there, and
             those that are likely meant.
     """
     chosen_by = needed if isinstance(needed, Mapping) else dict.fromkeys(needed)
@@ -113,7 +113,7 @@ def check_columns(
     arguments = list(dict.fromkeys(filter(None, map(chosen_by.get, missing))))
     chosen = " and ".join(f"`{argument}`" for argument in arguments)
     fixed = ", ".join(f"'{column}'" for column in missing if not chosen_by[column])
-    raise MissingColumnsError(
+    raise InputError(
         f"{source}: has no column{'s' if len(missing) > 1 else ''} {listed}. "
         f"Its columns are: {', '.join(names)}."
         + (f" Is it {', '.join(guesses)}?" if guesses else "")

@@ -200,7 +200,7 @@ def test_work_that_failed_is_done_again(cut_off):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-@pytest.mark.parametrize("step", ["once", "work", "keep", "close"])
+@pytest.mark.parametrize("step", ["run_cached", "work", "keep", "close"])
 def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, cut_off):
     def vanish(*_):
         shutil.rmtree(cut_off.path)

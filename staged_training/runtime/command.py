@@ -1,0 +1,66 @@
+"""A command from its first line to its exit status: errors, signals and readers that go away."""
+
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import IO, cast
+
+from staged_training.runtime.errors import InputError, in_flags
+from staged_training.runtime.files import unwritable_told
+from staged_training.runtime.printable import PrintableFormatter, PrintableStream, printable
+from staged_training.runtime.stopping import Stopped, close_progress_bars, stoppable
+
+
+def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
+    """Run a command; report what it cannot use in one line, without a traceback.
+
+    Args:
+        command: What it does.
+        resumes: Whether it can go on where it was stopped.
+
+    Returns:
+        The exit status: 0; 2 for input that cannot be used, or a disk that cannot be written to;
+        130 or 143 where it was stopped, by Ctrl-C or SIGTERM; 141 where nobody reads on.
+    """
+    try:
+        with stoppable():
+            return _reported(command)
+    except Stopped as stopped:
+        close_progress_bars()
+        hint = "; go on with --resume" if resumes else ""
+        print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
+        return stopped.status
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        close_progress_bars()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
+        return 128 + signal.SIGPIPE
+
+
+def _nobody_reads() -> bool:
+    """Return whether the reader of standard output went away, as `head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _reported(command: Callable[[], None]) -> int:
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
+    shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
+    try:
+        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
+            command()
+            print(end="", flush=True)
+    except InputError as error:
+        number = os.environ.get("RANK", "0")
+        whose = "" if number == "0" else f" (process {number})"
+        print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
+        return 2
+    return 0
