@@ -9,10 +9,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from nlp_transfer.text_task import LabelledTexts
+from nlp_transfer.text_task import LabelledTexts, TextTask
+from staged_training.experiment.cross_validation import Round
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.heads.class_balance import majority_logits
 from staged_training.tables.words import words_of
+
+
+def round_baselines(task: TextTask, round_: Round) -> list[Outcome]:
+    """Return the baselines of a round of cross-validation."""
+    train, validation, test = (task.all.select(rows) for rows in round_.split)
+    return baseline_outcomes(train, validation, test, task.names, task.positive)
 
 
 def baseline_outcomes(

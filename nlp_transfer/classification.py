@@ -2,9 +2,8 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassificat
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
-from staged_training import Stage, StagedTrainer, StageResult
-from staged_training.experiment.outcome import Outcome, outcome
+from staged_training import Stage, StagedTrainer
 from staged_training.heads.class_balance import metrics_on
 from staged_training.layers import head_layers
 from staged_training.runtime.processes import ONE_BATCH
@@ -100,49 +98,6 @@ def staged_text_trainer(
     )
 
 
-def stage_outcomes(
-    trainer: StagedTrainer,
-    rows: Sequence[str],
-    validation: LabelledTexts,
-    test: LabelledTexts,
-    positive: int,
-    folder: Path,
-    before: Sequence[StageResult] = (),
-) -> list[Outcome]:
-    """Score a model after each of its stages, and save it as it was then.
-
-    Args:
-        trainer: What trained it.
-        rows: What to call the model after each stage.
-        validation: What puts its decision where it is best, see `best_bias`.
-        test: What it is scored on.
-        positive: Number of the label that matters.
-        folder: Where to save the models, each in a folder named after its row.
-        before: What became of stages on another task, which count towards its time.
-    """
-    # Grouped by length, predictions would come in another order than the texts.
-    trainer.args.train_sampling_strategy = "random"
-    outcomes = []
-    log: list[dict[str, Any]] = trainer.state.log_history
-    for number, (stage, row) in enumerate(zip(trainer.stages, rows, strict=True), start=1):
-        trainer.load_stage(stage.name)
-        results = [*before, *trainer.results[:number]]
-        names = [result.name for result in results]
-        item = outcome(
-            row,
-            (validation.labels, test.labels),
-            (_logits(trainer, validation), _logits(trainer, test)),
-            positive,
-            seconds=sum(result.seconds for result in results),
-            trainable_parameters=results[-1].trainable_parameters,
-            stages=[asdict(result) for result in results],
-            log=[entry for entry in log if entry["stage"] in names],
-        )
-        save_classifier(trainer, positive, item.decision_bias, folder / row)
-        outcomes.append(item)
-    return outcomes
-
-
 def save_classifier(
     trainer: StagedTrainer, positive: int, decision_bias: float, folder: Path
 ) -> None:
@@ -152,8 +107,7 @@ def save_classifier(
         trainer: What trained it.
         positive: Number of the label that matters; `config.positive_label` will tell its name.
         decision_bias: What makes the decision best, see `best_bias`; it goes into the bias of the
-            head, so
-            that every user of the model decides so.
+            head, so that every user of the model decides so.
         folder: Where to save it.
     """
     model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
@@ -164,7 +118,10 @@ def save_classifier(
     save_trained(model, tokenizer, trainer.state, folder)
 
 
-def _logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
+def classifier_logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
+    """Logits `float32 [texts, labels]` of a trained classifier."""
+    # Grouped by length, predictions would come in another order than the texts.
+    trainer.args.train_sampling_strategy = "random"
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     rows = texts.tokenized(tokenizer)
     order = np.argsort([len(ids) for ids in rows["input_ids"]])  # so that little is padded

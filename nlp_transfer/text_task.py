@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -11,15 +11,13 @@ from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.emails import read_labelled_texts
 from staged_training.experiment.splits import (
-    Indices,
-    Split,
     fold_numbers,
-    fold_split,
     given_folds,
     near_duplicate_groups,
     stratified_folds,
 )
-from staged_training.heads.class_balance import positive_label
+from staged_training.experiment.task import Task
+from staged_training.heads import class_balance
 from staged_training.runtime.errors import InputError, given_path
 
 if TYPE_CHECKING:
@@ -61,33 +59,28 @@ def count_longer(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, token
     return sum(len(ids) > tokens for ids in tokenizer(list(texts), truncation=False)["input_ids"])
 
 
-@dataclass(frozen=True)
-class TextTask:
+@dataclass(frozen=True, kw_only=True)
+class TextTask(Task):
     """What a text classifier learns from and is measured on.
 
     Attributes:
-        source: The file or folder of the texts.
         inputs: The name of each text, such as `messages.parquet#3`.
         all: The texts and their label numbers.
         names: The names of the labels, in the order of their numbers.
         positive: Number of the label that matters.
-        folds: The fold of each text.
-        own_folds: Whether the folds came with the texts; else they were dealt here.
         columns: The names of the further columns of the texts.
     """
 
-    source: Path
     inputs: list[str]
     all: LabelledTexts
     names: list[str]
     positive: int
-    folds: Indices
-    own_folds: bool
     columns: list[str]
 
-    def split(self, fold: int) -> Split:
-        """The rows to train on, to validate on and to test on, where a fold is the test part."""
-        return fold_split(self.folds, fold)
+    @property
+    def contents(self) -> list[Any]:
+        """What a run depends on: texts, labels and folds."""
+        return [self.all, self.names, self.folds]
 
     def parts(self, fold: int) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
         """What to train on, to validate on and to test on, see `split`."""
@@ -109,17 +102,12 @@ class TextTask:
         few, _ = train_test_split(rows, train_size=size, stratify=labels, random_state=seed)
         return sorted(few)
 
-    @property
-    def fold_numbers(self) -> list[int]:
-        """The numbers of the folds."""
-        return fold_numbers(self.folds)
-
 
 def read_task(
     source: str | Path,
     text_columns: Sequence[str] | None = None,
     label_column: str = "label",
-    positive: str | None = None,
+    positive_label: str | None = None,
 ) -> TextTask:
     """Read labelled texts, see `read_labelled_texts`.
 
@@ -130,7 +118,7 @@ def read_task(
         source: A table with labels, or a folder with one sub-folder of mails per label.
         text_columns: Columns of a table to read as text.
         label_column: Column of a table that holds the labels.
-        positive: The label that matters; by default the rarest.
+        positive_label: The label that matters; by default the rarest.
 
     Raises:
         InputError: The texts cannot be read or learnt from, there is no such label, or the folds
@@ -140,12 +128,13 @@ def read_task(
     dataset = read_labelled_texts(path, text_columns, label_column).dataset
     texts, labels = list(dataset["text"]), list(dataset["label"])
     names = sorted(set(labels))
-    if positive is not None and positive not in names:
+    if positive_label is not None and positive_label not in names:
         raise InputError(
-            f"{path}: no text has the label {positive!r}, which --positive-label asks for. The "
-            f"labels are: {', '.join(names)}."
+            f"{path}: no text has the label {positive_label!r}, which `positive_label` asks for. "
+            f"The labels are: {', '.join(names)}.",
+            ["positive_label"],
         )
-    number = positive_label(labels, names, positive)
+    number = class_balance.positive_label(labels, names, positive_label)
     own_folds = "fold" in dataset.column_names
     if own_folds:
         folds = given_folds(path, dataset["fold"])
@@ -190,6 +179,11 @@ class ProxyTask:
     names: list[str]
     own: LabelledTexts
     shared: LabelledTexts | None
+
+    @property
+    def contents(self) -> list[Any]:
+        """What a run depends on: texts and labels."""
+        return [self.names, self.own, self.shared]
 
     def beside(self, rows: Iterable[int]) -> LabelledTexts:
         """What may be learnt from where only these rows of the task proper may be seen."""

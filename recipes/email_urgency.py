@@ -20,37 +20,31 @@ What it prints: the table of models, the stages of the one that validation chose
 and where the model and the report are. It stops before any work where the input cannot be used.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
-from nlp_transfer import open_vectors
-from nlp_transfer.corpus import Corpus
-from nlp_transfer.encoder_classifier import PACKAGED, load_encoder_classifier
-from nlp_transfer.evaluation import require_gensim
-from nlp_transfer.text_task import ProxyTask, TextTask, read_proxy, read_task
-from recipes.email_urgency_comparison import compare, tell
-from recipes.email_urgency_report import Findings, print_findings, write_findings
-from recipes.email_urgency_ways import (
-    Problem,
-    encoder_way,
-    evaluate_all,
-    long_enough,
-    quick,
-    refit,
-    vector_ways,
+from staged_training.recipe import (
+    RECIPES,
+    RunArguments,
+    check_positive,
+    option,
+    parse_arguments,
+    run_config,
+    run_script,
 )
-from staged_training import InputError
-from staged_training.experiment.outcome import mean_rows
-from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.splits import chosen_folds
-from staged_training.recipe import RunArguments, option, parse_arguments, run_config
-from staged_training.reporting.hub import push
-from staged_training.runtime.errors import in_flags
-from staged_training.runtime.processes import is_main_process
+from staged_training.runtime.errors import InputError, in_flags
 
-DATA = Path(__file__).parent / "data" / "email_urgency"
+if TYPE_CHECKING:
+    from nlp_transfer.text_task import ProxyTask, TextTask
+
+DATA = RECIPES / "data" / "email_urgency"
+VECTORS = "glove-6b-50d"
+CARD = Path(__file__).parent / "cards" / "email_urgency.md"
 
 
 @dataclass
@@ -71,7 +65,7 @@ class Arguments(RunArguments):
     label_column: str = option("label", "Column of the labels.")
     positive_label: str | None = option(None, "The label that matters; the rarest by default.")
     vectors: str = option(
-        "glove-6b-50d",
+        VECTORS,
         "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format.",
     )
     base: str | None = option(
@@ -122,122 +116,121 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
-    if arguments.seeds < 1:
-        raise InputError(f"--seeds is {arguments.seeds}; it takes at least one to train a model.")
-    if arguments.compare:
-        check_comparable(arguments)
+    check_arguments(arguments)
+
+    # To import these takes seconds; what is wrong with the arguments is told before.
+    from nlp_transfer import text_report as texts
+    from nlp_transfer.baselines import round_baselines
+    from nlp_transfer.candidates import text_candidates
+    from nlp_transfer.comparison import compare, report_comparison
+    from nlp_transfer.corpus import Corpus
+    from nlp_transfer.encoder_classifier import PACKAGED
+    from nlp_transfer.word_vectors import open_vectors
+    from staged_training.experiment.cross_validation import cross_validate
+    from staged_training.experiment.run_folder import start_run
+    from staged_training.experiment.splits import chosen_folds
+    from staged_training.runtime.processes import is_main_process
+
+    with start_run(arguments) as run:
         corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
-    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
-    problem = read_problem(arguments)
-    destination = arguments.destination()
-    task = problem.task
-    by_default = "all" if arguments.compare and not arguments.quick else "0"
-    folds = chosen_folds(arguments.folds or by_default, task.folds)
-    seeds = list(range(arguments.seed, arguments.seed + arguments.seeds))
-    if arguments.compare:
-        run.open(corpus.files, *problem.read)
-        comparison = compare(run, problem, corpus, folds, seeds, hasty=arguments.quick)
-        if is_main_process():
-            tell(run, problem, comparison, folds, run_config(arguments))
-            run.close()
-        return
-    knowledge, cut = problem.what_it_knows()
-    print(f"{knowledge}\n")
+        task, proxy = read_tasks(arguments)
+        uses_vectors = arguments.compare or not arguments.base
+        vectors = open_vectors(arguments.vectors) if uses_vectors else None
+        base = arguments.base or ("bert" if arguments.compare else None)
+        found = text_candidates(task, vectors, base, proxy, arguments.report_to)
+        if not arguments.compare:
+            smallest = min(len(task.split(fold).train) for fold in task.fold_numbers)
+            found = found.quick() if arguments.quick else found.with_enough_steps(smallest)
+        controls, candidates = found
+        destination = arguments.destination()
+        by_default = "all" if arguments.compare and not arguments.quick else "0"
+        folds = chosen_folds(arguments.folds or by_default, task.folds)
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
-    run.open((), *problem.read)
-    outcomes = evaluate_all(run, problem, problem.ways, folds, seeds)
-    rows = mean_rows(outcomes)
-    way_of = {row: way for way in problem.ways for row in way.rows()}
-    candidates = [r for r in rows if r.name in way_of and way_of[r.name].kind != "control"]
-    chosen = max(candidates, key=lambda row: row.metrics["validation_average_precision"]).name
-    way = way_of[chosen]
-    of_chosen = [item for of_fold in outcomes for item in of_fold if item.model == chosen]
-    if arguments.refit:
-        print(f"On all {len(task.all.texts):,} texts: {chosen}", flush=True)
-        run.run_cached("refit", partial(refit, problem, way, of_chosen, seeds[0]))
-        run.publish(run.runs / "refit" / "model")
-    else:
-        first = run.runs / f"fold-{folds[0]}" / f"seed-{seeds[0]}" / way.name
-        run.publish(first / "models" / chosen)
-    if not is_main_process():
-        return
-    findings = Findings(
-        reference=destination.repo_id if destination else str(run.path),
-        task=task,
-        knowledge=knowledge,
-        cut=cut,
-        rows=rows,
-        rows_of={way.kind: way.rows() for way in problem.ways},
-        chosen=of_chosen[0],
-        folds=folds,
-        seeds=seeds,
-        refit=arguments.refit,
-        quick=arguments.quick,
-        shipped=arguments.data is None,
-        licensed=arguments.data is None
-        and (arguments.base or arguments.vectors) in (*PACKAGED, Arguments.vectors),
-    )
-    write_findings(run, findings, run_config(arguments))
-    run.close()
-    print_findings(run, findings)
-    if destination:
-        print(f"Uploaded to {push(run.path, destination)}")
+        if arguments.compare:
+            run.open(corpus.files, task.contents, proxy and proxy.contents)
+            quick = arguments.quick
+            comparison = compare(run, corpus, controls[0], candidates, folds, seeds, quick=quick)
+            if is_main_process():
+                report_comparison(run, task, comparison, folds, run_config(arguments))
+            return
+
+        knowledge, cut = candidates[0].describe_base()
+        print(f"{knowledge}\n")
+        run.open((), task.contents, proxy and proxy.contents)
+        result = cross_validate(
+            run,
+            task,
+            candidates,
+            texts.METRIC,
+            folds,
+            seeds,
+            partial(round_baselines, task),
+            controls=controls,
+        )
+        run.publish(result.refit(run, task) if arguments.refit else result.chosen_model)
+        if not is_main_process():
+            return
+        choice = [texts.describe_choice(task, result)]
+        if vectors:
+            choice.append(result.describe_gain("The vectors", candidates[0], controls[0]))
+        if proxy:
+            choice.append(result.describe_gain("The proxy task", candidates[1], candidates[0]))
+        shipped = arguments.data is None
+        texts.publish_text_classifier(
+            run,
+            arguments,
+            "email-urgency",
+            "Email urgency",
+            task,
+            result,
+            CARD,
+            protocol=texts.describe_protocol(task, result, cut=cut, quick=arguments.quick),
+            choice=" ".join(choice),
+            knowledge=knowledge,
+            example="Please send me the figures before noon.",
+            trained_on_all=arguments.refit,
+            shipped=shipped,
+            licensed=shipped and (base or arguments.vectors) in (*PACKAGED, VECTORS),
+            tags=["email", "urgency"],
+            destination=destination,
+        )
+        print(f"Next:   nlp-transfer predict {quote(str(run.path))} YOUR_MAIL.mbox")
 
 
-def read_problem(arguments: Arguments) -> Problem:
-    """Read and check what the recipe works on."""
-    task = read_task(
-        arguments.data or DATA / "messages.parquet",
-        arguments.text_columns,
-        arguments.label_column,
-        arguments.positive_label,
-    )
+def check_arguments(arguments: Arguments) -> None:
+    """Refuse what does not go together, before any work."""
+    check_positive(arguments, "seeds")
     if arguments.corpus and not arguments.compare:
         raise InputError(
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
             "nlp-transfer run word-embeddings --data CORPUS."
         )
-    if arguments.compare:
-        proxy = read_proxy_of(arguments, task)
-        base = arguments.base or "bert"
-        load_encoder_classifier(base, task.names, arguments.seed)  # is it there?
-        ways = vector_ways(open_vectors(arguments.vectors), proxy=proxy is not None)
-        ways.append(encoder_way(base))
-    elif arguments.base:
-        if arguments.proxy:
-            raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
-        load_encoder_classifier(arguments.base, task.names, arguments.seed)  # is it there?
-        proxy, ways = None, [encoder_way(arguments.base)]
-    else:
-        proxy = read_proxy_of(arguments, task)
-        ways = vector_ways(open_vectors(arguments.vectors), proxy=proxy is not None)
-    size = min(len(task.split(fold).train) for fold in task.fold_numbers)
-    ways = quick(ways) if arguments.quick else long_enough(ways, size)
-    return Problem(task, proxy, ways, arguments.report_to)
-
-
-def check_comparable(arguments: Arguments) -> None:
-    """Refuse what a comparison cannot do, before any work."""
+    if arguments.base and arguments.proxy and not arguments.compare:
+        raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
-        if given:
+        if arguments.compare and given:
             raise InputError(
                 f"--compare keeps no model, so that {flag} has none to take. "
-                "Compare first, then run the way that you choose."
+                "Compare first, then run the candidate that you choose."
             )
-    require_gensim()
 
 
-def read_proxy_of(arguments: Arguments, task: TextTask) -> ProxyTask | None:
-    """The related task that was asked for, or that comes with the shipped texts."""
-    shipped = "none" if arguments.data else DATA / "proxy.parquet"
-    source = arguments.proxy or shipped
-    if source == "none":
-        return None
+def read_tasks(arguments: Arguments) -> tuple["TextTask", "ProxyTask | None"]:
+    """Read the labelled texts, and the related task if there is one."""
+    from nlp_transfer.text_task import read_proxy, read_task
+
+    source = arguments.data or DATA / "messages.parquet"
+    columns = arguments.text_columns
+    task = read_task(source, columns, arguments.label_column, arguments.positive_label)
+    source = arguments.proxy or ("none" if arguments.data else DATA / "proxy.parquet")
+    if source == "none" or (arguments.base and not arguments.compare):
+        return task, None
     try:
-        return read_proxy(source, task, arguments.text_columns, arguments.proxy_label_column)
+        return task, read_proxy(source, task, columns, arguments.proxy_label_column)
     except InputError as error:
         raise InputError(in_flags(error, label_column="--proxy-label-column")) from error
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

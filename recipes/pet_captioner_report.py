@@ -269,7 +269,7 @@ def _card_sections(findings: Findings) -> list[str]:
         "It says in a sentence what a photo shows. It was trained by NLP Transfer "
         "(`nlp-transfer run pet-captioner`).",
         "## How to use it",
-        *usage_with_code(
+        usage_with_code(
             "image-text-to-text",
             findings.reference,
             example,

@@ -235,7 +235,7 @@ def _usage(findings: Findings) -> list[str]:
     asked = "image-classification", findings.reference, '"photo.jpg"'
     if not findings.has_own_head:
         return [usage(*asked)]
-    return usage_with_code(*asked, "vision_transfer", "'nlp-transfer[vision]'")
+    return [usage_with_code(*asked, "vision_transfer", "'nlp-transfer[vision]'")]
 
 
 def print_findings(run: RunFolder, findings: Findings) -> None:

@@ -160,7 +160,7 @@ def _card_sections(findings: Findings) -> list[str]:
         f"Finds boxes of {names} in images: Faster R-CNN (Ren et al. 2015) on "
         f"`{findings.backbone}`. It was trained by NLP Transfer (`nlp-transfer run pet-detector`).",
         "## How to use it",
-        *usage_with_code(
+        usage_with_code(
             "object-detection",
             findings.reference,
             '"photo.jpg"',

@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from staged_training.runtime.command import run_command
 from staged_training.runtime.errors import InputError, flag
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ class RunArguments:
         if not self.push_to_hub:
             for name in ("hub_private_repo", "hub_revision", "create_pr"):
                 if getattr(self, name):
-                    raise InputError(
-                        f"{flag(name)} says how to upload; give --push-to-hub NAME too."
-                    )
+                    raise InputError(f"{flag(name)} says how to upload; give --push-to-hub NAME.")
             return None
         from staged_training.reporting.hub import Destination, check_push
 
@@ -230,3 +229,8 @@ def check_filled(arguments: Mapping[str, Any]) -> None:
                 )
             if isinstance(part, str) and "\0" in part:
                 raise InputError(f"{name} holds a zero byte. Write it without.")
+
+
+def run_script(main: Callable[[], None]) -> int:
+    """Run a recipe as a script; return its exit status, see `run_command`."""
+    return run_command(main, resumes=True)

@@ -12,9 +12,9 @@ from tqdm.auto import tqdm
 from transformers import default_data_collator
 
 from nlp_transfer import align, build_vocabulary, open_vectors
+from nlp_transfer.candidates import RECURRENT_STAGES as STAGES
 from nlp_transfer.emails.containers import is_mail_file
 from nlp_transfer.emails.reading import read_labelled_texts
-from recipes.email_urgency_ways import STAGES
 from staged_training.experiment.splits import fold_split, stratified_folds
 from staged_training.features.extraction import compute_features
 from staged_training.heads.advisor import Advice, Ladder, Similarity, advise

@@ -39,6 +39,8 @@ class Outcome:
         trainable_parameters: Numbers that its last stage trained.
         stages: The `StageResult` of each of its stages, as dictionaries.
         log: The log of its training.
+        predictions: Of each test example, what else than probabilities is predicted: a caption,
+            boxes.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Outcome:
     trainable_parameters: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
+    predictions: list[Any] = field(default_factory=list)
 
 
 def outcome(

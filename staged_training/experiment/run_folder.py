@@ -3,15 +3,19 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
+from transformers.utils.logging import disable_progress_bar
+
 from staged_training.experiment.fingerprints import digest, given_files, versions
-from staged_training.runtime.errors import InputError, flag
+from staged_training.recipe import RunArguments, run_config
+from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, read_json, remove_partial, written_whole
-from staged_training.runtime.processes import on_main_process
+from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
 
 
@@ -47,7 +51,7 @@ class RunFolder:
         """Refuse a path that is no folder for this run, or that another run writes to."""
         path = self.path
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file. Give a folder as --output-dir.")
+            raise _refused(f"{path} is a file. Give a folder as `output_dir`.")
         if self._lock_file.exists():
             self._keep_others_out()
         self._check()
@@ -60,26 +64,27 @@ class RunFolder:
         if not self._record.exists():
             if (self.report / "results.json").exists():
                 shutil.rmtree(self.runs, ignore_errors=True)  # if `close` did not get to its end
-                raise InputError(
-                    f"{path} holds a finished run. Delete it, or give another --output-dir."
+                raise _refused(
+                    f"{path} holds a finished run. Delete it, or give another `output_dir`."
                 )
-            raise InputError(
+            raise _refused(
                 f"{path} holds something else ({next(iter(sorted(path.iterdir()))).name}). Give a "
-                "new or an empty folder as --output-dir."
+                "new or an empty folder as `output_dir`."
             )
         if not self._resume:
-            raise InputError(
-                f"{path} holds a run that was cut off. Add --resume to go on with it, or delete it."
+            raise _refused(
+                f"{path} holds a run that was cut off. Add `resume` to go on with it, or delete it."
             )
         before = read_json(self._record, dict)
         asked = before.get("asked", {})
         differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
         if differing:
             changes = ", ".join(
-                f"{flag(name)} was {asked.get(name)!r} and is {self._arguments[name]!r}"
+                f"`{name}` was {asked.get(name)!r} and is {self._arguments[name]!r}"
                 for name in differing
             )
-            raise InputError(f"{path} cannot be resumed with other arguments: {changes}.")
+            told = f"{path} cannot be resumed with other arguments: {changes}."
+            raise InputError(told, differing)
         self._check_same("libraries", before, versions(), "{} is another version now")
         self._check_same("read", before, self._read, "the content of {} is another now")
 
@@ -88,11 +93,14 @@ class RunFolder:
     ) -> None:
         """Refuse to go on from what was made of something else."""
         then = before.get(part, {})
-        differing = [change.format(n) for n in now if then.get(n) != now[n]]
+        differing = [name for name in now if then.get(name) != now[name]]
         if differing:
+            named = [f"`{name}`" if name in self._arguments else name for name in differing]
+            changes = ", ".join(map(change.format, named))
             raise InputError(
-                f"{self.path} cannot be resumed: {', '.join(differing)}. Its results would be of "
-                "both. Give what there was, or another --output-dir, or delete that folder."
+                f"{self.path} cannot be resumed: {changes}. Its results would be of both. Give "
+                "what there was, or another `output_dir`, or delete that folder.",
+                ["output_dir", *differing],
             )
 
     @cached_property
@@ -100,7 +108,7 @@ class RunFolder:
         """Digests of what the arguments name."""
         paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
         return {
-            flag(name): digest(files, path if path.is_dir() else None)
+            name: digest(files, path if path.is_dir() else None)
             for name, path in paths.items()
             if (files := given_files(path, self.path))
         }
@@ -125,9 +133,9 @@ class RunFolder:
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            raise InputError(
+            raise _refused(
                 f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
-                "give another --output-dir."
+                "give another `output_dir`."
             ) from error
 
     def __getstate__(self) -> dict[str, Any]:  # a worker does pieces of work, and holds no lock
@@ -203,9 +211,9 @@ class RunFolder:
     def _check_there(self) -> None:
         """Refuse to go on where the folder was removed or replaced since it was opened."""
         if not self._record.exists():
-            raise InputError(
+            raise _refused(
                 f"{self.path} was removed or replaced while a run wrote to it. Delete what is left "
-                "of it, and run again; or run again with another --output-dir."
+                "of it, and run again; or run again with another `output_dir`."
             )
 
     @staticmethod
@@ -229,6 +237,26 @@ class RunFolder:
         shutil.rmtree(self.runs)
         if self._lock:
             self._lock.close()
+
+
+@contextmanager
+def start_run(arguments: RunArguments) -> Iterator[RunFolder]:
+    """Begin a run of a recipe, together with the other processes of it if there are some.
+
+    Args:
+        arguments: What it was asked for.
+
+    Raises:
+        InputError: Its output folder cannot be used, see `RunFolder`.
+    """
+    disable_progress_bar()  # of loading and saving, which take no time here
+    join()
+    yield RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
+    leave()
+
+
+def _refused(message: str) -> InputError:
+    return InputError(message, ["output_dir", "resume"])
 
 
 def _remove_stages(folder: Path) -> None:

@@ -212,7 +212,7 @@ def chosen_folds(chosen: str, folds: Indices) -> list[int]:
     """Return the numbers of the folds to test on.
 
     Args:
-        chosen: `all`, or one number, as the flag `--folds` of a recipe takes it.
+        chosen: `all`, or one number.
         folds: the fold of each row.
 
     Raises:
@@ -223,8 +223,8 @@ def chosen_folds(chosen: str, folds: Indices) -> list[int]:
         return numbers
     if chosen not in map(str, numbers):
         raise InputError(
-            f"--folds is {chosen!r}; give `all`, or one of the folds "
-            f"{', '.join(map(str, numbers))}."
+            f"`folds` is {chosen!r}; give `all`, or one of {', '.join(map(str, numbers))}.",
+            ["folds"],
         )
     return [int(chosen)]
 

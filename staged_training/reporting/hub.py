@@ -148,7 +148,7 @@ def usage(
 
 def usage_with_code(
     pipeline: str, reference: str, example: str, package: str, install: str, does: str = "classify"
-) -> list[str]:
+) -> str:
     """How to use a model that comes with code of this project, for its card: with it and without.
 
     Args:
@@ -160,12 +160,14 @@ def usage_with_code(
         does: What the model does.
     """
     code = partial(usage, pipeline, reference, example, does=does)
-    return [
-        f"With `pip install {install}`:",
-        code(f"import {package}"),
-        "Without it, by the code that comes with the model; read that first:",
-        code(trusts_code=True),
-    ]
+    return "\n\n".join(
+        [
+            f"With `pip install {install}`:",
+            code(f"import {package}"),
+            "Without it, by the code that comes with the model; read that first:",
+            code(trusts_code=True),
+        ]
+    )
 
 
 def check_push(destination: Destination) -> Destination:
@@ -182,12 +184,12 @@ def check_push(destination: Destination) -> Destination:
     try:
         validate_repo_id(name)
     except HFValidationError as error:
-        raise InputError(f"--push-to-hub {name!r} is not a name for the Hub: {error}") from error
+        raise _refused(f"`push_to_hub` {name!r} is not a name for the Hub: {error}") from error
     if destination.create_pr and destination.revision:
-        raise InputError("--create-pr opens a pull request on main; leave --hub-revision out.")
+        raise _refused("`create_pr` opens a pull request on main; leave `hub_revision` out.")
     if get_token() is None:
-        raise InputError(
-            f"--push-to-hub {name!r} needs a login: run `hf auth login`, or set HF_TOKEN."
+        raise _refused(
+            f"`push_to_hub` {name!r} needs a login: run `hf auth login`, or set HF_TOKEN."
         )
     api = HfApi()
     try:
@@ -195,28 +197,33 @@ def check_push(destination: Destination) -> Destination:
         whole = replace(destination, repo_id=name if "/" in name else f"{me['name']}/{name}")
         is_public = api.repo_exists(whole.repo_id) and not api.model_info(whole.repo_id).private
     except (HTTPError, OSError) as error:
-        raise InputError(
-            f"--push-to-hub {name!r}: the Hub does not answer as it should ({_said(error)}). A "
-            "token that is refused is renewed by `hf auth login`. Or train without --push-to-hub, "
+        raise _refused(
+            f"`push_to_hub` {name!r}: the Hub does not answer as it should ({_said(error)}). A "
+            "token that is refused is renewed by `hf auth login`. Or train without `push_to_hub`, "
             f"and upload the folder later with `hf upload {name} FOLDER {_EXCLUDE}`."
         ) from error
     if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise InputError(
-            f"--push-to-hub {name!r}: the token is for reading only. Make one that may write in "
+        raise _refused(
+            f"`push_to_hub` {name!r}: the token is for reading only. Make one that may write in "
             "the settings of the Hub, and log in by `hf auth login`."
         )
     writable = [me["name"], *(owner["name"] for owner in me.get("orgs", []))]
     if whole.repo_id.split("/")[0] not in writable and not whole.create_pr:
-        raise InputError(
-            f"--push-to-hub {name!r}: you are {me['name']} on the Hub, and can upload for "
-            f"{', '.join(writable)}. Give one of these names, or offer it by --create-pr."
+        raise _refused(
+            f"`push_to_hub` {name!r}: you are {me['name']} on the Hub, and can upload for "
+            f"{', '.join(writable)}. Give one of these names, or offer it by `create_pr`."
         )
     if whole.private and is_public:
-        raise InputError(
-            f"--hub-private-repo: {whole.repo_id} is there already, for all to see. Give another "
+        raise _refused(
+            f"`hub_private_repo`: {whole.repo_id} is there already, for all to see. Give another "
             "name, or make it private in its settings on the Hub first."
         )
     return whole
+
+
+def _refused(message: str) -> InputError:
+    names = ["push_to_hub", "hub_private_repo", "hub_revision", "create_pr"]
+    return InputError(message, names)
 
 
 def push(folder: Path, destination: Destination) -> str:

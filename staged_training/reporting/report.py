@@ -43,7 +43,7 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
         return "the test part of the split that came with the data"
     if len(folds) > 1:
         return f"all {len(numbers)} folds, mean ± standard deviation over the folds"
-    return f"fold {folds[0]} only (`--folds all` runs all)"
+    return f"fold {folds[0]} only"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

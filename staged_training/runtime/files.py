@@ -127,10 +127,10 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        advice = "Make room, or allow it; a run then goes on with --resume."
+        advice = "Make room, or allow it; a run then goes on with `resume`."
         if reason in map(os.strerror, _NOT_THERE):
             advice = "Check the path, and that nobody moves or removes what it leads to meanwhile."
-        raise InputError(f"{what} ({reason}). {advice}") from error
+        raise InputError(f"{what} ({reason}). {advice}", ["resume"]) from error
 
 
 def _why_unwritable(error: Exception, path: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Every way to a model of urgency in one table, with all labels and with few."""
+"""Candidates for a classifier of texts in one table, with all labels and with few."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nlp_transfer import open_vectors
+import numpy as np
+
+from nlp_transfer.baselines import round_baselines
+from nlp_transfer.candidates import (
+    LanguageModelCandidate,
+    TextCandidate,
+    WordVectorCandidate,
+)
 from nlp_transfer.corpus import Corpus, corpus_vocabulary
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
@@ -17,10 +24,11 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.word_vectors import FILE_NAME, save_vectors
-from recipes.email_urgency_report import CARD_METRICS, TITLES
-from recipes.email_urgency_ways import STAGES, Problem, Way, evaluate_all, long_enough, quick
-from staged_training.experiment.outcome import Row, mean_rows
+from nlp_transfer.text_report import METRIC, METRICS, QUICK, TITLES
+from nlp_transfer.text_task import TextTask
+from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
+from staged_training.experiment.cross_validation import Round, cross_validate
+from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.report import (
     Report,
@@ -34,41 +42,40 @@ from staged_training.runtime.processes import on_main_process
 SIZES = (100, 200, 500)
 DIM = 50
 MIN_FREQUENCY = 20  # a softmax over rarer words takes most of the time, and they are learnt badly
-METRIC = "average_precision"
-BY_HOW_MUCH = (
-    "With few labels every way ends after its first stage. Each model has the same texts to "
+FEW_LABELS = (
+    "With few labels every candidate ends after its first stage. Each model has the same texts to "
     "validate on, whatever it trains on: they choose the epochs, and the decision."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of the comparison.
+    """Candidates with all labels and with few.
 
     Attributes:
         rows: The table of models by the number of labels, in rising order; all of them come last.
-        ways: The ways that were compared.
+        controls: The names of the rows that nothing was transferred to.
+        transferred: The names of the other rows, without the baselines.
         learnt: The seconds that it took to learn from the corpus, by what was learnt.
     """
 
     rows: dict[int, list[Row]]
-    ways: list[Way]
+    controls: list[str]
+    transferred: list[str]
     learnt: dict[str, float]
 
     def everywhere(self) -> dict[int, list[Row]]:
-        """The rows of the models that were trained on every number of labels."""
+        """Return the rows of the models that were trained on every number of labels."""
         common = set.intersection(*({row.name for row in rows} for rows in self.rows.values()))
         kept = common - {"majority class"}
         return {n: [row for row in rows if row.name in kept] for n, rows in self.rows.items()}
 
     def verdict(self) -> str:
-        """Which transferred rows score above the random embedding at 500 labels, or at most."""
+        """Return which transferred rows score above the control at 500 labels, or at most."""
         size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
         scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
-        kinds = {name: way.kind for way in self.ways for name in way.rows() if name in scores}
-        control = max(scores[name] for name, kind in kinds.items() if kind == "control")
-        transferred = [name for name, kind in kinds.items() if kind != "control"]
-        below = [name for name in transferred if scores[name] <= control]
+        control = max(scores[name] for name in self.controls if name in scores)
+        below = [name for name in self.transferred if scores.get(name, 1.0) <= control]
         told = f"With {size:,} labels the random embedding scores {control:.3f}. "
         if not below:
             return told + "Every transferred model scores above it."
@@ -77,49 +84,78 @@ class Comparison:
 
 def compare(
     run: RunFolder,
-    problem: Problem,
     corpus: Corpus,
+    control: WordVectorCandidate,
+    candidates: Sequence[TextCandidate],
     folds: Sequence[int],
     seeds: Sequence[int],
     *,
-    hasty: bool,
+    quick: bool,
 ) -> Comparison:
-    """Learn from the corpus, and train every way on each fold with all labels and with few.
+    """Learn from a corpus, and train every candidate on each fold with all labels and with few.
 
     Args:
         run: Where what is done is kept, to go on after an interruption.
-        problem: The task, and the ways that need no learning from the corpus.
         corpus: Related texts without labels.
+        control: The candidate on a random embedding.
+        candidates: Those that need no learning from the corpus; the last is put last.
         folds: The folds to test on.
-        seeds: The seeds to train with.
-        hasty: Whether every stage has one epoch only, and 500 texts are learnt from.
+        seeds: Random seeds.
+        quick: Whether every stage has one epoch only, and 500 texts are learnt from.
     """
-    learnt, seconds = learn_from(run, problem, corpus, hasty=hasty)
-    *vectors, encoder = problem.ways
-    ways = [*vectors, *(quick(learnt) if hasty else learnt), encoder]
-    whole = min(len(problem.task.split(fold).train) for fold in folds)
+    learnt, seconds = learn_candidates(run, corpus, control, quick=quick)
+    task = control.task
+    *first, last = candidates
+    everyone = [control, *first, *learnt, last]
+    if quick:
+        everyone = [candidate.quick() for candidate in everyone]
+    whole = min(len(task.split(fold).train) for fold in folds)
     rows: dict[int, list[Row]] = {}
     for size in [*(n for n in SIZES if n < whole), None]:
-        ways_here = ways if size is None else [first_stage(way) for way in ways]
-        if not hasty:
-            ways_here = long_enough(ways_here, size or whole)
-        outcomes = evaluate_all(run, problem, ways_here, folds, seeds, size, for_comparison=True)
-        rows[size or whole] = mean_rows(outcomes)
-    return Comparison(rows, ways, seconds)
+        some = everyone if size is None else [c.without_later_stages() for c in everyone]
+        if not quick:
+            some = [candidate.with_enough_steps(size or whole) for candidate in some]
+
+        def draw(round_: Round, size: int | None = size) -> Round:
+            train = np.asarray(task.training_rows(round_.fold, size, round_.seed))
+            return round_._replace(split=round_.split._replace(train=train))
+
+        result = cross_validate(
+            run,
+            task,
+            some[1:],
+            METRIC,
+            controls=some[:1],
+            folds=folds,
+            seeds=seeds,
+            baselines=partial(round_baselines, task),
+            draw=draw,
+            prefix="" if size is None else f"{size}-labels/",
+            scores_only=True,
+        )
+        rows[size or whole] = result.rows
+    transferred = [name for candidate in everyone[1:] for name in candidate.row_names()]
+    return Comparison(rows, control.row_names(), transferred, seconds)
 
 
-def first_stage(way: Way) -> Way:
-    """A way without its later stages, for which few labels are too few."""
-    return replace(way, stages=way.stages[:1])
+def learn_candidates(
+    run: RunFolder, corpus: Corpus, like: WordVectorCandidate, *, quick: bool
+) -> tuple[list[TextCandidate], dict[str, float]]:
+    """Learn vectors and a language model from a corpus.
 
+    Args:
+        run: Where what is done is kept.
+        corpus: Related texts without labels.
+        like: A candidate of the task; others begin with what was learnt, and are like it else.
+        quick: Whether 500 texts are learnt from.
 
-def learn_from(
-    run: RunFolder, problem: Problem, corpus: Corpus, *, hasty: bool
-) -> tuple[list[Way], dict[str, float]]:
-    """Learn vectors and a language model from a corpus; the ways from there, and the seconds."""
+    Returns:
+        The other candidates, and the seconds that it took to learn what they begin with.
+    """
+    task = like.task
     print(f"Counting the words of {corpus.path}", flush=True)
-    tokenizer = corpus_vocabulary(corpus, problem.task.all.texts, MIN_FREQUENCY)
-    texts = [text for _, text in zip(range(500), corpus, strict=False)] if hasty else corpus
+    tokenizer = corpus_vocabulary(corpus, task.all.texts, MIN_FREQUENCY)
+    texts = [text for _, text in zip(range(500), corpus, strict=False)] if quick else corpus
     counts = tokenizer.init_kwargs["token_counts"]
     special = set(tokenizer.all_special_ids)
     known = [number for number, n in enumerate(counts) if n and number not in special]
@@ -150,21 +186,31 @@ def learn_from(
         )
         train_recurrent_model(texts, tokenizer, shape, output_dir=folder / "model")
 
-    ways, seconds = [], {}
+    candidates: list[TextCandidate] = []
+    seconds = {}
     for name, learn in {"Word2Vec": word2vec, "window model": window}.items():
         seconds[name] = _timed(run, name, learn)
         vectors = open_vectors(run.runs / name)
-        ways.append(Way("vectors", f"{name} learnt here", vectors, STAGES))
+        title = f"{name} learnt here"
+        candidates.append(replace(like, name=title, vectors=vectors, random=False))
     name = "recurrent language model"
     seconds[name] = _timed(run, name, recurrent)
     base = run.runs / name / "model"
-    model = classifier_from(RecurrentForCausalLM.from_pretrained(base), problem.task.names, 0)
-    ways.append(Way("language model", name, base, unfreezing_stages(model)))
-    return ways, seconds
+    model = classifier_from(RecurrentForCausalLM.from_pretrained(base), task.names, 0)
+    candidates.append(
+        LanguageModelCandidate(
+            name=name,
+            task=task,
+            base=base,
+            stages=unfreezing_stages(model),
+            report_to=like.report_to,
+        )
+    )
+    return candidates, seconds
 
 
 def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
-    """Learn something, if it was not learnt before; the seconds that it took."""
+    """Learn something, if it was not learnt before; return the seconds that it took."""
 
     def work(folder: Path) -> float:
         print(f"Learning from the corpus: {name}", flush=True)
@@ -175,21 +221,27 @@ def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
     return float(run.run_cached(name, work))
 
 
-def tell(
+def report_comparison(
     run: RunFolder,
-    problem: Problem,
+    task: TextTask,
     comparison: Comparison,
     folds: Sequence[int],
-    arguments: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> None:
-    """Write the report of a comparison, and print its table."""
-    task, (*_, all_rows) = problem.task, comparison.rows.values()
+    """Write the report of a comparison, print its tables, and close the run.
+
+    Args:
+        run: The run.
+        task: The labelled texts.
+        comparison: What came of the candidates.
+        folds: The folds that were tested on.
+        config: What the run was asked for.
+    """
+    *_, all_rows = comparison.rows.values()
     protocol = (
         f"{len(task.all.texts):,} texts from `{task.source.name}`. Tested on "
-        f"{tested_on(folds, task.fold_numbers)}. {BY_HOW_MUCH}"
+        f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{QUICK if config['quick'] else ''}"
     )
-    if arguments["quick"]:
-        protocol += " **Quick run: one epoch per stage; do not judge by it.**"
     table = results_table(all_rows, TITLES)
     report = Report(run.report, "Email urgency: where the knowledge comes from")
     report.section("What was done", protocol)
@@ -202,24 +254,25 @@ def tell(
         "plot_label_efficiency",
         comparison.everywhere(),
         METRIC,
-        CARD_METRICS[METRIC],
+        METRICS[METRIC],
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
     report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
-    report.arguments(arguments)
+    report.arguments(config)
     report.write()
     named = [
         replace(row, name=f"{row.name} ({size} labels)")
         for size, rows in comparison.rows.items()
         for row in rows
     ]
-    write_results(run.report, "email-urgency --compare", arguments["seed"], named)
+    write_results(run.report, "email-urgency --compare", config["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
     print(f"Report: {run.report / 'index.html'}")
+    run.close()
 
 
 def _by_labels(comparison: Comparison) -> str:
-    """Test AP of every model by the number of labels, as a table."""
+    """Return test AP of every model by the number of labels, as a table."""
     scores = {
         size: {row.name: f"{row.metrics[METRIC]:.3f}" for row in rows}
         for size, rows in comparison.rows.items()

@@ -1,0 +1,305 @@
+"""Ways to a classifier of texts: what each begins with, what it trains, and how."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any, ClassVar, NamedTuple, Self, cast
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from nlp_transfer.alignment import align, random_like
+from nlp_transfer.classification import (
+    classifier_logits,
+    recurrent_classifier,
+    save_classifier,
+    staged_text_trainer,
+)
+from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.language_models.recurrent import classifier_from
+from nlp_transfer.models import RecurrentForCausalLM
+from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
+from nlp_transfer.vocabulary import build_vocabulary
+from nlp_transfer.word_vectors import WordVectors
+from nlp_transfer.word_vectors.base import Matrix
+from staged_training.experiment.cross_validation import (
+    Built,
+    StagedCandidate,
+    stages_with_epochs,
+)
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.splits import Indices, Split
+from staged_training.stages import Stage, StageResult
+from staged_training.trainer import StagedTrainer
+
+# Epochs and rates are those with the best validation scores, as means over the five folds.
+RECURRENT_STAGES = [
+    Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
+    Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
+]
+PROXY_STAGES = [
+    Stage("proxy task", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
+    Stage("proxy embedding", train="backbone, head", epochs=3, learning_rate=2e-3),
+]
+ENCODER_STAGES = [
+    Stage("head on the frozen base", train="head", epochs=10, learning_rate=1e-3),
+    Stage("fine-tuned", train="backbone[1:], head", epochs=3, learning_rate=1e-4, layer_decay=0.8),
+]
+
+# On 100 and 500 texts, validation AP of the encoder was 0.07 and 0.44 with batches of 32, 0.12 and
+# 0.50 with batches of 8, and 0.16 on 100 with three times the epochs.
+FEW_TEXTS = 500
+BATCH_OF_FEW = 8
+MIN_STEPS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextCandidate(StagedCandidate):
+    """A way to a classifier of texts.
+
+    Attributes:
+        task: The labelled texts.
+        report_to: Where training is watched, as for `TrainingArguments`.
+    """
+
+    pretrained: ClassVar[str] = "backbone"
+    reuse_features: ClassVar[bool] = True
+
+    task: TextTask
+    report_to: str = "none"
+
+    @abstractmethod
+    def new_model(
+        self, train: Indices, *, validates: bool, seed: int, folder: Path
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
+        """Return a model with a new head, its tokenizer, and the stages that it went through."""
+
+    @abstractmethod
+    def describe_base(self) -> tuple[str, int]:
+        """Return what the base knows of the texts, in words, and how many it has to cut."""
+
+    def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
+        """Return a trainer of a new model."""
+        texts = self.task.all
+        model, tokenizer, earlier = self.new_model(
+            train, validates=validation is not None, seed=seed, folder=folder
+        )
+        trainer = staged_text_trainer(
+            model,
+            tokenizer,
+            self.stages,
+            texts.select(train),
+            None if validation is None else texts.select(validation),
+            self.task.positive,
+            folder,
+            seed,
+            pretrained=self.pretrained,
+            reuse_features=self.reuse_features,
+            batch_size=_batch_size(len(train)),
+            report_to=self.report_to,
+        )
+        return Built(trainer, earlier)
+
+    def score(
+        self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
+    ) -> Outcome:
+        """Score the model, its decision put to where it is best on validation."""
+        parts = [self.task.all.select(rows) for rows in (split.validation, split.test)]
+        logits = [classifier_logits(trainer, part) for part in parts]
+        labels = [part.labels for part in parts]
+        return outcome(row, labels, logits, self.task.positive, **about_training)
+
+    def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
+        """Save the model and its tokenizer, with the decision in the bias of the head."""
+        decision_bias = mean(outcome.decision_bias for outcome in outcomes)
+        save_classifier(trainer, self.task.positive, decision_bias, folder)
+
+    def with_enough_steps(self, size: int) -> Self:
+        """Return the same with at least `MIN_STEPS` in the first stage, on so many texts."""
+        first, *later = self.stages
+        epochs = math.ceil(MIN_STEPS / math.ceil(size / _batch_size(size)))
+        longer = replace(first, epochs=max(first.epochs, epochs))
+        return replace(self, stages=[longer, *later])
+
+    def without_later_stages(self) -> Self:
+        """Return the same with its first stage alone; for the others few labels are too few."""
+        return replace(self, stages=self.stages[:1])
+
+
+def _batch_size(size: int) -> int:
+    return BATCH_OF_FEW if size <= FEW_TEXTS else 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderCandidate(TextCandidate):
+    """A pretrained encoder with a new head.
+
+    Attributes:
+        base: As for `load_encoder_classifier`.
+    """
+
+    base: str
+    stages: list[Stage] = field(default_factory=ENCODER_STAGES.copy)
+
+    def new_model(
+        self, train: Indices, *, validates: bool, seed: int, folder: Path
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
+        """Return the encoder with a new head, and its tokenizer."""
+        return *load_encoder_classifier(self.base, self.task.names, seed), []
+
+    def describe_base(self) -> tuple[str, int]:
+        """Return how many texts are read window by window, and how many are cut."""
+        model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
+        texts, window = self.task.all.texts, model.config.window
+        knowledge = (
+            f"{count_longer(texts, tokenizer, window):,} of the texts are longer than the {window} "
+            f"tokens that {self.base} reads at once; they are read window by window."
+        )
+        return knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordVectorCandidate(TextCandidate):
+    """Word vectors of the task vocabulary (E_T), with new recurrent layers and a new head.
+
+    Attributes:
+        vectors: The word vectors.
+        more_texts: Texts whose words the vocabulary has too, such as those of a proxy task.
+        random: Whether random numbers like E_T are taken in its place, as a control.
+        proxy: A related task to train on first; the embedding that it ends with is kept. To keep
+            its recurrent layers too made urgency worse on validation.
+        proxy_stages: What is trained on it.
+    """
+
+    pretrained: ClassVar[str] = "backbone[0]"
+    reuse_features: ClassVar[bool] = False
+
+    vectors: WordVectors
+    stages: list[Stage] = field(default_factory=RECURRENT_STAGES.copy)
+    more_texts: Sequence[str] = ()
+    random: bool = False
+    proxy: ProxyTask | None = None
+    proxy_stages: list[Stage] = field(default_factory=PROXY_STAGES.copy)
+
+    def with_epochs(self, epochs: Callable[[Stage], int]) -> Self:
+        """Return the same with other epochs, in the stages of the proxy task too."""
+        proxy_stages = stages_with_epochs(self.proxy_stages, epochs)
+        return replace(super().with_epochs(epochs), proxy_stages=proxy_stages)
+
+    def new_model(
+        self, train: Indices, *, validates: bool, seed: int, folder: Path
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
+        """Return a recurrent classifier on E_T, as the proxy task left it if there is one."""
+        texts = self.task.all.select(train).texts
+        tokenizer = build_vocabulary([*texts, *self.more_texts], min_frequency=1)
+        set_seed(seed)
+        matrix = align(tokenizer, self.vectors).matrix
+        if self.random:
+            matrix = random_like(matrix)
+        earlier: list[StageResult] = []
+        if self.proxy and self.proxy_stages:
+            proxy = self.proxy.beside(train)
+            parts = proxy.without(0.1, seed) if validates else (proxy, None)
+            earlier, matrix = self._train_on_proxy(tokenizer, matrix, parts, seed, folder / "proxy")
+        return recurrent_classifier(matrix, self.task.names, seed), tokenizer, earlier
+
+    def _train_on_proxy(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        matrix: Matrix,
+        parts: tuple[LabelledTexts, LabelledTexts | None],
+        seed: int,
+        folder: Path,
+    ) -> tuple[list[StageResult], Matrix]:
+        """Return the results of the stages of the proxy task, and its embedding at their end."""
+        assert self.proxy
+        model = recurrent_classifier(matrix, self.proxy.names, seed)
+        trainer = staged_text_trainer(model, tokenizer, self.proxy_stages, *parts, 0, folder, seed)
+        trainer.train(resume_from_checkpoint=trainer.begun)
+        return trainer.results, model.embedding_matrix()
+
+    def describe_base(self) -> tuple[str, int]:
+        """Return how much of the texts the vectors know, and that none is cut."""
+        texts = self.task.all.texts
+        tokenizer = build_vocabulary(texts, min_frequency=1)
+        knowledge = f"{self.vectors.title}: {align(tokenizer, self.vectors).coverage}"
+        return knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelCandidate(TextCandidate):
+    """A recurrent language model, whose embedding and layers a new head is put on.
+
+    Attributes:
+        base: The folder of the language model.
+    """
+
+    base: Path
+
+    def new_model(
+        self, train: Indices, *, validates: bool, seed: int, folder: Path
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
+        """Return the language model with a new head, and its tokenizer."""
+        language_model = RecurrentForCausalLM.from_pretrained(self.base)
+        tokenizer = AutoTokenizer.from_pretrained(self.base)
+        return classifier_from(language_model, self.task.names, seed), tokenizer, []
+
+    def describe_base(self) -> tuple[str, int]:
+        """Return what it is, and that no text is cut."""
+        return f"A language model in {self.base}.", 0
+
+
+class TextCandidates(NamedTuple):
+    """Candidates for a classifier of texts, and the control on a random embedding, if it is one."""
+
+    controls: list[WordVectorCandidate]
+    candidates: list[TextCandidate]
+
+    def quick(self) -> "TextCandidates":
+        """Return the same with one epoch in each stage."""
+        return TextCandidates([c.quick() for c in self[0]], [c.quick() for c in self[1]])
+
+    def with_enough_steps(self, size: int) -> "TextCandidates":
+        """Return the same with enough steps on so many texts, see `TextCandidate`."""
+        controls, candidates = ([c.with_enough_steps(size) for c in some] for some in self)
+        return TextCandidates(cast(list[WordVectorCandidate], controls), candidates)
+
+
+def text_candidates(
+    task: TextTask,
+    vectors: WordVectors | None,
+    base: str | None,
+    proxy: ProxyTask | None = None,
+    report_to: str = "none",
+) -> TextCandidates:
+    """Return the candidates that begin with word vectors, with an encoder, or both.
+
+    Args:
+        task: The labelled texts.
+        vectors: Word vectors; with them comes a control on random numbers like them.
+        base: An encoder, as for `load_encoder_classifier`.
+        proxy: A related task to train word vectors on first.
+        report_to: Where training is watched, as for `TrainingArguments`.
+
+    Raises:
+        InputError: There is no such encoder.
+    """
+    controls: list[WordVectorCandidate] = []
+    candidates: list[TextCandidate] = []
+    if vectors:
+        words = proxy.own.texts if proxy else ()
+        on_vectors = WordVectorCandidate(
+            name=vectors.title, task=task, vectors=vectors, more_texts=words, report_to=report_to
+        )
+        controls.append(replace(on_vectors, name="random embedding", random=True))
+        candidates.append(on_vectors)
+        if proxy:
+            name = f"{vectors.title} + proxy task"
+            candidates.append(replace(on_vectors, name=name, proxy=proxy))
+    if base:
+        load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
+        name = Path(base).name
+        candidates.append(EncoderCandidate(name=name, task=task, base=base, report_to=report_to))
+    return TextCandidates(controls, candidates)

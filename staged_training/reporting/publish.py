@@ -1,0 +1,95 @@
+"""The end of a run: report, results, model card, what is printed, and the upload."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from staged_training.experiment.cross_validation import CrossValidation
+from staged_training.experiment.outcome import Row
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.recipe import RunArguments, run_config
+from staged_training.reporting.hub import OWN_LICENSE, Destination, Task, push, write_card
+from staged_training.reporting.report import Report, write_results
+
+_TEMPLATES = Environment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card to be written.
+
+    Attributes:
+        title: The name of the model.
+        task: What the model does, and on which data it was measured.
+        template: A file of Markdown with placeholders in the language of Jinja.
+        values: What the placeholders stand for.
+        tags: Tags for the Hub, besides our own.
+        license_id: License of the weights, as the Hub names it; `None` if the user has to say.
+        language: Of the texts, as an ISO 639 code.
+    """
+
+    title: str
+    task: Task
+    template: Path
+    values: Mapping[str, Any]
+    tags: Sequence[str] = ()
+    license_id: str | None = None
+    language: str | None = None
+
+    def write(self, folder: Path, row: Row) -> None:
+        """Write the card into the folder of a model, with the test metrics of a row."""
+        template = _TEMPLATES.from_string(self.template.read_text(encoding="utf-8"))
+        body = template.render(self.values, own_license=OWN_LICENSE).strip()
+        write_card(
+            folder,
+            self.title,
+            self.task,
+            row,
+            [body],
+            license_id=self.license_id,
+            tags=self.tags,
+            language=self.language,
+        )
+
+
+def publish(
+    run: RunFolder,
+    arguments: RunArguments,
+    name: str,
+    result: CrossValidation,
+    report: Report,
+    card: Card,
+    summary: str,
+    destination: Destination | None = None,
+) -> None:
+    """Write report, results and card of a finished run, print a summary, and upload the model.
+
+    It is for the first of several processes alone.
+
+    Args:
+        run: The run; its folder holds the model already.
+        arguments: What it was asked for.
+        name: The name of the recipe.
+        result: What came of the candidates.
+        report: The report; the arguments are added.
+        card: The model card.
+        summary: What is printed, before where the model and the report are.
+        destination: Where on the Hub the model goes, if it does.
+
+    Raises:
+        InputError: The upload failed; the model is whole in its folder.
+    """
+    config = run_config(arguments)
+    report.arguments(config)
+    report.write()
+    write_results(run.report, name, arguments.seed, result.rows)
+    card.write(run.path, result.chosen)
+    run.close()
+    print(f"\n{summary}\n\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
+    if destination:
+        print(f"Uploaded to {push(run.path, destination)}")
