@@ -16,12 +16,12 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 from transformers import PreTrainedTokenizerFast
 
-from nlp_transfer.text_columns import choose_text_columns
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors.sources import Source
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.runtime.unpacking import open_unpacked
 from staged_training.tables.delimited import DELIMITERS, Dialect, find_dialect
+from staged_training.tables.text_columns import choose_text_columns
 from staged_training.tables.text_files import UTF8, marked_encoding
 
 logger = logging.getLogger(__name__)

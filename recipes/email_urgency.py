@@ -32,6 +32,7 @@ from staged_training.recipe import (
     RECIPES,
     RunArguments,
     check_positive,
+    check_texts,
     option,
     parse_arguments,
     run_config,
@@ -201,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def check_arguments(arguments: Arguments) -> None:
     """Refuse what does not go together, before any work."""
     check_positive(arguments, "seeds")
+    check_texts(arguments.data, arguments.text_columns, arguments.label_column)
+    check_texts(arguments.corpus)
     if arguments.corpus and not arguments.compare:
         raise InputError(
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
 
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 MOST_SEED = 2**31  # those of later stages and runs are counted on from it, and end at 2**32
 
 _INSTALLED = Path(__file__).parents[1] / "transfer_app" / "recipes"
@@ -212,6 +214,56 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
         value = getattr(arguments, name)
         if not 0 < value < float("inf"):
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
+
+
+def check_images(source: str | None, **columns: str) -> None:
+    """Refuse images that are not there, or a table of them without some columns, at once.
+
+    Args:
+        source: A folder, a table, or a name on the Hub, if one was given.
+        **columns: The columns that a table must have, by the arguments that choose them.
+
+    Raises:
+        InputError: There is no such file, or no such column.
+    """
+    if source and (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
+        needed = {"file_name": None} | {column: name for name, column in columns.items()}
+        if names := _columns_of(source):
+            from staged_training.tables.reading import check_columns
+
+            check_columns(source, names, needed)
+
+
+def check_texts(
+    source: str | None,
+    text_columns: Sequence[str] | None = None,
+    label_column: str | None = None,
+) -> None:
+    """Refuse texts that are not there, or a table of them without some columns, at once.
+
+    Args:
+        source: A file or a folder, if one was given.
+        text_columns: Columns to read as text, see `choose_text_columns`.
+        label_column: The column of labels, if there must be one.
+
+    Raises:
+        InputError: There is no such file, or no such column.
+    """
+    if source and (names := _columns_of(source)):
+        from staged_training.tables.text_columns import choose_text_columns
+
+        choose_text_columns(source, names, text_columns, label_column)
+
+
+def _columns_of(source: str) -> list[str]:
+    """Return the columns of a table; none for a folder, or another kind of file."""
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder. Check the path.")
+    from staged_training.tables.reading import read_table, table_suffix
+
+    is_table = path.is_file() and table_suffix(path)
+    return list(read_table(path, ()).column_names) if is_table else []
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:

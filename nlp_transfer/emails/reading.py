@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
 from nlp_transfer.emails.messages import Email, Skipped, contents, readable
-from nlp_transfer.text_columns import DEFAULTS, MAIL, choose_text_columns
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import check_labels, tidy_labels
+from staged_training.tables.text_columns import DEFAULTS, MAIL, choose_text_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -23,7 +23,7 @@ def choose_text_columns(
         label_column: The column of labels, if there must be one.
 
     Raises:
-        MissingColumnsError: Some are not there; the message names all of them.
+        InputError: Some are not there; the message names all of them.
     """
     if wanted is None:
         folded = {name.strip().casefold() for name in names}
