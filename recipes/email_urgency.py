@@ -203,7 +203,6 @@ def check_arguments(arguments: Arguments) -> None:
     """Refuse what does not go together, before any work."""
     check_positive(arguments, "seeds")
     check_texts(arguments.data, arguments.text_columns, arguments.label_column)
-    check_texts(arguments.corpus)
     if arguments.corpus and not arguments.compare:
         raise InputError(
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
@@ -217,6 +216,7 @@ def check_arguments(arguments: Arguments) -> None:
                 f"--compare keeps no model, so that {flag} has none to take. "
                 "Compare first, then run the candidate that you choose."
             )
+    check_texts(arguments.corpus)
 
 
 def read_tasks(arguments: Arguments) -> tuple["TextTask", "ProxyTask | None"]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 
 from staged_training.runtime.command import run_command
 from staged_training.runtime.errors import InputError, flag
+from staged_training.runtime.files import existing_path
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -257,9 +258,7 @@ def check_texts(
 
 def _columns_of(source: str) -> list[str]:
     """Return the columns of a table; none for a folder, or another kind of file."""
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder. Check the path.")
+    path = existing_path(source)
     from staged_training.tables.reading import read_table, table_suffix
 
     is_table = path.is_file() and table_suffix(path)

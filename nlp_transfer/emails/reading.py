@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
 from nlp_transfer.emails.messages import Email, Skipped, contents, readable
-from staged_training.runtime.errors import InputError, given_path
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import check_labels, tidy_labels
 from staged_training.tables.text_columns import DEFAULTS, MAIL, choose_text_columns
@@ -53,7 +54,7 @@ def iter_emails(
         >>> len(emails), emails[5].input, emails[5].subject
         (10, 'spam-1-00252.eml', '不看會後悔')
     """
-    path = _existing(source)
+    path = existing_path(source)
     if not is_mail(path):
         raise _unknown(path)
     for name, content in contents(path, keep_quotes):
@@ -82,7 +83,7 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
         >>> read_emails("mail", keep_quotes=True).dataset[0]["body"][:33]
         '> From: Hal DeVore <haldevore@acm'
     """
-    path = _existing(source)
+    path = existing_path(source)
     if _is_table(path):
         table = tables.read_table(path, as_text=MAIL)
         tables.check_columns(path, table.column_names, MAIL)
@@ -118,7 +119,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
         >>> read_texts("mail").dataset.column_names
         ['input', 'text']
     """
-    path = _existing(source)
+    path = existing_path(source)
     if _is_table(path):
         return Reading(_texts_of_table(path, text_columns, label_column=None), [])
     emails, skipped = _read_all(path, keep_quotes=False)
@@ -141,7 +142,7 @@ def iter_texts(
         >>> next(iter_texts("mail"))[0]
         'easy-ham-1-00993.eml'
     """
-    path = _existing(source)
+    path = existing_path(source)
     if _is_table(path):
         columns = _texts_of_table(path, text_columns, label_column=None)
         return zip(columns["input"], columns["text"], strict=True)
@@ -174,7 +175,7 @@ def read_labelled_texts(
         >>> reading.dataset[3]["input"], sorted(set(reading.dataset["label"]))
         ('messages.csv#4', ['0', '1'])
     """
-    path = _existing(source)
+    path = existing_path(source)
     if _is_table(path):
         reading = Reading(_texts_of_table(path, text_columns, label_column), [])
     elif path.is_dir() and not is_maildir(path):
@@ -189,21 +190,6 @@ def read_labelled_texts(
         )
     check_labels(path, reading.dataset["input"], reading.dataset["label"], "text")
     return reading
-
-
-def _existing(source: str | PathLike[str]) -> Path:
-    path = given_path(source)
-    try:
-        is_empty = path.stat().st_size == 0
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file or folder. Check the path.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be opened ({error}). Check the path.") from error
-    if not (path.is_file() or path.is_dir()):
-        raise InputError(f"{path}: neither a file nor a folder. Save what it gives to a file.")
-    if path.is_file() and is_empty:
-        raise InputError(f"{path}: the file is empty.")
-    return path
 
 
 def _is_table(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 from typing import Any
 
-from staged_training.runtime.errors import InputError
+from staged_training.runtime.errors import InputError, given_path
 
 PARTIAL = ".partial"
 """How hidden names end of what is being written; after a crash that is of no use to anyone."""
@@ -160,3 +160,23 @@ def check_replaceable(folder: str | os.PathLike[str]) -> None:
     is_model = (path / "config.json").exists()
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model):
         raise InputError(f"{path}: holds something that is no model. Give a new or empty folder.")
+
+
+def existing_path(source: str | os.PathLike[str]) -> Path:
+    """Return the path of a file or a folder that is to be read.
+
+    Raises:
+        InputError: There is none, it cannot be opened, or it is an empty file.
+    """
+    path = given_path(source)
+    try:
+        is_empty = path.stat().st_size == 0
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file or folder. Check the path.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be opened ({error}). Check the path.") from error
+    if not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: neither a file nor a folder. Save what it gives to a file.")
+    if path.is_file() and is_empty:
+        raise InputError(f"{path}: the file is empty.")
+    return path

@@ -30,9 +30,10 @@ def counted(*args, **kwargs):
     return step(*args, **kwargs)
 
 Trainer.training_step = counted
-from recipes.email_urgency import main
-main(sys.argv[2:])
+from transfer_app.command_line import main
+status = main(["run", "email-urgency", *sys.argv[2:]])
 print("steps:", steps)
+sys.exit(status)
 """
 
 
@@ -199,7 +200,7 @@ def test_flags_and_configurations_can_be_mixed(small_data, tmp_path, capsys):
     config = tmp_path / "urgency.yaml"
     config.write_text(f"data: {small_data / 'messages.parquet'}\nfolds: '7'\n")
     assert main(["run", "email-urgency", str(config), "--output-dir", str(tmp_path / "out")]) == 2
-    assert "--folds is '7'; give `all`, or one of the folds 0, 1, 2" in capsys.readouterr().err
+    assert "--folds is '7'; give `all`, or one of 0, 1, 2" in capsys.readouterr().err
     config.write_text("dato: x\n")
     assert main(["run", "email-urgency", str(config)]) == 2
     assert "['dato'] is not an argument of this recipe" in capsys.readouterr().err

@@ -5,9 +5,10 @@ import json
 import pandas as pd
 import pytest
 
+from nlp_transfer.candidates import EncoderCandidate
+from nlp_transfer.comparison import Comparison
+from nlp_transfer.text_task import read_task
 from recipes.email_urgency import DATA
-from recipes.email_urgency_comparison import Comparison
-from recipes.email_urgency_ways import STAGES, Way, long_enough
 from staged_training.experiment.outcome import Row
 from transfer_app.command_line import main
 
@@ -30,7 +31,7 @@ def compared(small_data, tmp_path_factory):
         "--output-dir": folder / "out",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recipes.email_urgency_comparison.SIZES", (40, 500))
+        patch.setattr("nlp_transfer.comparison.SIZES", (40, 500))
         flat = [str(part) for item in flags.items() for part in item]
         assert main(["run", "email-urgency", "--compare", "--quick", *flat]) == 0
     return folder / "out"
@@ -65,10 +66,6 @@ def test_the_verdict_names_what_does_not_beat_the_random_embedding():
     def row(name, score):
         return Row(name, {"average_precision": score})
 
-    ways = [
-        Way("control", "random embedding", "", STAGES),
-        Way("vectors", "GloVe", "", STAGES),
-    ]
     rows = [
         row("majority class", 0.05),
         row("random embedding, frozen embedding", 0.3),
@@ -76,18 +73,19 @@ def test_the_verdict_names_what_does_not_beat_the_random_embedding():
         row("GloVe, frozen embedding", 0.35),
         row("GloVe, fine-tuned", 0.45),
     ]
-    told = Comparison({500: rows, 1200: rows[:1]}, ways, {}).verdict()
+    controls, transferred = [[r.name for r in some] for some in (rows[1:3], rows[3:])]
+    told = Comparison({500: rows, 1200: rows[:1]}, controls, transferred, {}).verdict()
     assert "With 500 labels the random embedding scores 0.400" in told
     assert "Not above it: GloVe, frozen embedding (0.350)." in told
-    few, many = Comparison({500: rows[2:], 1200: rows}, ways, {}).everywhere().values()
+    few, many = Comparison({500: rows[2:], 1200: rows}, [], [], {}).everywhere().values()
     assert [r.name for r in few] == [r.name for r in many] == [r.name for r in rows[2:]]
 
 
-def test_few_texts_are_gone_through_more_often():
-    way = Way("vectors", "GloVe", "", STAGES)
-    for size, epochs in {100: [31, 5], 1200: [12, 5]}.items():
-        (longer,) = long_enough([way], size)
-        assert [stage.epochs for stage in longer.stages] == epochs
+def test_few_texts_are_gone_through_more_often(small_data):
+    task = read_task(small_data / "messages.parquet")
+    encoder = EncoderCandidate(name="bert", task=task, base="bert")
+    for size, epochs in {100: [31, 3], 1200: [11, 3]}.items():
+        assert [stage.epochs for stage in encoder.with_enough_steps(size).stages] == epochs
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
 
 IN_A_DESTRUCTOR = """
 import signal, sys, time
-from transfer_app.stopping import Stopped, stoppable
+from staged_training.runtime.stopping import Stopped, stoppable
 
 class Cleaner:
     def __del__(self):
