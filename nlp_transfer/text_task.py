@@ -123,6 +123,13 @@ def read_task(
     Raises:
         InputError: The texts cannot be read or learnt from, there is no such label, or the folds
             cannot be used.
+
+    Examples:
+        >>> import pandas as pd
+        >>> pd.DataFrame({"text": texts, "label": labels}).to_csv("mail.csv", index=False)
+        >>> task = read_task("mail.csv", positive_label="1")
+        >>> task.names, len(task.all.texts), task.fold_numbers
+        (['0', '1'], 24, [0, 1, 2, 3, 4])
     """
     path = given_path(source)
     dataset = read_labelled_texts(path, text_columns, label_column).dataset

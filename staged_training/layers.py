@@ -106,7 +106,7 @@ def head_layers(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter]:
-    """The parameters that a selector names, by their names in the model.
+    """Return the parameters that a selector names, by their names in the model.
 
     Args:
         model: Any model that `layer_groups` can split.
@@ -117,6 +117,10 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
     Raises:
         InputError: A part of the selector matches nothing; the message lists the groups. Or it is
             `head`, and the head shares all its weights with the embedding.
+
+    Examples:
+        >>> sorted(select_parameters(model, "head"))
+        ['classifier.bias', 'classifier.weight']
     """
     groups = layer_groups(model)
     selected: dict[str, nn.Parameter] = {}

@@ -1,7 +1,7 @@
 """Each public name has an example in its docstring, and each example of a docstring runs.
 
 Examples run in a folder of their own, each docstring by itself. They know what their module
-defines, `np` and `torch`, and import what else they need. Besides there are, new each time:
+defines, `Path`, `np` and `torch`, and import what else they need. Besides there are, new each time:
 
 - `texts`: 24 real messages at work, half of them urgent, and `labels`, which are 1 for those;
 - `tokenizer`: their vocabulary, from `build_vocabulary`;
@@ -76,6 +76,7 @@ def namespace(module):
         vocab_size=len(tokenizer), hidden_size=16, id2label=dict(enumerate(names))
     )
     return {
+        "Path": Path,
         "np": np,
         "torch": torch,
         "texts": list(messages(0).texts),

@@ -261,7 +261,14 @@ def _set_module(model: PreTrainedModel, path: str, module: nn.Module) -> None:
 
 
 def save_classifier(model: PreTrainedModel, processor: BaseImageProcessor, folder: Path) -> None:
-    """Save an image classifier with its preprocessing, whole or not at all."""
+    """Save an image classifier with its preprocessing, whole or not at all.
+
+    Examples:
+        >>> model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"])
+        >>> save_classifier(model, processor, Path("pets"))
+        >>> sorted(file.name for file in Path("pets").iterdir())
+        ['SHA256SUMS', 'config.json', 'model.safetensors']
+    """
     with written_whole(folder) as temporary:
         model.save_pretrained(temporary)
         if not isinstance(processor, TimmWrapperImageProcessor):  # the model's config carries that
@@ -285,6 +292,11 @@ def bottleneck(model: PreTrainedModel) -> Bottleneck:
 
     Args:
         model: An image classifier of `transformers`, a timm wrapper included.
+
+    Examples:
+        >>> model, _ = load_backbone("efficientnet-lite0", ["cat", "dog"])
+        >>> bottleneck(model).width
+        1280
     """
     head = next(iter(layer_groups(model)[-1].modules.values()))
     ran: list[str] = []

@@ -173,6 +173,17 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     Raises:
         InputError: There are no such images, fewer than two labels, a label seen once, or folds
             that cannot be used.
+
+    Examples:
+        >>> for label in ("cat", "dog"):
+        ...     Path("photos", label).mkdir(parents=True)
+        ...     for number in range(5):
+        ...         _ = Path("photos", label, f"{number}.jpg").write_bytes(
+        ...             Path("dog.jpg").read_bytes() + bytes([number])  # copies would share a fold
+        ...         )
+        >>> task = read_image_task("photos")
+        >>> task.names, len(task.paths), task.fold_numbers
+        (['cat', 'dog'], 10, [0, 1, 2, 3, 4])
     """
     path = given_path(source)
     if not path.exists() and not _HUB_NAME.fullmatch(str(source)):

@@ -298,7 +298,23 @@ def cross_validate(
             at a time then.
 
     Examples:
-        See the recipes, each of which calls it.
+        >>> from staged_training import RunFolder, Task, cross_validate
+        >>> from staged_training.experiment.outcome import Outcome
+        >>> class Constant(Candidate):  # most train something: see `ClassifierCandidate`
+        ...     name = "constant"
+        ...     def row_names(self):
+        ...         return ["constant"]
+        ...     def evaluate(self, round_, folder):
+        ...         return [Outcome("constant", {"accuracy": 0.5}, {"accuracy": 0.6}, [], 0.0, 0.1)]
+        >>> run = RunFolder("run")
+        >>> run.open()
+        >>> task = Task(folds=np.array([0, 1, 2]))
+        >>> result = cross_validate(run, task, [Constant()], "accuracy", folds=[0, 1, 2])
+        Fold 0, seed 0: constant
+        Fold 1, seed 0: constant
+        Fold 2, seed 0: constant
+        >>> result.chosen.metrics
+        {'accuracy': 0.5, 'validation_accuracy': 0.6}
     """
     rounds = {(f, s): draw(Round(f, s, task.split(f))) for f in folds for s in seeds}
     everyone = [*controls, *candidates]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from transformers.utils.logging import disable_progress_bar
@@ -36,12 +37,26 @@ class RunFolder:
         InputError: The folder holds something else, a run that would be lost, one that was asked
             for with other arguments, read other data or ran on other libraries, or one that is at
             work.
+
+    Examples:
+        >>> run = RunFolder("out", {"seed": 0})
+        >>> run.open()
+        >>> run.run_cached("part", lambda folder: len(list(folder.iterdir())))
+        0
+        >>> run.run_cached("part", lambda folder: 1)  # it was done before
+        0
     """
 
-    def __init__(self, path: Path, arguments: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = path
-        self.runs = path / "runs"
-        self.report = path / "report"
+    def __init__(
+        self,
+        path: str | Path,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        resume: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.runs = self.path / "runs"
+        self.report = self.path / "report"
         self._arguments = json.loads(json.dumps(dict(arguments), default=str))
         self._resume = resume
         self._lock: IO[str] | None = None

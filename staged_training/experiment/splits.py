@@ -43,6 +43,10 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.6) -> Indic
 
     Returns:
         int64 `[len(texts)]`, numbered from 0 in the order of first appearance.
+
+    Examples:
+        >>> near_duplicate_groups(["Call me.", "call me", "The report is done."]).tolist()
+        [0, 0, 1]
     """
     words, row_of_text = _distinct_word_sets(texts)
     sizes = np.diff(words.indptr)
@@ -77,6 +81,10 @@ def stratified_folds(
 
     Raises:
         InputError: a label cannot be in every fold, as it has fewer than n groups.
+
+    Examples:
+        >>> stratified_folds(["a", "a", "a", "b", "b", "b"], groups=range(6), n=3).tolist()
+        [0, 1, 2, 0, 1, 2]
     """
     names, label_ids = np.unique(np.asarray(labels), return_inverse=True)
     _, group_ids = np.unique(np.asarray(groups), return_inverse=True)

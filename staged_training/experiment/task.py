@@ -11,14 +11,19 @@ class Task:
     """Examples in folds; subclasses hold the examples.
 
     Attributes:
-        source: The file or folder of the examples.
         folds: The fold of each example.
+        source: The file or folder of the examples.
         own_folds: Whether the folds came with the examples; else they were dealt here.
+
+    Examples:
+        >>> task = Task(folds=np.array([0, 1, 2, 0, 1, 2]))
+        >>> [part.tolist() for part in task.split(0)]
+        [[2, 5], [1, 4], [0, 3]]
     """
 
-    source: Path
     folds: Indices
-    own_folds: bool
+    source: Path = Path()
+    own_folds: bool = True
 
     def split(self, fold: int) -> Split:
         """Return the rows to train, validate and test on, where a fold is the test part."""

@@ -35,7 +35,7 @@ def compute_features(
     dataset: Dataset[Any] | Iterable[Any],
     collate: Collate,
     cache: Path | None = None,
-    first: int = -1,
+    first_group: int = -1,
 ) -> FeatureDataset:
     """Run the lower layers of a model over a data set once, in evaluation mode.
 
@@ -51,12 +51,18 @@ def compute_features(
             come in a stream, such as a `datasets.IterableDataset`, which is read once, by each.
         collate: What makes a batch of examples.
         cache: A file, named after `features_key`, to read the features from or to keep them in.
-        first: Index of the layer group whose inputs are the features; by default the head.
+        first_group: Index of the layer group whose inputs are the features; by default the head.
 
     Raises:
         InputError: There is no example, or the features were kept neither in memory nor on disk.
+
+    Examples:
+        >>> from transformers import DataCollatorWithPadding
+        >>> features = compute_features(model, train, DataCollatorWithPadding(tokenizer))
+        >>> features.columns["features"].shape
+        torch.Size([24, 132])
     """
-    upper_modules, others = upper_modules_from(model, first), inputs_of_head(model)
+    upper_modules, others = upper_modules_from(model, first_group), inputs_of_head(model)
 
     def faster(example: Any) -> nn.Module:
         return faster_model(model, lambda some: inputs_of(upper_modules, some, collate([example])))

@@ -48,7 +48,14 @@ def scores_on(
 
 
 def metrics_on(positive: int | None) -> Callable[[Any], dict[str, float]]:
-    """`scores_on` in the form that a `Trainer` takes as `compute_metrics`."""
+    """Return `scores_on` in the form that a `Trainer` takes as `compute_metrics`.
+
+    Examples:
+        >>> from transformers import EvalPrediction
+        >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+        >>> metrics_on(1)(EvalPrediction(logits, np.array([0, 1, 1])))["average_precision"]
+        1.0
+    """
     return lambda prediction: scores_on(
         prediction.label_ids, softmax(prediction.predictions), positive
     )

@@ -350,7 +350,7 @@ def test_features_are_those_of_a_layer_though_its_folded_copy_has_other_groups(c
     pixels = torch.randn(10, 3, 16, 16)
     data = TensorDataset(pixels, torch.arange(10))
     head = len(layer_groups(convnet)) - 1
-    features = compute_features(convnet, data, collate, first=head)
+    features = compute_features(convnet, data, collate, first_group=head)
     with torch.no_grad():
         expected = convnet.features(pixels)
     torch.testing.assert_close(features.columns["features"], expected)

@@ -41,9 +41,9 @@ collate = DataCollatorWithPadding(
 rows = [[(row * 7 + place) % 49 + 1 for place in range(3 + row % 11)] for row in range(160)]
 masks, labels = [[1] * len(row) for row in rows], [row[0] % 2 for row in rows]
 texts = Dataset.from_dict({"input_ids": rows, "attention_mask": masks, "labels": labels})
-features = compute_features(model, texts, collate, folder / "cache.safetensors", first=1)
+features = compute_features(model, texts, collate, folder / "cache.safetensors", first_group=1)
 save_file(features.columns, folder / f"features-{processes.number()}.safetensors")
-streamed = compute_features(model, texts.to_iterable_dataset(), collate, first=1)
+streamed = compute_features(model, texts.to_iterable_dataset(), collate, first_group=1)
 save_file(streamed.columns, folder / f"streamed-{processes.number()}.safetensors")
 
 arguments = TrainingArguments(
