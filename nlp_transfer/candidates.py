@@ -55,6 +55,13 @@ BATCH_OF_FEW = 8
 MIN_STEPS = 400
 
 
+class BaseKnowledge(NamedTuple):
+    """What a base knows of the texts, in words, and how many of them it has to cut."""
+
+    description: str
+    cut: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextCandidate(StagedCandidate):
     """A way to a classifier of texts.
@@ -77,7 +84,7 @@ class TextCandidate(StagedCandidate):
         """Return a model with a new head, its tokenizer, and the stages that it went through."""
 
     @abstractmethod
-    def describe_base(self) -> tuple[str, int]:
+    def describe_base(self) -> BaseKnowledge:
         """Return what the base knows of the texts, in words, and how many it has to cut."""
 
     def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
@@ -149,7 +156,7 @@ class EncoderCandidate(TextCandidate):
         """Return the encoder with a new head, and its tokenizer."""
         return *load_encoder_classifier(self.base, self.task.names, seed), []
 
-    def describe_base(self) -> tuple[str, int]:
+    def describe_base(self) -> BaseKnowledge:
         """Return how many texts are read window by window, and how many are cut."""
         model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
         texts, window = self.task.all.texts, model.config.window
@@ -157,7 +164,7 @@ class EncoderCandidate(TextCandidate):
             f"{count_longer(texts, tokenizer, window):,} of the texts are longer than the {window} "
             f"tokens that {self.base} reads at once; they are read window by window."
         )
-        return knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length)
+        return BaseKnowledge(knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,12 +227,12 @@ class WordVectorCandidate(TextCandidate):
         trainer.train(resume_from_checkpoint=trainer.begun)
         return trainer.results, model.embedding_matrix()
 
-    def describe_base(self) -> tuple[str, int]:
+    def describe_base(self) -> BaseKnowledge:
         """Return how much of the texts the vectors know, and that none is cut."""
         texts = self.task.all.texts
         tokenizer = build_vocabulary(texts, min_frequency=1)
         knowledge = f"{self.vectors.title}: {align(tokenizer, self.vectors).coverage}"
-        return knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length)
+        return BaseKnowledge(knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,9 +253,9 @@ class LanguageModelCandidate(TextCandidate):
         tokenizer = AutoTokenizer.from_pretrained(self.base)
         return classifier_from(language_model, self.task.names, seed), tokenizer, []
 
-    def describe_base(self) -> tuple[str, int]:
+    def describe_base(self) -> BaseKnowledge:
         """Return what it is, and that no text is cut."""
-        return f"A language model in {self.base}.", 0
+        return BaseKnowledge(f"A language model in {self.base}.", 0)
 
 
 class TextCandidates(NamedTuple):

@@ -1,11 +1,10 @@
 """Candidates for a classifier of texts in one table, with all labels and with few."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -89,8 +88,6 @@ def compare(
     candidates: Sequence[TextCandidate],
     folds: Sequence[int],
     seeds: Sequence[int],
-    *,
-    quick: bool,
 ) -> Comparison:
     """Learn from a corpus, and train every candidate on each fold with all labels and with few.
 
@@ -101,8 +98,8 @@ def compare(
         candidates: Those that need no learning from the corpus; the last is put last.
         folds: The folds to test on.
         seeds: Random seeds.
-        quick: Whether every stage has one epoch only, and 500 texts are learnt from.
     """
+    quick = run.arguments["quick"]  # every stage has one epoch, and 500 texts are learnt from
     learnt, seconds = learn_candidates(run, corpus, control, quick=quick)
     task = control.task
     *first, last = candidates
@@ -226,7 +223,6 @@ def report_comparison(
     task: TextTask,
     comparison: Comparison,
     folds: Sequence[int],
-    config: Mapping[str, Any],
 ) -> None:
     """Write the report of a comparison, print its tables, and close the run.
 
@@ -235,12 +231,11 @@ def report_comparison(
         task: The labelled texts.
         comparison: What came of the candidates.
         folds: The folds that were tested on.
-        config: What the run was asked for.
     """
     *_, all_rows = comparison.rows.values()
     protocol = (
         f"{len(task.all.texts):,} texts from `{task.source.name}`. Tested on "
-        f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{QUICK if config['quick'] else ''}"
+        f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{QUICK if run.arguments['quick'] else ''}"
     )
     table = results_table(all_rows, TITLES)
     report = Report(run.report, "Email urgency: where the knowledge comes from")
@@ -258,14 +253,14 @@ def report_comparison(
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
     report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
-    report.arguments(config)
+    report.arguments(run.arguments)
     report.write()
     named = [
         replace(row, name=f"{row.name} ({size} labels)")
         for size, rows in comparison.rows.items()
         for row in rows
     ]
-    write_results(run.report, "email-urgency --compare", config["seed"], named)
+    write_results(run.report, "email-urgency --compare", run.arguments["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
     print(f"Report: {run.report / 'index.html'}")
     run.close()

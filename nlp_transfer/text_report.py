@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from nlp_transfer.candidates import BaseKnowledge
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.recipe import RunArguments
 from staged_training.reporting.classifier_report import add_classifier_sections
-from staged_training.reporting.hub import Destination, Task, usage_with_code
+from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import (
     Report,
@@ -70,81 +71,79 @@ def describe_choice(task: TextTask, result: CrossValidation) -> str:
     return told
 
 
+class About(NamedTuple):
+    """What people are told of a classifier of texts.
+
+    Attributes:
+        title: What it is called.
+        card: The template of its card.
+        example: A text to try it on.
+        tags: Tags for the Hub.
+        shipped: Whether it was trained on the texts that come with the recipe.
+        licensed: Whether what it began as comes with it, too.
+    """
+
+    title: str
+    card: Path
+    example: str
+    tags: Sequence[str]
+    shipped: bool
+    licensed: bool
+
+
 def publish_text_classifier(
     run: RunFolder,
-    arguments: RunArguments,
-    name: str,
-    title: str,
     task: TextTask,
     result: CrossValidation,
-    card: Path,
-    *,
-    protocol: str,
-    choice: str,
-    knowledge: str,
-    example: str,
-    trained_on_all: bool,
-    shipped: bool,
-    licensed: bool,
-    tags: Sequence[str],
-    destination: Destination | None,
+    about: About,
+    base: BaseKnowledge,
+    gains: Sequence[str] = (),
 ) -> None:
     """Write the report and the card of a classifier of texts, print a summary, upload the model.
 
     Args:
         run: The run; its folder holds the model already.
-        arguments: What it was asked for.
-        name: The name of the recipe.
-        title: What the model is called.
         task: The labelled texts.
         result: What came of the candidates.
-        card: The template of the card.
-        protocol: How they were measured.
-        choice: Which was chosen, and what that shows.
-        knowledge: What the base knows of the texts.
-        example: A text to try the model on.
-        trained_on_all: Whether the model was trained on all texts.
-        shipped: Whether the texts are those that come with the recipe.
-        licensed: Whether what it began as is, too.
-        tags: Tags for the Hub.
-        destination: Where on the Hub the model goes, if it does.
+        about: What people are told of the model.
+        base: What the base knows of the texts.
+        gains: What else the scores show, in sentences.
     """
-    reference = destination.repo_id if destination else str(run.path)
+    protocol = describe_protocol(task, result, cut=base.cut, quick=run.arguments["quick"])
+    choice = " ".join([describe_choice(task, result), *gains])
+    reference = run.destination.repo_id if run.destination else str(run.path)
+    usage = ("text-classification", reference, json.dumps(about.example))
     results = results_table(result.rows, TITLES)
     stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
+    refit = run.arguments.get("refit")
+    trained_on = "all of them" if refit else "the training part of the first fold tested"
     values = {
         "labels": " or ".join(task.names),
-        "usage": usage_with_code(
-            "text-classification", reference, json.dumps(example), "nlp_transfer", "nlp-transfer"
-        ),
+        "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
         "protocol": protocol,
-        "trained_on": "all of them" if trained_on_all else "the training part of the first fold",
+        "trained_on": "all of them"
+        if run.arguments.get("refit")
+        else "the training part of the first fold",
         "stages": stages,
         "results": results,
         "choice": choice,
-        "shipped": shipped,
-        "licensed": licensed,
+        "shipped": about.shipped,
+        "licensed": about.licensed,
     }
+    card = Card(
+        about.title,
+        Task("text-classification", about.title, task.source.stem, METRICS),
+        about.card,
+        values,
+        about.tags,
+        license_id="apache-2.0" if about.licensed else None,
+        language="en" if about.shipped else None,
+    )
+    report = text_report(run.report, about.title, task, result, protocol, choice, base.description)
     examples = "Five test examples: score, predicted label, true label, text.\n"
     examples += example_table(task, result)
-    publish(
-        run,
-        arguments,
-        name,
-        result,
-        text_report(run.report, title, task, result, protocol, choice, knowledge),
-        Card(
-            title,
-            Task("text-classification", title, task.source.stem, METRICS),
-            card,
-            values,
-            tags,
-            license_id="apache-2.0" if licensed else None,
-            language="en" if shipped else None,
-        ),
-        "\n\n".join([protocol, stages, results, choice.replace("**", ""), examples]),
-        destination,
-    )
+    summary = [protocol, stages, results, choice.replace("**", ""), examples]
+    publish(run, result.rows, report, card, result.chosen, "\n\n".join(summary))
 
 
 def text_report(

@@ -198,36 +198,38 @@ class ProxyTask:
 
 
 def read_proxy(
-    source: str | Path, task: TextTask, text_columns: Sequence[str] | None, label_column: str
+    source: str | Path, task: TextTask, text_columns: Sequence[str] | None, proxy_label_column: str
 ) -> ProxyTask:
     """Read the texts of a related task, see `ProxyTask`.
 
     Args:
         source: Labelled texts, as for `read_task`.
-        task: The task proper; where its table has `label_column` too, those labels are used.
+        task: The task proper; where its table has that column too, those labels are used.
         text_columns: Columns of a table to read as text.
-        label_column: Column of the labels of the related task.
+        proxy_label_column: Column of the labels of the related task.
 
     Raises:
         InputError: The texts cannot be read, or are those of the task proper without a share that
             may be learnt from.
     """
-    own = read_labelled_texts(source, text_columns, label_column).dataset
+    column = proxy_label_column
+    try:
+        own = read_labelled_texts(source, text_columns, column).dataset
+    except InputError as error:
+        raise error.with_argument("label_column", "proxy_label_column") from error
     known = set(task.all.texts)  # whose proxy labels must not be seen while their fold is tested
     rows = [row for row, text in enumerate(own["text"]) if text not in known]
     texts = [own["text"][row] for row in rows]
     labels = [own["label"][row] for row in rows]
     shared_labels: list[str] = []
-    if label_column in task.columns:
+    if column in task.columns:
         columns = None if task.source.is_dir() else text_columns
-        shared_labels = list(
-            read_labelled_texts(task.source, columns, label_column).dataset["label"]
-        )
+        shared_labels = list(read_labelled_texts(task.source, columns, column).dataset["label"])
     names = sorted({*labels, *shared_labels})
     if len(set(labels)) < 2 and not shared_labels:
         raise InputError(
             f"{source}: besides the texts of {task.source} it has no texts of two labels. Give "
-            f"other texts, or add the column {label_column!r} to {task.source}."
+            f"other texts, or add the column {column!r} to {task.source}."
         )
     shared = LabelledTexts(task.all.texts, [names.index(label) for label in shared_labels])
     return ProxyTask(

@@ -21,6 +21,7 @@ RECIPES = (
     "pet-captioner",
     "pet-classifier",
     "pet-detector",
+    "requests",
     "rotation-pretraining",
     "temporal-order",
     "word-embeddings",
@@ -47,6 +48,7 @@ recipes:
   pet-captioner          what a photo shows, in a sentence: an image model, word vectors, a decoder
   pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
   pet-detector           heads of pets, or boxes of yours: Faster R-CNN on a frozen base
+  requests               which mails ask for something: an encoder, its head, its upper layers
   rotation-pretraining   photos without labels teach a base for a few labels: which way up they are
   temporal-order         videos without labels teach a base: are frames in order
   word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others

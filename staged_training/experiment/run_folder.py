@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from transformers.utils.logging import disable_progress_bar
 
@@ -18,6 +18,9 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, read_json, remove_partial, written_whole
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
+
+if TYPE_CHECKING:
+    from staged_training.reporting.hub import Destination
 
 
 class RunFolder:
@@ -38,6 +41,11 @@ class RunFolder:
             for with other arguments, read other data or ran on other libraries, or one that is at
             work.
 
+    Attributes:
+        arguments: What was asked for.
+        name: What made the run, such as a recipe.
+        destination: Where on the Hub the model goes, if it does.
+
     Examples:
         >>> run = RunFolder("out", {"seed": 0})
         >>> run.open()
@@ -57,7 +65,9 @@ class RunFolder:
         self.path = Path(path)
         self.runs = self.path / "runs"
         self.report = self.path / "report"
-        self._arguments = json.loads(json.dumps(dict(arguments), default=str))
+        self.name = self.path.name
+        self.destination: Destination | None = None
+        self.arguments = json.loads(json.dumps(dict(arguments), default=str))
         self._resume = resume
         self._lock: IO[str] | None = None
         on_main_process(self._look)
@@ -92,10 +102,10 @@ class RunFolder:
             )
         before = read_json(self._record, dict)
         asked = before.get("asked", {})
-        differing = [name for name in self._arguments if asked.get(name) != self._arguments[name]]
+        differing = [name for name in self.arguments if asked.get(name) != self.arguments[name]]
         if differing:
             changes = ", ".join(
-                f"`{name}` was {asked.get(name)!r} and is {self._arguments[name]!r}"
+                f"`{name}` was {asked.get(name)!r} and is {self.arguments[name]!r}"
                 for name in differing
             )
             told = f"{path} cannot be resumed with other arguments: {changes}."
@@ -110,7 +120,7 @@ class RunFolder:
         then = before.get(part, {})
         differing = [name for name in now if then.get(name) != now[name]]
         if differing:
-            named = [f"`{name}`" if name in self._arguments else name for name in differing]
+            named = [f"`{name}`" if name in self.arguments else name for name in differing]
             changes = ", ".join(map(change.format, named))
             raise InputError(
                 f"{self.path} cannot be resumed: {changes}. Its results would be of both. Give "
@@ -121,7 +131,7 @@ class RunFolder:
     @cached_property
     def _read(self) -> dict[str, str]:
         """Digests of what the arguments name."""
-        paths = {n: Path(v) for n, v in self._arguments.items() if v and isinstance(v, str)}
+        paths = {n: Path(v) for n, v in self.arguments.items() if v and isinstance(v, str)}
         return {
             name: digest(files, path if path.is_dir() else None)
             for name, path in paths.items()
@@ -186,7 +196,7 @@ class RunFolder:
         remove_partial(self.path)
         if not self._record.exists():
             with written_whole(self._record) as path:
-                record = {"asked": self._arguments, "libraries": versions(), "read": self._read}
+                record = {"asked": self.arguments, "libraries": versions(), "read": self._read}
                 path.write_text(json.dumps(record, indent=2))
         self.report.mkdir(exist_ok=True)
 
@@ -255,18 +265,21 @@ class RunFolder:
 
 
 @contextmanager
-def start_run(arguments: RunArguments) -> Iterator[RunFolder]:
+def start_run(arguments: RunArguments, name: str) -> Iterator[RunFolder]:
     """Begin a run of a recipe, together with the other processes of it if there are some.
 
     Args:
         arguments: What it was asked for.
+        name: The name of the recipe.
 
     Raises:
-        InputError: Its output folder cannot be used, see `RunFolder`.
+        InputError: Its output folder cannot be used, see `RunFolder`, or an upload cannot work.
     """
     disable_progress_bar()  # of loading and saving, which take no time here
     join()
-    yield RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
+    run = RunFolder(arguments.output_dir, run_config(arguments), resume=arguments.resume)
+    run.name, run.destination = name, arguments.destination()
+    yield run
     leave()
 
 

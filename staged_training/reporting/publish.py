@@ -7,11 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.recipe import RunArguments, run_config
-from staged_training.reporting.hub import OWN_LICENSE, Destination, Task, push, write_card
+from staged_training.reporting.hub import OWN_LICENSE, Task, push, write_card
 from staged_training.reporting.report import Report, write_results
 
 _TEMPLATES = Environment(
@@ -58,14 +56,7 @@ class Card:
 
 
 def publish(
-    run: RunFolder,
-    arguments: RunArguments,
-    name: str,
-    result: CrossValidation,
-    report: Report,
-    card: Card,
-    summary: str,
-    destination: Destination | None = None,
+    run: RunFolder, rows: Sequence[Row], report: Report, card: Card, row: Row, summary: str
 ) -> None:
     """Write report, results and card of a finished run, print a summary, and upload the model.
 
@@ -73,23 +64,20 @@ def publish(
 
     Args:
         run: The run; its folder holds the model already.
-        arguments: What it was asked for.
-        name: The name of the recipe.
-        result: What came of the candidates.
+        rows: The table of models.
         report: The report; the arguments are added.
         card: The model card.
+        row: The row of the model that is kept.
         summary: What is printed, before where the model and the report are.
-        destination: Where on the Hub the model goes, if it does.
 
     Raises:
         InputError: The upload failed; the model is whole in its folder.
     """
-    config = run_config(arguments)
-    report.arguments(config)
+    report.arguments(run.arguments)
     report.write()
-    write_results(run.report, name, arguments.seed, result.rows)
-    card.write(run.path, result.chosen)
+    write_results(run.report, run.name, run.arguments["seed"], rows)
+    card.write(run.path, row)
     run.close()
     print(f"\n{summary}\n\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
-    if destination:
-        print(f"Uploaded to {push(run.path, destination)}")
+    if run.destination:
+        print(f"Uploaded to {push(run.path, run.destination)}")

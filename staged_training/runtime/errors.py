@@ -27,6 +27,11 @@ class InputError(ValueError):
         super().__init__(message)
         self.arguments = arguments
 
+    def with_argument(self, name: str, other: str) -> "InputError":
+        """Return the same of an argument that another function calls otherwise."""
+        message = str(self).replace(f"`{name}`", f"`{other}`")
+        return InputError(message, [other if one == name else one for one in self.arguments])
+
 
 class Problem(NamedTuple):
     """A file, or a part of it, that was left out or is not as expected, and why."""
@@ -59,14 +64,9 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def in_flags(error: InputError, **flags: str) -> str:
-    """Return what an error says, with a flag for each argument of a function that it names.
-
-    Args:
-        error: The error.
-        flags: Those whose names differ from their arguments.
-    """
+def in_flags(error: InputError) -> str:
+    """Return what an error says, with a flag for each argument of a function that it names."""
     text = str(error)
     for name in error.arguments:
-        text = text.replace(f"`{name}`", flags.get(name, flag(name)))
+        text = text.replace(f"`{name}`", flag(name))
     return text
