@@ -233,9 +233,10 @@ def report_comparison(
         folds: The folds that were tested on.
     """
     *_, all_rows = comparison.rows.values()
+    quick = QUICK if run.arguments["quick"] else ""
     protocol = (
         f"{len(task.all.texts):,} texts from `{task.source.name}`. Tested on "
-        f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{QUICK if run.arguments['quick'] else ''}"
+        f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{quick}"
     )
     table = results_table(all_rows, TITLES)
     report = Report(run.report, "Email urgency: where the knowledge comes from")

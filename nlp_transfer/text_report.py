@@ -121,9 +121,7 @@ def publish_text_classifier(
         "labels": " or ".join(task.names),
         "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
         "protocol": protocol,
-        "trained_on": "all of them"
-        if run.arguments.get("refit")
-        else "the training part of the first fold",
+        "trained_on": trained_on,
         "stages": stages,
         "results": results,
         "choice": choice,

@@ -5,19 +5,17 @@ What it does, on each fold and for each seed:
   2. trains a recurrent net and its head on the frozen embedding, then fine-tunes the embedding too
      at a smaller rate; the epoch that is best on validation is kept in each stage;
   3. where there is a related task (the proxy task), trains such a net on it first in the same two
-     stages, keeps of it the embedding, and goes on from there with new layers as in 2; to keep its
-     recurrent layers too made urgency worse on validation;
+     stages, keeps of it the embedding, and goes on from there with new layers as in 2;
   4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
      random embedding, which shows what the word vectors gave.
 With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
 computes its features of every text once, a head is trained on them, and then the encoder is
 fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
 With --compare it trains all of these, and vectors and a language model that it learns from related
-mails, and tells them apart in one table and a plot of what few labels are worth.
+mails, and compares them in one table, with all labels and with few.
 
-What it costs: about two minutes for one fold on two cores, and 1 GB of memory.
-What it prints: the table of models, the stages of the one that validation chose, five test
-examples, and where the model and the report are.
+What it costs: about two minutes for one fold on two cores, and 1 GB of memory. It prints the table
+of models, the stages of the chosen one, five examples, and where the model and the report are.
 """
 
 import sys
@@ -82,9 +80,7 @@ class Arguments(RunArguments):
         None, "`all`, or the fold to test on; by default 0, and with --compare all."
     )
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
-    refit: bool = option(
-        False, "Save a model that is trained once more, on all texts, with what validation chose."
-    )
+    refit: bool = option(False, "Save a model that is trained once more, on all labelled texts.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -109,9 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "email-urgency") as run:
         corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
-        columns, label_column = arguments.text_columns, arguments.label_column
-        messages = arguments.data or DATA / "messages.parquet"
-        task = read_task(messages, columns, label_column, arguments.positive_label)
+        messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
+        task = read_task(messages, columns, arguments.label_column, arguments.positive_label)
         vectors = proxy = None
         if arguments.compare or not arguments.base:
             vectors = open_vectors(arguments.vectors)
