@@ -81,7 +81,7 @@ def test_a_run_is_not_resumed_on_other_data(changed, tmp_path):
     change(data / ".DS_Store", "the place of a window")
     RunFolder(output, asked, resume=True).open()
     changed(data)
-    with pytest.raises(InputError, match="the content of --data is another now"):
+    with pytest.raises(InputError, match="the content of `data` is another now"):
         RunFolder(output, asked, resume=True)
 
 
@@ -111,7 +111,7 @@ def test_what_is_read_along_with_what_was_given_counts_too(given, read, tmp_path
     change(data / "another.txt", "of no matter")
     RunFolder(tmp_path / "out", asked, resume=True).open()
     change(data / read, "after")
-    with pytest.raises(InputError, match="the content of --data is another now"):
+    with pytest.raises(InputError, match="the content of `data` is another now"):
         RunFolder(tmp_path / "out", asked, resume=True)
 
 
@@ -161,13 +161,13 @@ def test_a_file_is_no_folder(tmp_path):
 
 
 def test_a_run_that_was_cut_off_is_resumed_only_when_asked(cut_off):
-    with pytest.raises(InputError, match="Add --resume"):
+    with pytest.raises(InputError, match="Add `resume`"):
         RunFolder(cut_off.path, ARGUMENTS, resume=False)
     RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
 def test_a_run_is_not_resumed_with_other_arguments(cut_off):
-    with pytest.raises(InputError, match="--seed was 0 and is 1"):
+    with pytest.raises(InputError, match="`seed` was 0 and is 1"):
         RunFolder(cut_off.path, ARGUMENTS | {"seed": 1}, resume=True)
 
 
@@ -200,7 +200,7 @@ def test_work_that_failed_is_done_again(cut_off):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-@pytest.mark.parametrize("step", ["run_cached", "work", "keep", "close"])
+@pytest.mark.parametrize("step", ["run_cached", "work", "publish", "close"])
 def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, cut_off):
     def vanish(*_):
         shutil.rmtree(cut_off.path)
