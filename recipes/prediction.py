@@ -27,7 +27,7 @@ from transformers.utils import cached_file
 
 from recipes import caption_prediction, detection_prediction
 from recipes.inputs import Input, decoded, images, pictures, texts
-from recipes.working import check_working, quiet_transformers
+from recipes.working import check_working, quiet_rust, quiet_transformers
 from staged_training import InputError
 from staged_training.errors import first_line
 from staged_training.familiarity import FILE_NAME, Familiarity, load_familiarity
@@ -129,7 +129,8 @@ def open_classifier(model: str) -> Pipeline:
         with quiet_transformers():
             check_seal(model)
             opened = _opened(model)
-            check_working(opened)
+            with quiet_rust():
+                check_working(opened)
         return opened
     except InputError:
         raise

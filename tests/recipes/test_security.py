@@ -252,6 +252,7 @@ def test_the_demo_keeps_no_history_and_no_links_to_it(folder):
 
 def test_all_uploads_together_have_a_quota_and_do_not_outlive_the_demo(folder, monkeypatch):
     monkeypatch.setattr(demo_guard, "MOST_UPLOADED", 25_000)
+    monkeypatch.setattr(demo_guard, "LEAST_BYTES", 0)
     with TestClient(web_app(str(folder)), "http://localhost") as client:
 
         def upload(count, letter):
