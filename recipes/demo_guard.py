@@ -103,8 +103,8 @@ class Guard:
             log_place(error)
         finally:
             self._under_way -= size
-            if size and not self._under_way:
-                _tidy(self._uploads)
+            if size:
+                self._tidy()
 
     def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "").lower()
@@ -121,9 +121,24 @@ class Guard:
             return PlainTextResponse("Say how long what you send is: Content-Length.", 411)
         if path != _UPLOAD and size > MOST_SAID:
             return PlainTextResponse("That is too long.", 413)
-        if size and self._under_way + size + _bytes_in(self._uploads) > MOST_UPLOADED:
+        if not size:
+            return None
+        self._tidy()
+        if self._under_way + size + _bytes_in(self._uploads) > MOST_UPLOADED:
             return PlainTextResponse("There is no room for more files. Try again in an hour.", 413)
         return None
+
+    def _tidy(self) -> None:
+        """Remove what uploads left that were not finished, and folders whose files were removed.
+
+        Those that were finished lie in a folder of their own.
+        """
+        for entry in () if self._under_way else self._uploads.iterdir():
+            with suppress(OSError):  # a folder that holds something stays
+                if entry.is_file():
+                    entry.unlink()
+                elif time.time() - entry.stat().st_mtime > 60:  # else something may go there
+                    entry.rmdir()
 
 
 def log_place(error: Exception) -> None:
@@ -156,16 +171,3 @@ def _bytes_in(folder: Path) -> int:
         with suppress(FileNotFoundError):  # what is old is removed
             total += max(file.stat().st_size, LEAST_BYTES) if file.is_file() else 0
     return total
-
-
-def _tidy(uploads: Path) -> None:
-    """Remove what uploads left that were not finished, and folders whose files were removed.
-
-    Those that were finished lie in a folder of their own.
-    """
-    for entry in uploads.iterdir():
-        with suppress(OSError):  # a folder that holds something stays
-            if entry.is_file():
-                entry.unlink()
-            elif time.time() - entry.stat().st_mtime > 60:  # else something may go there
-                entry.rmdir()

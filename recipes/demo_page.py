@@ -12,6 +12,7 @@ from recipes.demo_guard import log_place
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
 MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
+MOST_FILES = 500  # in a request
 MOST_SESSIONS = 100  # pages whose mails or photos are held in memory
 MOST_WAITING = 100  # requests
 KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
@@ -38,13 +39,12 @@ class _Page(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
         """Refuse other files, then do what Gradio does."""
-
-        def check(file: dict[str, Any]) -> dict[str, Any]:
-            if file["path"] not in self.upload_file_set:
-                raise gr.Error("That file was not uploaded.", print_exception=False)
-            return file
-
-        traverse(inputs, check, is_file_obj)
+        paths: list[str] = []
+        traverse(inputs, lambda file: paths.append(file["path"]), is_file_obj)
+        if not self.upload_file_set.issuperset(paths):
+            raise gr.Error("That file was not uploaded.")
+        if len(paths) > MOST_FILES:
+            raise gr.Error(f"Give at most {MOST_FILES} files at a time.")
         ready: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
         return ready
 

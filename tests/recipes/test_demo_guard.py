@@ -1,5 +1,6 @@
 """What strangers send to a demo in a real server: it fills no disk, no memory and no log."""
 
+import json
 import os
 import socket
 import time
@@ -94,6 +95,16 @@ def test_an_upload_that_is_cut_off_or_too_slow_makes_room(patience, port, left, 
             assert b"408" in connection.recv(100)
     wait_until(lambda: not left())
     assert b"200" in upload(port, part("files", "b.eml", "b" * 20_000))
+
+
+def test_a_file_that_is_read_again_and_again_takes_no_room(port, left):
+    content = f"{part('files', 'd.eml', 'Subject: Lunch')}--b--\r\n".encode()
+    path = json.loads(send(port, "POST", UPLOAD, content, FORM).partition(b"\r\n\r\n")[2])[0]
+    file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    assert "event: complete" in ask(port, "rank", ["", [file] * 3])[1]
+    assert "at most 500 files" in ask(port, "rank", ["", [file] * 501])[1]
+    upload(port, part("files", "d.eml", "Subject: Lunch"))
+    assert left() == [Path(path)]
 
 
 def test_a_length_that_does_not_count_is_not_believed(port, left):
