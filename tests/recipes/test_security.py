@@ -206,8 +206,8 @@ def test_a_request_for_a_file_that_was_not_uploaded_shows_nothing_of_it(folder, 
         files = {"files": ("mail.eml", b"Subject: the open word\n\nis friend")}
         (uploaded,) = client.post("/gradio_api/upload", files=files).json()
         assert "friend" in asked(client, "rank", "", as_upload(uploaded))
-        beside = Path(uploaded).parents[1] / "other.eml"
-        shutil.copy(private, beside.parent.parent / "outside.eml")
+        beside = Path(uploaded).parent / "other.eml"
+        shutil.copy(private, beside.parents[2] / "outside.eml")
         for path in (
             private,
             private.relative_to("/"),
