@@ -21,6 +21,12 @@ _MASKS = re.compile(r"(.*\.)?(masked_spec_embed|mask_token)")
 
 _NUMBER = re.compile(r"\d+")
 
+_MULTIPLYING = (nn.Linear, nn.RNNBase, *(getattr(nn, f"Conv{n}d") for n in (1, 2, 3)))
+"""Layers that pass nothing on where all of their weights are zero."""
+
+_STATISTICS = ("running_mean", "running_var")
+"""Of batch normalization."""
+
 _MOST = 1e10
 """No weight is as large. What a layer keeps beside its weights may be, such as a mask."""
 
@@ -87,13 +93,22 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
                 f"{name} {told}, such as {min(weights)}. Save the whole model, by save_pretrained."
             )
     parameters = {weight for weight, _ in model.named_parameters()}
+    matrices = {
+        f"{path}.{weight}"
+        for path, module in model.named_modules()
+        if isinstance(module, _MULTIPLYING)
+        for weight, tensor in module.named_parameters(recurse=False)
+        if tensor.ndim > 1
+    }
     for weight, tensor in model.state_dict().items():
         is_whole = weight in whole and outline[weight].is_floating_point()
-        usable = tensor.abs() < _MOST if weight in parameters else ~tensor.isnan()
-        if is_whole or not usable.all():
+        is_limited = weight in parameters or weight.endswith(_STATISTICS)
+        usable = tensor.abs() < _MOST if is_limited else ~tensor.isnan()
+        is_empty = weight in matrices and not tensor.any()
+        if is_whole or is_empty or not usable.all():
             raise InputError(
                 f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
-                "infinity or huge numbers. Train the model, or copy it, anew."
+                "infinity, huge numbers or nothing but zeros. Train the model, or copy it, anew."
             )
     return cast(PreTrainedModel, model)
 

@@ -80,7 +80,7 @@ def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "Fa
 
     app = FastAPI(lifespan=with_uploads)
     names = demo_guard.names_of(host) | ({name.lower()} if name else set())
-    demo_guard.guard(app, names, Path(uploads.name))
+    app.add_middleware(demo_guard.Guard, names=names, uploads=Path(uploads.name))
     of_ct = getattr(classifier.model.config, "ct", None)
     demo_page.mount(app, blocks, demo_page.MOST_SCAN_BYTES if of_ct else demo_page.MOST_BYTES)
     return app

@@ -1,19 +1,29 @@
 """What is let through to the demo: requests of its own page, to its own name, within a quota."""
 
+import asyncio
+import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+import time
+import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_UPLOADED = 500 * 2**20  # bytes, of all that lies there at a time
+LEAST_BYTES = 2**16  # that a file counts, as many small ones fill a disk, too
+LONGEST_UPLOAD = 600  # seconds, after which it makes room for others
 MOST_SAID = 2**20  # bytes of a request that uploads nothing; a pasted mail is far shorter
+_LOGGER = logging.getLogger(__name__)
 _UPLOAD = "/gradio_api/upload"
 
 # What the page asks for, and programs that use it. Gradio has more, which is closed: it fetches
@@ -52,24 +62,53 @@ def _is_any(host: str) -> bool:
         return False
 
 
-def guard(app: FastAPI, names: Iterable[str], uploads: Path) -> None:
-    """Refuse requests by others, and uploads that would fill the disk.
+class Guard:
+    """Middleware that refuses requests by others, and uploads that would fill the disk.
 
     Args:
         app: The application.
         names: What it may be called, without a port.
         uploads: The folder that uploaded files go to.
     """
-    allowed = set(names)
-    under_way = 0  # bytes of uploads that are not on the disk yet
 
-    @app.middleware("http")
-    async def let_through(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        nonlocal under_way
+    def __init__(self, app: ASGIApp, names: Iterable[str], uploads: Path) -> None:
+        self._app, self._names, self._uploads = app, set(names), uploads
+        self._under_way = 0  # bytes of uploads that are not on the disk yet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        if refusal := self._refusal(request):
+            await refusal(scope, receive, send)
+            return
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = _POLICY
+            await send(message)
+
+        size = _size(request) or 0
+        self._under_way += size
+        try:
+            async with asyncio.timeout(LONGEST_UPLOAD if size else None):
+                await self._app(scope, receive, send_with_policy)
+        except TimeoutError:
+            await PlainTextResponse("That took too long.", 408)(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except Exception as error:  # of Gradio, which has answered
+            log_place(error)
+        finally:
+            self._under_way -= size
+            if size:
+                self._tidy()
+
+    def _refusal(self, request: Request) -> Response | None:
         host = request.headers.get("host", "").lower()
-        if _name(host) not in allowed:
+        if _name(host) not in self._names:
             return PlainTextResponse("The demo is not served under that name.", 403)
         origin = request.headers.get("origin", f"//{host}").lower()
         if origin.partition("//")[2] != host:
@@ -82,15 +121,30 @@ def guard(app: FastAPI, names: Iterable[str], uploads: Path) -> None:
             return PlainTextResponse("Say how long what you send is: Content-Length.", 411)
         if path != _UPLOAD and size > MOST_SAID:
             return PlainTextResponse("That is too long.", 413)
-        if size and under_way + size + _bytes_in(uploads) > MOST_UPLOADED:
+        if not size:
+            return None
+        self._tidy()
+        if self._under_way + size + _bytes_in(self._uploads) > MOST_UPLOADED:
             return PlainTextResponse("There is no room for more files. Try again in an hour.", 413)
-        under_way += size
-        try:
-            response = await call_next(request)
-        finally:
-            under_way -= size
-        response.headers["Content-Security-Policy"] = _POLICY
-        return response
+        return None
+
+    def _tidy(self) -> None:
+        """Remove what uploads left that were not finished, and folders whose files were removed.
+
+        Those that were finished lie in a folder of their own.
+        """
+        for entry in () if self._under_way else self._uploads.iterdir():
+            with suppress(OSError):  # a folder that holds something stays
+                if entry.is_file():
+                    entry.unlink()
+                elif time.time() - entry.stat().st_mtime > 60:  # else something may go there
+                    entry.rmdir()
+
+
+def log_place(error: Exception) -> None:
+    """Log where an error happened; what it says may quote a mail, or steer a terminal."""
+    place = "".join(traceback.format_tb(error.__traceback__, -3))
+    _LOGGER.error("%s\n%s", type(error).__name__, place)
 
 
 def _name(host: str) -> str:
@@ -105,6 +159,8 @@ def _size(request: Request) -> int | None:
     """The length in bytes of what is sent; `None` where it is not told."""
     if request.method != "POST":
         return 0
+    if "transfer-encoding" in request.headers:  # which counts, whatever length is told
+        return None
     told = request.headers.get("content-length", "")
     return int(told) if told.isdecimal() else None
 
@@ -113,5 +169,5 @@ def _bytes_in(folder: Path) -> int:
     total = 0
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):  # what is old is removed
-            total += file.stat().st_size
+            total += max(file.stat().st_size, LEAST_BYTES) if file.is_file() else 0
     return total

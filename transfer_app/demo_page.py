@@ -4,10 +4,17 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_file_obj, traverse
+
+from transfer_app.demo_guard import log_place
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
 MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
+MOST_FILES = 500  # in a request
+MOST_SESSIONS = 100  # pages whose mails or photos are held in memory
+MOST_WAITING = 100  # requests
 KEPT = (600, 3600)  # what is uploaded is removed after an hour, and when the demo ends
 
 CSS = """
@@ -17,6 +24,9 @@ CSS = """
 .photos .thumbnail-item { aspect-ratio: 12 / 5; }
 footer { display: none !important; }
 """
+
+
+_UNKNOWN = (FnIndexInferError, KeyError)  # of Gradio, where a page has no such function
 
 
 class _Page(gr.Blocks):
@@ -29,15 +39,26 @@ class _Page(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
     ) -> list[Any]:
         """Refuse other files, then do what Gradio does."""
-
-        def check(file: dict[str, Any]) -> dict[str, Any]:
-            if file["path"] not in self.upload_file_set:
-                raise gr.Error("That file was not uploaded.", print_exception=False)
-            return file
-
-        traverse(inputs, check, is_file_obj)
+        paths: list[str] = []
+        traverse(inputs, lambda file: paths.append(file["path"]), is_file_obj)
+        if not self.upload_file_set.issuperset(paths):
+            raise gr.Error("That file was not uploaded.")
+        if len(paths) > MOST_FILES:
+            raise gr.Error(f"Give at most {MOST_FILES} files at a time.")
         ready: list[Any] = await super().preprocess_data(block_fn, inputs, state, explicit_call)
         return ready
+
+    async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Do what Gradio does, which would log an error with what it quotes."""
+        try:
+            done: dict[str, Any] = await super().process_api(*args, **options)
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            log_place(error)
+            raise gr.Error("That did not work.", print_exception=False) from error
+        return done
 
 
 def new_page(title: str) -> gr.Blocks:
@@ -51,12 +72,16 @@ def mount(app: FastAPI, page: gr.Blocks, most_bytes: int = MOST_BYTES) -> None:
     What is done in it is kept nowhere but in the open page.
     """
     page.has_launched = True  # else Gradio takes files that nobody uploaded
+    page.state_session_capacity = MOST_SESSIONS
+    for function in page.fns.values():
+        function.concurrency_id = "model"  # it does one thing at a time
     fonts = ["system-ui", "sans-serif"]  # those of Gradio's themes come from another host
     theme = gr.themes.Default(font=fonts, font_mono=["ui-monospace", "monospace"])
     gr.mount_gradio_app(
         app,
-        page.queue(default_concurrency_limit=1),
+        page.queue(default_concurrency_limit=1, max_size=MOST_WAITING),
         path="/",
+        app_kwargs={"exception_handlers": dict.fromkeys(_UNKNOWN, _no_function)},
         theme=theme,
         css=CSS,
         max_file_size=most_bytes,
@@ -66,3 +91,7 @@ def mount(app: FastAPI, page: gr.Blocks, most_bytes: int = MOST_BYTES) -> None:
         enable_monitoring=False,
         show_error=False,
     )
+
+
+async def _no_function(*_: object) -> PlainTextResponse:
+    return PlainTextResponse("The page has no such function.", 404)

@@ -124,6 +124,8 @@ def read_inbox(pasted: str, files: Sequence[str]) -> tuple[list[Input], list[str
     found = [Input("pasted", pasted)] if pasted.strip() else []
     notes = []
     for file in map(Path, files):
+        if len(found) > MOST_MAILS:
+            break
         try:
             for item in _mails(file):
                 if isinstance(item, Skipped):

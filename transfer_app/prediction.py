@@ -34,7 +34,7 @@ from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import table_suffix
 from transfer_app import caption_prediction, detection_prediction
 from transfer_app.inputs import Input, decoded, images, pictures, texts
-from transfer_app.working import check_working, quiet_transformers
+from transfer_app.working import check_working, quiet_rust, quiet_transformers
 
 _SHOWN = {
     caption_prediction.TASK: caption_prediction.print_captions,
@@ -129,7 +129,8 @@ def open_classifier(model: str) -> Pipeline:
         with quiet_transformers():
             check_seal(model)
             opened = _opened(model)
-            check_working(opened)
+            with quiet_rust():
+                check_working(opened)
         return opened
     except InputError:
         raise

@@ -1,12 +1,15 @@
 """Whether a model that was loaded works: what was loaded goes together, and gives numbers."""
 
 import math
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import Pipeline
@@ -16,6 +19,7 @@ from staged_training import InputError
 
 _TEXT = "Subject: Lunch\n\nCall me before noon."
 _MOST_PIXELS = 8192  # along a side
+_MOST_EPSILON = 0.1  # published models have up to 1e-3
 _IMAGE = Image.new("RGB", (64, 48), "gray")
 
 
@@ -33,10 +37,11 @@ def check_working(opened: Pipeline) -> None:
     positive = getattr(config, "positive_label", None)
     if positive is not None and positive not in labels:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
+    _check_norms(opened)
     if opened.task == "text-classification":
         _check_tokenizer(opened)
     else:
-        _check_size(opened)
+        _check_processor(opened)
     if opened.task == "text-classification":
         results = opened([_TEXT], truncation=True)
     elif opened.task == "image-classification":
@@ -68,18 +73,37 @@ def _check_tokenizer(opened: Pipeline) -> None:
         )
 
 
-def _check_size(opened: Pipeline) -> None:
-    """Refuse images that are made enormous, before memory for one is taken."""
+def _check_norms(opened: Pipeline) -> None:
+    """Refuse layers that normalize by what is no small number."""
+    for name, module in opened.model.named_modules():
+        eps = getattr(module, "eps", getattr(module, "variance_epsilon", None))
+        if eps is not None and not 0 < eps < _MOST_EPSILON:
+            raise InputError(
+                f"{opened.model.name_or_path}: the epsilon of {name} is {eps!r}; it is a small "
+                "number, such as 1e-5. Copy config.json anew."
+            )
+
+
+def _check_processor(opened: Pipeline) -> None:
+    """Refuse images that are made enormous, before memory for one is taken, or other colours."""
     processor: Any = opened.image_processor or cast(Any, opened.processor).image_processor
     settings = vars(processor)
-    wanted = [settings.get(name) for name in ("size", "crop_size", "pad_size")]
-    wanted.append(settings.get("data_config", {}).get("input_size"))
+    settings = settings | (settings.get("data_config") or {})
+    wanted = [settings.get(name) for name in ("size", "crop_size", "pad_size", "input_size")]
     numbers = re.findall(r"-?\d[\d.e+]*", str(wanted))
     if any(not 0 < float(number) <= _MOST_PIXELS for number in numbers):
         raise InputError(
             f"{opened.model.name_or_path}: its images would be of the size {wanted}. Copy the "
             "model anew."
         )
+    most = 1 if settings.get("do_rescale", True) else 255
+    for name in ("image_mean", "mean", "image_std", "std", "rescale_factor"):
+        values = [value for value in np.ravel(settings.get(name)) if value is not None]
+        if not all(0 <= value <= most and (value or "mean" in name) for value in values):
+            raise InputError(
+                f"{opened.model.name_or_path}: the {name} of its images is {settings[name]}, not "
+                f"from 0 to {most}. Copy preprocessor_config.json or config.json anew."
+            )
 
 
 @contextmanager
@@ -93,3 +117,19 @@ def quiet_transformers() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def quiet_rust() -> Iterator[None]:
+    """Keep the tokenizers from reporting a panic, which Python gets as an error too."""
+    if sys.__stderr__ is None:  # closed
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -32,6 +32,7 @@ KINDS = ("recurrent", "classifier", "detector", "captioner")
 """Of models: each has a page of its own."""
 
 SECRET = "mellon-4711"  # in files that nobody uploaded
+PLACE = "upload"  # a folder of uploads; what lies beside those is left over, and removed
 QUOTA = 8 * 2**20  # of uploads, so that it is reached
 _PATIENCE = 5.0  # seconds that an answer may take
 _PAUSE = 0.2  # in an answer, after which a stream counts as read
@@ -106,7 +107,8 @@ def endpoints(app):
 
 def plant(model, uploads):
     """Put secrets in reach, mails and photos, and return how they may be called."""
-    for place in (model, model.parent, uploads.parent, uploads):
+    (uploads / PLACE).mkdir()
+    for place in (model, model.parent, uploads.parent, uploads / PLACE):
         (place / f"{SECRET}.eml").write_text(f"Subject: the secret word\n\nis {SECRET}")
         Image.new("RGB", (8, 8), "red").save(place / f"{SECRET}.png")
         with (place / f"{SECRET}.png").open("ab") as image:
@@ -132,7 +134,7 @@ class Requests:
         app: The application.
         function: The name of the function that the page calls.
         paths: What must not be shown.
-        uploads: The folder whose files the page may load, by their names.
+        uploads: A folder whose files the page may load, by their names.
         seed: Of what is drawn.
     """
 
@@ -249,7 +251,7 @@ def attack(kind, count, folder, seed=0):
         with canary() as (address, visits), serving(app) as port:
             paths = [*plant(model, uploads), address, "http://127.0.0.1/", "//evil/x.eml"]
             lay, planted = _listing(model.parent, Path.cwd()), _listing(temporary)
-            requests = Requests(app, function, paths, uploads, seed)
+            requests = Requests(app, function, paths, uploads / PLACE, seed)
             for number in range(count):
                 _check(requests.request(), port, counts)
                 if number % 50 == 0 or number == count - 1:

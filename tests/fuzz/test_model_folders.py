@@ -1,8 +1,11 @@
 """A damaged folder of a model is refused in one line, or gives the scores of the whole one."""
 
 import json
+from functools import reduce
+from operator import getitem
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from staged_training import InputError
 from staged_training.runtime.seal import FILE_NAME, check_seal
@@ -39,6 +42,64 @@ def test_a_damaged_model_without_checksums_is_refused(file, key, value, tmp_path
         told = predicted(folder, source_of("recurrent", tmp_path))
     assert (told.status, told.out, told.err.count("\n")) == (2, "", 1), told
     assert str(folder) in told.err
+
+
+@pytest.mark.parametrize(
+    "model, file, keys, value",
+    [
+        ("classifier", "config.json", ["pretrained_cfg", "mean"], [0.5, -1, 0.5]),
+        ("classifier", "config.json", ["pretrained_cfg", "std"], [0, 0, 0]),
+        ("captioner", "processor_config.json", ["image_processor", "image_mean"], 1.5),
+        ("captioner", "processor_config.json", ["image_processor", "rescale_factor"], 1e9),
+        ("detector", "preprocessor_config.json", ["image_std"], [0.5, 1e30, 0.5]),
+        ("encoder", "config.json", ["base_config", "layer_norm_eps"], 1),
+        ("encoder", "config.json", ["base_config", "layer_norm_eps"], -1),
+    ],
+)
+def test_values_that_no_model_has_are_refused(model, file, keys, value, tmp_path):
+    folder = tmp_path / "model"
+    MODELS[model](folder)
+    (folder / FILE_NAME).unlink()
+    content = json.loads((folder / file).read_text())
+    *outer, last = keys
+    reduce(getitem, outer, content)[last] = value
+    (folder / file).write_text(json.dumps(content))
+    told = predicted(folder, source_of(model, tmp_path))
+    assert (told.status, told.out, told.err.count("\n")) == (2, "", 1), told
+    assert str(folder) in told.err and last.removeprefix("layer_norm_") in told.err
+
+
+@pytest.mark.parametrize(
+    "model, weight, value",
+    [
+        ("recurrent", "classifier.weight", 0),
+        ("recurrent", "recurrent.layers.0.weight_ih_l0", 0),
+        ("classifier", "timm_model.conv1.0.weight", 0),
+        ("classifier", "timm_model.conv1.1.running_var", float("inf")),
+        ("classifier", "timm_model.conv1.1.running_mean", 1e30),
+    ],
+)
+def test_weights_that_no_model_has_are_refused(model, weight, value, tmp_path):
+    folder = tmp_path / "model"
+    MODELS[model](folder)
+    (folder / FILE_NAME).unlink()
+    tensors = load_file(folder / "model.safetensors")
+    tensors[weight].fill_(value)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    told = predicted(folder, source_of(model, tmp_path))
+    assert told.status == 2 and f"the weight {weight} holds what is no weight" in told.err
+
+
+def test_a_tokenizer_that_panics_is_told_in_one_line(tmp_path, capfd):
+    folder = tmp_path / "model"
+    MODELS["recurrent"](folder)
+    (folder / FILE_NAME).unlink()
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["post_processor"]["single"].append({"SpecialToken": {"id": "none", "type_id": 0}})
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    told = predicted(folder, source_of("recurrent", tmp_path))
+    assert told.status == 2 and told.err.count("\n") == 1
+    assert "panicked" not in capfd.readouterr().err
 
 
 def test_familiarity_that_is_damaged_is_refused(tmp_path):
