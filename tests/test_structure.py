@@ -1,10 +1,15 @@
 """How the packages hang together: no circle of imports, arrows point one way, modules are small."""
 
 import ast
+import shutil
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
+OURS = ("nlp_transfer", "staged_training", "transfer_app", "vision_transfer")
 FLOORS = [{"recipes", "transfer_app"}, {"nlp_transfer", "vision_transfer"}, {"staged_training"}]
 """Packages may import those of the floors below their own."""
 
@@ -61,3 +66,34 @@ def test_imports_point_down():
 def test_a_module_fits_on_a_few_screens():
     lines = {module: len(file.read_text().splitlines()) for module, file in MODULES.items()}
     assert not {module: number for module, number in lines.items() if number > 400}
+
+
+RECIPES = sorted(path for path in (ROOT / "recipes").glob("*.py") if path.name != "__init__.py")
+
+
+def test_a_recipe_is_one_page_that_can_be_copied():
+    lines = {path.stem: len(path.read_text().splitlines()) for path in RECIPES}
+    assert not {name: number for name, number in lines.items() if number > 180}
+    assert sum(lines.values()) <= 1500
+    assert not [module for module in IMPORTS if "recipes" in {*map(_top, IMPORTS[module])}]
+    assert all((ROOT / "recipes" / "cards" / f"{name}.md").exists() for name in lines)
+
+
+def _top(module):
+    return module.split(".")[0]
+
+
+def test_the_wheel_installs_no_name_but_ours(tmp_path):
+    copy = tmp_path / "copy"
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    for name in tracked.stdout.splitlines():
+        if name.startswith((*OURS, "recipes/")) or "/" not in name:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    build = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, copy]
+    subprocess.run([sys.executable, *build], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(OURS)
+    for file in ("email_urgency.py", "cards/requests.md", "data/pets/metadata.jsonl"):
+        assert f"transfer_app/recipes/{file}" in names
