@@ -31,11 +31,13 @@ from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.report import (
     Report,
+    as_code,
     markdown_table,
     results_table,
     tested_on,
     write_results,
 )
+from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import on_main_process
 
 SIZES = (100, 200, 500)
@@ -235,7 +237,7 @@ def report_comparison(
     *_, all_rows = comparison.rows.values()
     quick = QUICK if run.arguments["quick"] else ""
     protocol = (
-        f"{len(task.all.texts):,} texts from `{task.source.name}`. Tested on "
+        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}. Tested on "
         f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{quick}"
     )
     table = results_table(all_rows, TITLES)
@@ -263,7 +265,7 @@ def report_comparison(
     ]
     write_results(run.report, "email-urgency --compare", run.arguments["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
-    print(f"Report: {run.report / 'index.html'}")
+    print(f"Report: {shell_path(run.report / 'index.html')}")
     run.close()
 
 

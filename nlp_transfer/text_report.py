@@ -14,6 +14,7 @@ from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import (
     Report,
+    as_code,
     as_markdown,
     markdown_table,
     results_table,
@@ -51,7 +52,7 @@ def describe_protocol(
     dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
     too_long = f" {cut:,} texts are too long and were cut." if cut else ""
     return (
-        f"{len(task.all.texts):,} texts from `{task.source.name}`, {positive:,} of them "
+        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}, {positive:,} of them "
         f"{task.names[task.positive]}, in {len(numbers)} folds{dealt}. Tested on "
         f"{tested_on(result.folds, numbers)}; {len(result.seeds)} seed(s). For test fold f, "
         f"fold f + 1 validates and the others train.{too_long}{QUICK if quick else ''}"
@@ -118,7 +119,7 @@ def publish_text_classifier(
     refit = run.arguments.get("refit")
     trained_on = "all of them" if refit else "the training part of the first fold tested"
     values = {
-        "labels": " or ".join(task.names),
+        "labels": " or ".join(map(as_markdown, task.names)),
         "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
         "protocol": protocol,
         "trained_on": trained_on,

@@ -1,6 +1,5 @@
 """What the ct-inpainting recipe found, told: report, model card, and what it prints."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,8 @@ import torch
 
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, write_card
-from staged_training.reporting.report import Report, write_results
+from staged_training.reporting.report import Report, as_markdown, write_results
+from staged_training.runtime.printable import shell_path
 from vision_transfer.label_efficiency import LabelEfficiency
 
 BASE = "inpainting base"
@@ -121,7 +121,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 def _card_sections(findings: Findings, honest: Sequence[str]) -> list[str]:
     window = f"({findings.window[0]:g}, {findings.window[1]:g})"
     size, spacing = findings.size, findings.spacing
-    reference = json.dumps(findings.reference)
+    reference = repr(findings.reference)
     code = [
         "```python",
         "from transformers import AutoModelForImageClassification",
@@ -134,8 +134,8 @@ def _card_sections(findings: Findings, honest: Sequence[str]) -> list[str]:
         "```",
     ]
     return [
-        f"A classifier of CT slices: {', '.join(findings.names)}. It was trained by NLP Transfer "
-        "(`nlp-transfer run ct-inpainting`).",
+        f"A classifier of CT slices: {', '.join(map(as_markdown, findings.names))}. It was trained "
+        "by NLP Transfer (`nlp-transfer run ct-inpainting`).",
         *honest,
         "## How to use it",
         "With `pip install 'nlp-transfer[vision,ct]'`:",
@@ -159,5 +159,5 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(findings.efficiency.answer().replace("**", ""))
     if findings.simulated:
         print(SIMULATED.replace("**", ""))
-    print(f"\nModel:  {run.path}\nBase:   {run.path / 'base'}")
-    print(f"Report: {run.report / 'index.html'}")
+    print(f"\nModel:  {shell_path(run.path)}\nBase:   {shell_path(run.path / 'base')}")
+    print(f"Report: {shell_path(run.report / 'index.html')}")

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shlex import quote
 
 from staged_training.recipe import (
     RECIPES,
@@ -101,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
+    from staged_training.runtime.printable import shell_path
     from staged_training.runtime.processes import is_main_process
 
     with start_run(arguments, "email-urgency") as run:
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             licensed=shipped and (base or arguments.vectors) in (*PACKAGED, VECTORS),
         )
         texts.publish_text_classifier(run, task, result, about, base_knowledge, gains)
-        print(f"Next:   nlp-transfer predict {quote(str(run.path))} YOUR_MAIL.mbox")
+        print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -14,12 +14,14 @@ from staged_training.reporting.classifier_report import add_training
 from staged_training.reporting.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.reporting.report import (
     Report,
+    as_code,
     as_markdown,
     markdown_table,
     results_table,
     tested_on,
     write_results,
 )
+from staged_training.runtime.printable import shell_path
 from vision_transfer.captioning.metrics import TITLES, cider_of_each
 from vision_transfer.captioning.task import CaptionTask
 from vision_transfer.label_efficiency import mean_interval
@@ -96,8 +98,9 @@ class Findings:
             parts, rounds = "parts to train, validate and test on", ""
         quick = " **Quick run**: a tenth of the epochs." if self.quick else ""
         return (
-            f"{len(task.paths):,} photos from `{task.source.name}` with {captions:,} captions, in "
-            f"{parts}. Tested on {tested_on(self.folds, numbers)}.{rounds}{quick}"
+            f"{len(task.paths):,} photos from {as_code(task.source.name)} with "
+            f"{captions:,} captions, in {parts}. "
+            f"Tested on {tested_on(self.folds, numbers)}.{rounds}{quick}"
         )
 
     def what_was_done(self) -> str:
@@ -305,4 +308,4 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
         findings.did_the_vectors_pay(),
     ):
         print(sentence.replace("**", ""))
-    print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
+    print(f"\nModel:  {shell_path(run.path)}\nReport: {shell_path(run.report / 'index.html')}")

@@ -16,11 +16,14 @@ from staged_training.reporting.classifier_report import add_classifier_sections,
 from staged_training.reporting.hub import OWN_LICENSE, Task, usage, usage_with_code, write_card
 from staged_training.reporting.report import (
     Report,
+    as_code,
+    as_markdown,
     markdown_table,
     results_table,
     tested_on,
     write_results,
 )
+from staged_training.runtime.printable import shell_path
 from vision_transfer.backbones import Bottleneck
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection
@@ -85,7 +88,8 @@ class Findings:
         """On what the models were measured."""
         task, numbers = self.task, self.task.fold_numbers
         left_out = f" {len(task.skipped)} images could not be decoded." if task.skipped else ""
-        images = f"{len(task.paths):,} images from `{task.source.name}`, {len(task.names)} labels"
+        source = as_code(task.source.name)
+        images = f"{len(task.paths):,} images from {source}, {len(task.names)} labels"
         if numbers == [0]:
             train, validation, test = map(len, task.split(0))
             return (
@@ -211,8 +215,8 @@ def settings_of(trial: Trial) -> str:
 def _card_sections(findings: Findings) -> list[str]:
     trained_on = "all of them" if findings.refit else "the training part of the first fold tested"
     return [
-        f"A classifier of images: {', '.join(findings.task.names)}. It was trained by NLP Transfer "
-        "(`nlp-transfer run pet-classifier`).",
+        f"A classifier of images: {', '.join(map(as_markdown, findings.task.names))}. It was "
+        "trained by NLP Transfer (`nlp-transfer run pet-classifier`).",
         "## How to use it",
         *_usage(findings),
         "## How it was trained",
@@ -243,4 +247,4 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(f"\n{findings.protocol()}\n")
     print(results_table(findings.rows, TITLES), "\n")
     print(findings.choice().replace("**", ""))
-    print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
+    print(f"\nModel:  {shell_path(run.path)}\nReport: {shell_path(run.report / 'index.html')}")

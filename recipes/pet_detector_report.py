@@ -11,11 +11,14 @@ from staged_training.reporting.classifier_report import add_training
 from staged_training.reporting.hub import OWN_LICENSE, Task, usage_with_code, write_card
 from staged_training.reporting.report import (
     Report,
+    as_code,
+    as_markdown,
     markdown_table,
     results_table,
     tested_on,
     write_results,
 )
+from staged_training.runtime.printable import shell_path
 from vision_transfer.detection.evaluation import METRICS, Boxes, best_overlaps
 from vision_transfer.detection.task import DetectionTask
 
@@ -70,7 +73,7 @@ class Findings:
         return (
             f"{len(task.paths):,} images{views} with {boxes:,} boxes of {', '.join(task.names)}, "
             f"stretched to {self.size} x {self.size} pixels; Faster R-CNN's head on the feature "
-            f"maps of `{self.backbone}`. Tested on "
+            f"maps of {as_code(self.backbone)}. Tested on "
             f"{tested_on(self.folds, fold_numbers(task.folds))}.{quick}"
         )
 
@@ -155,10 +158,11 @@ def _add_pictures(report: Report, findings: Findings) -> None:
 
 
 def _card_sections(findings: Findings) -> list[str]:
-    names = ", ".join(findings.task.names)
+    names = ", ".join(map(as_markdown, findings.task.names))
     return [
         f"Finds boxes of {names} in images: Faster R-CNN (Ren et al. 2015) on "
-        f"`{findings.backbone}`. It was trained by NLP Transfer (`nlp-transfer run pet-detector`).",
+        f"{as_code(findings.backbone)}. It was trained by NLP Transfer "
+        "(`nlp-transfer run pet-detector`).",
         "## How to use it",
         usage_with_code(
             "object-detection",
@@ -186,4 +190,4 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     """Print the table of models and where to look."""
     print(f"\n{findings.what_was_done().replace('**', '')}\n")
     print(_table(findings))
-    print(f"\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
+    print(f"\nModel:  {shell_path(run.path)}\nReport: {shell_path(run.report / 'index.html')}")

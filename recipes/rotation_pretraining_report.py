@@ -9,7 +9,8 @@ import torch
 
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, usage, write_card
-from staged_training.reporting.report import Report, markdown_table, write_results
+from staged_training.reporting.report import Report, as_markdown, markdown_table, write_results
+from staged_training.runtime.printable import shell_path
 from vision_transfer.image_task import Skipped
 from vision_transfer.label_efficiency import LabelEfficiency
 from vision_transfer.pretext.rotation import TURNS
@@ -120,8 +121,8 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 
 def _card_sections(findings: Findings) -> list[str]:
     return [
-        f"A classifier of images: {', '.join(findings.names)}. It was trained by NLP Transfer "
-        "(`nlp-transfer run rotation-pretraining`).",
+        f"A classifier of images: {', '.join(map(as_markdown, findings.names))}. It was trained "
+        "by NLP Transfer (`nlp-transfer run rotation-pretraining`).",
         "## How to use it",
         usage("image-classification", findings.reference, '"photo.jpg"'),
         "`base/` holds the base that the photos without labels taught; "
@@ -143,5 +144,5 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(findings.accuracy(), "\n")
     print(findings.efficiency.table(), "\n")
     print(findings.efficiency.answer().replace("**", ""))
-    print(f"\nModel:  {run.path}\nBase:   {run.path / 'base'}")
-    print(f"Report: {run.report / 'index.html'}")
+    print(f"\nModel:  {shell_path(run.path)}\nBase:   {shell_path(run.path / 'base')}")
+    print(f"Report: {shell_path(run.report / 'index.html')}")

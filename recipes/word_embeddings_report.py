@@ -1,13 +1,11 @@
 """What the word-embeddings recipe found, told: report, card, and what it prints."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from shlex import quote
 from typing import Any, Literal
 from unicodedata import category
 
@@ -22,9 +20,9 @@ from nlp_transfer.word_vectors import FILE_NAME, WordVectors
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE
-from staged_training.reporting.report import Report, markdown_table, write_results
+from staged_training.reporting.report import Report, as_code, markdown_table, write_results
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.printable import printable
+from staged_training.runtime.printable import printable, shell_path
 
 JUDGEMENTS: dict[Literal["wordsim353", "simlex999"], str] = {
     "wordsim353": "WordSim-353",
@@ -106,17 +104,17 @@ class Findings:
         """How others get the vectors into `folder`."""
         if not self.repo_id:
             return []
-        return [f"```\nhf download {self.repo_id} --local-dir {self.folder}\n```"]
+        return [f"```\nhf download {self.repo_id} --local-dir {shell_path(self.folder)}\n```"]
 
     def what_was_done(self) -> str:
         """What was learnt from what."""
         seen = [count for count in self.counts.values() if count]
         quick = " **Quick run**: one epoch." if self.quick else ""
         return (
-            f"{len(seen):,} words of `{self.corpus.name}` were learnt, which stand for "
+            f"{len(seen):,} words of {as_code(self.corpus.name)} were learnt, which stand for "
             f"{sum(seen):,} words of running text, by {METHODS[self.model]}: {self.vectors.dim} "
             f"numbers each, epochs: {self.epochs}, {self.seconds:.0f} seconds. Among them is every "
-            f"word of `{self.task.name}` that the corpus has.{quick}"
+            f"word of {as_code(self.task.name)} that the corpus has.{quick}"
         )
 
 
@@ -258,7 +256,9 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         library_name="nlp-transfer",
         tags=["nlp-transfer", "word-embeddings", findings.model],
     )
-    here, file = findings.folder, json.dumps(str(findings.folder / FILE_NAME))
+    here, file = findings.folder, str(findings.folder / FILE_NAME)
+    command = f"nlp-transfer run email-urgency --vectors {shell_path(here)}"
+    in_gensim = f"KeyedVectors.load_word2vec_format({file!r}, no_header=True)"
     sections = [
         f"---\n{data.to_yaml()}\n---",
         "# Word embeddings",
@@ -268,9 +268,8 @@ def _write_card(folder: Path, findings: Findings, scores: Sequence[Scores]) -> N
         "## How to use them",
         *findings.how_to_get(),
         "```python\nfrom nlp_transfer import open_vectors\n\n"
-        f"vectors = open_vectors({json.dumps(str(here))})\n```",
-        f"Or with `nlp-transfer run email-urgency --vectors {quote(str(here))}`, or in gensim with "
-        f"`KeyedVectors.load_word2vec_format({file}, no_header=True)`.",
+        f"vectors = open_vectors({str(here)!r})\n```",
+        f"Or with {as_code(command)}, or in gensim with {as_code(in_gensim)}.",
         "## How they were learnt",
         findings.what_was_done(),
         "## What they know",
@@ -290,5 +289,6 @@ def print_findings(run: RunFolder, findings: Findings, scores: Sequence[Scores])
     """Print the table of scores and where to look."""
     print(f"\n{findings.what_was_done().replace('**', '')}\n")
     print(scores_table(scores))
-    print(f"\nVectors: {run.path / 'vectors.txt'}\nReport:  {run.report / 'index.html'}")
-    print(f"To use them: nlp-transfer run email-urgency --vectors {quote(str(run.path))}")
+    print(f"\nVectors: {shell_path(run.path / 'vectors.txt')}")
+    print(f"Report:  {shell_path(run.report / 'index.html')}")
+    print(f"To use them: nlp-transfer run email-urgency --vectors {shell_path(run.path)}")

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import repr as beginning
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from staged_training.runtime.command import run_command
+from staged_training.runtime.command import printable_errors, run_command
 from staged_training.runtime.errors import InputError, flag
 from staged_training.runtime.files import existing_path
 
@@ -113,8 +114,9 @@ def parse_arguments(
     parser.set_defaults(output_dir=f"outputs/{name}")
     flags = list(sys.argv[1:] if argv is None else argv)
     if flags and flags[0].endswith((".yaml", ".yml")):
-        flags = [*_flags_of(Path(flags[0]), kind), *flags[1:]]
-    options, unknown = parser.parse_known_args(flags)
+        flags = [*_flags_of(Path(flags[0]), parser), *flags[1:]]
+    with printable_errors():
+        options, unknown = parser.parse_known_args(flags)
     if unknown:
         known = [f for action in parser._actions for f in action.option_strings if "_" not in f]
         guesses = get_close_matches(unknown[0].replace("_", "-"), known, 1)
@@ -176,32 +178,38 @@ def _truth(text: str) -> bool:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false") from None
 
 
-def _flags_of(path: Path, kind: type) -> list[str]:
+def _flags_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """Return the values of a YAML file as flags, so that both are read alike."""
-    import yaml
+    from staged_training.runtime.yaml_files import read_yaml
 
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    known = [field.name for field in dataclasses.fields(kind)]
-    if not isinstance(values, dict) or not set(values) <= set(known):
-        unknown = sorted(map(str, set(values) - set(known))) if isinstance(values, dict) else values
+    values, lines = read_yaml(path)
+    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    if not isinstance(values, dict) or not values.keys() <= actions.keys():
+        unknown = beginning(values)
+        if isinstance(values, dict):
+            unknown = ", ".join(f"{n} (line {lines[n]})" for n in lines if n not in actions)
         raise InputError(
             f"{path}: {unknown} is not an argument of this recipe. Write one `name: value` per "
-            f"line; the names are {', '.join(known)}."
+            f"line; the names are {', '.join(actions)}."
         )
     flags: list[str] = []
     for name, value in values.items():
+        if value is None:
+            continue
         several = value if isinstance(value, list) else [value]
-        if any(isinstance(one, dict | list) for one in several):
-            raise InputError(f"{path}: {name} is {value!r}; give a value, or a list of values.")
-        if isinstance(value, list):
-            flags += [f"--{name}", *map(str, value)]
-        elif value is not None:
-            flags.append(f"--{name}={value}")
+        many = actions[name].nargs == "+"
+        if not all(isinstance(one, str) for one in several) or (len(several) > 1 and not many):
+            what = "a value, or a list of values" if many else "one value"
+            told = f"{name} is {beginning(value)}; give {what}."
+            raise InputError(f"{path}, line {lines[name]}: {told}")
+        try:
+            for one in several:
+                parser._check_value(actions[name], parser._get_value(actions[name], one))
+        except argparse.ArgumentError as error:
+            raise InputError(f"{path}, line {lines[name]}: {error}.") from error
+        flags += [f"--{name}", *value] if isinstance(value, list) else [f"--{name}={value}"]
     return flags
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from staged_training.checkpoints import newest_checkpoint
+from staged_training.experiment.fingerprints import digest
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import damaged, read_json, written_whole
 from staged_training.stages import Stage, StageResult
@@ -108,6 +109,7 @@ class StageFolder:
             folder.mkdir()
             save_model(model, str(folder / _WEIGHTS))
             record = {"asked": self._asked(stage), "result": asdict(result), "log": log}
+            record["digest"] = digest([folder / _WEIGHTS], told=record)
             (folder / "stage.json").write_text(json.dumps(record))
         for checkpoint in self.of(stage).glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
@@ -138,7 +140,11 @@ class StageFolder:
             InputError: What is kept are the weights of another model, or is damaged.
         """
         file = self._finished(stage) / _WEIGHTS
+        record = self._record(stage)
+        expected = record.pop("digest")
         try:
+            if digest([file], told=record) != expected:
+                raise damaged(file)
             load_model(model, file)
         except (SafetensorError, OSError) as error:
             raise damaged(file) from error
@@ -147,7 +153,6 @@ class StageFolder:
                 f"{file} has the weights of another model than this {type(model).__name__}. Give "
                 "the model of that run, or another output_dir, or delete that folder."
             ) from error
-        record = self._record(stage)
         return StageResult(**record["result"]), record["log"]
 
     def of(self, stage: Stage) -> Path:
@@ -160,7 +165,7 @@ class StageFolder:
     def _record(self, stage: Stage) -> dict[str, Any]:
         file = self._finished(stage) / "stage.json"
         record: dict[str, Any] = read_json(file, dict)
-        if not record.keys() >= {"asked", "result", "log"}:
+        if not record.keys() >= {"asked", "result", "log", "digest"}:
             raise damaged(file)
         return record
 

@@ -19,6 +19,7 @@ from staged_training.experiment.splits import fold_split, stratified_folds
 from staged_training.features.extraction import compute_features
 from staged_training.heads.advisor import Advice, Ladder, Similarity, advise
 from staged_training.heads.linear_probe import linear_probe
+from staged_training.runtime.printable import one_line
 from staged_training.tables.reading import read_table, table_suffix
 from staged_training.tables.text_files import marked_encoding, open_text
 
@@ -66,7 +67,7 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
 
     task = read_image_task(data, label_column)
     for sentence in task.told:
-        print(sentence, file=sys.stderr)
+        print(one_line(sentence), file=sys.stderr)
     model, processor = load_backbone(backbone, task.names)
     images = task.dataset(range(len(task.paths)), processor)
     features = compute_features(model.eval(), images, default_data_collator).columns["features"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from transformers import AutoModelForImageTextToText, AutoProcessor, Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
+from staged_training.runtime.printable import one_line
 from transfer_app.inputs import Input
 
 TASK = "image-text-to-text"
@@ -34,7 +35,8 @@ def captions(captioner: Pipeline, inputs: Sequence[Input]) -> Iterator[tuple[Inp
 
 def print_captions(captioner: Pipeline, inputs: Sequence[Input], *, as_json: bool) -> None:
     """Print a line for each photo: its name and its caption, or one JSON object."""
-    width = max(len(item.name) for item in inputs)
+    width = max(len(one_line(item.name)) for item in inputs)
     for item, caption in captions(captioner, inputs):
         fields = {"input": item.name, "caption": caption}
-        print(json.dumps(fields) if as_json else f"{item.name.ljust(width)}  {caption}")
+        line = f"{one_line(item.name).ljust(width)}  {one_line(caption)}"
+        print(json.dumps(fields) if as_json else line)

@@ -12,7 +12,7 @@ from typing import Any
 
 from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
-from staged_training.runtime.command import run_command
+from staged_training.runtime.command import printable_errors, run_command
 from staged_training.runtime.errors import InputError
 
 RECIPES = (
@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    options = parser.parse_args(arguments)
+    with printable_errors():
+        options = parser.parse_args(arguments)
     check_filled({name.upper(): value for name, value in vars(options).items()})
     _without_bars()
     return options

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
+from staged_training.runtime.printable import one_line
 from transfer_app.inputs import Input
 
 TASK = "object-detection"
@@ -40,10 +41,10 @@ def line_of(box: dict[str, Any]) -> str:
 
 def print_detections(detector: Pipeline, inputs: Sequence[Input], *, as_json: bool) -> None:
     """Print a line for each box, or for an image without any; or one JSON object for an image."""
-    width = max(len(item.name) for item in inputs)
+    width = max(len(one_line(item.name)) for item in inputs)
     for item, boxes in detections(detector, inputs):
         if as_json:
             print(json.dumps({"input": item.name, "boxes": boxes}))
         else:
             for line in map(line_of, boxes) if boxes else ["nothing"]:
-                print(f"{item.name.ljust(width)}  {line}")
+                print(f"{one_line(item.name).ljust(width)}  {one_line(line)}")

@@ -12,6 +12,7 @@ from nlp_transfer.emails import iter_texts
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
+from staged_training.runtime.printable import one_line
 
 _MOST_SHOWN = 1000  # characters of a text, of which a table shows less than a line
 
@@ -69,14 +70,14 @@ def images(source: Path) -> list[Input]:
         raise InputError(f"{source}: no such file or folder. Check the path.")
     found = find_images(source) if source.is_dir() else Found([source], [])
     for sentence in found.left_out:
-        print(f"Left out: {sentence}.", file=sys.stderr)
+        print(one_line(f"Left out: {sentence}."), file=sys.stderr)
     inputs = []
     for file in found.files:
         try:
             check_image(file)
             inputs.append(Input(str(file), file))
         except BrokenImageError as error:
-            print(f"Left out: {file} {error}.", file=sys.stderr)
+            print(one_line(f"Left out: {file} {error}."), file=sys.stderr)
     if not inputs:
         raise InputError(
             f"{source}: no image that can be decoded. Give photos or a folder of them."
@@ -105,11 +106,11 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
         if not slices or len(others) < len(files):
             for file in slices:
                 told = f"Left out: {file} is a scan, and there are images beside it."
-                print(told, file=sys.stderr)
+                print(one_line(told), file=sys.stderr)
             return images(source)
     inputs, problems = scans(source, ct)
     for problem in problems:
-        print(f"Not as expected: {problem}.", file=sys.stderr)
+        print(one_line(f"Not as expected: {problem}."), file=sys.stderr)
     return inputs
 
 

@@ -30,6 +30,7 @@ from staged_training.features.head import collected_features
 from staged_training.heads.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.pretrained import load_whole
 from staged_training.runtime.errors import first_line
+from staged_training.runtime.printable import one_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import table_suffix
 from transfer_app import caption_prediction, detection_prediction
@@ -225,7 +226,7 @@ def classify(
 
 def prediction_table(rows: Sequence[tuple[float, str, str, str]], width: int = 100) -> str:
     """Score, label, name and beginning of each input, one line each."""
-    columns = [(f"{score:.2f}", label, name) for score, label, name, _ in rows]
+    columns = [(f"{score:.2f}", one_line(label), one_line(name)) for score, label, name, _ in rows]
     widths = [max(len(cells[i]) for cells in columns) for i in range(3)] if columns else []
     lines = []
     for cells, (_, _, _, shown) in zip(columns, rows, strict=True):

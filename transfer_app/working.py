@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from reprlib import repr as beginning
 from typing import Any, cast
 
 import numpy as np
@@ -42,6 +43,7 @@ def check_working(opened: Pipeline) -> None:
         _check_tokenizer(opened)
     else:
         _check_processor(opened)
+        _check_ct(opened)
     if opened.task == "text-classification":
         results = opened([_TEXT], truncation=True)
     elif opened.task == "image-classification":
@@ -104,6 +106,24 @@ def _check_processor(opened: Pipeline) -> None:
                 f"{opened.model.name_or_path}: the {name} of its images is {settings[name]}, not "
                 f"from 0 to {most}. Copy preprocessor_config.json or config.json anew."
             )
+
+
+def _check_ct(opened: Pipeline) -> None:
+    """Refuse a way to read scans that is none, before a scan is read."""
+    model, ct = opened.model.name_or_path, getattr(opened.model.config, "ct", None)
+    if ct is None:
+        return
+    from vision_transfer.ct.dataset import check_layout  # needs the extra `vision`
+    from vision_transfer.ct.windows import windowed
+
+    try:
+        check_layout(ct["size"], ct["spacing"])
+        windowed(torch.zeros(1), ct["window"])
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{model}: its `ct`, {beginning(ct)}, is no way to read scans ({error!s}). Copy the "
+            "model anew."
+        ) from error
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from transformers.utils.logging import disable_progress_bar
 
-from staged_training.experiment.fingerprints import digest, given_files, versions
+from staged_training.experiment.fingerprints import digest, files_of, given_files, versions
 from staged_training.recipe import RunArguments, run_config
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.files import PARTIAL, read_json, remove_partial, written_whole
+from staged_training.runtime.files import PARTIAL, damaged, read_json, remove_partial, written_whole
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
 
@@ -210,18 +210,24 @@ class RunFolder:
         Args:
             name: The name of the folder.
             work: Takes the folder; returns what JSON can hold.
+
+        Raises:
+            InputError: What was done before is damaged, or the output folder is gone.
         """
         folder = self.runs / name
         done = folder / "done.json"
         on_main_process(self._check_there)
-        if not on_main_process(done.exists):
+        if on_main_process(done.exists):
+            on_main_process(partial(_check_whole, done))
+        else:
             on_main_process(partial(folder.mkdir, parents=True, exist_ok=True))
             result = work(folder)
             on_main_process(self._check_there)
             with written_whole(done) as path:
-                path.write_text(json.dumps(result))
+                record = {"result": result, "digest": _digest_of(folder, result)}
+                path.write_text(json.dumps(record))
         on_main_process(partial(_remove_stages, folder))
-        return on_main_process(partial(read_json, done))
+        return on_main_process(partial(read_json, done))["result"]
 
     def publish(self, folder: Path, name: str = ".") -> None:
         """Make the files of a piece of work, such as a saved model, those of the output folder.
@@ -236,10 +242,13 @@ class RunFolder:
     def _check_there(self) -> None:
         """Refuse to go on where the folder was removed or replaced since it was opened."""
         if not self._record.exists():
-            raise _refused(
-                f"{self.path} was removed or replaced while a run wrote to it. Delete what is left "
-                "of it, and run again; or run again with another `output_dir`."
-            )
+            raise self._vanished()
+
+    def _vanished(self) -> InputError:
+        return _refused(
+            f"{self.path} was removed or replaced while a run wrote to it. Delete what is left of "
+            "it, and run again; or run again with another `output_dir`."
+        )
 
     @staticmethod
     def _copy(folder: Path, kept: Path) -> None:
@@ -262,6 +271,22 @@ class RunFolder:
         shutil.rmtree(self.runs)
         if self._lock:
             self._lock.close()
+        if not self.report.exists():
+            raise self._vanished()
+
+
+def _check_whole(done: Path) -> None:
+    """Refuse a piece of work of which not all is as it was written."""
+    record = read_json(done, dict)
+    if record.get("digest") != _digest_of(done.parent, record.get("result")):
+        raise damaged(done)
+
+
+def _digest_of(folder: Path, result: Any) -> str:
+    """Digest what a piece of work returned and wrote, but for what was needed to train."""
+    passing = {STAGES, CURVES, "done.json"}
+    files = [f for f in files_of(folder) if passing.isdisjoint(f.relative_to(folder).parts)]
+    return digest(files, folder, told=result)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ The file is of safetensors, written part by part; its header is written last, wh
 many features there are. All else that is kept is small, and is held in memory.
 """
 
+import hashlib
 import json
 import mmap
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +20,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -30,6 +33,7 @@ Columns = Mapping[str, torch.Tensor]
 _LENGTHS = ".lengths"  # how the name of a column ends that tells the lengths of another
 _SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
 _BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
+_CHECKSUM = "sha256"  # of the columns, then of what the header tells of them
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -166,11 +170,14 @@ def read(file: Path) -> FeatureDataset:
     Raises:
         InputError: The file is damaged.
     """
-    with file.open("rb") as stream:
-        try:
+    try:
+        with safe_open(file, "pt"):  # refuses a header that is none
+            pass
+        with file.open("rb") as stream:
+            _check(stream)
             return _mapped(stream)
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{file}: is no whole file of features. Delete it.") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{file}: is no whole file of features. Delete it.") from error
 
 
 def room_for_features(folder: Path | None) -> float:
@@ -190,11 +197,17 @@ def _drained(held: deque[Columns]) -> Iterator[Columns]:
 def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
     """Write the features as they come, then all other columns, and at last the header."""
     others: dict[str, list[torch.Tensor]] = {}
-    rows, none = 0, None
+    rows, none, checksum = 0, None, hashlib.sha256()
+
+    def write(tensor: torch.Tensor) -> None:
+        content = tensor.contiguous().view(-1).view(torch.uint8).numpy().data
+        checksum.update(content)
+        stream.write(content)
+
     stream.write(bytes(_BEFORE_DATA))
     for part in parts:
         features = part["features"]
-        stream.write(_bytes(features))
+        write(features)
         rows, none = rows + len(features), torch.empty_like(features[:0])
         for name, values in part.items():
             if name != "features":
@@ -202,11 +215,13 @@ def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
         del part, features  # before the next are computed
     if none is None:
         raise InputError("There is no example to compute features of.")
-    header = {"features": _described(none, rows, 0)}
+    header: dict[str, dict[str, object]] = {"features": _described(none, rows, 0)}
     for name, pieces in others.items():
         column = torch.cat(pieces)
         header[name] = _described(column, len(column), stream.tell() - _BEFORE_DATA)
-        stream.write(_bytes(column))
+        write(column)
+    checksum.update(json.dumps(header).encode())
+    header["__metadata__"] = {_CHECKSUM: checksum.hexdigest()}
     stream.seek(0)
     stream.write((_BEFORE_DATA - 8).to_bytes(8, "little"))
     stream.write(json.dumps(header).encode().ljust(_BEFORE_DATA - 8))
@@ -221,23 +236,30 @@ def _described(like: torch.Tensor, rows: int, start: int) -> dict[str, object]:
     return {"dtype": names[like.dtype], "shape": shape, "data_offsets": [start, start + size]}
 
 
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
+def _header(stream: IO[bytes]) -> tuple[dict[str, Any], str | None]:
+    """What the header tells of each column, and the checksum, if there is one; up to the data."""
+    stream.seek(0)
+    header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return header, header.pop("__metadata__", {}).get(_CHECKSUM)
+
+
+def _check(stream: BufferedReader) -> None:
+    """Compare a file with its checksum; one that `safetensors` wrote has none.
+
+    Raises:
+        ValueError: It was changed.
+    """
+    header, expected = _header(stream)
+    checksum = hashlib.file_digest(stream, "sha256")
+    checksum.update(json.dumps(header).encode())
+    if expected not in (None, checksum.hexdigest()):
+        raise ValueError("It is not what was written.")
 
 
 def _mapped(stream: IO[bytes]) -> FeatureDataset:
-    """The features of a file; it may be removed while they are in use.
-
-    Raises:
-        ValueError: It is damaged.
-    """
-    size = stream.seek(0, 2)
-    stream.seek(0)
-    before_data = 8 + int.from_bytes(stream.read(8), "little")
-    header = json.loads(stream.read(min(before_data, size) - 8))
-    header.pop("__metadata__", None)
-    if size != before_data + max(described["data_offsets"][1] for described in header.values()):
-        raise ValueError("Its columns do not end where it does.")
+    """The features of a file that is whole; it may be removed while they are in use."""
+    header, _ = _header(stream)
+    before_data = stream.tell()
     pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     columns = {}
     for name, described in header.items():

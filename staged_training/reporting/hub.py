@@ -1,13 +1,11 @@
 """What the Hub needs of a trained model: a card that it can validate, and the upload."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData, get_token
@@ -17,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 from staged_training.experiment.outcome import Row
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.printable import printable
+from staged_training.runtime.printable import printable, shell_path
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +138,7 @@ def usage(
         *([first] if first else []),
         "from transformers import pipeline",
         "",
-        f'{does} = pipeline("{pipeline}", model={json.dumps(reference)}{trust})',
+        f'{does} = pipeline("{pipeline}", model={reference!r}{trust})',
         f"print({does}({example}))",
     ]
     return "\n".join(["```python", *lines, "```"])
@@ -256,7 +254,7 @@ def push(folder: Path, destination: Destination) -> str:
         raise InputError(
             f"The upload to {to.repo_id} failed: {_said(error)}. The model is whole in {folder}. "
             "Where the login or its rights are refused, run `hf auth login`; then go on with "
-            f"`hf upload {to.repo_id} {quote(str(folder))} {_EXCLUDE}`, which sends only what is "
+            f"`hf upload {to.repo_id} {shell_path(folder)} {_EXCLUDE}`, which sends only what is "
             "not there yet."
         ) from error
     return str(commit.pr_url or commit.commit_url)

@@ -11,6 +11,7 @@ from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, push, write_card
 from staged_training.reporting.report import Report, write_results
+from staged_training.runtime.printable import shell_path
 
 _TEMPLATES = Environment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
@@ -78,6 +79,7 @@ def publish(
     write_results(run.report, run.name, run.arguments["seed"], rows)
     card.write(run.path, row)
     run.close()
-    print(f"\n{summary}\n\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
+    print(f"\n{summary}\n\nModel:  {shell_path(run.path)}")
+    print(f"Report: {shell_path(run.report / 'index.html')}")
     if run.destination:
         print(f"Uploaded to {push(run.path, run.destination)}")

@@ -14,7 +14,7 @@ from staged_training.experiment.fingerprints import versions
 from staged_training.experiment.outcome import Row
 from staged_training.reporting.html_page import html_page
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.printable import printable
+from staged_training.runtime.printable import one_line, printable
 from staged_training.stages import StageResult
 
 FROZEN = (
@@ -48,7 +48,7 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table whose columns are also aligned for those who read the source."""
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [header, *rows]]
+    cells = [[one_line(str(cell)).replace("|", "\\|") for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -122,7 +122,8 @@ class Report:
 
     def arguments(self, arguments: Mapping[str, Any]) -> None:
         """Add what was asked for."""
-        self.section("Arguments", *(f"- `{name}`: `{value}`" for name, value in arguments.items()))
+        lines = (f"- `{name}`: {as_code(str(value))}" for name, value in arguments.items())
+        self.section("Arguments", *lines)
 
     def picture(self, name: str, description: str, plot: str, *args: Any, **kwargs: Any) -> None:
         """Add a picture, which needs the extra `plots`.
@@ -160,3 +161,10 @@ class Report:
 def as_markdown(text: str) -> str:
     """A text that Markdown shows as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", " ".join(text.split()))
+
+
+def as_code(text: str) -> str:
+    """A text that Markdown shows as code, on one line."""
+    shown = one_line(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{ticks} {shown} {ticks}" if "`" in shown else f"`{shown}`"

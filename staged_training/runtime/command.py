@@ -5,13 +5,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import IO, cast
 
 from staged_training.runtime.errors import InputError, in_flags
 from staged_training.runtime.files import unwritable_told
-from staged_training.runtime.printable import PrintableFormatter, PrintableStream, printable
+from staged_training.runtime.printable import PrintableFormatter, PrintableStream, one_line
 from staged_training.runtime.stopping import Stopped, close_progress_bars, stoppable
 
 
@@ -49,6 +49,14 @@ def _nobody_reads() -> bool:
     return bool(poll.poll(0))
 
 
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """Show what `argparse` says of arguments as `printable` does."""
+    shown = sys.stderr and PrintableStream(sys.stderr)  # None where it is closed
+    with redirect_stderr(cast(IO[str] | None, shown)):
+        yield
+
+
 def _reported(command: Callable[[], None]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
@@ -61,6 +69,6 @@ def _reported(command: Callable[[], None]) -> int:
     except InputError as error:
         number = os.environ.get("RANK", "0")
         whose = "" if number == "0" else f" (process {number})"
-        print(printable(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
+        print(one_line(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
         return 2
     return 0

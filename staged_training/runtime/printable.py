@@ -1,7 +1,10 @@
 """Texts from outside as they may be shown: what they say, and nothing that a terminal obeys."""
 
 import logging
+import os
 import re
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 # Control characters but for line breaks and tabs, marks that turn the direction of writing, line
@@ -19,6 +22,37 @@ def printable(text: str) -> str:
         clear \x1b[2J the screen
     """
     return _OBEYED.sub(lambda match: match[0].encode("unicode-escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as `printable` does, with its line breaks escaped too.
+
+    Examples:
+        >>> print(one_line("a name\nof two lines"))
+        a name\nof two lines
+    """
+    return printable(text).replace("\n", r"\n")
+
+
+def shell_path(path: Path) -> str:
+    r"""Return a path as it is written in a shell: one word that is no flag, on one line.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> print(shell_path(Path("my model")), shell_path(Path("-v")), shell_path(Path("a\nb")))
+        'my model' ./-v $'a\x0ab'
+    """
+    word = f"./{path}" if str(path).startswith("-") else str(path)
+    if one_line(word) == word:
+        return quote(word)
+    escaped = word.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{''.join(map(_shell_character, escaped))}'"
+
+
+def _shell_character(character: str) -> str:
+    if one_line(character) == character:
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 class PrintableStream:
@@ -47,6 +81,6 @@ class PrintableStream:
 class PrintableFormatter(logging.Formatter):
     """Formats log messages as `printable` shows them."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Return the line of a record."""
-        return printable(super().format(record))
+        return one_line(super().formatMessage(record))

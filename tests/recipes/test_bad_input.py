@@ -105,15 +105,26 @@ def test_it_is_refused_and_nothing_is_written(case, tmp_path, capsys):
 @pytest.mark.parametrize(
     "content, message",
     [
-        ("folds: {a: 1}", "folds is {'a': 1}; give a value, or a list of values"),
-        ("text_columns: [a, [b]]", r"text_columns is \['a', \['b'\]\]; give a value"),
-        ("1: 2", r"\['1'\] is not an argument of this recipe"),
+        ("folds: {a: 1}", r"run\.yaml, line 1: folds is {'a': '1'}; give one value"),
+        ("text_columns: [a, [b]]", r"text_columns is \['a', \['b'\]\]; give a value, or a list"),
+        ("text_columns: [a, ~]", r"text_columns is \['a', None\]; give a value, or a list"),
+        ("quick: true\nseed: [1, 2]", r"run\.yaml, line 2: seed is \['1', '2'\]; give one value"),
+        ("seed: 1\nquick: true\nseed: 2", r"run\.yaml, line 3: seed stands twice"),
+        ("seed: 1\n'seed': 1", r"run\.yaml, line 2: seed stands twice"),
+        ("{seed: 1, seed: 1}", r"run\.yaml, line 1: seed stands twice"),
+        ("folds: {a: 1,\n a: 2}", r"run\.yaml, line 2: a stands twice"),
+        ("quick: true\nsead: 2", r"run\.yaml: sead \(line 2\) is not an argument"),
+        ("hub_revision: 1.10", "--hub-revision says how to upload"),
+        ("data: no", "no: no such file or folder"),
+        ("1: 2", r"1 \(line 1\) is not an argument of this recipe"),
+        ("? [seed]\n: 2", "run.yaml is not YAML: while constructing a mapping"),
+        ("~: 2", r"null \(line 1\) is not an argument|~ \(line 1\) is not an argument"),
         ("- quick", "is not an argument of this recipe"),
         ("seed: -1", "--seed is -1; give a whole number"),
         ("data: 7", "7: no such file or folder"),
         (r'data: "a\0b"', "--data holds a zero byte"),
         ("[" * 900, "run.yaml is not YAML: maximum recursion"),
-        ("seed: " + "9" * 5000, "run.yaml is not YAML: Exceeds the limit"),
+        ("seed: " + "9" * 5000, "run.yaml, line 1: argument --seed: invalid int value"),
         ("seed: !!python/object/apply:os.getcwd []", "run.yaml is not YAML: could not determine"),
     ],
 )
@@ -125,12 +136,11 @@ def test_a_configuration_that_cannot_be_used_is_told(content, message, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("content", ["seed: soon", "quick: perhaps"])
+@pytest.mark.parametrize("content", ["seed: soon", "quick: perhaps", "report_to: paper"])
 def test_a_value_of_another_kind_in_a_configuration_is_told(content, tmp_path, capsys):
-    (tmp_path / "run.yaml").write_text(content)
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "email-urgency", str(tmp_path / "run.yaml")])
-    assert f"argument --{content.partition(':')[0]}" in capsys.readouterr().err
+    (tmp_path / "run.yaml").write_text(f"# settings\n{content}")
+    assert main(["run", "email-urgency", str(tmp_path / "run.yaml")]) == 2
+    assert f"run.yaml, line 2: argument --{content.partition(':')[0]}" in capsys.readouterr().err
 
 
 def test_broken_messages_among_good_ones_are_skipped_and_told(small_data, tmp_path, caplog):

@@ -15,6 +15,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from recipes.ct_inpainting import LABELS, augmented
+from staged_training import InputError
 from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
 from transfer_app import demo_images
 from transfer_app.command_line import main
@@ -120,6 +121,42 @@ def test_a_model_of_photos_is_given_soft_tissue_and_images_before_scans(tmp_path
     inputs, told = predicted(tmp_path / "scans")
     assert inputs == [str(tmp_path / "scans" / "a.png")]
     assert all(f"Left out: {file} is a scan" in told for file in files)
+
+
+@pytest.fixture(scope="module")
+def of_ct(tmp_path_factory):
+    """The folder of a model of CT without checksums, and its configuration."""
+    model, processor = untrained_backbone("test_resnet", ["a", "b"], 32, 1)
+    model.config.ct = {"size": 32, "spacing": 1.4, "window": [40, 400]}
+    folder = tmp_path_factory.mktemp("ct") / "model"
+    save_classifier(model, processor, folder)
+    (folder / "SHA256SUMS").unlink()
+    return folder, json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"size": value} for value in ("32", 10**9)),
+        *({"spacing": value} for value in ("1.4", 1e-9, float("nan"))),
+        *({"window": value} for value in ("liver", None, [40, float("inf")])),
+        *([], {"size": None, "spacing": None}),
+    ],
+)
+def test_a_model_that_says_wrongly_how_its_scans_are_read_is_refused(changed, of_ct, capsys):
+    folder, config = of_ct
+    is_part = isinstance(changed, dict) and len(changed) == 1
+    ct = config["ct"] | changed if is_part else changed
+    (folder / "config.json").write_text(json.dumps(config | {"ct": ct}))
+    assert main(["predict", str(folder), str(folder)]) == 2
+    told = capsys.readouterr().err
+    assert "is no way to read scans" in told and told.count("\n") == 1
+
+
+def test_a_spacing_that_would_make_enormous_slices_is_refused(tmp_path):
+    write_series(tmp_path, 1)
+    with pytest.raises(InputError, match=r"slice-1\.dcm would have \d+ x \d+ pixels"):
+        read_ct(tmp_path, size=32, spacing=0.01)
 
 
 def test_the_page_takes_scans(hospital, learnt):

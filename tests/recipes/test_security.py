@@ -1,5 +1,6 @@
 """What comes from strangers runs no code, writes nothing elsewhere, and sees no secrets."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -16,11 +17,13 @@ from transformers import set_seed
 from nlp_transfer import build_vocabulary
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.word_vectors import open_vectors
+from staged_training import InputError
 from tests.hub_server.server import TOKEN
 from tests.staged_training.conftest import Touch
 from transfer_app import demo_guard
 from transfer_app.command_line import main
 from transfer_app.demo import web_app
+from transfer_app.inputs import images
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/model"
@@ -177,6 +180,30 @@ def test_mail_does_not_steer_the_terminal_that_lists_it(folder, tmp_path, capsys
     assert r"\x1b[2J.eml" in told.out and TEXT in told.out
     for shown in (told.out, told.err):
         assert "\x1b" not in shown and "\x07" not in shown and "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [("--\x1b[2J", []), ("x", ["--\x1b[2J"])],
+)
+def test_arguments_that_cannot_be_read_are_shown_escaped(name, flags, folder, capsys):
+    for command in (["predict", str(folder), name], ["run", "email-urgency", f"--quick={name}"]):
+        with contextlib.suppress(SystemExit):
+            assert main([*command, *flags]) == 2
+        assert "\x1b" not in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_whatever_a_file_is_called(folder, capsys):
+    assert main(["predict", str(folder), "a\nnlp-transfer: all is well"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_names_of_inputs_that_are_left_out_are_one_line_each(tmp_path, capsys):
+    (tmp_path / "\x1b[2J\nb.jpg").write_text("no photo")
+    with pytest.raises(InputError):
+        images(tmp_path)
+    told = capsys.readouterr().err
+    assert r"\x1b[2J\nb.jpg" in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "{folder}/config.json", "{folder}/../mail.eml"])

@@ -75,6 +75,38 @@ def test_a_damaged_file_is_refused_by_name(damage, tmp_path):
         read(file)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"F32"', b'"I32"'),
+        (b'"shape": [12]', b'"shape": [99]'),
+        (b'"shape": [12]', b'"shape": 1200'),
+        (b'"data_offsets": [0', b'"data_offsets": [9'),
+        (b'"features.lengths"', b'"features_lengths"'),
+        (b"{", b"["),
+    ],
+)
+def test_a_header_that_was_changed_is_refused(old, new, tmp_path):
+    file = tmp_path / "features.safetensors"
+    kept(parts(), file)
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+        read(file)
+
+
+@pytest.mark.parametrize("place", [4096, 4500, -1])
+def test_a_number_that_was_changed_is_refused(place, tmp_path):
+    file = tmp_path / "features.safetensors"
+    kept(parts(), file)
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+        read(file)
+
+
 @pytest.fixture
 def small_files():
     """No file may grow beyond 4,200 bytes, as where a disk is full."""

@@ -1,5 +1,6 @@
 """Cards that the Hub accepts, pushes that are refused before any work, and faults on the way."""
 
+import ast
 import hashlib
 import logging
 
@@ -10,7 +11,8 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from staged_training import InputError
 from staged_training.experiment.outcome import Row
-from staged_training.reporting.hub import Destination, Task, check_push, push, write_card
+from staged_training.reporting.hub import Destination, Task, check_push, push, usage, write_card
+from staged_training.runtime.printable import printable
 from tests.hub_server.card_rules import errors_in_text
 from tests.hub_server.server import READ_TOKEN, TOKEN
 
@@ -168,6 +170,15 @@ def test_what_does_not_pass_is_told_and_nothing_is_lost(fault, hub, folder):
     assert f"hf upload {NAME} {folder}" in str(caught.value)
     assert contents(folder) == before
     assert "config.json" not in getattr(hub.repositories.get(NAME), "files", lambda _: {})("main")
+
+
+@pytest.mark.parametrize("folder_name", ["a b", 'x"', "it's", "😀é", "a\nb", "\x1b\u202e", "a\\b"])
+def test_code_on_a_card_loads_the_folder_whatever_it_is_called(folder_name):
+    code = usage("text-classification", folder_name, '"Hello"')
+    assert printable(code) == code
+    tree = ast.parse(code.removeprefix("```python\n").removesuffix("\n```"))
+    (model,) = [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword)]
+    assert ast.literal_eval(model) == folder_name
 
 
 def test_a_card_that_the_hub_rejects_is_told_before_the_weights_are_sent(hub, folder):

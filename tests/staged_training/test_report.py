@@ -15,6 +15,7 @@ from staged_training.experiment.outcome import Outcome, Row
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.report import (
     Report,
+    as_code,
     as_markdown,
     markdown_table,
     results_table,
@@ -130,6 +131,16 @@ def test_any_text_is_shown_as_it_is(text):
         .render(markdown_table(["x"], [[as_markdown(text)]]))
     )
     assert Page(rendered).text.split() == ["x", *text.split()]
+
+
+@pytest.mark.parametrize("name", ["a`b", "```", "a\n## b", "x | y", "`", "*b* <b>"])
+def test_a_name_stays_on_one_line_in_lists_and_tables(name, report):
+    report.section("Labels", markdown_table(["label", "n"], [[name, 1]]), as_code(name))
+    report.arguments({"data": name})
+    page = Page(report.write().read_text())
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("h2") == 2 and tags.count("td") == 2
+    assert page.text.count(name.replace("\n", r"\n")) >= 2
 
 
 def test_results_are_kept_for_programs(tmp_path):

@@ -147,6 +147,48 @@ def test_a_record_of_another_kind_is_told(cut_off):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
+def write_examples(folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    (folder / "examples.safetensors").write_bytes(b"0123")
+    return {"score": 0.5}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "examples.safetensors").write_bytes(b"0124"),
+        lambda folder: (folder / "examples.safetensors").unlink(),
+        lambda folder: (folder / "model" / "config.json").write_text("[]"),
+        lambda folder: (folder / "model").rename(folder / "models"),
+        lambda folder: (folder / "model" / "another").touch(),
+        lambda folder: change(
+            folder / "done.json", (folder / "done.json").read_text().replace("0.5", "0.6")
+        ),
+        lambda folder: change(folder / "done.json", '{"score": 0.5}'),
+        lambda folder: change(folder / "done.json", "[]"),
+    ],
+)
+def test_what_was_done_is_gone_on_with_only_as_it_was_left(damage, cut_off):
+    cut_off.run_cached("part", write_examples)
+    damage(cut_off.runs / "part")
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+        cut_off.run_cached("part", write_examples)
+    shutil.rmtree(cut_off.runs / "part")
+    assert cut_off.run_cached("part", write_examples) == {"score": 0.5}
+
+
+def test_curves_may_still_grow_when_a_piece_of_work_is_done(tmp_path):
+    run = RunFolder(tmp_path / "tensorboard" / "out", ARGUMENTS, resume=False)
+    run.open()
+    run.run_cached("part", write_examples)
+    change(run.runs / "part" / "tensorboard" / "events", "more")
+    assert run.run_cached("part", write_examples) == {"score": 0.5}
+    change(run.runs / "part" / "examples.safetensors", "more")
+    with pytest.raises(InputError, match="is damaged"):
+        run.run_cached("part", write_examples)
+
+
 def test_a_folder_with_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match=r"holds something else \(thesis.tex\)"):
@@ -219,6 +261,13 @@ def test_a_folder_that_vanishes_while_a_run_is_at_work_is_told(step, replaced, c
     with pytest.raises(InputError, match="out was removed or replaced while a run wrote to it"):
         steps[step]()
     assert cut_off.path.exists() == replaced
+
+
+def test_a_folder_that_vanishes_as_a_run_ends_is_told(cut_off, monkeypatch):
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(run_folder.shutil, "rmtree", lambda _: rmtree(cut_off.path))
+    with pytest.raises(InputError, match="out was removed or replaced while a run wrote to it"):
+        cut_off.close()
 
 
 def test_what_is_kept_survives_the_end(cut_off):

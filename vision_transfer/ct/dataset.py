@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _LARGEST = np.iinfo(np.int16).max
+_MOST_PIXELS = 8192  # along a side
+_LEAST = 0.01  # mm
 _BATCH = 16  # rows that wait to be written
 
 
@@ -99,14 +101,28 @@ def read_ct(
         >>> np.diff(scans["position"][:])
         array([2.5, 2.5], dtype=float32)
     """
-    for name, value in {"size": size, "spacing": spacing, "step": step}.items():
-        if value is not None and not value > 0:
-            raise InputError(f"{name} is {value}; give a positive number, or leave it out.")
+    check_layout(size, spacing, step)
     if neighbours < 0:
         raise InputError(f"neighbours is {neighbours}; give 0 or more.")
     found = find_series(source)
     layout = _Layout(_shape(found, size, spacing), spacing, step, neighbours)
     return _written(found, Path(source), layout)
+
+
+def check_layout(size: object, spacing: object, step: object = None) -> None:
+    """Refuse what is none of these arguments of `read_ct`, or would take memory without end.
+
+    Raises:
+        InputError: One of them is.
+    """
+    if size is not None and not (isinstance(size, int | np.integer) and 0 < size <= _MOST_PIXELS):
+        raise InputError(
+            f"size is {size!r}; give a whole number from 1 to {_MOST_PIXELS}, or leave it out."
+        )
+    for name, value in {"spacing": spacing, "step": step}.items():
+        is_length = isinstance(value, int | float | np.number) and _LEAST <= value < float("inf")
+        if value is not None and not is_length:
+            raise InputError(f"{name} is {value!r}; give {_LEAST} mm or more, or leave it out.")
 
 
 def hounsfield(part: Slice) -> NDArray[np.int16]:
@@ -131,12 +147,18 @@ def hounsfield(part: Slice) -> NDArray[np.int16]:
 
 def _shape(found: Found, size: int | None, spacing: float | None) -> tuple[int, int]:
     """Height and width of all rows."""
-    if size:
-        return size, size
     shapes: dict[tuple[int, int], Slice] = {}
     for series in found.series:
         for part in series.slices:
             shapes.setdefault(_resampled_shape(part, spacing), part)
+    for shape, part in shapes.items():
+        if spacing and max(shape) > _MOST_PIXELS:
+            raise InputError(
+                f"{part.file.name} would have {shape[0]} x {shape[1]} pixels, {spacing} mm apart. "
+                "Give a larger spacing."
+            )
+    if size:
+        return size, size
     if len(shapes) > 1:
         (one, first), (other, second) = list(shapes.items())[:2]
         raise InputError(

@@ -1,5 +1,6 @@
 """Windows: the part of the Hounsfield scale that is looked at."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
         Numbers from 0 to 1, in the same shape.
 
     Raises:
-        InputError: There is no such window, or its width is not positive.
+        InputError: There is no such window, it is not two numbers, or its width is not positive.
 
     Examples:
         >>> windowed(np.array([-1000.0, 40.0, 240.0]))  # air, the middle, the upper end
@@ -40,8 +41,11 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
                 "centre and width in Hounsfield units."
             )
         window = WINDOWS[window]
-    centre, width = window
-    if not width > 0:
+    try:
+        centre, width = map(float, window)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{window!r} is no window; give centre and width of one.") from error
+    if not (0 < width < math.inf and math.isfinite(centre)):
         raise InputError(f"The window {window} has the width {width}; give a positive one.")
     return ((hounsfield - (centre - width / 2)) / width).clip(0, 1)
 

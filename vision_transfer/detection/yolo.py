@@ -5,9 +5,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from staged_training.runtime.errors import InputError, Problem, first_line
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.runtime.yaml_files import read_yaml
 from staged_training.tables.parts import part_of, parts_of
 from staged_training.tables.text_files import read_utf8
 from vision_transfer.detection.marked import SHARES, AnnotatedImage, Marked
@@ -92,11 +91,8 @@ def _tell(
 
 def _description(file: Path) -> dict[str, Any]:
     """What a data.yaml says, every cell as a text; nothing if it is none."""
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: is not YAML ({first_line(error)}). Correct it.") from error
-    return content if isinstance(content, dict) else {}
+    content, _ = read_yaml(file)
+    return {str(k): v for k, v in content.items()} if isinstance(content, dict) else {}
 
 
 def _names_in(file: Path, data: dict[str, Any]) -> Names:
@@ -131,7 +127,7 @@ def _listed(source: Path, data: dict[str, Any], problems: list[Problem]) -> dict
     for key in filter(part_of, data):
         entries = data[key] or []
         places = [entries] if isinstance(entries, str) else entries
-        found = [_place(source, str(data.get("path", "")), str(place)) for place in places]
+        found = [_place(source, str(data.get("path") or ""), str(place)) for place in places]
         if None in found:
             missing = places[found.index(None)]
             problems.append(Problem(f"{source}:", f"`{key}` is {missing}, which is not there"))

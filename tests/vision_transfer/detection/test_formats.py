@@ -272,8 +272,11 @@ def test_yolo_without_names_or_with_an_image_in_two_parts_is_refused(tmp_path):
     (source / "data.yaml").write_text("names: 3\n")
     with pytest.raises(InputError, match=r"data.yaml: takes `names`, a list of the classes"):
         read_detection_task(source)
+    (source / "data.yaml").write_text("names:\n  0: cat\n  0: dog\n")
+    with pytest.raises(InputError, match=r"data.yaml, line 3: 0 stands twice"):
+        read_detection_task(source)
     (source / "data.yaml").write_text("names: [a\n")
-    with pytest.raises(InputError, match=r"data.yaml: is not YAML"):
+    with pytest.raises(InputError, match=r"data.yaml is not YAML"):
         read_detection_task(source)
 
 
