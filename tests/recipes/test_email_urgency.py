@@ -203,7 +203,7 @@ def test_flags_and_configurations_can_be_mixed(small_data, tmp_path, capsys):
     assert "--folds is '7'; give `all`, or one of 0, 1, 2" in capsys.readouterr().err
     config.write_text("dato: x\n")
     assert main(["run", "email-urgency", str(config)]) == 2
-    assert "['dato'] is not an argument of this recipe" in capsys.readouterr().err
+    assert "dato (line 1) is not an argument of this recipe" in capsys.readouterr().err
 
 
 def test_help_teaches(capsys):

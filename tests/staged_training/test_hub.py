@@ -90,7 +90,7 @@ def test_a_push_without_login_or_with_a_bad_name_is_refused(hub, monkeypatch, tm
         check_push(Destination("not a name"))
     with pytest.raises(InputError, match="can upload for someone"):
         check_push(Destination("another/model"))
-    with pytest.raises(InputError, match="leave --hub-revision out"):
+    with pytest.raises(InputError, match="leave `hub_revision` out"):
         check_push(Destination(NAME, revision="trial", create_pr=True))
     HfApi().create_repo(NAME)
     with pytest.raises(InputError, match="for all to see"):
@@ -110,7 +110,7 @@ def test_a_push_without_login_or_with_a_bad_name_is_refused(hub, monkeypatch, tm
 
 def test_a_hub_that_cannot_be_reached_is_told_before_any_work(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="train without --push-to-hub"):
+    with pytest.raises(InputError, match="train without `push_to_hub`"):
         check_push(TO)
 
 
