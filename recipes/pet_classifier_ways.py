@@ -30,19 +30,11 @@ from staged_training.heads.linear_probe import fit_probe, linear_probe
 from staged_training.runtime.processes import ONE_BATCH
 from staged_training.runtime.seal import seal
 from vision_transfer.backbones import head_layer, save_classifier
+from vision_transfer.candidates import TOP_LAYERS as TOP_LAYERS
 from vision_transfer.image_task import ImageTask
 
 PROBE, TRAINED = "linear probe on the bottleneck", "head trained on the bottleneck"
 TUNED = "fine-tuned top layers"
-
-TOP_LAYERS = Stage(
-    "top layers",
-    train="backbone[-1:], head",
-    epochs=3,
-    learning_rate=2e-4,
-    layer_decay=0.5,
-    keep_statistics=True,
-)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import json
 
 import pandas as pd
 import pytest
-
-from recipes.email_urgency import DATA
 from recipes.email_urgency_comparison import Comparison
 from recipes.email_urgency_ways import STAGES, Way, long_enough
+
+from recipes.email_urgency import DATA
 from staged_training.experiment.outcome import Row
 from transfer_app.command_line import main
 

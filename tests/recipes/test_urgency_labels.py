@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from recipes.email_urgency_report import LIMITS
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from recipes.email_urgency import DATA
-from recipes.email_urgency_report import LIMITS
 
 TIME_OR_HASTE = (
     r"(?i)\b(?:today|tonight|tonite|tomorrow|now|asap|soon|morning|afternoon|evening|noon|deadline"
