@@ -18,10 +18,10 @@ import numpy as np
 from transformers import TrainingArguments, default_data_collator
 
 from recipes.pet_classifier import DATA
-from recipes.pet_classifier_ways import TOP_LAYERS
 from staged_training import Stage, StagedTrainer
 from staged_training.heads.class_balance import metrics_on
 from vision_transfer.backbones import load_backbone
+from vision_transfer.candidates import TOP_LAYERS
 from vision_transfer.image_task import read_image_task
 
 SEEDS = range(5)
