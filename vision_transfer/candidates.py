@@ -131,33 +131,46 @@ class BackboneCandidate(Candidate):
         train = self._training_features(round_.split.train)
         validation, test = (self.features.rows(rows) for rows in round_.split[1:])
         seconds = time.perf_counter() - start  # the first round computes the features
-        fitted: list[tuple[Outcome, PreTrainedModel]] = []
+        models: list[PreTrainedModel] = []
+        outcomes: list[Outcome] = []
         for row in self._heads:
             model = self._new_model(round_.seed)
-            head = self._head_of(model)
-            start = time.perf_counter()
-            if row == PROBE:
-                probe = linear_probe(_arrays(train), _arrays(validation), len(self.task.names))
-                probe.put_into(head_layer(model))
-                grid = probe.grid
-            else:
-                grid = search_head(head, train, validation, self._arguments(round_.seed)).grid
-            scored = outcome(
-                row,
-                [_arrays(part)[1] for part in (validation, test)],
-                [_logits(head, part) for part in (validation, test)],
-                None,
-                seconds=seconds + time.perf_counter() - start,
-                trainable_parameters=sum(p.numel() for p in head.parameters()),
-                grid=[asdict(trial) for trial in grid],
-            )
+            outcomes.append(self._fit(row, model, (train, validation, test), round_.seed, seconds))
+            models.append(model)
             save_classifier(model, self.base[1], folder / MODELS / row)
-            fitted.append((scored, model))
-        outcomes = [scored for scored, _ in fitted]
         if self.top_layers:
-            best, model = max(fitted, key=lambda pair: best_trial(pair[0]).rank)
+            best = max(outcomes, key=lambda found: best_trial(found).rank)
+            model = models[outcomes.index(best)]
             outcomes.append(self._fine_tune(model, self.top_layers, round_, folder, best.seconds))
         return outcomes
+
+    def _fit(
+        self,
+        row: str,
+        model: PreTrainedModel,
+        parts: tuple[FeatureDataset, FeatureDataset, FeatureDataset],
+        seed: int,
+        seconds: float,
+    ) -> Outcome:
+        """Fit the head of a model to its features, which took some seconds to compute."""
+        train, validation, test = parts
+        head = self._head_of(model)
+        start = time.perf_counter()
+        if row == PROBE:
+            probe = linear_probe(_arrays(train), _arrays(validation), len(self.task.names))
+            probe.put_into(head_layer(model))
+            grid = probe.grid
+        else:
+            grid = search_head(head, train, validation, self._arguments(seed)).grid
+        return outcome(
+            row,
+            [_arrays(part)[1] for part in (validation, test)],
+            [_logits(head, part) for part in (validation, test)],
+            None,
+            seconds=seconds + time.perf_counter() - start,
+            trainable_parameters=sum(p.numel() for p in head.parameters()),
+            grid=[asdict(trial) for trial in grid],
+        )
 
     def _fine_tune(
         self, model: PreTrainedModel, stage: Stage, round_: Round, folder: Path, seconds: float

@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, tr
         (["--backbone", "no/such-model"], "no image model could be loaded from there"),
         (["--views", "-1"], "--views is -1; give how many views"),
         (["--hidden", "0"], "--hidden is [0]; give widths of 1 and more"),
-        (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+        (["--folds", "9"], "--folds is '9'; give `all`, or one of 0, 1, 2, 3, 4"),
         (["--fine-tune", "--train", "top"], "The selector 'top' matches no parameters"),
         (["--learning-rate", "1e-3"], "--train and --learning-rate are of --fine-tune"),
     ],
