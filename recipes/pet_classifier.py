@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.open(task.paths, task.contents)
         majority = partial(images.majority_baseline, task)
         result = cross_validate(run, task, [candidate], METRIC, folds, [arguments.seed], majority)
-        if arguments.refit:  # of a head alone: to fine-tune, validation has to choose the epoch
+        if arguments.refit:  # a head only: fine-tuning needs validation to choose its epoch
             result = replace(result, candidates=[replace(candidate, top_layers=None)])
             folder, split = result.refit(run, task), None
         else:
