@@ -43,11 +43,11 @@ def parts(size: int, seed: int, quick: bool):
 def toolkit(task, train, test, seed: int, arguments) -> np.ndarray:
     """The first stage of the recipe's way from an encoder; probabilities of the test texts."""
     import torch
+    from recipes.email_urgency_comparison import first_stage
+    from recipes.email_urgency_ways import BATCH_OF_FEW, encoder_way, long_enough, quick
 
     from nlp_transfer.classification import staged_text_trainer
     from nlp_transfer.encoder_classifier import load_encoder_classifier
-    from recipes.email_urgency_comparison import first_stage
-    from recipes.email_urgency_ways import BATCH_OF_FEW, encoder_way, long_enough, quick
 
     way = first_stage(encoder_way("bert"))
     (way,) = quick([way]) if arguments.quick else long_enough([way], len(train.texts))

@@ -24,8 +24,8 @@ def toolkit(model, train, test, arguments, folder: str):
     """Head first, then the top layers."""
     from transformers import default_data_collator
 
-    from recipes.pet_classifier_ways import TOP_LAYERS
     from staged_training import Stage, StagedTrainer
+    from vision_transfer.candidates import TOP_LAYERS
 
     epochs = arguments.epochs
     trainer = StagedTrainer(

@@ -13,7 +13,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
-from pathlib import Path
 
 import torch
 from contest import processor_name
@@ -22,8 +21,8 @@ from transformers import DataCollatorWithPadding, default_data_collator
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts, read_task
-from recipes import email_urgency, pet_classifier
 from staged_training.features.extraction import compute_features
+from staged_training.recipe import RECIPES
 from vision_transfer.backbones import load_backbone
 from vision_transfer.image_task import ImageDataset
 from vision_transfer.images import load_rgb
@@ -45,7 +44,7 @@ def rate(work: Work, seconds: float, runs: int, at_once: int) -> float:
 
 def of_texts() -> Iterator[tuple[str, Work, int]]:
     """Yield the name of each kind of work on mails, the work, and how many mails it takes."""
-    task = read_task(email_urgency.DATA / "messages.parquet")
+    task = read_task(RECIPES / "data" / "email_urgency" / "messages.parquet")
     texts = task.all.texts
     tokenizer = build_vocabulary(texts)
     model, pieces = load_encoder_classifier("bert", task.names, seed=0)
@@ -64,7 +63,7 @@ def of_texts() -> Iterator[tuple[str, Work, int]]:
 
 def of_photos() -> Iterator[tuple[str, Work, int]]:
     """The same of photos."""
-    photos = sorted(Path(pet_classifier.DATA).glob("images/*.jpg"))
+    photos = sorted((RECIPES / "data" / "pets" / "images").glob("*.jpg"))
     model, processor = load_backbone("efficientnet-lite0", ["cat", "dog"])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
     print(f"{len(photos):8,} photos, {size:,.0f} bytes each")

@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from pets import PETS
 from transformers import TrainingArguments, default_data_collator
 
-from recipes.pet_classifier import DATA
-from recipes.pet_classifier_ways import TOP_LAYERS
 from staged_training import Stage, StagedTrainer
 from staged_training.heads.class_balance import metrics_on
 from vision_transfer.backbones import load_backbone
+from vision_transfer.candidates import TOP_LAYERS
 from vision_transfer.image_task import read_image_task
 
 SEEDS = range(5)
@@ -64,7 +64,7 @@ def train(task, stages: list[Stage], seed: int) -> StagedTrainer:
 
 def measure(column: str) -> dict[str, np.ndarray]:
     """Validation accuracy by epoch of every way, `[seeds, epochs]`; prints the means."""
-    task = read_image_task(DATA, column)
+    task = read_image_task(PETS, column)
     curves = {}
     for way, stages in WAYS.items():
         trainers = [train(task, stages, seed) for seed in SEEDS]

@@ -15,9 +15,9 @@ import tempfile
 import time
 
 import numpy as np
+from pets import PETS
 from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
-from recipes.pet_classifier import DATA
 from staged_training import freeze, on_features
 from vision_transfer.detection.pretrained import fitted_anchors, load_detector
 from vision_transfer.detection.task import read_detection_task
@@ -39,7 +39,7 @@ class EpochTimes(TrainerCallback):
 
 
 def trainer_of(folder: str, epochs: int) -> tuple[Trainer, EpochTimes]:
-    task = read_detection_task(DATA, box_column="head_box")
+    task = read_detection_task(PETS, box_column="head_box")
     train = task.split(0).train
     anchors = fitted_anchors(task.true_boxes(train), 256)
     model, processor = load_detector("efficientnet-lite0", task.names, 256, **anchors)

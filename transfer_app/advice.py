@@ -60,13 +60,13 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
     Raises:
         InputError: The data or the model cannot be read.
     """
-    from recipes.pet_classifier_ways import TOP_LAYERS
     from staged_training import Stage
     from vision_transfer.backbones import load_backbone
+    from vision_transfer.candidates import TOP_LAYERS
     from vision_transfer.image_task import read_image_task
 
     task = read_image_task(data, label_column)
-    for sentence in task.told:
+    for sentence in task.remarks:
         print(one_line(sentence), file=sys.stderr)
     model, processor = load_backbone(backbone, task.names)
     images = task.dataset(range(len(task.paths)), processor)

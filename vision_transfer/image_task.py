@@ -17,13 +17,12 @@ from transformers import BaseImageProcessor
 
 from staged_training.experiment.splits import (
     Indices,
-    Split,
-    fold_numbers,
     fold_split,
     given_folds,
     stratified_folds,
     torn_groups,
 )
+from staged_training.experiment.task import Task
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import check_labels, tidy_labels
@@ -105,58 +104,47 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class ImageTask:
+@dataclass(frozen=True, kw_only=True)
+class ImageTask(Task):
     """What an image classifier learns from and is measured on.
 
     Attributes:
-        source: The folder or table of the images.
         paths: The files.
         labels: Their label numbers.
         names: The names of the labels, in the order of their numbers.
-        folds: The fold of each image.
-        own_folds: Whether the folds, or the parts of a split, came with the images; else they were
-            dealt here. Of a split, the one fold is 0.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
         notes: Sentences about what else people have to know of the images.
     """
 
-    source: Path
     paths: list[Path]
     labels: list[int]
     names: list[str]
-    folds: Indices
-    own_folds: bool
     skipped: list[Skipped]
     unusual: dict[str, int]
     notes: list[str]
 
-    def split(self, fold: int) -> Split:
-        """The rows to train on, to validate on and to test on, where a fold is the test part."""
-        return fold_split(self.folds, fold)
+    @property
+    def contents(self) -> list[Any]:
+        """What a run depends on besides the files: labels and folds."""
+        return [self.labels, self.names, self.folds]
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that say which images were left out, and the notes."""
+        return [*(f"Left out: {item}." for item in self.skipped), *self.notes]
 
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
     ) -> ImageDataset:
-        """Some of the images, each also in a number of augmented views."""
+        """Return some of the images, each also in a number of augmented views."""
         rows = list(rows)
         paths, labels = [self.paths[row] for row in rows], [self.labels[row] for row in rows]
         return ImageDataset(paths, labels, processor, views)
 
-    @property
-    def fold_numbers(self) -> list[int]:
-        """The numbers of the folds."""
-        return fold_numbers(self.folds)
-
-    @property
-    def told(self) -> list[str]:
-        """Sentences that tell which images were left out, and the notes."""
-        return [*(f"Left out: {item}." for item in self.skipped), *self.notes]
-
 
 def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
-    """Read labelled images; those that cannot be decoded are left out and told.
+    """Read labelled images; those that cannot be decoded are left out, and reported in `skipped`.
 
     A column `fold` says which fold each image belongs to. Without it a column `split`, or folders
     such as `train` and `test`, say which images to train on and to test on. Without these the
@@ -212,7 +200,15 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
     folds = stratified_folds(labels, groups) if given is None else given
     numbers = [names.index(label) for label in labels]
     return ImageTask(
-        path, paths, numbers, names, folds, given is not None, skipped, unusual, notes + told
+        source=path,
+        folds=folds,
+        own_folds=given is not None,
+        paths=paths,
+        labels=numbers,
+        names=names,
+        skipped=skipped,
+        unusual=unusual,
+        notes=notes + told,
     )
 
 

@@ -58,6 +58,17 @@ class Candidate(ABC):
             folder: For checkpoints and models; what was done there before is not done again.
         """
 
+    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
+        """Train the chosen model on all rows; save it to `folder/model`.
+
+        Args:
+            rows: All of them.
+            outcomes: The scores of the chosen model in each round of cross-validation.
+            seed: Random seed.
+            folder: For checkpoints and the model.
+        """
+        raise NotImplementedError
+
 
 class Built(NamedTuple):
     """A trainer of stages, and the results of stages that its model went through before."""
@@ -153,13 +164,7 @@ class StagedCandidate(Candidate):
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Train on all rows, each stage for as many epochs as were best on validation.
 
-        The model is saved to `folder/model`. Stages that did not pay are left out.
-
-        Args:
-            rows: All of them.
-            outcomes: What came of it in each round of cross-validation.
-            seed: Random seed.
-            folder: For checkpoints and the model.
+        Stages that did not pay are left out.
         """
         best: dict[str, list[int]] = defaultdict(list)
         for stage in (stage for outcome in outcomes for stage in outcome.stages):
@@ -256,10 +261,9 @@ class CrossValidation:
     def refit(self, run: RunFolder, task: Task) -> Path:
         """Train the chosen candidate on all rows; return the folder of the model.
 
-        See `StagedCandidate.refit`.
+        See `Candidate.refit`.
         """
         candidate = self.chosen_candidate
-        assert isinstance(candidate, StagedCandidate)
         print(f"On all rows: {self.chosen.name}", flush=True)
         rows = np.arange(len(task.folds))
         work = partial(candidate.refit, rows, self.chosen_outcomes, self.seeds[0])

@@ -41,6 +41,7 @@ class Outcome:
         log: The log of its training.
         predictions: Of each test example, what else than probabilities is predicted: a caption,
             boxes.
+        grid: The `Trial` of each setting that was tried, as dictionaries.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Outcome:
     stages: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[Any] = field(default_factory=list)
+    grid: list[dict[str, Any]] = field(default_factory=list)
 
 
 def outcome(

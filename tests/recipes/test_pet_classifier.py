@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import pipeline
 
-from recipes.pet_classifier import Arguments, top_layers_of
-from recipes.pet_classifier_ways import TOP_LAYERS
+from recipes.pet_classifier import Arguments
 from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
+from vision_transfer.candidates import TOP_LAYERS
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
 
@@ -144,8 +144,8 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, tr
     flags += ["--fine-tune", "--output-dir", str(folder)]
     command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-classifier", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    stages = folder / "runs" / "fold-1" / "_stages"
-    while not stages.exists():  # the features are stored then, and the top layers train
+    runs = folder / "runs"
+    while not list(runs.glob("fold-1/**/_stages")):  # the features are stored, top layers train
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, tr
         (["--backbone", "no/such-model"], "no image model could be loaded from there"),
         (["--views", "-1"], "--views is -1; give how many views"),
         (["--hidden", "0"], "--hidden is [0]; give widths of 1 and more"),
-        (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+        (["--folds", "9"], "--folds is '9'; give `all`, or one of 0, 1, 2, 3, 4"),
         (["--fine-tune", "--train", "top"], "The selector 'top' matches no parameters"),
         (["--learning-rate", "1e-3"], "--train and --learning-rate are of --fine-tune"),
     ],
@@ -181,7 +181,8 @@ def test_bad_input_is_refused_and_nothing_is_written(flags, message, hub, tmp_pa
     assert not list(folder.iterdir())
 
 
-def test_what_is_fine_tuned_and_at_which_rate_can_be_asked_for():
-    stage = top_layers_of(Arguments(fine_tune=True, train="all", learning_rate=1e-3))
-    assert (stage.train, stage.learning_rate) == ("all", 1e-3)
-    assert top_layers_of(Arguments(fine_tune=True)) == TOP_LAYERS
+def test_the_defaults_of_fine_tuning_are_those_of_the_library():
+    assert (Arguments.train, Arguments.learning_rate) == (
+        TOP_LAYERS.train,
+        TOP_LAYERS.learning_rate,
+    )

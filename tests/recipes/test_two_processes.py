@@ -41,7 +41,8 @@ def test_all_end_when_one_is_killed_and_one_alone_goes_on(photos, tmp_path):
     flags += ["--folds", "1", "--fine-tune", "--quick", "--output-dir", str(tmp_path / "out")]
     run = in_two(*flags)
     second = process_of(run, 1)
-    while not (tmp_path / "out" / "runs" / "fold-1").exists():  # the top layers are trained now
+    runs = tmp_path / "out" / "runs"
+    while not list(runs.glob("fold-1/**/_stages")):  # the top layers are trained now
         assert run.poll() is None
         time.sleep(0.1)
     second.kill()

@@ -1,0 +1,319 @@
+"""Candidates for a classifier of images: heads on stored features, and top layers tuned after."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import (
+    BaseImageProcessor,
+    PreTrainedModel,
+    TrainingArguments,
+    default_data_collator,
+)
+
+from staged_training.experiment.cross_validation import MODELS, Candidate, Round
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.splits import Indices, Split
+from staged_training.experiment.tracking import end_tracking
+from staged_training.features.extraction import compute_features
+from staged_training.features.head import FeatureHead
+from staged_training.features.reuse import features_key
+from staged_training.features.store import FeatureDataset
+from staged_training.heads.class_balance import majority_logits, metrics_on
+from staged_training.heads.familiarity import Familiarity, familiarity
+from staged_training.heads.head_search import Trial, search_head
+from staged_training.heads.linear_probe import fit_probe, linear_probe
+from staged_training.layers import select_parameters
+from staged_training.runtime.processes import ONE_BATCH, on_main_process
+from staged_training.runtime.seal import seal
+from staged_training.stages import Stage
+from staged_training.trainer import StagedTrainer
+from vision_transfer.backbones import head_layer, load_backbone, save_classifier
+from vision_transfer.image_task import ImageTask
+
+PROBE, TRAINED = "linear probe on the bottleneck", "head trained on the bottleneck"
+FINE_TUNED = "fine-tuned top layers"
+
+HEAD_EPOCHS = 20
+TOP_LAYERS = Stage(
+    "top layers",
+    train="backbone[-1:], head",
+    epochs=3,
+    learning_rate=2e-4,
+    layer_decay=0.5,
+    keep_statistics=True,
+)
+
+
+class SavedClassifier(NamedTuple):
+    """A classifier that was saved.
+
+    Attributes:
+        model: The model.
+        features: What its bottleneck gives of all images.
+        known: Features of the images that it was trained on, to find those that are unlike them.
+    """
+
+    model: PreTrainedModel
+    features: FeatureDataset
+    known: Familiarity
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneCandidate(Candidate):
+    """A pretrained image model with new heads on its bottleneck, and top layers tuned after them.
+
+    The frozen base computes its features of every image once. On each fold heads are fitted to
+    them, the exact linear probe and one that is trained by steps, with the settings that are best
+    on validation. The better of the two is what fine-tuning goes on from.
+
+    Attributes:
+        name: What people call it.
+        task: The labelled images.
+        backbone: The pretrained model, as for `load_backbone`.
+        cache: The folder that the features are stored in.
+        hidden: Widths of hidden layers of the head; by default it is linear.
+        views: Augmented views of each training image, which the heads learn from too.
+        head_epochs: Epochs of the head that is trained by steps.
+        top_layers: What is fine-tuned after the head, if anything is.
+        report_to: Where training is watched, as for `TrainingArguments`.
+    """
+
+    name: str
+    task: ImageTask
+    backbone: str
+    cache: Path
+    hidden: Sequence[int] = ()
+    views: int = 0
+    head_epochs: int = HEAD_EPOCHS
+    top_layers: Stage | None = None
+    report_to: str = "none"
+
+    def row_names(self) -> list[str]:
+        """Return a name for each head, and one for what is fine-tuned."""
+        return [*self._heads, *([FINE_TUNED] if self.top_layers else [])]
+
+    @property
+    def _heads(self) -> list[str]:
+        return [TRAINED] if self.hidden else [PROBE, TRAINED]
+
+    @cached_property
+    def base(self) -> tuple[PreTrainedModel, BaseImageProcessor]:
+        """The pretrained model, and the preprocessing of its pretraining."""
+        model, processor = load_backbone(self.backbone, self.task.names, hidden=self.hidden)
+        return model.eval(), processor
+
+    @cached_property
+    def features(self) -> FeatureDataset:
+        """What the bottleneck gives of all images and, behind them, of their views."""
+        return self._features_of(self.base[0], self.views)
+
+    def check(self) -> None:
+        """Load the base and find out whether it can be trained like this, before any work.
+
+        Raises:
+            InputError: There is no such model, its head needs more than features, or it has no
+                layers like those to be fine-tuned.
+        """
+        model, _ = self.base
+        select_parameters(model, (self.top_layers or TOP_LAYERS).train)
+        self._head_of(model)
+
+    def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
+        """Fit the heads and fine-tune from the better one; score and save each model."""
+        start = time.perf_counter()
+        train = self._training_features(round_.split.train)
+        validation, test = (self.features.rows(rows) for rows in round_.split[1:])
+        seconds = time.perf_counter() - start  # the first round computes the features
+        models: list[PreTrainedModel] = []
+        outcomes: list[Outcome] = []
+        for row in self._heads:
+            model = self._new_model(round_.seed)
+            outcomes.append(self._fit(row, model, (train, validation, test), round_.seed, seconds))
+            models.append(model)
+            save_classifier(model, self.base[1], folder / MODELS / row)
+        if self.top_layers:
+            best = max(outcomes, key=lambda found: best_trial(found).rank)
+            model = models[outcomes.index(best)]
+            outcomes.append(self._fine_tune(model, self.top_layers, round_, folder, best.seconds))
+        return outcomes
+
+    def _fit(
+        self,
+        row: str,
+        model: PreTrainedModel,
+        parts: tuple[FeatureDataset, FeatureDataset, FeatureDataset],
+        seed: int,
+        seconds: float,
+    ) -> Outcome:
+        """Fit the head of a model to its features, which took some seconds to compute."""
+        train, validation, test = parts
+        head = self._head_of(model)
+        start = time.perf_counter()
+        if row == PROBE:
+            probe = linear_probe(_arrays(train), _arrays(validation), len(self.task.names))
+            probe.put_into(head_layer(model))
+            grid = probe.grid
+        else:
+            grid = search_head(head, train, validation, self._arguments(seed)).grid
+        return outcome(
+            row,
+            [_arrays(part)[1] for part in (validation, test)],
+            [_logits(head, part) for part in (validation, test)],
+            None,
+            seconds=seconds + time.perf_counter() - start,
+            trainable_parameters=sum(p.numel() for p in head.parameters()),
+            grid=[asdict(trial) for trial in grid],
+        )
+
+    def _fine_tune(
+        self, model: PreTrainedModel, stage: Stage, round_: Round, folder: Path, seconds: float
+    ) -> Outcome:
+        """Train the top layers of a model with its head, which took some seconds before."""
+        processor = self.base[1]
+        train, validation, test = (self.task.dataset(rows, processor) for rows in round_.split)
+        arguments = TrainingArguments(
+            str(folder),
+            seed=round_.seed,
+            per_device_train_batch_size=16,
+            metric_for_best_model="accuracy",
+            accelerator_config=ONE_BATCH,
+            dataloader_pin_memory=torch.accelerator.is_available(),
+            remove_unused_columns=False,
+            report_to=self.report_to,
+            run_name="/".join(folder.parts[-3:]),
+            project="nlp-transfer",
+        )
+        trainer = StagedTrainer(
+            model,
+            arguments,
+            [stage],
+            pretrained="all",  # the head is fitted already
+            reuse_features=True,
+            train_dataset=train,
+            eval_dataset=validation,
+            data_collator=default_data_collator,
+            compute_metrics=metrics_on(None),
+        )
+        trainer.train(resume_from_checkpoint=trainer.begun)
+        save_classifier(model, processor, folder / MODELS / FINE_TUNED)
+        (result,) = trainer.results
+        logits = [trainer.predict(part).predictions for part in (validation, test)]
+        end_tracking(self.report_to)
+        return outcome(
+            FINE_TUNED,
+            (validation.labels, test.labels),
+            logits,
+            None,
+            seconds=seconds + result.seconds,
+            trainable_parameters=result.trainable_parameters,
+            stages=[asdict(result)],
+            log=trainer.state.log_history,
+        )
+
+    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
+        """Fit the chosen head to all images, with the settings that were best on the first fold."""
+        train, settings = self._training_features(rows), best_trial(outcomes[0]).settings
+        model = self._new_model(seed)
+        if outcomes[0].model == PROBE:
+            probe = fit_probe(_arrays(train), len(self.task.names), settings["strength"])
+            probe.put_into(head_layer(model))
+        else:
+            rates, decays = [settings["rate"]], [settings["weight decay"]]
+            head, arguments = self._head_of(model), self._arguments(seed)
+            search_head(head, train, train, arguments, rates, decays)
+        save_classifier(model, self.base[1], folder / "model")
+
+    def add_familiarity(self, row: str, folder: Path, split: Split | None) -> SavedClassifier:
+        """Store beside a saved model what it needs to find images unlike those it was trained on.
+
+        Args:
+            row: The name of its row.
+            folder: The folder of the model.
+            split: The rows that it was trained on, and those that the threshold is chosen on;
+                `None` if it was trained on all.
+        """
+        model = self.base[0].from_pretrained(folder).eval()
+        if row == FINE_TUNED:
+            features = self._features_of(model)
+        else:
+            features = self.features.rows(range(len(self.task.paths)))
+        vectors = features.columns["features"]
+        if split is None:
+            known = familiarity(vectors)
+        else:
+            known = familiarity(vectors[split.train], vectors[split.validation])
+        on_main_process(partial(_save_sealed, known, folder))
+        return SavedClassifier(model, features, known)
+
+    def _new_model(self, seed: int) -> PreTrainedModel:
+        model, _ = load_backbone(self.backbone, self.task.names, seed, self.hidden)
+        model.eval()
+        return model
+
+    def _head_of(self, model: PreTrainedModel) -> FeatureHead:
+        image = self.task.dataset([0], self.base[1])[0]
+        return FeatureHead(model, default_data_collator([image]))
+
+    def _features_of(self, model: PreTrainedModel, views: int = 0) -> FeatureDataset:
+        images = self.task.dataset(range(len(self.task.paths)), self.base[1], views)
+        file = self.cache / f"{features_key(model, images.fingerprint)}.safetensors"
+        return compute_features(model, images, default_data_collator, file)
+
+    def _training_features(self, rows: Indices) -> FeatureDataset:
+        """Return the features of some images and of their views."""
+        images = len(self.task.paths)
+        views = [np.asarray(rows) + view * images for view in range(self.views + 1)]
+        return self.features.rows(np.concatenate(views))
+
+    def _arguments(self, seed: int) -> TrainingArguments:
+        return TrainingArguments(
+            seed=seed,
+            num_train_epochs=self.head_epochs,
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=256,
+            accelerator_config=ONE_BATCH,
+            dataloader_pin_memory=torch.accelerator.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+        )
+
+
+def majority_baseline(task: ImageTask, round_: Round) -> list[Outcome]:
+    """Return the scores of always predicting the most frequent label of the training part."""
+    labels = np.asarray(task.labels)
+    true = [labels[rows] for rows in round_.split[1:]]
+    train = labels[round_.split.train]
+    logits = [majority_logits(train, len(task.names), len(part)) for part in true]
+    return [outcome("majority class", true, logits, None, seconds=0.0)]
+
+
+def best_trial(found: Outcome) -> Trial:
+    """Return the setting of a head that was best on validation."""
+    return max((Trial(**trial) for trial in found.grid), key=lambda trial: trial.rank)
+
+
+def _arrays(part: FeatureDataset) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return features `[examples, width]` and label numbers `[examples]`."""
+    features, labels = part.columns["features"], part.columns["labels"]
+    return features.flatten(1).numpy(), labels.numpy()
+
+
+def _logits(head: FeatureHead, part: FeatureDataset) -> NDArray[np.float32]:
+    """Return the logits `[examples, labels]` of a head."""
+    device = next(head.parameters()).device
+    with torch.no_grad():
+        logits = head(part.columns["features"].to(device))["logits"]
+    return np.asarray(logits.cpu())
+
+
+def _save_sealed(known: Familiarity, folder: Path) -> None:
+    known.save(folder)
+    seal(folder)
