@@ -13,7 +13,6 @@ What it prints: the accuracy on held-out videos, beside chance, and where the ba
 are. It stops before any work where the input cannot be used.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from staged_training.recipe import (
     RunArguments,
+    check_path,
     check_positive,
     option,
     parse_arguments,
@@ -104,16 +104,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not is_main_process():
             return
         protocol = describe_protocol(learning, videos, windows, result, quick=arguments.quick)
-        verdict, by_video = result.describe(), result.by_video()
         card = Card(
             "Base trained on the order of video frames",
             Task("image-feature-extraction", "Videos", "videos", {"accuracy": "accuracy of order"}),
             CARD,
             {
-                "reference": json.dumps(destination.repo_id if destination else str(run.path)),
+                "reference": destination.repo_id if destination else str(run.path),
                 "protocol": protocol,
-                "verdict": verdict,
-                "by_video": by_video,
+                "result": result,
                 "shipped": arguments.videos is None,
             },
             tags=["transfer-learning", "self-supervised"],
@@ -126,15 +124,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             result.row,
             order_report(run.report, protocol, result, problems),
             card,
-            "\n\n".join([protocol, by_video, verdict]).replace("**", ""),
+            f"{protocol}\n\n{result.by_video()}\n\n{result.describe()}".replace("**", ""),
             destination,
         )
 
 
 def check_arguments(arguments: Arguments) -> None:
     """Refuse a path that does not exist, and numbers that cannot be used."""
-    if arguments.videos and not Path(arguments.videos).exists():
-        raise InputError(f"{arguments.videos}: no such file or folder. Check the path.")
+    check_path(arguments.videos)
     check_positive(arguments, "epochs", "window")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")
