@@ -1,4 +1,4 @@
-"""What word vectors know: human judgements of similarity, analogies, nearest neighbours."""
+"""Evaluate word vectors: human judgements of similarity, analogies, nearest neighbours."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gensim.models import KeyedVectors
 
 CANDIDATES = 30_000
-"""The first words of the vectors, the most frequent ones, among which answers are looked for."""
+"""The number of words, the most frequent ones, among which answers are looked for."""
 
 _FILES = {"wordsim353": "wordsim353.tsv", "simlex999": "simlex999.txt"}
 _QUESTIONS_AT_ONCE = 256
@@ -26,13 +26,13 @@ _QUESTIONS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Similarity:
-    """How far cosine similarity agrees with human judgement.
+    """Agreement of cosine similarity with human judgement.
 
     Attributes:
-        pairs: How many pairs of words were judged.
-        covered: How many of them have both their vectors.
+        pairs: Number of pairs of words.
+        covered: Number of pairs of which both words have a vector.
         score: Spearman's rank correlation over the covered pairs, NaN for fewer than three.
-        score_of_all: The same over all pairs, where those that are not covered have similarity 0.
+        score_of_all: The same over all pairs; those that are not covered count as similarity 0.
     """
 
     pairs: int
@@ -43,13 +43,13 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Analogies:
-    """How many questions "a is to b as c is to ..." were answered.
+    """Answers to questions "a is to b as c is to ..." of one category.
 
     Attributes:
-        category: What the words are, such as `family`.
-        questions: How many questions were asked.
-        covered: How many of them have all four words among the candidates.
-        correct: How many were answered with the word expected.
+        category: The category, such as `family`.
+        questions: Number of questions.
+        covered: Number of questions whose four words are all among the candidates.
+        correct: Number of correct answers.
     """
 
     category: str
@@ -59,7 +59,7 @@ class Analogies:
 
     @property
     def accuracy(self) -> float:
-        """Share of the covered questions that was answered, NaN without any."""
+        """The share of correct answers to the covered questions; NaN without any."""
         return self.correct / self.covered if self.covered else float("nan")
 
 
@@ -96,7 +96,7 @@ def word_similarity(
 
 
 def analogies(vectors: "WordVectors | KeyedVectors") -> list[Analogies]:
-    """Ask the analogy questions of Mikolov et al. (2013), by vector offset.
+    """Answer the analogy questions of Mikolov et al. (2013), by vector offset.
 
     The answer is the word nearest to b - a + c among the first `CANDIDATES`, a, b and c aside. Case
     does not count.
@@ -105,7 +105,7 @@ def analogies(vectors: "WordVectors | KeyedVectors") -> list[Analogies]:
         vectors: From `open_vectors`, or of gensim; the most frequent words first.
 
     Returns:
-        One for each category, and `all` of them together at the end.
+        The answers of each category, and of `all` together at the end.
 
     Raises:
         InputError: The vectors are damaged, or gensim, which ships the questions, is not installed.
@@ -133,7 +133,7 @@ def _answered(rows: Matrix, questions: NDArray[np.intp]) -> int:
 
     Args:
         rows: Vectors of unit length, `[words, dim]`.
-        questions: Rows of a, b, c and of the word expected, `[questions, 4]`.
+        questions: Rows of a, b, c and of the expected word, `[questions, 4]`.
     """
     correct = 0
     for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
@@ -147,12 +147,12 @@ def _answered(rows: Matrix, questions: NDArray[np.intp]) -> int:
 def nearest(
     vectors: "WordVectors | KeyedVectors", word: str, n: int = 10
 ) -> list[tuple[str, float]]:
-    """The words whose vectors point most nearly where that of a word does.
+    """Return the words whose vectors have the highest cosine similarity to that of a word.
 
     Args:
         vectors: From `open_vectors`, or of gensim; the most frequent words first.
         word: Any word of the vectors.
-        n: How many neighbours, of the first `CANDIDATES` words.
+        n: Number of neighbours, among the first `CANDIDATES` words.
 
     Returns:
         The neighbours with their cosine similarity, the nearest first.
@@ -183,7 +183,7 @@ def require_gensim() -> None:
 
 
 def _shipped(name: str) -> Path:
-    """A file of the test data that gensim ships."""
+    """Return a file of the test data that gensim ships."""
     require_gensim()
     from gensim.test.utils import datapath
 

@@ -142,7 +142,7 @@ def publish_text_classifier(
     examples = "Five test examples: score, predicted label, true label, text.\n"
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]
-    publish(run, result.rows, report, card, result.chosen, "\n\n".join(summary))
+    publish(run, result.rows, result.chosen, report, card, "\n\n".join(summary))
 
 
 def text_report(

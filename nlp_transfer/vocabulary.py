@@ -106,7 +106,8 @@ def build_vocabulary(
     if tokenizer.get_vocab_size() == len(special):
         raise InputError(
             f"No word occurs {min_frequency} times or more in the texts. Give more texts, or a "
-            "lower min_frequency."
+            "lower `min_frequency`.",
+            ["min_frequency"],
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

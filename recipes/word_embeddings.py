@@ -5,8 +5,8 @@ What it does:
      vectors are for, however rare it is in the corpus;
   2. learns a vector for each by skip-gram, CBOW, fastText, or a neural probabilistic language model
      over a window of words (--model window);
-  3. measures what the vectors know: word similarity, analogies, and how much of the task they
-     cover, beside GloVe 6B 50d where that is installed;
+  3. measures word similarity, analogies, and how much of the task has a vector, beside GloVe 6B 50d
+     where that is installed;
   4. shows the nearest neighbours of frequent words of the task, and a map of them.
 
 What it costs: about a minute on two cores for the 7,427 mails and 1 GB of memory; --model window
@@ -15,29 +15,26 @@ What it prints: the table of scores, and where the vectors and the report are. I
 work where the input cannot be used. Then: nlp-transfer run email-urgency --vectors OUTPUT_DIR
 """
 
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from transformers import PreTrainedTokenizerFast
+from staged_training.recipe import (
+    RECIPES,
+    RunArguments,
+    check_positive,
+    check_texts,
+    option,
+    parse_arguments,
+    run_script,
+)
+from staged_training.runtime.files import existing_path
 
-from nlp_transfer.corpus import Corpus, corpus_vocabulary
-from nlp_transfer.emails import read_texts
-from nlp_transfer.evaluation import require_gensim
-from nlp_transfer.language_models import train_window_model
-from nlp_transfer.language_models.word2vec import train_word2vec
-from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
-from recipes.word_embeddings_report import Findings, print_findings, write_findings
-from staged_training.experiment.run_folder import RunFolder
-from staged_training.recipe import RunArguments, option, parse_arguments, run_config
-from staged_training.reporting.hub import push
-from staged_training.runtime.errors import InputError, flag
-from staged_training.runtime.processes import is_main_process, on_main_process
-
-DATA = Path(__file__).parent / "data"
+DATA = RECIPES / "data"
+CARD = Path(__file__).parent / "cards" / "word_embeddings.md"
 
 
 @dataclass
@@ -55,16 +52,15 @@ class Arguments(RunArguments):
     )
     task: str | None = option(
         None,
-        "Texts of the task that the vectors are for: mail or a table. Each of their words "
-        "that the corpus has gets a vector; nothing else is learnt from them. By default the "
-        "2,000 messages that come with email-urgency.",
+        "Texts of the task that the vectors are for: mail or a table. Each of their words that "
+        "the corpus has gets a vector; they are not trained on. By default the 2,000 messages "
+        "that come with email-urgency.",
     )
     model: Literal["skip-gram", "cbow", "fasttext", "window"] = option(
-        "skip-gram",
-        "What learns the vectors.",
+        "skip-gram", "What learns the vectors."
     )
     dim: int = option(50, "Width of the vectors.")
-    epochs: int = option(5, "How often the corpus is learnt from.")
+    epochs: int = option(5, "Passes over the corpus.")
     min_frequency: int = option(5, "How often words that the task lacks must occur.")
     workers: int = option(
         1,
@@ -81,109 +77,82 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "word-embeddings", __doc__)
-    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
-    check_numbers(arguments)
-    require_gensim()
-    corpus = Corpus(arguments.data or DATA / "related_emails", _own_columns(arguments, "data"))
-    task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
-    task_texts = read_texts(task, _own_columns(arguments, "task")).dataset["text"]
-    destination = arguments.destination()
+    check_positive(arguments, "dim", "epochs", "min_frequency", "workers")
+    if arguments.data:  # of which not more is read at once, since it may be large
+        existing_path(arguments.data)
+    check_texts(arguments.task, arguments.text_columns)
 
-    run.open(corpus.files, list(task_texts))
-    print(f"Counting the words of {corpus.path}", flush=True)
-    tokenizer = corpus_vocabulary(corpus, task_texts, arguments.min_frequency)
-    work = partial(learn, arguments, corpus, tokenizer)
-    seconds = run.run_cached(arguments.model, work)
-    run.publish(run.runs / arguments.model / "vectors")
-    if not is_main_process():
-        return
-    findings = Findings(
-        folder=run.path,
-        repo_id=destination.repo_id if destination else None,
-        corpus=corpus.path,
-        shipped=arguments.data is None,
-        task=task,
-        task_texts=task_texts,
-        vectors=open_vectors(run.path),
-        model=arguments.model,
-        epochs=_epochs(arguments),
-        counts=_counts(tokenizer),
-        seconds=seconds,
-        quick=arguments.quick,
-    )
-    rows = write_findings(run, findings, run_config(arguments))
-    run.close()
-    print_findings(run, findings, rows)
-    if destination:
-        print(f"Uploaded to {push(run.path, destination)}")
+    # To import these takes seconds; what is wrong with the arguments is told before.
+    from nlp_transfer import build_vocabulary, open_vectors
+    from nlp_transfer.corpus import Corpus, corpus_vocabulary
+    from nlp_transfer.emails import read_texts
+    from nlp_transfer.evaluation import require_gensim
+    from nlp_transfer.word_vectors import FILE_NAME, report
+    from nlp_transfer.word_vectors.learning import VectorLearning
+    from staged_training.experiment.run_folder import start_run
+    from staged_training.reporting.publish import Card, publish
+    from staged_training.runtime.printable import shell_path
+    from staged_training.runtime.processes import is_main_process
 
-
-def check_numbers(arguments: Arguments) -> None:
-    """Refuse numbers that nothing can be learnt with."""
-    for name in ("dim", "epochs", "min_frequency", "workers"):
-        if getattr(arguments, name) < 1:
-            raise InputError(f"{flag(name)} is {getattr(arguments, name)}; give 1 or more.")
-
-
-def learn(
-    arguments: Arguments, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> float:
-    """Learn vectors and write those that were learnt, the most frequent words first.
-
-    Words that the corpus lacks are left out, save for fastText, which makes their vectors of parts.
-
-    Returns:
-        The seconds that it took.
-    """
-    start = time.perf_counter()
-    if arguments.model == "window":
-        model = train_window_model(
-            corpus,
-            tokenizer,
-            output_dir=folder / "model",
-            embedding_size=arguments.dim,
-            epochs=_epochs(arguments),
-            seed=arguments.seed,
+    with start_run(arguments, "word-embeddings") as run:
+        require_gensim()
+        columns = arguments.text_columns
+        corpus = Corpus(
+            arguments.data or DATA / "related_emails", columns if arguments.data else None
         )
-        counts = _counts(tokenizer)
-        words = sorted((w for w in counts if counts[w]), key=lambda word: -counts[word])
-        rows = model.embedding_matrix()[tokenizer.convert_tokens_to_ids(words)]
-    else:
-        train = partial(
-            train_word2vec,
-            corpus,
-            tokenizer,
-            algorithm="cbow" if arguments.model == "cbow" else "skip-gram",
-            subwords=arguments.model == "fasttext",
+        task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
+        task_texts = read_texts(task, columns if arguments.task else None).dataset["text"]
+
+        run.open(corpus.files, list(task_texts))
+        print(f"Counting the words of {corpus.path}", flush=True)
+        tokenizer = corpus_vocabulary(corpus, task_texts, arguments.min_frequency)
+        learning = VectorLearning(
+            model=arguments.model,
             dim=arguments.dim,
-            epochs=_epochs(arguments),
+            epochs=1 if arguments.quick else arguments.epochs,
             workers=arguments.workers,
             seed=arguments.seed,
         )
-        vectors = on_main_process(train)
-        words, rows = vectors.index_to_key, vectors.vectors
-        if arguments.model != "fasttext":
-            words = [word for word in words if vectors.get_vecattr(word, "count")]
-            rows = rows[: len(words)]
-    save_vectors(folder / "vectors" / FILE_NAME, words, rows)
-    return time.perf_counter() - start
-
-
-def _counts(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
-    """How often each word of the vocabulary occurs in the corpus."""
-    words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    counts = dict(zip(words, tokenizer.init_kwargs["token_counts"], strict=True))
-    return {word: n for word, n in counts.items() if word not in tokenizer.all_special_tokens}
-
-
-def _epochs(arguments: Arguments) -> int:
-    return 1 if arguments.quick else arguments.epochs
-
-
-def _own_columns(arguments: Arguments, source: str) -> list[str] | None:
-    """The columns that were asked for, if that source is not the one that comes with the recipe."""
-    return arguments.text_columns if getattr(arguments, source) else None
+        work = partial(learning.train, corpus, tokenizer)
+        seconds = run.run_cached(arguments.model, work)
+        run.publish(run.runs / arguments.model / "vectors")
+        if not is_main_process():
+            return
+        vectors, vocabulary = open_vectors(run.path), build_vocabulary(task_texts, min_frequency=1)
+        scores = report.score_vectors(vectors, arguments.model, vocabulary)
+        rows = [scores[0].row(seconds), *(reference.row() for reference in scores[1:])]
+        results = report.scores_table(scores)
+        protocol = report.describe_protocol(
+            learning, corpus.path, task, tokenizer, seconds, quick=arguments.quick
+        )
+        shipped = arguments.data is None
+        card = Card(
+            "Word embeddings",
+            None,
+            CARD,
+            {
+                "repo_id": run.destination.repo_id if run.destination else None,
+                "folder": str(run.path),
+                "quoted": shell_path(run.path),
+                "file": str(run.path / FILE_NAME),
+                "protocol": protocol,
+                "results": results,
+                "how_to_read": report.HOW_TO_READ,
+                "shipped": shipped,
+            },
+            tags=["word-embeddings", arguments.model],
+            license_id="apache-2.0" if shipped else None,
+        )
+        publish(
+            run,
+            rows,
+            rows[0],
+            report.vectors_report(run.report, protocol, scores, vectors, vocabulary),
+            card,
+            f"{protocol.replace('**', '')}\n\n{results}",
+        )
+        print(f"Next:   nlp-transfer run email-urgency --vectors {shell_path(run.path)}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -135,7 +135,7 @@ def publish_image_classifier(
     license_id = "apache-2.0" if licensed else None
     filled = Card(title, about, card, values, ["transfer-learning"], license_id)
     summary = "\n\n".join([protocol, results, choice.replace("**", "")])
-    publish(run, result.rows, report, filled, result.chosen, summary)
+    publish(run, result.rows, result.chosen, report, filled, summary)
 
 
 def describe_usage(model: PreTrainedModel, reference: str) -> str:

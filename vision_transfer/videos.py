@@ -29,7 +29,7 @@ class _EndsEarlyError(ValueError):
 
 
 class VideoReading(NamedTuple):
-    """What was read, and all that was left out or not as expected."""
+    """Frames of videos, and what was left out or is not as expected."""
 
     dataset: "Dataset"
     problems: list[Problem]
@@ -38,8 +38,8 @@ class VideoReading(NamedTuple):
 def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoReading:
     """Read the frames of videos one by one; memory does not grow with their number.
 
-    Frames are turned as they are shown. A video that breaks off is read up to there; damaged frames
-    and copies of another video are left out.
+    Frames are rotated as players show them. A video that breaks off is read up to there; damaged
+    frames and copies of another video are left out.
 
     Args:
         source: A video, or a folder of such at any depth.
@@ -95,7 +95,7 @@ def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoR
 
 
 def _without_copies(frames: "Dataset") -> tuple["Dataset", list[Problem]]:
-    """The frames of each film once, and which others show the same: they would be learnt twice."""
+    """Return the frames without copies of a video, which would be learnt twice, and the copies."""
     columns = frames.with_format("numpy")
     video, motion = np.asarray(columns["video"]), np.asarray(columns["motion"])
     kept: list[int] = []
@@ -114,7 +114,7 @@ def _without_copies(frames: "Dataset") -> tuple["Dataset", list[Problem]]:
 
 
 def _files(source: Path) -> tuple[Path, list[Path]]:
-    """The folder that names are given from, and the videos in it."""
+    """Return the folder that names are relative to, and the videos in it."""
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path of the videos.")
     if source.is_file():
@@ -128,7 +128,7 @@ def _files(source: Path) -> tuple[Path, list[Path]]:
 def _rows(
     files: Sequence[Path], root: Path, size: int, channels: int, states: Sequence[tuple[int, ...]]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the data set, and for what could not be read a row that says why."""
+    """Yield the rows of the data set, and a row with the reason for what could not be read."""
     import av
 
     nothing = np.zeros((channels, size, size), np.uint8)
@@ -167,7 +167,7 @@ def _rows(
 def _frames(
     file: Path, size: int, channels: int
 ) -> Iterator[tuple[float, NDArray[np.uint8] | None]]:
-    """The frames of a video, or None for a damaged one, and when they are shown, in seconds.
+    """Yield when each frame of a video is shown, in seconds, and the frame; None if damaged.
 
     Raises:
         _EndsEarlyError: There are fewer than the header says.
@@ -195,14 +195,14 @@ def _frames(
 
 
 def _length(container: Any, stream: Any, rate: float) -> float:
-    """How long a video should be, in seconds; 0 where its header does not say so."""
+    """Return how long a video should be, in seconds; 0 where its header does not say so."""
     if stream.duration:
         return max(float(stream.duration * stream.time_base), float(stream.frames) / rate)
     return float(container.duration or 0) / 1_000_000
 
 
 def _square(picture: Any, pixel: float, size: int, channels: int) -> NDArray[np.uint8]:
-    """The middle of a frame as it is shown, `[channels, size, size]`."""
+    """Return the middle of a frame as it is shown, `[channels, size, size]`."""
     width = picture.width * pixel
     scale = size / min(width, picture.height)
     small = picture.reformat(
@@ -218,7 +218,7 @@ def _square(picture: Any, pixel: float, size: int, channels: int) -> NDArray[np.
 
 
 def _turned(pixels: NDArray[np.uint8], matrix: Any) -> NDArray[np.uint8]:
-    """A frame turned by quarters and mirrored as its display matrix says, if it has one."""
+    """Rotate by quarter turns and mirror a frame as its display matrix says, if it has one."""
     if matrix is None:
         return pixels
     # A pixel at x, y is shown at a x + c y, b x + d y.

@@ -38,9 +38,8 @@ def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> Wor
         name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also
             as `.gz` or in a `.zip` (as `archive.zip/member.txt` where it has several members), or
             the file that gensim's `KeyedVectors.save` wrote; or a folder that holds a
-            `vectors.txt`, such as `nlp-transfer run word-embeddings` writes, or a static model of
-            model2vec or sentence-transformers; or gensim's `KeyedVectors` themselves. What was
-            opened before is returned as it is.
+            `vectors.txt`, or a static model of model2vec or sentence-transformers; or gensim's
+            `KeyedVectors` themselves. What was opened before is returned as it is.
 
     Returns:
         Vectors with a `name`, a `dim`, iteration over `(word, vector)` and `lookup(words)`.
@@ -121,12 +120,12 @@ def _of_folder(path: Path) -> WordVectors:
         raise InputError(f"{path}: which file to read is not clear. Name one of: {names}.")
     raise InputError(
         f"{path}: is a folder without {FILE_NAME}, or {TOKENIZER} and the safetensors of a static "
-        "model. Give one that `nlp-transfer run word-embeddings` wrote, or a file of word vectors."
+        "model. Give one that holds them, or a file of word vectors."
     )
 
 
 def _is_text(beginning: bytes, dim: int) -> bool:
-    """Whether what follows a header is text: binary numbers are full of control characters.
+    """Return whether what follows a header is text: binary numbers hold control characters.
 
     A word of a text may hold such a character too, but then its lines still hold numbers.
     """

@@ -69,7 +69,7 @@ class Task:
 def write_card(
     folder: Path,
     title: str,
-    task: Task,
+    task: Task | None,
     row: Row,
     sections: Sequence[str],
     *,
@@ -82,32 +82,34 @@ def write_card(
     Args:
         folder: The folder of the saved model.
         title: The name of the model.
-        task: What the model does, and on which data it was measured.
+        task: What the model does, and on which data it was measured; `None` for what no pipeline
+            of `transformers` runs, such as word vectors.
         row: The test metrics.
         sections: Markdown that follows the title.
         license_id: License of the weights, as the Hub names it; `None` if the user has to say.
         tags: Further tags.
         language: Of the texts, as an ISO 639 code.
     """
-    results = [
-        EvalResult(
-            task_type=task.pipeline,
-            dataset_type=task.dataset_id,
-            dataset_name=task.dataset_name,
-            metric_type=name,
-            metric_name=label,
-            metric_value=round(row.metrics[name], 4),
-        )
-        for name, label in task.metrics.items()
-    ]
+    measured: dict[str, Any] = {}
+    if task:
+        results = [
+            EvalResult(
+                task_type=task.pipeline,
+                dataset_type=task.dataset_id,
+                dataset_name=task.dataset_name,
+                metric_type=name,
+                metric_name=label,
+                metric_value=round(row.metrics[name], 4),
+            )
+            for name, label in task.metrics.items()
+        ]
+        measured = {"pipeline_tag": task.pipeline, "model_name": title, "eval_results": results}
     data = ModelCardData(
         language=language,
         license=license_id,
-        library_name="transformers",
-        pipeline_tag=task.pipeline,
+        library_name="transformers" if task else "nlp-transfer",
         tags=["nlp-transfer", *tags],
-        model_name=title,
-        eval_results=results,
+        **measured,
     )
     content = "\n\n".join([f"---\n{data.to_yaml()}\n---", f"# {title}", *sections])
     with written_whole(folder / "README.md") as path:

@@ -10,12 +10,13 @@ from jinja2 import Environment, StrictUndefined
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, push, write_card
-from staged_training.reporting.report import Report, write_results
+from staged_training.reporting.report import Report, as_code, write_results
 from staged_training.runtime.printable import shell_path
 
 _TEMPLATES = Environment(
     undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=False
 )
+_TEMPLATES.filters |= {"repr": repr, "code": as_code}  # a Python literal; text shown as code
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Card:
 
     Attributes:
         title: The name of the model.
-        task: What the model does, and on which data it was measured.
+        task: What the model does, and on which data it was measured; `None` for what no pipeline
+            of `transformers` runs.
         template: A file of Markdown with placeholders in the language of Jinja.
         values: What the placeholders stand for.
         tags: Tags for the Hub, besides our own.
@@ -33,7 +35,7 @@ class Card:
     """
 
     title: str
-    task: Task
+    task: Task | None
     template: Path
     values: Mapping[str, Any]
     tags: Sequence[str] = ()
@@ -57,7 +59,7 @@ class Card:
 
 
 def publish(
-    run: RunFolder, rows: Sequence[Row], report: Report, card: Card, row: Row, summary: str
+    run: RunFolder, rows: Sequence[Row], row: Row, report: Report, card: Card, summary: str
 ) -> None:
     """Write report, results and card of a finished run, print a summary, and upload the model.
 
@@ -66,9 +68,9 @@ def publish(
     Args:
         run: The run; its folder holds the model already.
         rows: The table of models.
+        row: The row of the model that is published.
         report: The report; the arguments are added.
         card: The model card.
-        row: The row of the model that is kept.
         summary: What is printed, before where the model and the report are.
 
     Raises:

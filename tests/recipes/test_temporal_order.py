@@ -11,9 +11,8 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModel
 
-from recipes.temporal_order import CLIPS, clips
 from tests.vision_transfer.films import moving_disc, write_film
-from transfer_app.command_line import main
+from transfer_app.command_line import load_recipe, main
 from vision_transfer.backbones import load_backbone
 
 SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2"]
@@ -86,7 +85,8 @@ def test_gray_films_give_a_base_of_one_channel(films, tmp_path):
 
 
 def test_the_clips_of_the_package_are_there():
-    assert all((clips() / name).exists() for name in CLIPS)
+    recipe = load_recipe("temporal-order")
+    assert all((recipe.clips() / name).exists() for name in recipe.CLIPS)
 
 
 @pytest.mark.parametrize(

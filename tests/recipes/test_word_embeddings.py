@@ -108,8 +108,8 @@ def test_bad_input_stops_before_any_work(mails, small_data, tmp_path, capsys):
         (("--data", str(tmp_path / "empty.txt")), "empty.txt: holds no text"),
         (("--data", str(tmp_path / "none")), "none: no such file or folder"),
         (("--task", str(tmp_path / "none.csv")), "none.csv: no such file"),
-        (("--text-columns", "mail"), "mails.parquet: has no column 'mail'"),
-        (("--dim", "0"), "--dim is 0; give 1 or more"),
+        (("--text-columns", "mail"), "messages.parquet: has no column 'mail'"),
+        (("--dim", "0"), "--dim is 0; give a positive number"),
         (("--push-to-hub", "a/b/c"), "is not a name for the Hub"),
     ]:
         assert run(mails, small_data, tmp_path / "out", *flags) == 2

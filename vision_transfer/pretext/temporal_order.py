@@ -1,9 +1,8 @@
-"""Telling whether frames of a video are in order: Shuffle & Learn (Misra et al., ECCV 2016).
+"""Predict whether frames of a video are in order: Shuffle & Learn (Misra et al., ECCV 2016).
 
-Who can tell whether something could have happened between two moments knows how things move, and
-for that what they are. The labels are the order in which frames are shown. All three frames go
-through one timm backbone, which `load_backbone` takes from the folder that `save_classifier` makes
-of `TemporalOrder.encoder`.
+To predict whether a frame could have been shown between two others, a model has to learn how things
+move, and for that what they are. The labels come from the order of the frames. All three frames go
+through one timm backbone; `load_backbone` loads it from the folder that `save_features` writes.
 """
 
 from collections.abc import Sequence
@@ -41,17 +40,17 @@ class Window(NamedTuple):
 
 
 def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
-    """Windows of a video in which more moves than in half of all, and no cut is.
+    """Return the windows with at least the median motion of their video, and without a cut.
 
-    Where nothing moves, any order is right. They overlap by nine tenths.
+    Where nothing moves, any order is right. Windows overlap by nine tenths.
 
     Args:
-        videos: What `read_videos` gives.
-        length: Of a window, in seconds.
+        videos: The frames, from `read_videos`.
+        length: Length of a window, in seconds.
 
     Returns:
-        The windows, in the order of their videos and of their beginnings; none of a video that is
-        shorter than `length`, or of which a window would have fewer than ten frames.
+        The windows, in the order of videos and of time; none of a video that is shorter than
+        `length`, or of which a window would have fewer than ten frames.
 
     Examples:
         >>> from vision_transfer.videos import read_videos
@@ -80,18 +79,18 @@ def high_motion_windows(videos: "Dataset", length: float = 1.2) -> list[Window]:
 def held_out_folds(
     windows: Sequence[Window], videos: "Dataset", folds: int
 ) -> list[tuple[list[Window], list[Window]]]:
-    """Windows to learn from and others to measure on, fold by fold, without a frame in common.
+    """Return for each fold windows to train on and windows to test on, without a common frame.
 
-    A fold holds out whole videos; where there are fewer videos than folds, a span of each. Windows
-    that are measured on do not overlap, so that they count one by one.
+    A fold holds out whole videos; where there are fewer videos than folds, a span of each. Test
+    windows do not overlap, so that their scores are independent.
 
     Args:
-        windows: Those of `high_motion_windows`.
+        windows: The windows, from `high_motion_windows`.
         videos: The frames.
-        folds: How many folds to make.
+        folds: Number of folds.
 
     Returns:
-        For each fold the windows to learn from, and those to measure on.
+        For each fold the windows to train on, and those to test on.
 
     Examples:
         >>> from datasets import Dataset
@@ -132,18 +131,19 @@ def held_out_folds(
 class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
     """Three frames of a window: in order, or with a middle one from before or after the others.
 
-    Of five moments a < b < c < d < e, `b c d` is in order, `b a d` and `b e d` are not: first and
-    last frame are of the same kind whether in order or not, and say nothing. Every other example
-    is in order. Each is turned round half of the time, which leaves it in order or not.
+    Of five moments a < b < c < d < e, `b c d` is in order, `b a d` and `b e d` are not: the first
+    and the last frame come from the same moments in all of them, and say nothing about the label.
+    Every other example is in order. Half of the examples are reversed, which does not change their
+    label.
 
     Args:
-        videos: What `read_videos` gives; frames are read when they are asked for.
-        windows: Where frames are taken from.
-        size: Height and width of what the model sees, in pixels; no more than frames have.
-        repeats: How many pairs are made of each window.
-        seed: Of moments that stay the same, with the middle of frames to measure by; both of a pair
-            share them. By default they are drawn each time, and cut, mirrored both ways and
-            coloured at random, all three frames alike.
+        videos: The frames, from `read_videos`; they are read when needed.
+        windows: The windows to draw frames from.
+        size: Height and width of what the model sees, in pixels; at most that of the frames.
+        repeats: Number of pairs of examples of each window.
+        seed: Random seed of fixed examples to test on, whose frames are cropped in the middle; both
+            examples of a pair have the same moments. By default moments are drawn each time, and
+            frames are cropped, flipped both ways and changed in colour at random, all three alike.
 
     Examples:
         >>> from vision_transfer.videos import read_videos
@@ -179,13 +179,13 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
         return 2 * self.repeats * len(self.windows)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values`, `float32 [3, channels, size, size]`, and `labels`, 1 if in order."""
+        """Return `pixel_values`, `float32 [3, channels, size, size]`, and `labels` (`ORDERS`)."""
         rows, label = self.rows(index)
         frames = torch.from_numpy(np.stack([self.frames[row]["frame"] for row in rows]))
         return {"pixel_values": self.transform(frames), "labels": torch.tensor(label)}
 
     def rows(self, index: int) -> tuple[list[int], int]:
-        """The rows of the frames of an example, and whether they are in order."""
+        """Return the rows of the frames of an example, and whether they are in order."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         pair, shuffled = divmod(index, 2)
@@ -201,14 +201,14 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
 
 
 class TemporalOrderConfig(PretextConfig):
-    """What a `TemporalOrder` is made of."""
+    """Configuration of a `TemporalOrder`."""
 
     model_type = "temporal_order"
 
 
 @dataclass
 class TemporalOrderOutput(ModelOutput):
-    """What a `TemporalOrder` gives.
+    """Output of a `TemporalOrder`.
 
     Attributes:
         loss: Cross-entropy, where labels are given.
@@ -220,13 +220,14 @@ class TemporalOrderOutput(ModelOutput):
 
 
 class TemporalOrder(PretextModel):
-    """A timm backbone that sees three frames, one by one, and a head that compares them.
+    """A timm backbone that encodes three frames separately, and a head that compares them.
 
-    The head has a hidden layer and is given the differences of features beside the features: a
-    linear layer would add up what each frame says by itself, and no frame says where it belongs.
+    The head has a hidden layer, and takes the differences of features beside the features: a linear
+    layer could only add up what each frame says by itself, and no single frame says whether it is
+    in order.
 
     Args:
-        config: What it is made of; `around` makes one of a backbone at hand.
+        config: The configuration; `around` builds a model on an existing backbone.
 
     Examples:
         >>> from vision_transfer.backbones import untrained_backbone
@@ -249,7 +250,7 @@ class TemporalOrder(PretextModel):
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None
     ) -> TemporalOrderOutput:
-        """Tell whether frames are in order.
+        """Predict whether frames are in order.
 
         Args:
             pixel_values: `float32 [batch, 3, channels, height, width]` from -1 to 1.
