@@ -131,7 +131,8 @@ def publish_text_classifier(
         run,
         arguments,
         name,
-        result,
+        result.rows,
+        result.chosen,
         text_report(run.report, title, task, result, protocol, choice, knowledge),
         Card(
             title,

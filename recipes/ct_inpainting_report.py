@@ -143,7 +143,7 @@ def _card_sections(findings: Findings, honest: Sequence[str]) -> list[str]:
         "`base/` holds the base that the archive taught, for `load_backbone`.",
         "## How it was trained",
         findings.what_was_done(),
-        findings.efficiency.what_was_kept(),
+        findings.efficiency.describe_kept(),
         "## What it scores on scans that it was not trained on",
         findings.efficiency.table(),
         findings.efficiency.answer(),

@@ -7,7 +7,6 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.recipe import RunArguments, run_config
@@ -61,7 +60,8 @@ def publish(
     run: RunFolder,
     arguments: RunArguments,
     name: str,
-    result: CrossValidation,
+    rows: Sequence[Row],
+    row: Row,
     report: Report,
     card: Card,
     summary: str,
@@ -75,7 +75,8 @@ def publish(
         run: The run; its folder holds the model already.
         arguments: What it was asked for.
         name: The name of the recipe.
-        result: What came of the candidates.
+        rows: The table of models.
+        row: The row of the model that is published.
         report: The report; the arguments are added.
         card: The model card.
         summary: What is printed, before where the model and the report are.
@@ -87,8 +88,8 @@ def publish(
     config = run_config(arguments)
     report.arguments(config)
     report.write()
-    write_results(run.report, name, arguments.seed, result.rows)
-    card.write(run.path, result.chosen)
+    write_results(run.report, name, arguments.seed, rows)
+    card.write(run.path, row)
     run.close()
     print(f"\n{summary}\n\nModel:  {run.path}\nReport: {run.report / 'index.html'}")
     if destination:
