@@ -36,9 +36,8 @@ from staged_training.runtime.errors import InputError
 
 DATA = RECIPES / "data" / "pets"
 CARD = Path(__file__).parent / "cards" / "rotation_pretraining.md"
-BASE = "rotation base"
 
-SCRATCH_RATE, BASE_RATE = 3e-4, 3e-3
+RATES = (3e-4, 3e-3)
 """Peak learning rates from scratch and of a base: each the best of those tried, at 50 labels, on
 another fold than is tested on."""
 
@@ -89,15 +88,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.runtime.processes import is_main_process
     from vision_transfer.backbones import untrained_backbone
     from vision_transfer.image_task import read_image_task
-    from vision_transfer.pretext.bases import describe_rotation, learn_by_rotation, load_examples
+    from vision_transfer.pretext.bases import ROTATION, describe_rotation, learn_by_rotation
     from vision_transfer.pretext.comparison import FewLabelComparison, available_counts
     from vision_transfer.pretext.data import photo_data
     from vision_transfer.pretext.report import describe_pretraining, publish_pretraining
     from vision_transfer.pretext.rotation import ROTATIONS
 
     with start_run(arguments) as run:
-        size, seed, quick = arguments.size, arguments.seed, arguments.quick
-        new_model = partial(untrained_backbone, arguments.architecture, size=size)
+        architecture, size = arguments.architecture, arguments.size
+        seed, quick = arguments.seed, arguments.quick
+        new_model = partial(untrained_backbone, architecture, size=size)
         new_model(ROTATIONS)  # an architecture that cannot be used is refused here
         task = read_image_task(arguments.data or DATA, label_column(arguments))
         data = photo_data(task, arguments.archive, size)
@@ -110,33 +110,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         draws = 2 if quick else arguments.seeds
 
         run.open(data.files, task.labels, task.names, task.folds)
-        learn = partial(
-            learn_by_rotation,
-            data,
-            new_model,
-            size=size,
-            epochs=epochs,
-            seed=seed,
-            report_to=arguments.report_to,
-        )
-        scores = run.run_cached("rotation", learn)
+        learn = partial(learn_by_rotation, data, new_model, size=size, epochs=epochs, seed=seed)
+        scores = run.run_cached("rotation", partial(learn, report_to=arguments.report_to))
         pretrained = run.runs / "rotation"
         comparison = FewLabelComparison(
-            BASE,
-            data.labelled,
-            new_model,
-            asked=50,
-            steps=steps,
-            scratch_rate=SCRATCH_RATE,
-            base_rate=BASE_RATE,
+            "rotation base", data.labelled, new_model, asked=50, steps=steps, rates=RATES
         )
         efficiency = comparison.run(run, pretrained / "base", counts, draws, seed)
         if not is_main_process():
             return
-        pretext = (
-            f"predict by which of four rotations each was turned, at {size} pixels (RotNet, "
-            "Gidaris et al. 2018)"
-        )
         publish_pretraining(
             run,
             arguments,
@@ -145,12 +127,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             data,
             efficiency,
             CARD,
-            protocol=describe_pretraining(
-                data, arguments.architecture, epochs, pretext, quick=quick
-            ),
+            pretrained=pretrained,
+            protocol=describe_pretraining(data, architecture, epochs, ROTATION, quick=quick),
             skill=describe_rotation(scores),
             picture="photos as the base saw them",
-            examples=load_examples(pretrained),
             model_title="Classifier on a rotation base",
             dataset=("Labelled photos", task.source.stem),
             shipped=arguments.data is None and arguments.archive is None,

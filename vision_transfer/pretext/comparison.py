@@ -43,8 +43,8 @@ class FewLabelComparison:
         new_model: Makes a model with random weights.
         asked: The number of labels that the answer is about.
         steps: Training steps, of 32 images each.
-        scratch_rate: Peak learning rate from scratch.
-        base_rate: Peak learning rate of all layers of the base, after its head was trained.
+        rates: Peak learning rates: from scratch, and of all layers of the base, after its head was
+            trained.
     """
 
     base: str
@@ -52,8 +52,7 @@ class FewLabelComparison:
     new_model: NewModel
     asked: int
     steps: int
-    scratch_rate: float
-    base_rate: float
+    rates: tuple[float, float]
 
     def run(
         self, run: RunFolder, base: Path, counts: Sequence[int], draws: int, seed: int
@@ -125,12 +124,12 @@ class FewLabelComparison:
         def from_scratch() -> float:
             model, _ = self.new_model(names, seed=seed)
             checkpoints = folder / "from-scratch"
-            learn_from_scratch(model, train, seed, self.steps, self.scratch_rate, checkpoints)
+            learn_from_scratch(model, train, seed, self.steps, self.rates[0], checkpoints)
             return roc_auc(model, test)
 
         def on_base() -> float:
             model, processor = load_backbone(base, names, seed)
-            learn_on_base(model, train, seed, self.steps, self.base_rate, folder / "on-base")
+            learn_on_base(model, train, seed, self.steps, self.rates[1], folder / "on-base")
             save_classifier(model, processor, folder / "model")
             return roc_auc(model, test)
 

@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.recipe import RunArguments
 from staged_training.reporting.hub import Destination, Task
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report
 from vision_transfer.label_efficiency import LabelEfficiency
+from vision_transfer.pretext.bases import load_examples
 from vision_transfer.pretext.data import PretrainingData
 
 QUICK = " **Quick run: fewer epochs, steps and draws; do not judge by it.**"
@@ -27,7 +26,7 @@ def describe_pretraining(
         data: The archive and the labelled images.
         architecture: The architecture of the base.
         epochs: Passes over the archive.
-        pretext: What the base learnt to do, such as `fill holes`.
+        pretext: What the base learnt to do, such as `INPAINTING`.
         quick: Whether it was a quick run.
     """
     archive, train, test = data.sizes
@@ -50,10 +49,10 @@ def publish_pretraining(
     efficiency: LabelEfficiency,
     card: Path,
     *,
+    pretrained: Path,
     protocol: str,
     skill: Sequence[str],
     picture: str,
-    examples: Mapping[str, torch.Tensor],
     model_title: str,
     dataset: tuple[str, str],
     shipped: bool,
@@ -72,10 +71,10 @@ def publish_pretraining(
         data: The archive and the labelled images.
         efficiency: The scores of all candidates with few labels.
         card: The template of the card.
+        pretrained: The folder of the base and its examples.
         protocol: From `describe_pretraining`.
         skill: How well the base does what it learnt; the first paragraph is printed.
         picture: What the examples show.
-        examples: Images `float32 [examples, channels, height, width]`, by what they are.
         model_title: What the classifier is called.
         dataset: What the labelled images are called, and their name for the Hub.
         shipped: Whether the images are those that come with the recipe.
@@ -90,7 +89,7 @@ def publish_pretraining(
     efficiency.add_to(report)
     report.section("What was done", protocol)
     report.section("What the base learnt to do", *skill)
-    shown = {kind: images.numpy() for kind, images in examples.items()}
+    shown = {kind: images.numpy() for kind, images in load_examples(pretrained).items()}
     report.picture("examples", picture, "vision_transfer.plots.plot_pixels", shown)
     if data.left_out:
         report.section("Left out", *(f"- {item}" for item in data.left_out))
