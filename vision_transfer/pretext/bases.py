@@ -29,9 +29,7 @@ _HELD_OUT = 200  # images of the archive to score inpainting on, at most
 _IN_MEMORY = 2**30  # bytes; where photos take more, each is decoded whenever it is trained on
 
 
-ROTATION = (
-    "predict by which of four rotations each was turned (RotNet, Gidaris, Singh and Komodakis 2018)"
-)
+ROTATION = "predict which of four rotations was applied to each (RotNet, Gidaris et al. 2018)"
 INPAINTING = (
     "fill holes that were cut into each (context encoder, Pathak et al. 2016, with the L1 error in "
     "the holes)"
