@@ -264,6 +264,22 @@ def check_texts(
         choose_text_columns(source, names, text_columns, label_column)
 
 
+def check_table(source: str | None, *columns: str) -> None:
+    """Refuse a table that is not there, or that lacks columns, at once.
+
+    Args:
+        source: A file, if one was given.
+        *columns: The columns that it must have.
+
+    Raises:
+        InputError: There is no such file, or no such column.
+    """
+    if source and (names := _columns_of(source)):
+        from staged_training.tables.reading import check_columns
+
+        check_columns(source, names, columns)
+
+
 def _columns_of(source: str) -> list[str]:
     """Return the columns of a table; none for a folder, or another kind of file."""
     path = existing_path(source)

@@ -21,7 +21,7 @@ from staged_training.heads.linear_probe import STRENGTHS
 from vision_transfer.backbones import remove_head
 
 _BATCH = 32
-_EPOCHS = 6  # that steps are dealt into; in each, few labels are gone through many times
+_EPOCHS = 6  # to spread the steps over; in each, few labels are repeated many times
 
 
 class LabelledImages(Dataset[dict[str, torch.Tensor]]):
@@ -30,7 +30,7 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]]):
     Args:
         images: `float32 [channels, height, width]`, all of one size.
         labels: The number of the label of each.
-        transform: What is done to an image each time.
+        transform: Applied to an image each time that it is asked for.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values` and `labels`."""
+        """Return `pixel_values` and `labels`."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         image = self.images[index]
@@ -56,7 +56,7 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]]):
 
 
 def stratified_sample(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of a few examples with the same share of each label as all have, drawn by a seed."""
+    """Draw the rows of a few examples, with the same share of each label as all have."""
     rows = np.arange(len(np.asarray(labels)))
     if count == len(rows):
         return rows
@@ -72,7 +72,7 @@ def learn_from_scratch(
     learning_rate: float,
     folder: Path,
 ) -> None:
-    """Train all of a model with random weights, what a base has to beat.
+    """Train all layers of a model with random weights, which a base has to beat.
 
     Checkpoints go to `folder`; a run that was killed goes on from there.
     """
@@ -131,7 +131,7 @@ def _run(
 
 
 def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:
-    """What comes out of the frozen base of a classifier for each image, `[images, width]`."""
+    """Return the features of images from the frozen base of a classifier, `[images, width]`."""
     base = copy.deepcopy(model).eval()
     remove_head(base)
     with torch.inference_mode():
@@ -142,14 +142,14 @@ def features(model: PreTrainedModel, images: Dataset[Any]) -> torch.Tensor:
 def probe_roc_auc(
     train: tuple[NDArray[Any], ArrayLike], test: tuple[NDArray[Any], ArrayLike]
 ) -> float:
-    """The AUC of a linear probe on features, its strength chosen by cross-validation.
+    """Return the AUC of a linear probe on features; cross-validation chooses its `C`.
 
     Args:
         train: Features `[examples, width]` and label numbers, of two labels or more.
         test: The same.
 
     Returns:
-        That of two labels, or the mean over labels of each against the others.
+        The AUC of two labels, or the mean over labels of each against the others.
     """
     most = int(np.bincount(np.asarray(train[1])).max())  # examples of a label
     probe = make_pipeline(
@@ -172,7 +172,7 @@ def probe_roc_auc(
 
 @torch.no_grad()
 def roc_auc(model: PreTrainedModel, test: Dataset[Any]) -> float:
-    """The area under the ROC curve of a model, as it is in evaluation; see `probe_roc_auc`."""
+    """Return the area under the ROC curve of a model; see `probe_roc_auc`."""
     model.eval()
     device = next(model.parameters()).device
     logits, labels = [], []
@@ -183,10 +183,10 @@ def roc_auc(model: PreTrainedModel, test: Dataset[Any]) -> float:
 
 
 def _mean_roc_auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The mean over labels of the AUC of each against the others, which is one for two labels."""
-    areas = []
+    """Return the mean over labels of the AUC of each against the others."""
+    aucs = []
     for number in range(logits.shape[1]):
         others = torch.cat([logits[:, :number], logits[:, number + 1 :]], 1)
         scores = logits[:, number] - others.logsumexp(1)  # the log of the odds
-        areas.append(roc_auc_score(labels == number, scores))
-    return float(np.mean(areas))
+        aucs.append(roc_auc_score(labels == number, scores))
+    return float(np.mean(aucs))

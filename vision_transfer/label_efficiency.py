@@ -16,14 +16,14 @@ IMAGENET = "ImageNet (EfficientNet-Lite0), frozen"
 
 
 class Score(NamedTuple):
-    """What a way of learning scored: AUC on test, and the seconds that it took."""
+    """The AUC of a candidate on test, and the seconds that it took."""
 
     auc: float
     seconds: float
 
 
 def timed(learn: Callable[[], float]) -> Score:
-    """The score of a way of learning, which returns its AUC."""
+    """Return the score of a candidate; `learn` trains it and returns its AUC."""
     start = time.perf_counter()
     auc = learn()
     return Score(auc, time.perf_counter() - start)
@@ -31,12 +31,12 @@ def timed(learn: Callable[[], float]) -> Score:
 
 @dataclass(frozen=True)
 class LabelEfficiency:
-    """What each way of learning scored with few labels.
+    """The scores of candidates with few labels.
 
     Attributes:
         base: The name of the base that is asked about.
         draws: By the number of labels, in ascending order, and for each time that they were drawn,
-            the score of each way.
+            the score of each candidate.
         asked: The number of labels that the answer is about, or else the nearest.
     """
 
@@ -54,29 +54,29 @@ class LabelEfficiency:
         """The name of the base fine-tuned."""
         return f"{self.base}, fine-tuned"
 
-    def areas(self, count: int, way: str) -> NDArray[np.float64]:
-        """The AUC of a way of learning in each draw of so many labels."""
-        return np.array([draw[way].auc for draw in self.draws[count]])
+    def aucs(self, count: int, candidate: str) -> NDArray[np.float64]:
+        """Return the AUC of a candidate in each draw of so many labels."""
+        return np.array([draw[candidate].auc for draw in self.draws[count]])
 
     def rows(self) -> dict[int, list[Row]]:
-        """A row for each way of learning, by the number of labels."""
+        """Return a row for each candidate, by the number of labels."""
         order = (SCRATCH, self.frozen, self.tuned, IMAGENET)
         found: dict[int, list[Row]] = {}
         for count, draws in self.draws.items():
-            areas = {way: self.areas(count, way) for way in order if way in draws[0]}
+            aucs = {name: self.aucs(count, name) for name in order if name in draws[0]}
             found[count] = [
                 Row(
-                    name=way,
+                    name=name,
                     metrics={"auc": float(values.mean())},
                     std={"auc": float(values.std(ddof=1))} if len(values) > 1 else {},
-                    seconds=float(np.mean([draw[way].seconds for draw in draws])),
+                    seconds=float(np.mean([draw[name].seconds for draw in draws])),
                 )
-                for way, values in areas.items()
+                for name, values in aucs.items()
             ]
         return found
 
     def named_rows(self) -> list[Row]:
-        """The rows one after another, each with its number of labels in its name."""
+        """Return the rows one after another, each with its number of labels in its name."""
         return [
             replace(row, name=f"{row.name}, {count} labels")
             for count, of_count in self.rows().items()
@@ -84,39 +84,38 @@ class LabelEfficiency:
         ]
 
     def kept_row(self) -> Row:
-        """The row of the model that a recipe keeps: the base, tuned on the first draw of most."""
+        """Return the row of the model that is kept: the base, tuned on the first draw of most."""
         return Row(self.tuned, {"auc": self.draws[max(self.draws)][0][self.tuned].auc})
 
-    def what_was_kept(self) -> str:
-        """What that model is, and its AUC."""
+    def describe_kept(self) -> str:
+        """Return which model is kept, and its AUC."""
         return (
             f"The model here is the base, fine-tuned on {max(self.draws)} labels; its AUC is "
             f"{self.kept_row().metrics['auc']:.3f}."
         )
 
     def table(self) -> str:
-        """Mean AUC and its standard deviation over draws, as a Markdown table."""
+        """Return mean AUC and its standard deviation over draws, as a Markdown table."""
         rows = self.rows()
         cells = []
-        for of_way in zip(*rows.values(), strict=True):
-            told = [_with_std(row) for row in of_way]
-            cells.append([of_way[0].name, *told, f"{np.mean([r.seconds for r in of_way]):.0f}"])
-        header = ["learning", *(f"{count} labels" for count in rows), "seconds"]
-        return markdown_table(header, cells)
+        for of_candidate in zip(*rows.values(), strict=True):
+            seconds = np.mean([row.seconds for row in of_candidate])
+            cells.append([of_candidate[0].name, *map(_with_std, of_candidate), f"{seconds:.0f}"])
+        return markdown_table(["model", *(f"{count} labels" for count in rows), "seconds"], cells)
 
     def answer(self) -> str:
-        """Whether the base paid, in one sentence."""
+        """Return whether the base paid, in one sentence."""
         count = min(self.draws, key=lambda number: abs(number - self.asked))
-        tuned, scratch = self.areas(count, self.tuned), self.areas(count, SCRATCH)
+        tuned, scratch = self.aucs(count, self.tuned), self.aucs(count, SCRATCH)
         gains = 100 * (tuned - scratch)
-        said, interval = "One draw cannot tell whether it paid", ""
+        verdict, interval = "One draw cannot tell whether it paid", ""
         if len(gains) > 1:
             low, high = mean_interval(gains)
-            said = "It paid" if low > 0 else "It did harm" if high < 0 else "It is not clear"
+            verdict = "It paid" if low > 0 else "It did harm" if high < 0 else "It is not clear"
             interval = f" (95 % interval {low:+.1f} to {high:+.1f}, {len(gains)} draws)"
         return (
-            f"**{said}**: with {count} labels, the {self.base} fine-tuned scores an AUC of "
-            f"{tuned.mean():.3f} and learning from scratch {scratch.mean():.3f}, a difference of "
+            f"**{verdict}**: with {count} labels, the fine-tuned {self.base} has an AUC of "
+            f"{tuned.mean():.3f} and the model from scratch {scratch.mean():.3f}, a difference of "
             f"{gains.mean():+.1f} points{interval}."
         )
 
@@ -136,13 +135,13 @@ class LabelEfficiency:
             "Learning with few labels",
             self.table(),
             f"Mean ± standard deviation of the AUC over {draws} draws of the labels; seconds are "
-            "of one, after the base was learnt. Frozen: a linear probe on features that were "
+            "of one draw, without pretraining. Frozen: a linear probe on features that were "
             "computed once. Fine-tuned: the head on the frozen base first, then all layers.",
         )
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of the mean of a few runs, by Student's t."""
+    """Return the confidence interval of the mean of a few runs, by Student's t."""
     numbers = np.asarray(values, float)
     half = half_interval(numbers.std(ddof=1), len(numbers), confidence)
     return float(numbers.mean() - half), float(numbers.mean() + half)

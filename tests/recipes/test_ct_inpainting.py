@@ -14,7 +14,6 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from transformers import AutoModelForImageClassification
 
-from recipes.ct_inpainting import LABELS, augmented
 from staged_training import InputError
 from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
 from transfer_app import demo_images
@@ -22,6 +21,8 @@ from transfer_app.command_line import main
 from transfer_app.prediction import open_classifier
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
+from vision_transfer.ct.pretraining import augment_slice
+from vision_transfer.ct.simulated import LABELS
 
 SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
 FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
@@ -59,20 +60,20 @@ def test_the_folder_holds_a_model_its_base_card_and_report_and_nothing_else(lear
     assert base.eval()(torch.zeros(1, 1, 32, 32)).logits.shape == (1, 3)
 
 
-def test_every_way_of_learning_has_a_score_at_every_number_of_labels(learnt):
+def test_every_candidate_has_a_score_at_every_number_of_labels(learnt):
     rows = json.loads((learnt / "report" / "results.json").read_text())["rows"]
-    ways = ["from scratch", "inpainting base, frozen", "inpainting base, fine-tuned"]
-    ways.append("ImageNet (EfficientNet-Lite0), frozen")
-    assert [row["name"] for row in rows] == [f"{w}, {n} labels" for n in (12, 24) for w in ways]
+    names = ["from scratch", "inpainting base, frozen", "inpainting base, fine-tuned"]
+    names.append("ImageNet (EfficientNet-Lite0), frozen")
+    assert [row["name"] for row in rows] == [f"{c}, {n} labels" for n in (12, 24) for c in names]
     assert all(0 <= row["metrics"]["auc"] <= 1 and row["std"]["auc"] >= 0 for row in rows)
 
 
 def test_the_report_answers_whether_it_paid_and_shows_what_was_left_out(learnt):
     report = (learnt / "report" / "report.md").read_text()
-    for told in ("Did the archive pay?", "95 % interval", "PSNR", "notes.txt is no DICOM file"):
+    for told in ("Did pretraining pay?", "95 % interval", "PSNR", "notes.txt is no DICOM file"):
         assert told in report
     assert "simulated" not in report  # these are given, and not those of the recipe
-    for picture in ("label_efficiency", "inpainting"):
+    for picture in ("label_efficiency", "examples"):
         assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
     card = ModelCard.load(learnt / "README.md")
     assert "ct" in card.data.tags and card.data.license is None
@@ -198,7 +199,7 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_scores(hospital, learnt, t
 def test_augmentation_keeps_what_is_seen_and_adds_no_other_values():
     pixels = torch.rand(1, 16, 16)
     for _ in range(20):
-        other = augmented(pixels)
+        other = augment_slice(pixels)
         assert other.shape == pixels.shape
         assert set(other.flatten().tolist()) <= set(pixels.flatten().tolist())
 

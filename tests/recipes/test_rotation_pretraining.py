@@ -11,11 +11,12 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import pipeline
 
-from recipes.rotation_pretraining import DATA, Arguments, read_data
+from recipes.rotation_pretraining import DATA
 from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
-from vision_transfer.image_task import content
-from vision_transfer.pretext.rotation import TURNS
+from vision_transfer.image_task import content, read_image_task
+from vision_transfer.pretext.data import photo_data
+from vision_transfer.pretext.rotation import ROTATIONS
 
 SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2"]
 FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
@@ -54,27 +55,27 @@ def test_the_folder_holds_a_model_that_pipeline_runs_and_the_base(learnt, photos
     photo = str(next((photos / "dog").glob("*.jpg")))
     told = pipeline("image-classification", model=str(learnt))(photo)
     assert {item["label"] for item in told} == {"cat", "dog"}
-    turned = pipeline("image-classification", model=str(learnt / "base"))(photo)
-    assert {item["label"] for item in turned} == set(TURNS)
+    rotated = pipeline("image-classification", model=str(learnt / "base"))(photo)
+    assert {item["label"] for item in rotated} == set(ROTATIONS)
     base, _ = load_backbone(learnt / "base", ["one", "two", "three"])
     assert base.config.num_labels == 3
 
 
-def test_every_way_of_learning_has_a_score_at_every_number_of_labels(learnt):
+def test_every_candidate_has_a_score_at_every_number_of_labels(learnt):
     rows = json.loads((learnt / "report" / "results.json").read_text())["rows"]
-    ways = ["from scratch", "rotation base, frozen", "rotation base, fine-tuned"]
-    ways.append("ImageNet (EfficientNet-Lite0), frozen")
-    assert [row["name"] for row in rows] == [f"{w}, {n} labels" for n in (12, 24) for w in ways]
-    areas = {row["name"]: row["metrics"]["auc"] for row in rows}
-    assert all(0 <= area <= 1 for area in areas.values())
-    assert areas["ImageNet (EfficientNet-Lite0), frozen, 24 labels"] > 0.9  # it knows cats and dogs
+    names = ["from scratch", "rotation base, frozen", "rotation base, fine-tuned"]
+    names.append("ImageNet (EfficientNet-Lite0), frozen")
+    assert [row["name"] for row in rows] == [f"{c}, {n} labels" for n in (12, 24) for c in names]
+    aucs = {row["name"]: row["metrics"]["auc"] for row in rows}
+    assert all(0 <= auc <= 1 for auc in aucs.values())
+    assert aucs["ImageNet (EfficientNet-Lite0), frozen, 24 labels"] > 0.9  # it knows cats and dogs
 
 
-def test_the_report_answers_whether_it_paid_and_counts_turns(learnt):
+def test_the_report_answers_whether_it_paid_and_counts_rotations(learnt):
     report = (learnt / "report" / "report.md").read_text()
-    for told in ("Did the photos without labels pay?", "95 % interval", *TURNS, "broken.jpg"):
+    for told in ("Did pretraining pay?", "95 % interval", *ROTATIONS, "broken.jpg"):
         assert told in report
-    for picture in ("label_efficiency", "rotation"):
+    for picture in ("label_efficiency", "examples"):
         assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
     card = ModelCard.load(learnt / "README.md")
     assert card.data.license is None  # these photos are not those of the recipe
@@ -101,12 +102,12 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_scores(photos, learnt, tmp
 def test_nothing_is_learnt_from_photos_that_are_measured_on_wherever_they_lie(photos, tmp_path):
     archive = tmp_path / "archive"
     shutil.copytree(photos, archive / "deep")
-    data = read_data(Arguments(data=str(photos), archive=str(archive)))
-    measured = {content(data.task.paths[row]) for row in data.rows[1]}
-    assert not measured & set(map(content, data.archive))
-    assert len(data.archive) == len(data.rows[0]) == 60 - len(measured)
-    own = read_data(Arguments(data=str(photos)))
-    assert not measured & set(map(content, own.archive))
+    task = read_image_task(photos)
+    data, own = (photo_data(task, folder, 32) for folder in (str(archive), None))
+    measured = set(map(content, data.labelled.test.images.paths))
+    assert not measured & set(map(content, data.archive.paths))
+    assert len(data.archive) == len(data.labelled.train) == 60 - len(measured)
+    assert not measured & set(map(content, own.archive.paths))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,8 @@ def test_nothing_is_learnt_from_photos_that_are_measured_on_wherever_they_lie(ph
         (["--counts", "600"], "Give smaller --counts"),
         (["--architecture", "resnet1000"], "no architecture of timm"),
         (["--data", "nowhere"], "no such file"),
-        (["--archive", "nowhere"], "no such folder"),
-        (["--data", str(DATA), "--label-column", "breed"], "has 37 labels"),
+        (["--archive", "nowhere"], "no such file or folder"),
+        (["--data", str(DATA), "--label-column", "breed"], "there are 37 labels"),
     ],
 )
 def test_what_cannot_be_used_is_told_and_nothing_is_written(photos, tmp_path, capsys, flags, said):

@@ -1,8 +1,9 @@
-"""Telling how an image was turned: RotNet (Gidaris, Singh and Komodakis, ICLR 2018).
+"""Predicting how an image was rotated: RotNet (Gidaris, Singh and Komodakis, ICLR 2018).
 
-Who can tell which way up an image is knows what is on it: where a head sits, what stands on what.
-The labels cost nothing. A model learnt so is an image classifier of four labels like any other, and
-`load_backbone` takes its folder as a base: `untrained_backbone(architecture, TURNS, size)`.
+To predict which way up an image is, a model has to recognize what is on it: where a head sits, what
+stands on what. The labels cost nothing. The model is an image classifier of four labels like any
+other, `untrained_backbone(architecture, ROTATIONS, size)`; `load_backbone` takes its folder as a
+base.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +13,17 @@ import torch
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-TURNS = ("upright", "a quarter left", "upside down", "a quarter right")
+ROTATIONS = ("upright", "a quarter left", "upside down", "a quarter right")
 
 
 def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Makes the middle of an image what a model sees: `float32 [channels, size, size]`, -1 to 1.
+    """Return a transform to the middle of an image: `float32 [channels, size, size]`, -1 to 1.
 
     Args:
         size: Height and width, in pixels.
 
     Returns:
-        What takes images `[channels, height, width]`: `uint8`, or `float32` from 0 to 1.
+        A transform of images `[channels, height, width]`: `uint8`, or `float32` from 0 to 1.
 
     Examples:
         >>> square = middle_square(64)(torch.full((3, 80, 100), 255, dtype=torch.uint8))
@@ -35,14 +36,14 @@ def middle_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def random_square(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """As `middle_square`, of any square in the image, mirrored and in other colours at random.
+    """Return a transform to any square in an image, mirrored and in other colours at random.
 
     Args:
         size: Height and width, in pixels.
 
     Returns:
-        What takes images as that of `middle_square` does, of three channels or one. PyTorch's
-        global generator draws what is done.
+        A transform of images as `middle_square` returns, of three channels or one; it draws from
+        PyTorch's global generator.
 
     Examples:
         >>> gray = torch.arange(256).expand(3, 256, 256).to(torch.uint8)
@@ -66,11 +67,11 @@ def _numbers() -> list[Any]:
     return [v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
 
 
-class TurnedImages(Dataset[dict[str, torch.Tensor]]):
-    """Every image in all four turns, which are exact: pixels move, none is made.
+class RotatedImages(Dataset[dict[str, torch.Tensor]]):
+    """Images in all four rotations, which are exact: pixels move, none is interpolated.
 
-    Squares are cut and scaled by the same factor both ways before they are turned, so that no axis
-    of an image is blurred more than the other, which would give the turn away.
+    Squares are cut and scaled by the same factor both ways before they are rotated: were one
+    axis of an image blurred more than the other, that would give the rotation away.
 
     Args:
         images: `uint8 [channels, height, width]`, such as `Photos`; or `float32` from 0 to 1.
@@ -81,8 +82,8 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
     Examples:
         >>> from pathlib import Path
         >>> from vision_transfer.images import Photos
-        >>> turned = TurnedImages(Photos([Path("dog.jpg")], 128), 64, augmented=False)
-        >>> len(turned), turned[2]["pixel_values"].shape, TURNS[turned[2]["labels"]]
+        >>> rotated = RotatedImages(Photos([Path("dog.jpg")], 128), 64, augmented=False)
+        >>> len(rotated), rotated[2]["pixel_values"].shape, ROTATIONS[rotated[2]["labels"]]
         (4, torch.Size([3, 64, 64]), 'upside down')
     """
 
@@ -91,12 +92,12 @@ class TurnedImages(Dataset[dict[str, torch.Tensor]]):
         self.transform = random_square(size) if augmented else middle_square(size)
 
     def __len__(self) -> int:
-        return len(TURNS) * len(self.images)
+        return len(ROTATIONS) * len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values`, `float32 [channels, size, size]`, and `labels`, its quarter turns."""
+        """`pixel_values`, `float32 [channels, size, size]`, and `labels`, see `ROTATIONS`."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
-        row, turn = divmod(index, len(TURNS))
-        pixels = self.transform(self.images[row]).rot90(turn, (1, 2)).contiguous()
-        return {"pixel_values": pixels, "labels": torch.tensor(turn)}
+        row, rotation = divmod(index, len(ROTATIONS))
+        pixels = self.transform(self.images[row]).rot90(rotation, (1, 2)).contiguous()
+        return {"pixel_values": pixels, "labels": torch.tensor(rotation)}

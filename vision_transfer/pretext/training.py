@@ -1,4 +1,4 @@
-"""How a base learns a pretext task: one `Trainer` for all of them, which can be resumed."""
+"""Training on a pretext task: one `Trainer` for all of them, which can be resumed."""
 
 from functools import partial
 from pathlib import Path

@@ -9,7 +9,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 
-from recipes.data.ct_lesions import LABELS, simulated_scans
+from vision_transfer.ct.simulated import LABELS, simulated_scans
 
 IDENTIFIERS = {
     "PatientName": "Vanderbilt^Wilhelmina",

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 
 from tests.processes import finished, launch
 from vision_transfer.backbones import untrained_backbone
-from vision_transfer.pretext.rotation import TURNS, TurnedImages
+from vision_transfer.pretext.rotation import ROTATIONS, RotatedImages
 from vision_transfer.pretext.training import train_pretext
 
 _TRAIN = """
@@ -14,15 +14,15 @@ from pathlib import Path
 import torch
 from staged_training.runtime.processes import leave
 from vision_transfer.backbones import untrained_backbone
-from vision_transfer.pretext.rotation import TURNS, TurnedImages
+from vision_transfer.pretext.rotation import ROTATIONS, RotatedImages
 from vision_transfer.pretext.training import train_pretext
 
 folder = Path(sys.argv[1])
 images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-turned = TurnedImages(images, 32, augmented=False)
-model, _ = untrained_backbone("test_convnext", TURNS, 32)  # has no statistics of batches
+rotated = RotatedImages(images, 32, augmented=False)
+model, _ = untrained_backbone("test_convnext", ROTATIONS, 32)  # has no statistics of batches
 trainer = train_pretext(
-    model, turned, turned, folder / "run", epochs=2, batch_size=16, use_cpu=True
+    model, rotated, rotated, folder / "run", epochs=2, batch_size=16, use_cpu=True
 )
 trainer.save_model(str(folder / "model"))
 print("processes:", trainer.accelerator.num_processes)
@@ -50,11 +50,11 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     def learn(epochs):
-        model, _ = untrained_backbone("test_resnet", TURNS, 32)
+        model, _ = untrained_backbone("test_resnet", ROTATIONS, 32)
         images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-        turned = TurnedImages(images, 32, augmented=False)
+        rotated = RotatedImages(images, 32, augmented=False)
         options = {"use_cpu": True, "disable_tqdm": True}
-        return train_pretext(model, turned, turned, tmp_path, epochs=epochs, **options)
+        return train_pretext(model, rotated, rotated, tmp_path, epochs=epochs, **options)
 
     learn(epochs=2)
     (tmp_path / "checkpoint-9").mkdir()

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm.auto import tqdm
 
-from staged_training import InputError
-from vision_transfer.ct import read_ct
+from staged_training.runtime.errors import InputError
+from vision_transfer.ct.dataset import read_ct
 
 Array = NDArray[np.float32]
 
@@ -35,6 +35,13 @@ SPACING = 0.7
 """Width of a pixel, in mm."""
 
 LABELS = ("benign", "malignant")
+
+NOTICE = (
+    "**The lesions are simulated.** Each was drawn into a slice of a real scan of one of four "
+    "people: smooth and round ones are called benign, irregular ones with spicules malignant. What "
+    "tells them apart says nothing about cancer, and the model is no use in a clinic."
+)
+"""What everyone must know who sees results on simulated scans."""
 
 _FINE = 3  # how many times finer a lesion is drawn than it is seen
 
@@ -79,9 +86,12 @@ def random_shape(malignant: bool, random: np.random.Generator) -> Shape:
 
 
 def draw_lesion(shape: Shape, random: np.random.Generator) -> tuple[Array, Array]:
-    """How much of each pixel is lesion, 0 to 1, and the mottling in HU; `float32 [SIDE, SIDE]`.
+    """Draw a lesion: its share of each pixel, 0 to 1, and its mottling in HU.
 
     It is drawn finer than it is seen and averaged, which gives the partial volumes at its margin.
+
+    Returns:
+        Two arrays, `float32 [SIDE, SIDE]`.
     """
     fine = SIDE * _FINE
     step = SPACING / _FINE
@@ -112,7 +122,7 @@ def draw_lesion(shape: Shape, random: np.random.Generator) -> tuple[Array, Array
 
 
 def simulate(background: Array, malignant: bool, random: np.random.Generator) -> Array:
-    """A scan with a lesion: Hounsfield units, `float32 [SIDE, SIDE]`."""
+    """Return a scan with a lesion: Hounsfield units, `float32 [SIDE, SIDE]`."""
     share, mottling = draw_lesion(random_shape(malignant, random), random)
     contrast = random.uniform(40, 90) * random.choice([-1, 1])
     blur = random.uniform(0.5, 0.9)  # of the scanner, in pixels
@@ -124,7 +134,7 @@ def simulate(background: Array, malignant: bool, random: np.random.Generator) ->
 
 
 class Scans(NamedTuple):
-    """Scans and what they show.
+    """Scans and their labels.
 
     Attributes:
         hounsfield: `int16 [scans, 1, height, width]`.
@@ -136,7 +146,7 @@ class Scans(NamedTuple):
 
 
 def simulated_scans(count: int, seed: int) -> Scans:
-    """Make scans, half of them benign; the same seed gives the same ones.
+    """Simulate scans, half of them benign; the same seed gives the same ones.
 
     Raises:
         InputError: The real slices that they are made of are not installed.

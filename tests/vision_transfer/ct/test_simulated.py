@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from recipes.data.ct_lesions import (
+from vision_transfer.ct.simulated import (
     LABELS,
     SIDE,
     SPACING,
@@ -48,8 +48,8 @@ def test_brightness_and_contrast_do_not_give_the_label_away(scans):
     features = (features - features.mean(0)) / features.std(0)
     train, test = slice(0, 300), slice(300, None)
     model = LogisticRegression().fit(features[train], scans.labels[train])
-    area = roc_auc_score(scans.labels[test], model.decision_function(features[test]))
-    assert abs(area - 0.5) < 3 * 0.5 / (3 * 75) ** 0.5  # three standard errors of chance
+    auc = roc_auc_score(scans.labels[test], model.decision_function(features[test]))
+    assert abs(auc - 0.5) < 3 * 0.5 / (3 * 75) ** 0.5  # three standard errors of chance
 
 
 def test_size_is_alike_and_irregularity_is_not():
