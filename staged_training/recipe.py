@@ -255,13 +255,22 @@ def check_texts(
         choose_text_columns(source, names, text_columns, label_column)
 
 
+def check_path(source: str | None) -> None:
+    """Refuse a file or a folder that is not there.
+
+    Raises:
+        InputError: One was given, and there is none.
+    """
+    if source and not Path(source).exists():
+        raise InputError(f"{source}: no such file or folder. Check the path.")
+
+
 def _columns_of(source: str) -> list[str]:
     """Return the columns of a table; none for a folder, or another kind of file."""
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder. Check the path.")
+    check_path(source)
     from staged_training.tables.reading import read_table, table_suffix
 
+    path = Path(source)
     is_table = path.is_file() and table_suffix(path)
     return list(read_table(path, ()).column_names) if is_table else []
 
