@@ -1,4 +1,4 @@
-"""Captioners: made of a pretrained image model and a word embedding, saved, asked for captions."""
+"""Captioners on a pretrained image model and a word embedding: made, saved and used."""
 
 import copy
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
     Attributes:
         images: Their features, or the images as the processor prepares them.
-        captions: Of each image.
+        captions: The captions of each image.
     """
 
     images: Dataset[Any]
@@ -55,8 +55,8 @@ def caption_trainer(
         model: The captioner.
         tokenizer: Its vocabulary.
         stages: What is trained, in order.
-        train: What to learn from. Features of the images, where all stages train the decoder alone.
-        validation: What to choose epochs by.
+        train: Training images; features, where all stages train the decoder alone.
+        validation: Validation images, by which epochs are chosen.
         folder: For checkpoints.
         seed: Random seed.
         pretrained: Selects what carries pretrained weights.
@@ -97,5 +97,5 @@ def caption_trainer(
 
 
 def _words(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The likeliest words: the scores of all words are more than memory holds."""
+    """Return the likeliest words; the scores of all words would not fit into memory."""
     return logits.argmax(dim=-1)
