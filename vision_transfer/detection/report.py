@@ -34,7 +34,7 @@ def describe_protocol(
     """
     task, size = candidate.task, candidate.size
     boxes = sum(map(len, task.labels))
-    views = f" (each with {candidate.views} augmented views)" if candidate.views else ""
+    views = f" (augmented views of each: {candidate.views})" if candidate.views else ""
     return (
         f"{len(task.paths):,} images{views} with {boxes:,} boxes of {', '.join(task.names)}, "
         f"stretched to {size} x {size} pixels; the head of Faster R-CNN on the feature maps of "
