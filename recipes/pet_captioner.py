@@ -1,55 +1,42 @@
-"""Pet captioner: a pretrained image model and word vectors, and a decoder that says what it sees.
+"""Pet captioner: from a pretrained image model and word vectors to captions, in stages.
 
 What it does:
-  1. loads a pretrained image model, freezes it, and computes its features of every photo once; no
-     fold, seed or decoder needs them again;
-  2. on each fold, builds the vocabulary of the training captions and aligns it to word vectors
-     (E_T); trains a recurrent decoder on the features (after Show and Tell, Vinyals et al. 2015),
-     its word embedding frozen, then the embedding too at a smaller rate; the epoch of the highest
-     CIDEr on validation is kept in each stage;
-  3. with --attention, lets the decoder look at another part of the photo for every word (Show,
+  1. freezes a pretrained image model and computes its features of every photo once, for all folds
+     and models;
+  2. on each fold, builds the vocabulary of the training captions, aligns it to word vectors (E_T)
+     and trains a recurrent decoder on the features (after Show and Tell, Vinyals et al. 2015), with
+     a frozen word embedding first, then fine-tuning it at a smaller rate; in each stage the epoch
+     with the best CIDEr on validation is kept;
+  3. with --attention, lets the decoder attend to another part of the photo for every word (Show,
      Attend and Tell, Xu et al. 2015); with --fine-tune, goes on with the top layers of the image
      model;
-  4. measures all of it (BLEU-4, ROUGE-L, CIDEr) beside the most common caption and the caption of
-     the nearest training photo, beside the same decoder on a random embedding, which shows what the
-     word vectors gave, and beside what it says without the photo;
-  5. keeps the model that validation likes best, of the first fold.
+  4. measures BLEU-4, ROUGE-L and CIDEr, beside those of the most common caption, of the caption of
+     the nearest training photo, of the same decoder on a random embedding, which shows what the
+     word vectors gave, and of the model without the photo;
+  5. keeps the model that validation chose, of the first fold.
 
 What it costs: about twelve minutes on one core for 370 photos and all folds.
 What it prints: the table of models, whether the word vectors paid, and where the model and the
 report are. It stops before any work where the input cannot be used.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from nlp_transfer import align, open_vectors
-from recipes.pet_captioner_report import Findings, print_findings, write_findings
-from recipes.pet_captioner_ways import (
-    BLIND,
-    Captioned,
-    Problem,
-    baselines,
-    learn,
-    vocabulary,
-    ways_from,
+from staged_training.recipe import (
+    RECIPES,
+    RunArguments,
+    option,
+    parse_arguments,
+    run_script,
 )
-from staged_training.experiment.outcome import mean_rows
-from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.splits import chosen_folds
-from staged_training.features.reuse import features_key
-from staged_training.features.store import FeatureDataset
-from staged_training.recipe import RunArguments, option, parse_arguments, run_config
-from staged_training.reporting.hub import push
-from staged_training.runtime.processes import is_main_process
-from vision_transfer.backbones import PACKAGED, load_backbone
-from vision_transfer.captioning.captioner import caption_processor, image_features
-from vision_transfer.captioning.metrics import require_metrics
-from vision_transfer.captioning.task import read_caption_task
+from staged_training.runtime.files import existing_path
 
-DATA = Path(__file__).parent / "data" / "pets"
+DATA = RECIPES / "data" / "pets"
+CARD = Path(__file__).parent / "cards" / "pet_captioner.md"
 
 
 @dataclass
@@ -58,25 +45,22 @@ class Arguments(RunArguments):
 
     data: str | None = option(
         None,
-        "Captions: a folder or a table (.jsonl, .csv, .parquet) with a column file_name, and "
-        "one of captions, caption or text; those of Flickr8k (captions.txt or "
-        "Flickr8k.token.txt) or Flickr30k (results.csv or results_20130124.token); or the "
-        "JSON of COCO or of Karpathy. Without folds, or parts such as train, val and test, "
-        "the photos are dealt into five folds. By default the 370 photos that come with it.",
+        "Captions: a folder or a table (.jsonl, .csv, .parquet) with the columns file_name and "
+        "captions, caption or text; those of Flickr8k (captions.txt, Flickr8k.token.txt) or "
+        "Flickr30k (results.csv, results_20130124.token); or the JSON of COCO or of Karpathy. "
+        "Without folds, or parts such as train, val and test, the photos are dealt into five folds."
+        " By default the 370 photos that come with it.",
     )
-    images: str | None = option(None, "Folder of the photos, where it is not that of the captions.")
+    images: str | None = option(None, "Folder of the photos, if it is not that of the captions.")
     backbone: str = option(
         "efficientnet-lite0",
-        "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a folder, or"
-        " a name on the Hub such as timm/resnet50.a1_in1k.",
+        "Pretrained model: efficientnet-lite0, -lite1 or -lite2 (from packages), a folder, or a "
+        "name on the Hub such as timm/resnet50.a1_in1k.",
     )
     vectors: str = option("glove-6b-50d", "Word vectors: glove-6b-50d, or a file.")
-    attention: bool = option(False, "Let the decoder look at parts of the photos.")
+    attention: bool = option(False, "Let the decoder attend to parts of the photos.")
     fine_tune: bool = option(False, "Fine-tune the top layers of the image model at the end.")
-    folds: str = option(
-        "all",
-        "`all` for the whole protocol, or the number of the fold to test on.",
-    )
+    folds: str = option("all", "`all`, or the number of the fold to test on.")
     seed: int = option(0, "Random seed; each fold adds its number.")
     quick: bool = option(False, "A tenth of the epochs.")
 
@@ -88,86 +72,88 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "pet-captioner", __doc__)
-    run = RunFolder(Path(arguments.output_dir), run_config(arguments), resume=arguments.resume)
-    problem = read_problem(arguments)
-    task = problem.task
-    folds = chosen_folds(arguments.folds, task.folds)
-    coverage = align(vocabulary(task.captions), problem.vectors).coverage
-    destination = arguments.destination()
+    for path in filter(None, (arguments.data, arguments.images)):
+        existing_path(path)
 
-    run.open(task.paths, task.captions, task.folds)
-    features = features_of(problem, run.runs)
-    outcomes = []
-    for fold in folds:
-        of_fold = baselines(task, features.columns["features"], task.split(fold))
-        for number, way in enumerate(problem.ways):
-            print(f"Fold {fold}: {way.name}, {way.stages[0].name}", flush=True)
-            keep, seed = fold == folds[0], arguments.seed + fold
-            work = partial(learn, problem, way, features, fold, seed, keep=keep)
-            done = run.run_cached(f"fold-{fold}/way-{number}", work)
-            of_fold += [Captioned(**item) for item in done]
-        outcomes.append(of_fold)
-
-    rows = mean_rows(outcomes)
-    trained = [row for row in rows if row.trainable_parameters]
-    chosen = max(trained, key=lambda row: row.metrics["validation_cider"]).name
-    saved = (run.runs / f"fold-{folds[0]}").glob("way-*/models/*")
-    run.publish(next(folder for folder in saved if folder.name == chosen))
-    if not is_main_process():
-        return
-    findings = Findings(
-        reference=destination.repo_id if destination else str(run.path),
-        task=task,
-        licensed=arguments.data is None and arguments.backbone in PACKAGED,
-        backbone=arguments.backbone,
-        vectors=problem.vectors.title,
-        coverage=coverage,
-        attention=arguments.attention,
-        rows=[row for row in rows if not row.name.endswith(BLIND) or row.name == chosen + BLIND],
-        scores={row.name: [_score(of_fold, row.name) for of_fold in outcomes] for row in rows},
-        chosen=next(item for item in outcomes[0] if item.model == chosen),
-        folds=folds,
-        quick=arguments.quick,
+    # These imports take seconds; mistakes in the arguments are reported before.
+    from nlp_transfer.alignment import align
+    from nlp_transfer.captions import caption_embedding, caption_vocabulary
+    from nlp_transfer.word_vectors import open_vectors
+    from staged_training.experiment.cross_validation import cross_validate
+    from staged_training.experiment.run_folder import start_run
+    from staged_training.experiment.splits import chosen_folds
+    from staged_training.runtime.printable import one_line
+    from staged_training.runtime.processes import is_main_process
+    from vision_transfer.backbones import PACKAGED, load_backbone
+    from vision_transfer.captioning.candidates import (
+        FROM_THE_START,
+        RANDOM,
+        TOP_LAYERS,
+        CaptionerCandidate,
+        WordEmbedding,
+        caption_baselines,
     )
-    write_findings(run, findings, run_config(arguments))
-    run.close()
-    print_findings(run, findings)
-    if destination:
-        print(f"Uploaded to {push(run.path, destination)}")
+    from vision_transfer.captioning.captioner import image_features
+    from vision_transfer.captioning.metrics import require_metrics
+    from vision_transfer.captioning.report import publish_captioner
+    from vision_transfer.captioning.task import read_caption_task
 
+    with start_run(arguments, "pet-captioner") as run:
+        require_metrics()
+        task = read_caption_task(arguments.data or DATA, arguments.images)
+        for item in [*task.skipped, *task.problems]:
+            print(one_line(f"Left out: {item}."))
+        vectors = open_vectors(arguments.vectors)
+        encoder, processor = load_backbone(arguments.backbone, ["any", "other"], arguments.seed)
+        encoder.eval()
+        folds = chosen_folds(arguments.folds, task.folds)
+        coverage = align(caption_vocabulary(task.captions), vectors).coverage
 
-def read_problem(arguments: Arguments) -> Problem:
-    """Read and check what the recipe works on."""
-    require_metrics()
-    task = read_caption_task(arguments.data or DATA, arguments.images)
-    for item in [*task.skipped, *task.problems]:
-        print(f"Left out: {item}.")
-    vectors = open_vectors(arguments.vectors)
-    encoder, processor = load_backbone(arguments.backbone, ["any", "other"], arguments.seed)
-    return Problem(
-        task=task,
-        vectors=vectors,
-        encoder=encoder.eval(),
-        processor=processor,
-        ways=ways_from(vectors.title, quick=arguments.quick, top_layers=arguments.fine_tune),
-        attention=arguments.attention,
-        report_to=arguments.report_to,
-    )
-
-
-def features_of(problem: Problem, folder: Path) -> FeatureDataset:
-    """The features of all photos, kept in a folder."""
-    task = problem.task
-    processor = caption_processor(problem.processor, vocabulary(task.captions))
-    images = task.images(range(len(task.paths)), processor.image_processor)
-    cache = folder / f"{features_key(problem.encoder, images.fingerprint)}.safetensors"
-    return image_features(problem.encoder, images, cache, attention=problem.attention)
-
-
-def _score(outcomes: Sequence[Captioned], model: str) -> float:
-    """The CIDEr of a model on a fold."""
-    return next(item.metrics["cider"] for item in outcomes if item.model == model)
+        run.open(task.paths, task.contents)
+        attention = arguments.attention
+        features = image_features(encoder, processor, task, run.runs, attention=attention)
+        embed = partial(caption_embedding, vectors)
+        on_vectors = CaptionerCandidate(
+            name=vectors.title,
+            task=task,
+            encoder=encoder,
+            image_processor=processor,
+            features=features,
+            embedding=WordEmbedding(vectors.title, caption_vocabulary, embed),
+            attention=attention,
+            report_to=arguments.report_to,
+        )
+        random = WordEmbedding(RANDOM, caption_vocabulary, partial(embed, random=True))
+        on_random = replace(on_vectors, name=RANDOM, embedding=random)
+        at_once = replace(
+            on_random,
+            name=f"{RANDOM} without a frozen stage",
+            stages=[FROM_THE_START],
+            pretrained="backbone",
+        )
+        if arguments.fine_tune:
+            on_vectors = replace(on_vectors, top_layers=[TOP_LAYERS])
+        candidates = [on_vectors, on_random, at_once]
+        if arguments.quick:
+            candidates = [candidate.quick() for candidate in candidates]
+        baselines = partial(caption_baselines, task, features.columns["features"])
+        seeds = [arguments.seed]
+        result = cross_validate(run, task, candidates, "cider", folds, seeds, baselines)
+        run.publish(result.chosen_model)
+        if not is_main_process():
+            return
+        publish_captioner(
+            run,
+            "Pet captioner",
+            on_vectors,
+            result,
+            CARD,
+            backbone=arguments.backbone,
+            known_words=coverage.types,
+            dataset="Pets, few labels",
+            licensed=arguments.data is None and arguments.backbone in PACKAGED,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

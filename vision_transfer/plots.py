@@ -50,12 +50,12 @@ def plot_images(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> N
 
 
 def plot_captions(path: Path, rows: Mapping[str, Sequence[tuple[Path, str]]]) -> None:
-    """Plot rows of images, what is said of each below it, each row with its name at its left."""
+    """Plot rows of images with their captions below, each row with its name at its left."""
     figure, grid = named_rows(rows, 2.3, 2.6)
     for line, images in zip(grid, rows.values(), strict=True):
-        for axes, (image, said) in zip(line, images, strict=False):
+        for axes, (image, caption) in zip(line, images, strict=False):
             axes.imshow(np.asarray(thumbnail(image)))
-            axes.set_xlabel(textwrap.fill(said, 34), fontsize=7)
+            axes.set_xlabel(textwrap.fill(caption, 34), fontsize=7)
     figure.savefig(path, dpi=110)
 
 

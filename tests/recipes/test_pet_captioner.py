@@ -57,7 +57,7 @@ def trained(captioned, tmp_path_factory):
     return folder
 
 
-def test_the_table_holds_every_way_the_baselines_and_the_control(trained):
+def test_the_table_holds_every_candidate_the_baselines_and_the_control(trained):
     results = json.loads((trained / "report" / "results.json").read_text())
     rows = {row["name"]: row["metrics"] for row in results["rows"]}
     (blind,) = (name for name in rows if name.endswith("image left out"))
@@ -101,7 +101,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
     assert {result.metric_type for result in card.data.eval_results} == {"cider", "bleu", "rouge"}
 
 
-def test_photos_are_described_and_broken_ones_told(trained, photos, capsys):
+def test_photos_are_described_and_broken_ones_reported(trained, photos, capsys):
     assert main(["predict", str(trained), PERSIAN, str(photos), "--json"]) == 0
     output = capsys.readouterr()
     rows = [json.loads(line) for line in output.out.splitlines()]
@@ -133,8 +133,8 @@ def test_a_run_that_was_killed_goes_on_ends_the_same_and_its_upload_says_the_sam
     process = subprocess.Popen(
         [*command, *flags[:-2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    finished = folder / "runs" / "fold-1" / "way-0" / "_stages" / "frozen" / "finished"
-    while not finished.exists():  # the embedding is about to be tuned
+    stages = folder / "runs" / "fold-1" / "seed-0" / "glove-6b-50d" / "_stages"
+    while not (stages / "frozen" / "finished").exists():  # the embedding is about to be tuned
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
@@ -173,10 +173,10 @@ def test_the_decoder_may_look_at_parts_of_photos(captioned, tmp_path):
     ("flags", "message"),
     [
         (["--data", "/no/such/file.json"], "no such file or folder"),
-        (["--images", "/no/such/folder"], "no such folder. Check the path of the images"),
+        (["--images", "/no/such/folder"], "/no/such/folder: no such file or folder"),
         (["--backbone", "/no/such/model"], "no image model could be loaded from there"),
         (["--vectors", "/no/vectors.txt"], "/no/vectors.txt"),
-        (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+        (["--folds", "9"], "--folds is '9'; give `all`, or one of 0, 1, 2, 3, 4"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(flags, message, tmp_path, capsys):

@@ -57,7 +57,7 @@ def trained(heads, tmp_path_factory):
     return folder
 
 
-def test_the_report_tells_every_model_and_shows_boxes(trained):
+def test_the_report_covers_every_model_and_shows_boxes(trained):
     results = json.loads((trained / "report" / "results.json").read_text())
     metrics = {row["name"]: row["metrics"] for row in results["rows"]}
     assert list(metrics) == ["mean box", "head on the frozen base", "fine-tuned top layers"]
@@ -75,7 +75,7 @@ def test_the_report_tells_every_model_and_shows_boxes(trained):
     }
 
 
-def test_boxes_in_photos_are_printed_and_shown(trained, heads, capsys):
+def test_boxes_in_photos_are_printed(trained, heads, capsys):
     assert main(["predict", str(trained), PERSIAN, str(heads), "--json"]) == 0
     output = capsys.readouterr()
     rows = [json.loads(line) for line in output.out.splitlines()]
@@ -106,7 +106,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(trained, heads, tmp_pat
     flags = flags_of(heads, folder)
     command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-detector", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (folder / "runs" / "fold-1" / "_stages" / "head" / "finished").exists():
+    stages = folder / "runs" / "fold-1" / "seed-0" / "detector" / "_stages"
+    while not (stages / "head-on-the-frozen-base" / "finished").exists():
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
@@ -168,7 +169,7 @@ def test_uploaded_it_finds_the_same_boxes_here_and_where_the_project_is_not(
         (["--views", "-1"], "--views is -1; give how many views"),
         (["--size", "100"], "--size is 100; give a multiple of 32 from 64 on"),
         (["--epochs", "0"], "--epochs is 0; give a positive number"),
-        (["--folds", "9"], "--folds is '9'; give `all`, or one of the folds 0, 1, 2, 3, 4"),
+        (["--folds", "9"], "--folds is '9'; give `all`, or one of 0, 1, 2, 3, 4"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(flags, message, tmp_path, capsys):

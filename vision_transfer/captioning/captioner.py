@@ -1,4 +1,4 @@
-"""Captioners: made of a pretrained image model and a word embedding, saved, asked for captions."""
+"""Captioners on a pretrained image model and a word embedding: made, saved and used."""
 
 import copy
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from staged_training.features.extraction import compute_features
+from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
 from staged_training.layers import head_layers
 from staged_training.runtime.files import written_whole
@@ -30,6 +31,7 @@ from vision_transfer.captioning.modeling_captioner import (
     CaptionerConfig,
     CaptionerForImageTextToText,
 )
+from vision_transfer.captioning.task import CaptionTask
 from vision_transfer.preprocessing import check_preprocessing
 
 
@@ -68,16 +70,26 @@ def new_captioner(
 
 
 def image_features(
-    encoder: PreTrainedModel, images: Dataset[Any], cache: Path, *, attention: bool = False
+    encoder: PreTrainedModel,
+    processor: BaseImageProcessor,
+    task: CaptionTask,
+    folder: Path,
+    *,
+    attention: bool = False,
 ) -> FeatureDataset:
-    """What any captioner on an encoder sees of images; it is computed once, and kept in a file.
+    """Return the features that any captioner on an encoder has of all images of a task.
+
+    They are computed once and kept in a file.
 
     Args:
         encoder: An image classifier, as `load_backbone` loads it.
-        images: As the processor of the captioner prepares them.
-        cache: The file.
-        attention: Whether the decoder looks at the cells of the last map.
+        processor: Its preprocessing.
+        task: The images.
+        folder: The folder of the file.
+        attention: Whether the decoder attends to the cells of the last feature map.
     """
+    images = task.images(range(len(task.paths)), _savable(processor))
+    cache = folder / f"{features_key(encoder, images.fingerprint)}.safetensors"
     model = _on_encoder(encoder, attention=attention)
     return compute_features(model, images, default_data_collator, cache)
 
@@ -92,7 +104,7 @@ def _on_encoder(encoder: PreTrainedModel, **settings: Any) -> CaptionerForImageT
 
 
 def _width_of_map(encoder: PreTrainedModel) -> int:
-    """Numbers in each cell of the last map of an image model."""
+    """Return the channels of the last feature map of an image model."""
     of_timm = getattr(encoder.base_model, "num_features", None)
     config = cast(Any, encoder.config)
     return int(of_timm or getattr(config, "hidden_sizes", [getattr(config, "hidden_size", 0)])[-1])
@@ -101,28 +113,29 @@ def _width_of_map(encoder: PreTrainedModel) -> int:
 def caption_processor(
     images: BaseImageProcessor, tokenizer: PreTrainedTokenizerFast
 ) -> VisionTextDualEncoderProcessor:
-    """One processor for the images and the words of a captioner, which can be saved.
+    """Return one processor for the images and the captions of a captioner, which can be saved."""
+    return VisionTextDualEncoderProcessor(_savable(images), tokenizer)
 
-    Those of timm models cannot be saved by themselves: one of `transformers` that does the same
-    takes their place.
-    """
-    if hasattr(images, "data_config"):
-        settings = images.data_config
-        height, width = settings["input_size"][1:]
-        same = BitImageProcessor(
-            size={"shortest_edge": int(min(height, width) / settings["crop_pct"])},
-            crop_size={"height": height, "width": width},
-            resample=Image.Resampling[settings["interpolation"].upper()],
-            image_mean=list(settings["mean"]),
-            image_std=list(settings["std"]),
-        )
-        check_preprocessing(same, images)
-        images = same
-    return VisionTextDualEncoderProcessor(images, tokenizer)
+
+def _savable(processor: BaseImageProcessor) -> BaseImageProcessor:
+    """Return a processor of `transformers` in place of one of timm, which cannot be saved alone."""
+    if not hasattr(processor, "data_config"):
+        return processor
+    settings = processor.data_config
+    height, width = settings["input_size"][1:]
+    same = BitImageProcessor(
+        size={"shortest_edge": int(min(height, width) / settings["crop_pct"])},
+        crop_size={"height": height, "width": width},
+        resample=Image.Resampling[settings["interpolation"].upper()],
+        image_mean=list(settings["mean"]),
+        image_std=list(settings["std"]),
+    )
+    check_preprocessing(same, processor)
+    return same
 
 
 def caption_labels(tokenizer: PreTrainedTokenizerFast, captions: Sequence[str]) -> torch.Tensor:
-    """Captions as a decoder learns them: `int64 [captions, tokens]`, -100 behind their ends."""
+    """Return captions as labels of a decoder, `int64 [captions, tokens]`, padded with -100."""
     tokens = tokenizer(list(captions), add_special_tokens=False)["input_ids"]
     ended = [torch.tensor([*words, tokenizer.eos_token_id]) for words in tokens]
     return torch.nn.utils.rnn.pad_sequence(ended, batch_first=True, padding_value=-100)
@@ -160,7 +173,7 @@ def captions_of(
     tokenizer: PreTrainedTokenizerFast,
     **generation: Any,
 ) -> list[str]:
-    """What a captioner says of each image.
+    """Return the caption that a captioner generates for each image.
 
     Args:
         model: The captioner.
@@ -169,16 +182,16 @@ def captions_of(
         **generation: How to search for the words, in place of its `generation_config`.
     """
     model.eval()
-    said: list[str] = []
+    captions: list[str] = []
     for batch in DataLoader(dataset, batch_size=64, collate_fn=default_data_collator):
         name = "features" if "features" in batch else "pixel_values"
         words = model.generate(**{name: batch[name].to(model.device)}, **generation)
-        said += tokenizer.batch_decode(words, skip_special_tokens=True)
-    return said
+        captions += tokenizer.batch_decode(words, skip_special_tokens=True)
+    return captions
 
 
 def set_generation(model: CaptionerForImageTextToText, longest: int, **search: Any) -> None:
-    """Set how a captioner searches for words, which is saved with it.
+    """Set the search for words of a captioner, which is saved with it.
 
     Args:
         model: The captioner.

@@ -4,18 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import BaseImageProcessor
 
-from staged_training.experiment.splits import (
-    Indices,
-    Split,
-    fold_numbers,
-    fold_split,
-    given_folds,
-    torn_groups,
-)
+from staged_training.experiment.splits import Indices, given_folds, torn_groups
+from staged_training.experiment.task import Task
 from staged_training.runtime.errors import InputError, Problem, given_path
 from vision_transfer.captioning.layouts import image_files, read_captions
 from vision_transfer.captioning.rows import CaptionRow
@@ -37,61 +32,50 @@ _WORD = re.compile(r"[^\W_]+(?=n't\b)|n't\b|'(?:s|m|re|ve|ll|d)\b|[^\W_]+")
 
 
 def words(caption: str) -> str:
-    """The words of a caption, lower case and without punctuation, with a space between them.
+    """Return the words of a caption in lower case, without punctuation, separated by spaces.
 
-    It is what captions are learnt as, and what they are compared by; of its own result it makes the
-    same again.
+    Captions are learnt and compared in this form. The function is idempotent.
     """
     return " ".join(_WORD.findall(caption.lower().replace("\u2019", "'")))
 
 
-@dataclass(frozen=True)
-class CaptionTask:
-    """What a captioner learns from and is measured on.
+@dataclass(frozen=True, kw_only=True)
+class CaptionTask(Task):
+    """Images with captions, in folds.
 
     Attributes:
-        source: The file of the captions.
         paths: The images.
-        captions: Of each image, its captions, as `words` has them.
-        folds: The fold of each image.
-        own_folds: Whether the folds came with the images; else they were dealt here.
+        captions: The captions of each image, normalized by `words`.
         skipped: Images that could not be decoded.
         problems: Captions, and images without any, that were left out.
     """
 
-    source: Path
     paths: list[Path]
     captions: list[list[str]]
-    folds: Indices
-    own_folds: bool
     skipped: list[Skipped]
     problems: list[Problem]
 
-    def split(self, fold: int) -> Split:
-        """The images to train on, to validate on and to test on, where a fold is the test part."""
-        return fold_split(self.folds, fold)
+    @property
+    def contents(self) -> list[Any]:
+        """What a run depends on besides the images: captions and folds."""
+        return [self.captions, self.folds]
 
     def images(self, rows: Iterable[int], processor: BaseImageProcessor) -> ImageDataset:
-        """Some of the images, as a processor prepares them; their labels are their numbers."""
+        """Return some of the images, prepared by a processor; their labels are their numbers."""
         rows = list(rows)
         return ImageDataset([self.paths[row] for row in rows], rows, processor)
 
     def captions_of(self, rows: Iterable[int]) -> list[list[str]]:
-        """The captions of some of the images."""
+        """Return the captions of some of the images."""
         return [self.captions[row] for row in rows]
-
-    @property
-    def fold_numbers(self) -> list[int]:
-        """The numbers of the folds."""
-        return fold_numbers(self.folds)
 
 
 def read_caption_task(source: str | Path, images: str | Path | None = None) -> CaptionTask:
     """Read images with captions.
 
-    Images that cannot be decoded, and captions of more than `MOST_WORDS` words, are left out and
-    told. Images come with folds, or in parts of a split; else they are dealt into five folds, with
-    copies of a file in the same one.
+    Images that cannot be decoded and captions of more than `MOST_WORDS` words are left out and
+    reported. Images come with folds, or in the parts of a split; otherwise they are dealt into five
+    folds, with copies of a file in the same fold.
 
     Args:
         source: A folder or a file of captions, see `read_captions`.
@@ -137,7 +121,7 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
 
 
 def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[CaptionRow]:
-    """The captions of an image that can be learnt; the others are added to the problems."""
+    """Return the captions of an image that can be used; add the others to the problems."""
     usable = []
     for row in rows:
         count = len(words(row.caption).split())

@@ -26,7 +26,7 @@ class Part(NamedTuple):
 
     Attributes:
         images: Their features, or the images as the processor prepares them.
-        captions: Of each image.
+        captions: The captions of each image.
     """
 
     images: Dataset[Any]
@@ -46,27 +46,27 @@ def caption_trainer(
     report_to: str = "none",
     **options: Any,
 ) -> StagedTrainer:
-    """What trains a captioner; the best epoch of a stage has the highest CIDEr on validation.
+    """Return a trainer of a captioner; the best epoch of a stage has the best CIDEr on validation.
 
-    The loss is no guide: it rises again while the captions still get better. Captions are searched
-    for greedily here.
+    The loss is no guide: it rises while captions still improve. Captions are generated greedily
+    here.
 
     Args:
         model: The captioner.
         tokenizer: Its vocabulary.
         stages: What is trained, in order.
-        train: What to learn from. Features of the images, where all stages train the decoder alone.
-        validation: What to choose epochs by.
+        train: Training images; features, where all stages train the decoder alone.
+        validation: Validation images, by which epochs are chosen.
         folder: For checkpoints.
-        seed: Of all that is random.
+        seed: Random seed.
         pretrained: Selects what carries pretrained weights.
-        report_to: Where training is to be watched, as for `TrainingArguments`.
+        report_to: Where training is watched, as for `TrainingArguments`.
         **options: Of `StagedTrainer`.
     """
 
     def score(_: Any) -> dict[str, float]:
-        said = captions_of(model, validation.images, tokenizer, num_beams=1)
-        return {"cider": float(cider_of_each(said, validation.captions).mean())}
+        captions = captions_of(model, validation.images, tokenizer, num_beams=1)
+        return {"cider": float(cider_of_each(captions, validation.captions).mean())}
 
     arguments = TrainingArguments(
         str(folder),
@@ -79,7 +79,7 @@ def caption_trainer(
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         report_to=report_to,
-        run_name="/".join(folder.parts[-2:]),
+        run_name="/".join(folder.parts[-3:]),
         project="nlp-transfer",
     )
     return StagedTrainer(
@@ -97,5 +97,5 @@ def caption_trainer(
 
 
 def _words(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The likeliest words: the scores of all words are more than memory holds."""
+    """Return the likeliest words; the scores of all words would not fit into memory."""
     return logits.argmax(dim=-1)

@@ -36,7 +36,7 @@ class Boxes(NamedTuple):
 
     @classmethod
     def from_lists(cls, parts: Sequence[Sequence[Any]]) -> "Boxes":
-        """Boxes as JSON holds them."""
+        """Return boxes from the lists that `to_lists` makes of them."""
         corners, labels, scores = parts
         return cls(
             np.asarray(corners, np.float64).reshape(-1, 4),
@@ -44,13 +44,17 @@ class Boxes(NamedTuple):
             np.asarray(scores, np.float64),
         )
 
+    def to_lists(self) -> list[list[Any]]:
+        """Return them as lists that JSON can hold."""
+        return [part.tolist() for part in self]
+
     def only(self, chosen: NDArray[Any]) -> "Boxes":
-        """Some of them."""
+        """Return some of them."""
         return Boxes(self.corners[chosen], self.labels[chosen], self.scores[chosen])
 
 
 def require_metrics() -> None:
-    """Refuse to begin without the library of the scores.
+    """Refuse to begin without the library that computes the scores.
 
     Raises:
         InputError: It is not installed.
@@ -60,14 +64,14 @@ def require_metrics() -> None:
 
 
 def detection_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """The metrics of a detector, as `compute_metrics` of a `Trainer`; see `average_precision`."""
+    """Return the metrics of a detector, for `compute_metrics`; see `average_precision`."""
     logits, boxes = cast(tuple[Any, Any], prediction.predictions)
     found = found_boxes(logits, boxes)
     return average_precision(true_boxes(np.asarray(prediction.label_ids)), found)
 
 
 def found_boxes(logits: NDArray[Any], boxes: NDArray[Any]) -> list[Boxes]:
-    """The boxes of each image, as shares of it, from what a model gives; the best first."""
+    """Return the boxes that a model found in each image, in relative coordinates, best first."""
     scores = softmax(np.asarray(logits, np.float64), -1)[..., :-1]
     found = []
     for image, of_image in zip(scores, corners_of(boxes), strict=True):
@@ -78,23 +82,23 @@ def found_boxes(logits: NDArray[Any], boxes: NDArray[Any]) -> list[Boxes]:
 
 
 def true_boxes(labels: NDArray[Any]) -> list[Boxes]:
-    """The true boxes of each image, as shares of it, from `[images, boxes, 5]`."""
+    """Return the true boxes of each image, in relative coordinates, of `[images, boxes, 5]`."""
     real = [image[image[:, 0] >= 0] for image in labels]
     return [Boxes(corners_of(r[:, 1:]), r[:, 0].astype(np.int64), np.ones(len(r))) for r in real]
 
 
 def corners_of(boxes: NDArray[Any]) -> NDArray[np.float64]:
-    """Corners of boxes that are given by their centre, width and height, `[..., 4]`."""
+    """Return the corners of boxes given by centre, width and height, `[..., 4]`."""
     centre, size = np.split(np.asarray(boxes, np.float64), 2, axis=-1)
     return np.concatenate([centre - size / 2, centre + size / 2], axis=-1)
 
 
 def average_precision(true: Sequence[Boxes], found: Sequence[Boxes]) -> dict[str, float]:
-    """The average precision of COCO (Lin et al. 2014), the mean over classes.
+    """Return the average precision of COCO (Lin et al. 2014), averaged over classes.
 
     Args:
-        true: The true boxes of each image, as shares of it.
-        found: Those that were found in it.
+        true: The true boxes of each image, in relative coordinates.
+        found: The boxes found in it.
 
     Returns:
         `map`, over intersections over union (IoU) of 0.5, 0.55 and so on to 0.95; `map_50` and
@@ -126,7 +130,7 @@ def average_precision(true: Sequence[Boxes], found: Sequence[Boxes]) -> dict[str
 
 
 def mean_box(images: Sequence[Boxes]) -> Boxes:
-    """One box for every image: the mean of those of some, of the class that most of them are."""
+    """Return the mean box of some images, labelled with their most frequent class."""
     corners = np.concatenate([boxes.corners for boxes in images])
     labels = np.concatenate([boxes.labels for boxes in images])
     most = np.bincount(labels).argmax()
@@ -134,7 +138,7 @@ def mean_box(images: Sequence[Boxes]) -> Boxes:
 
 
 def best_overlaps(true: Sequence[Boxes], found: Sequence[Boxes]) -> list[float]:
-    """For each image the IoU of its best-scored box with the true box nearest to it; 0 for none."""
+    """Return the IoU of the top-scoring box of each image with its nearest true box; 0 if none."""
     overlaps = []
     for wanted, boxes in zip(true, found, strict=True):
         if not len(wanted.corners) or not len(boxes.corners):
@@ -147,7 +151,7 @@ def best_overlaps(true: Sequence[Boxes], found: Sequence[Boxes]) -> list[float]:
 
 
 def _entries(images: Sequence[Boxes]) -> list[dict[str, Any]]:
-    """The boxes as COCO's files have them."""
+    """Return boxes as entries of a COCO file."""
     return [
         {
             "image_id": image,

@@ -1,4 +1,4 @@
-"""Pictures of images with boxes: true ones dashed, found ones solid."""
+"""Plots of images with boxes: true ones dashed, predicted ones solid."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def plot_boxes(
 
     Args:
         path: Where to write the picture.
-        rows: By name, images with their true boxes, those that were found, and a caption.
-        names: Of the classes; they are written beside scores where there are several.
+        rows: By name, images with their true boxes, their predicted boxes and a title.
+        names: The names of the classes, written beside scores where there are several.
     """
     figure, grid = named_rows(rows, 1.9, 2.1)
     for line, images in zip(grid, rows.values(), strict=True):

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,8 @@ from PIL import Image, ImageOps
 from torchvision.ops import box_convert
 from transformers import BaseImageProcessor
 
-from staged_training.experiment.splits import (
-    Indices,
-    Split,
-    fold_split,
-    given_folds,
-    multilabel_folds,
-    torn_groups,
-)
+from staged_training.experiment.splits import Indices, given_folds, multilabel_folds, torn_groups
+from staged_training.experiment.task import Task
 from staged_training.runtime.errors import InputError, Problem, given_path
 from staged_training.tables.labels import tidy_labels
 from vision_transfer.detection.annotations import read_annotations
@@ -40,40 +35,35 @@ _VERSION = re.compile(r"\.rf\.\w+\.\w+$")  # of the names of images that Roboflo
 _MOST_CUT = 0.4  # share of an image that a view may lack at each side
 
 
-@dataclass(frozen=True)
-class DetectionTask:
-    """What a detector learns from and is measured on.
+@dataclass(frozen=True, kw_only=True)
+class DetectionTask(Task):
+    """Images with boxes, in folds.
 
     Attributes:
-        source: The file or folder of the boxes.
         paths: The images.
-        sizes: Of each image, width and height in pixels.
-        boxes: Of each image, x1, y1, x2 and y2 in pixels, `[boxes, 4]`.
-        labels: Of each image, the numbers of the classes of its boxes.
+        sizes: Width and height of each image, in pixels.
+        boxes: The boxes of each image as x1, y1, x2 and y2 in pixels, `[boxes, 4]`.
+        labels: The class numbers of the boxes of each image.
         names: The names of the classes, in the order of their numbers.
-        folds: The fold of each image.
-        own_folds: Whether the folds came with the images; else they were dealt here.
         skipped: Images that could not be decoded.
         problems: Boxes that were left out or cut, and why.
     """
 
-    source: Path
     paths: list[Path]
     sizes: list[tuple[int, int]]
     boxes: list[NDArray[np.float32]]
     labels: list[list[int]]
     names: list[str]
-    folds: Indices
-    own_folds: bool
     skipped: list[Skipped]
     problems: list[Problem]
 
-    def split(self, fold: int) -> Split:
-        """The rows to train on, to validate on and to test on, where a fold is the test part."""
-        return fold_split(self.folds, fold)
+    @property
+    def contents(self) -> list[Any]:
+        """What a run depends on besides the images: boxes, classes and folds."""
+        return [self.boxes, self.labels, self.names, self.folds]
 
     def true_boxes(self, rows: Iterable[int]) -> list[Boxes]:
-        """The boxes of some of the images, as shares of them."""
+        """Return the boxes of some images, in relative coordinates."""
         return [
             Boxes(
                 self.boxes[row] / np.asarray([*self.sizes[row]] * 2, np.float64),
@@ -86,7 +76,7 @@ class DetectionTask:
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
     ) -> "DetectionDataset":
-        """Some of the images, each also in a number of augmented views."""
+        """Return some of the images, each with a number of augmented views."""
         rows = list(rows)
         most = max((len(labels) for labels in self.labels), default=0)
         return DetectionDataset(
@@ -165,10 +155,11 @@ def read_detection_task(
 ) -> DetectionTask:
     """Read images with boxes; see `read_annotations` for the formats.
 
-    Images that cannot be decoded are left out and told, and so are boxes without an area; a box
-    that stands out of its image is cut, and told; one that was drawn on the image before it was
-    turned or scaled is turned and scaled. Images come with folds, or in parts of a split; else they
-    are dealt into five folds, with equal shares of each class, copies in the same one.
+    Images that cannot be decoded and boxes without an area are left out and reported. A box that
+    reaches beyond its image is clipped and reported; one that was drawn before its image was
+    rotated or resized is rotated and resized, too. Images come with folds, or in the parts of a
+    split; otherwise they are dealt into five folds, with equal shares of each class and with copies
+    in the same fold.
 
     Args:
         source: As for `read_annotations`; so are the others.
@@ -209,18 +200,27 @@ def read_detection_task(
     folds = given_folds(path, given, groups) if own_folds else _dealt(path, labels, groups)
     problems += torn_groups(path, folds, groups) + _rare(path, names, labels, folds)
     return DetectionTask(
-        path, paths, sizes, corners, labels, names, folds, own_folds, skipped, problems
+        source=path,
+        paths=paths,
+        sizes=sizes,
+        boxes=corners,
+        labels=labels,
+        names=names,
+        folds=folds,
+        own_folds=own_folds,
+        skipped=skipped,
+        problems=problems,
     )
 
 
 def _groups(paths: Sequence[Path]) -> list[int]:
-    """The group of each image: copies share one, and so do the versions of Roboflow."""
+    """Return the group of each image, which copies and Roboflow's versions of it share."""
     names = [(path, _VERSION.sub("", path.name)) for path in paths]
     return group_numbers(content(path) if name == path.name else name for path, name in names)
 
 
 def _dealt(source: Path, labels: Sequence[Sequence[int]], groups: Sequence[int]) -> Indices:
-    """Five folds with equal shares of each class, as far as it has images."""
+    """Deal images into five folds, with equal shares of each class as far as possible."""
     if len(set(groups)) < _FOLDS:
         raise InputError(
             f"{source}: has {len(set(groups))} images that differ, and {_FOLDS} are the least."
@@ -231,22 +231,22 @@ def _dealt(source: Path, labels: Sequence[Sequence[int]], groups: Sequence[int])
 def _rare(
     source: Path, names: Sequence[str], labels: Sequence[Sequence[int]], folds: Indices
 ) -> list[Problem]:
-    """What is to be told of classes that are not in every fold, or part of a split."""
+    """Return the classes that are missing from a fold, or from a part of a split."""
     parts = set(folds.tolist())
-    told = []
+    rare = []
     for number, name in enumerate(names):
         rows = [row for row, of_image in enumerate(labels) if number in of_image]
         without = len(parts - set(folds[rows].tolist()))
         if without:
             some = f"{len(rows)} of {len(labels)} images, and {without} of {len(parts)} parts"
-            told.append(Problem(f"{source}: the class '{name}'", f"is in {some} have none of it"))
-    return told
+            rare.append(Problem(f"{source}: the class '{name}'", f"is in {some} have none of it"))
+    return rare
 
 
 def _random_view(
     image: Image.Image, boxes: torch.Tensor, seed: int
 ) -> tuple[Image.Image, torch.Tensor]:
-    """A view of an image with its boxes, all of them whole."""
+    """Return a random view of an image that shows all of its boxes in full."""
     extent = torch.tensor([image.width, image.height])
     first, last = (
         (boxes[:, :2].amin(0), boxes[:, 2:].amax(0)) if len(boxes) else (extent, 0 * extent)
