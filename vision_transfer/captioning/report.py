@@ -141,8 +141,8 @@ def describe_protocol(task: CaptionTask, result: CrossValidation, *, quick: bool
             "random seed."
         )
     return (
-        f"{len(task.paths):,} photos from {as_code(task.source.name)} with {captions:,} captions, in "
-        f"{parts}. Tested on {tested_on(result.folds, numbers)}.{rounds}"
+        f"{len(task.paths):,} photos from {as_code(task.source.name)} with {captions:,} captions, "
+        f"in {parts}. Tested on {tested_on(result.folds, numbers)}.{rounds}"
         f"{' **Quick run**: a tenth of the epochs.' if quick else ''}"
     )
 
