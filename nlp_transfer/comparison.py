@@ -29,6 +29,7 @@ from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.cross_validation import Round, cross_validate
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting import plots
 from staged_training.reporting.report import (
     Report,
     as_code,
@@ -244,12 +245,12 @@ def report_comparison(
     report = Report(run.report, "Email urgency: where the knowledge comes from")
     report.section("What was done", protocol)
     report.section("With all labels", table)
-    report.picture("models", "test AP of each model", "plot_rows", all_rows, METRIC, "AP")
+    report.picture("models", "test AP of each model", plots.plot_rows, all_rows, METRIC, "AP")
     report.section("With few labels", _by_labels(comparison), comparison.verdict())
     report.picture(
         "labels",
         "test AP by the number of labels",
-        "plot_label_efficiency",
+        plots.plot_label_efficiency,
         comparison.everywhere(),
         METRIC,
         METRICS[METRIC],

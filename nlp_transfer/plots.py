@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
+
+if TYPE_CHECKING:  # the extra `plots`
+    from matplotlib.axes import Axes
+    from matplotlib.transforms import Bbox
 
 _PERPLEXITY = 8
 # Where a label may stand: points right and up of its dot, and which of its sides is there.
@@ -27,6 +29,9 @@ def plot_map(path: Path, words: Sequence[str], matrix: ArrayLike, seed: int = 0)
         matrix: Their vectors, `[len(words), dim]`.
         seed: Of all that is random.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
     perplexity = min(_PERPLEXITY, (len(words) - 1) / 2)
     tsne = TSNE(perplexity=perplexity, init="random", random_state=seed)
     places = tsne.fit_transform(normalize(matrix))
@@ -42,7 +47,7 @@ def plot_map(path: Path, words: Sequence[str], matrix: ArrayLike, seed: int = 0)
     figure.savefig(path, dpi=130)
 
 
-def _label(axes: Axes, word: str, place: tuple[float, float], taken: Sequence[Bbox]) -> Bbox:
+def _label(axes: "Axes", word: str, place: tuple[float, float], taken: "Sequence[Bbox]") -> "Bbox":
     """Write a word beside its dot, over as little as can be; returns the room it takes."""
     texts = [
         axes.annotate(word, place, offset, textcoords="offset points", fontsize=9, ha=side)

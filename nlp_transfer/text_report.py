@@ -9,6 +9,7 @@ from nlp_transfer.candidates import BaseKnowledge
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
@@ -165,7 +166,7 @@ def text_report(
         "AP is the average precision of the label that matters, over all thresholds; macro-F1 is "
         "taken at the decision that was best on validation.",
     )
-    report.picture("models", "test AP of each model", "plot_rows", result.rows, METRIC, "AP")
+    report.picture("models", "test AP of each model", plots.plot_rows, result.rows, METRIC, "AP")
     report.section("What the base knows", knowledge)
     examples = [as_markdown(" ".join(text.split())[:120]) for text in test.texts]
     outcome = result.chosen_outcomes[0]

@@ -9,6 +9,7 @@ from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.heads.head_search import Trial
+from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
 from staged_training.reporting.hub import Task, usage, usage_with_code
 from staged_training.reporting.publish import Card, publish
@@ -117,7 +118,7 @@ def publish_image_classifier(
     report.section("What was done", protocol, base, describe_images(task))
     report.section("Results", results, choice)
     report.picture(
-        "models", "test accuracy of each model", "plot_rows", result.rows, METRIC, METRIC
+        "models", "test accuracy of each model", plots.plot_rows, result.rows, METRIC, METRIC
     )
     _add_sections(report, candidate, result, saved, abstention)
     values = {

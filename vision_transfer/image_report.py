@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.reporting.report import Report
+from vision_transfer import plots
 from vision_transfer.image_task import ImageTask
 from vision_transfer.inspection import (
     activation_maps,
@@ -13,7 +14,6 @@ from vision_transfer.inspection import (
     telling_units,
 )
 
-_PLOTS = "vision_transfer.plots"
 _SHOWN = 6
 
 
@@ -42,7 +42,7 @@ def add_error_pictures(
         for i in worst
     ]
     description = "the most confident errors: what was predicted, and what it is"
-    report.picture("errors", description, f"{_PLOTS}.plot_images", {"errors": shown})
+    report.picture("errors", description, plots.plot_images, {"errors": shown})
 
 
 def add_inspection(
@@ -70,12 +70,13 @@ def add_inspection(
     )
     filters = first_filters(model)
     if filters is not None:
-        report.picture("filters", "first-layer filters", f"{_PLOTS}.plot_filters", filters)
+        report.picture("filters", "first-layer filters", plots.plot_filters, filters)
     pixels = task.dataset([example], processor)[0]["pixel_values"]
     if maps := activation_maps(model, pixels[None].to(model.device)):
         description = "where the layers are active in one image, from bottom to top"
-        plot = f"{_PLOTS}.plot_activations"
-        report.picture("activations", description, plot, task.paths[example], maps)
+        report.picture(
+            "activations", description, plots.plot_activations, task.paths[example], maps
+        )
     units = telling_units(features, task.labels, len(task.names))[:_SHOWN]
     rows = {
         f"unit {unit}\n{name}": [
@@ -85,7 +86,13 @@ def add_inspection(
         for unit, name in zip(units, task.names, strict=False)
     }
     description = "the images that most excite the unit of the bottleneck that tells a label best"
-    report.picture("units", description, f"{_PLOTS}.plot_images", rows)
+    report.picture("units", description, plots.plot_images, rows)
     description = "all images in the two directions in which the bottleneck varies most"
-    plot = f"{_PLOTS}.plot_projection"
-    report.picture("projection", description, plot, projection(features), task.labels, task.names)
+    report.picture(
+        "projection",
+        description,
+        plots.plot_projection,
+        projection(features),
+        task.labels,
+        task.names,
+    )

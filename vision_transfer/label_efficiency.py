@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.outcome import Row, half_interval
+from staged_training.reporting import plots
 from staged_training.reporting.report import Report, markdown_table
 
 SCRATCH = "from scratch"
@@ -125,7 +126,7 @@ class LabelEfficiency:
         report.picture(
             "label_efficiency",
             "AUC by the number of labels; bands: 95 % interval of the mean over draws",
-            "plot_label_efficiency",
+            plots.plot_label_efficiency,
             self.rows(),
             "auc",
             "AUC",

@@ -3,15 +3,17 @@
 import textwrap
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from vision_transfer.images import load_rgb
+
+if TYPE_CHECKING:  # the extra `plots`
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _MANY_LABELS = 12
 _SIDE = 160
@@ -21,7 +23,7 @@ def plot_filters(path: Path, filters: NDArray[np.float32]) -> None:
     """Plot filters as small images, `[filters, height, width, 3]`."""
     columns = min(16, len(filters))
     rows = -(-len(filters) // columns)
-    figure = Figure(figsize=(0.5 * columns, 0.5 * rows), layout="constrained")
+    figure = _figure(0.5 * columns, 0.5 * rows)
     for axes, image in zip(_cells(figure, rows, columns), filters, strict=False):
         axes.imshow(image)
     figure.savefig(path, dpi=130)
@@ -32,7 +34,7 @@ def plot_activations(path: Path, image: Path, maps: Mapping[str, NDArray[np.floa
     columns = 5
     cells = [("the image", np.asarray(thumbnail(image))), *maps.items()]
     rows = -(-len(cells) // columns)
-    figure = Figure(figsize=(1.7 * columns, 1.9 * rows), layout="constrained")
+    figure = _figure(1.7 * columns, 1.9 * rows)
     for axes, (name, values) in zip(_cells(figure, rows, columns), cells, strict=False):
         axes.imshow(values, cmap="magma")
         axes.set_title(name, fontsize=8)
@@ -78,7 +80,7 @@ def plot_projection(
     path: Path, points: NDArray[np.float32], labels: Sequence[int], names: Sequence[str]
 ) -> None:
     """Plot examples as points in two dimensions, `[examples, 2]`, coloured by label."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = _figure(6.4, 4.4)
     axes = figure.subplots()
     numbers = np.asarray(labels)
     for label, name in enumerate(names):
@@ -95,10 +97,10 @@ def plot_projection(
 
 def named_rows(
     rows: Mapping[str, Sized], width: float, height: float
-) -> tuple[Figure, NDArray[Any]]:
+) -> "tuple[Figure, NDArray[Any]]":
     """A grid for rows of images, each row with its name at its left; the size of each in inches."""
     columns = max(map(len, rows.values()))
-    figure = Figure(figsize=(width * columns + 0.6, height * len(rows)), layout="constrained")
+    figure = _figure(width * columns + 0.6, height * len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for line, name in zip(grid, rows, strict=True):
         line[0].set_ylabel(name, fontsize=8)
@@ -107,7 +109,14 @@ def named_rows(
     return figure, grid
 
 
-def _cells(figure: Figure, rows: int, columns: int) -> list[Axes]:
+def _figure(width: float, height: float) -> "Figure":
+    """Return a new figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _cells(figure: "Figure", rows: int, columns: int) -> "list[Axes]":
     """Axes without ticks, row by row."""
     cells = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axes in cells:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.alignment import Coverage, coverage_of
 from nlp_transfer.evaluation import Analogies, Similarity, analogies, nearest, word_similarity
+from nlp_transfer.plots import plot_map
 from nlp_transfer.word_vectors import WordVectors, open_vectors
 from nlp_transfer.word_vectors.learning import VectorLearning, word_counts
 from staged_training.experiment.outcome import Row
@@ -155,7 +156,7 @@ def vectors_report(
     report.picture(
         "map",
         "frequent words of the task by t-SNE",
-        "nlp_transfer.plots.plot_map",
+        plot_map,
         *vectors.lookup(words),
     )
     return report

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from staged_training.experiment.outcome import Outcome
 from staged_training.heads.learning_curve import learning_curve, what_more_would_bring
+from staged_training.reporting import plots
 from staged_training.reporting.report import FROZEN, Report, markdown_table, stage_table
 from staged_training.stages import StageResult
 
@@ -37,7 +38,7 @@ def add_classifier_sections(
     add_training(report, outcome, metric)
     report.section("What it gets right and wrong on the test part")
     report.picture(
-        "confusion", "true and predicted labels", "plot_confusion", labels, predicted, names
+        "confusion", "true and predicted labels", plots.plot_confusion, labels, predicted, names
     )
     if positive is None:
         right, scores, scored = labels == predicted, probabilities.max(axis=1), "the prediction"
@@ -46,7 +47,7 @@ def add_classifier_sections(
     report.picture(
         "reliability",
         f"how often a score of {scored} is right; beside each point, of how many examples",
-        "plot_reliability",
+        plots.plot_reliability,
         right,
         scores,
         scored,
@@ -69,7 +70,7 @@ def add_training(report: Report, outcome: Outcome, metric: tuple[str, str]) -> N
         report.picture(
             "curves",
             "losses and validation score, epoch by epoch; a line marks where a stage ends",
-            "plot_curves",
+            plots.plot_curves,
             outcome.log,
             dict([metric]),
         )
@@ -114,4 +115,4 @@ def add_learning_curve(
         f"standard deviation over three draws of each size. {what_more_would_bring(curve)}",
     )
     description = "accuracy by the number of training examples"
-    report.picture("learning_curve", description, "plot_learning_curve", curve)
+    report.picture("learning_curve", description, plots.plot_learning_curve, curve)

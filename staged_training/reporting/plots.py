@@ -4,23 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.outcome import Row, half_interval
 from staged_training.heads.learning_curve import CurvePoint
 
+if TYPE_CHECKING:  # the extra `plots`
+    from matplotlib.axes import Axes
+
 _MANY_LABELS = 12
 
 
 @contextmanager
-def _axes(path: Path, width: float, height: float = 3.6) -> Iterator[Axes]:
-    """Axes of a new figure, `width` x `height` inches, that is written when all is drawn on it."""
+def _axes(path: Path, width: float, height: float = 3.6) -> "Iterator[Axes]":
+    """Yield axes of a new figure, `width` x `height` inches, which is written afterwards."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure.subplots()
@@ -98,7 +101,7 @@ def plot_label_efficiency(
 
 
 def _plot_entries(
-    axes: Axes, log: Sequence[Mapping[str, Any]], key: str, label: str, style: str
+    axes: "Axes", log: Sequence[Mapping[str, Any]], key: str, label: str, style: str
 ) -> None:
     points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
     if points:
@@ -174,7 +177,7 @@ def plot_learning_curve(path: Path, curve: Sequence[CurvePoint]) -> None:
         axes.set(xlabel="training examples", ylabel="validation accuracy", ylim=(None, 1))
 
 
-def _count_axis(axes: Axes, counts: Sequence[int]) -> None:
+def _count_axis(axes: "Axes", counts: Sequence[int]) -> None:
     """Numbers of examples from left to right, each step as wide as it multiplies them."""
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])

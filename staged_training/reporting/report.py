@@ -1,11 +1,10 @@
 """Reports: `index.html` and `report.md` with plots for people, `results.json` for programs."""
 
-import importlib
 import importlib.util
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -125,22 +124,21 @@ class Report:
         lines = (f"- `{name}`: {as_code(str(value))}" for name, value in arguments.items())
         self.section("Arguments", *lines)
 
-    def picture(self, name: str, description: str, plot: str, *args: Any, **kwargs: Any) -> None:
+    def picture(
+        self, name: str, description: str, plot: Callable[..., None], *args: Any, **kwargs: Any
+    ) -> None:
         """Add a picture, which needs the extra `plots`.
 
         Args:
             name: The name of its file, without ending.
             description: What is to be seen.
-            plot: The function that draws it: of `staged_training.reporting.plots`, or with its
-                module.
+            plot: Draws it; takes the path of a file first.
             *args: What it takes behind the path.
             **kwargs: What it takes by name.
         """
         if importlib.util.find_spec("matplotlib"):
-            module, _, function = plot.rpartition(".")
-            plots = importlib.import_module(module or "staged_training.reporting.plots")
             with written_whole(self.folder / f"{name}.png") as path:
-                getattr(plots, function)(path, *args, **kwargs)
+                plot(path, *args, **kwargs)
             self._parts.append(f"![{description}]({name}.png)")
         else:
             self._parts.append(

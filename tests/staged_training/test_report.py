@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from staged_training.experiment.outcome import Outcome, Row
+from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.report import (
     Report,
@@ -49,7 +50,7 @@ def report(tmp_path):
 def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(report):
     add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, ["a", "b", "c|", "d"])
     report.picture(
-        "rows", "models", "plot_rows", [Row("net", {"ap": 0.5}, {"ap": 0.1})], "ap", "AP"
+        "rows", "models", plots.plot_rows, [Row("net", {"ap": 0.5}, {"ap": 0.1})], "ap", "AP"
     )
     report.write()
     text = (report.folder / "report.md").read_text()
@@ -177,5 +178,5 @@ def test_a_picture_or_page_that_was_not_drawn_to_its_end_is_not_there(tmp_path, 
     report = Report(tmp_path, "Title")
     monkeypatch.setattr(Figure, "savefig", killed)
     with pytest.raises(KeyboardInterrupt):
-        report.picture("models", "scores", "plot_rows", [Row("it", {"ap": 0.5})], "ap", "AP")
+        report.picture("models", "scores", plots.plot_rows, [Row("it", {"ap": 0.5})], "ap", "AP")
     assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import numpy as np
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_training
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
@@ -28,6 +29,7 @@ from vision_transfer.captioning.candidates import (
 from vision_transfer.captioning.metrics import TITLES, cider_of_each
 from vision_transfer.captioning.task import CaptionTask
 from vision_transfer.label_efficiency import mean_interval
+from vision_transfer.plots import plot_captions
 
 METRIC_NOTES = (
     "BLEU-4, ROUGE-L and CIDEr are computed by `pycocoevalcap`, the reference implementation for "
@@ -81,7 +83,7 @@ def publish_captioner(
     report.section("What was done", protocol, training)
     report.section("Results", results, choice, BASELINE_NOTES, METRIC_NOTES)
     description = "CIDEr of each model on test"
-    report.picture("models", description, "plot_rows", result.rows, "cider", "CIDEr")
+    report.picture("models", description, plots.plot_rows, result.rows, "cider", "CIDEr")
     report.section("Did the word vectors pay?", vectors)
     report.section("Does it use the image?", no_image)
     _add_examples(report, task, result)
@@ -268,7 +270,7 @@ def _add_examples(report: Report, task: CaptionTask, result: CrossValidation) ->
         name: [(task.paths[test[i]], captions[i]) for i in part] for name, part in examples.items()
     }
     description = "ten test photos with their predicted captions"
-    report.picture("captions", description, "vision_transfer.plots.plot_captions", pictures)
+    report.picture("captions", description, plot_captions, pictures)
     report.section(
         "Predicted and true captions",
         markdown_table(

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from vision_transfer.detection.evaluation import Boxes
 from vision_transfer.plots import named_rows, thumbnail
+
+if TYPE_CHECKING:  # the extra `plots`
+    from matplotlib.axes import Axes
 
 _LEAST = 0.5  # score of a box that is drawn
 
@@ -37,7 +39,7 @@ def plot_boxes(
 
 
 def draw_boxes(
-    axes: Axes,
+    axes: "Axes",
     boxes: Boxes,
     size: tuple[int, ...],
     names: Sequence[str],
@@ -45,6 +47,8 @@ def draw_boxes(
     color: str | None = None,
 ) -> None:
     """Draw boxes on an image of some height and width, each class in its colour."""
+    from matplotlib.patches import Rectangle
+
     height, width = size
     for corners, label, score in zip(*boxes, strict=True):
         x1, y1, x2, y2 = corners * np.asarray([width, height] * 2)

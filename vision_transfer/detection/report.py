@@ -4,6 +4,7 @@ from pathlib import Path
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_training
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
@@ -17,6 +18,7 @@ from staged_training.reporting.report import (
 )
 from vision_transfer.detection.candidates import DetectorCandidate
 from vision_transfer.detection.evaluation import METRICS, Boxes, best_overlaps
+from vision_transfer.detection.plots import plot_boxes
 from vision_transfer.detection.task import DetectionTask
 
 METRIC_NOTES = (
@@ -109,7 +111,7 @@ def detection_report(
     report.section("What was done", protocol)
     report.section("Results", results_table(result.rows, METRICS), METRIC_NOTES)
     description = "average precision of each model"
-    report.picture("models", description, "plot_rows", result.rows, "map", "AP")
+    report.picture("models", description, plots.plot_rows, result.rows, "map", "AP")
     _add_examples(report, task, result)
     add_training(report, result.chosen_outcomes[0], ("map", "AP"))
     if task.skipped:
@@ -149,5 +151,4 @@ def _add_examples(report: Report, task: DetectionTask, result: CrossValidation) 
         for name, part in parts.items()
     }
     description = "test images with true and predicted boxes"
-    plot = "vision_transfer.detection.plots.plot_boxes"
-    report.picture("boxes", description, plot, shown, task.names)
+    report.picture("boxes", description, plot_boxes, shown, task.names)

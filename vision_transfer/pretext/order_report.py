@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from staged_training.reporting.report import Report
 from staged_training.runtime.errors import Problem
+from vision_transfer.plots import plot_pixels
 from vision_transfer.pretext.order_learning import OrderLearning, OrderResult
 from vision_transfer.pretext.temporal_order import Window
 
@@ -60,7 +61,7 @@ def order_report(
     report.picture(
         "triplets",
         "test examples: three frames each, in order and out of order",
-        "vision_transfer.plots.plot_pixels",
+        plot_pixels,
         {
             f"{order}:\n{place}": triplets[:, number].numpy()
             for order, triplets in load_file(result.examples).items()

@@ -10,6 +10,7 @@ from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, as_markdown
 from staged_training.runtime.printable import shell_path
 from vision_transfer.label_efficiency import LabelEfficiency
+from vision_transfer.plots import plot_pixels
 from vision_transfer.pretext.bases import load_examples
 from vision_transfer.pretext.data import PretrainingData
 
@@ -83,7 +84,7 @@ def publish_pretraining(
     report.section("What was done", protocol)
     report.section("What the base learnt to do", *skill)
     shown = {kind: images.numpy() for kind, images in load_examples(pretrained).items()}
-    report.picture("examples", picture, "vision_transfer.plots.plot_pixels", shown)
+    report.picture("examples", picture, plot_pixels, shown)
     if data.left_out:
         report.section("Left out", *(f"- {item}" for item in data.left_out))
     about = {
