@@ -27,7 +27,7 @@ MESSAGES = Path(__file__).parents[1] / "recipes" / "data" / "email_urgency" / "m
 
 
 def parts(size: int, seed: int, quick: bool):
-    """The task, some drawn texts of each label to train on, and the texts to test on."""
+    """The task, the rows of some drawn texts of each label, and the texts to test on."""
     from nlp_transfer.text_task import read_task
 
     task = read_task(MESSAGES)
@@ -37,39 +37,23 @@ def parts(size: int, seed: int, quick: bool):
         for label in range(len(task.names))
     ]
     test = np.flatnonzero(task.folds == 0)
-    return task, task.all.select(np.concatenate(drawn)), task.all.select(test[:: 8 if quick else 1])
+    return task, np.concatenate(drawn), task.all.select(test[:: 8 if quick else 1])
 
 
 def toolkit(task, train, test, seed: int, arguments) -> np.ndarray:
-    """The first stage of the recipe's way from an encoder; probabilities of the test texts."""
+    """The first stage of an encoder with a new head; probabilities of the test texts."""
     import torch
-    from recipes.email_urgency_comparison import first_stage
-    from recipes.email_urgency_ways import BATCH_OF_FEW, encoder_way, long_enough, quick
 
-    from nlp_transfer.classification import staged_text_trainer
-    from nlp_transfer.encoder_classifier import load_encoder_classifier
+    from nlp_transfer.candidates import EncoderCandidate
+    from nlp_transfer.classification import classifier_logits
 
-    way = first_stage(encoder_way("bert"))
-    (way,) = quick([way]) if arguments.quick else long_enough([way], len(train.texts))
-    model, tokenizer = load_encoder_classifier("bert", task.names, seed)
+    candidate = EncoderCandidate(name="bert", task=task, base="bert").without_later_stages()
+    size = len(train)
+    candidate = candidate.quick() if arguments.quick else candidate.with_enough_steps(size)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = staged_text_trainer(
-            model,
-            tokenizer,
-            way.stages,
-            train,
-            None,
-            task.positive,
-            Path(folder),
-            seed,
-            pretrained="backbone",
-            reuse_features=True,
-            batch_size=BATCH_OF_FEW,
-        )
+        trainer, _ = candidate.build(train, None, seed, Path(folder))
         trainer.train()
-        trainer.args.train_sampling_strategy = "random"  # keeps the texts in their order
-        logits = trainer.predict(test.tokenized(tokenizer)).predictions
-    return torch.tensor(logits).softmax(-1).numpy()
+        return torch.tensor(classifier_logits(trainer, test)).softmax(-1).numpy()
 
 
 def setfit(task, train, test, seed: int, arguments) -> np.ndarray:
@@ -79,6 +63,7 @@ def setfit(task, train, test, seed: int, arguments) -> np.ndarray:
 
     from nlp_transfer.encoder_classifier import _packaged
 
+    train = task.all.select(train)
     model = SetFitModel.from_pretrained(str(_packaged("bert")))
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(

@@ -42,18 +42,18 @@ def compete(contestant: str, arguments) -> dict[str, float]:
 def run_recipe(quick: bool) -> dict[str, float]:
     """Run the recipe with a stopwatch on what becomes of the words."""
     start = time.perf_counter()
+    from nlp_transfer import candidates
     from nlp_transfer.text_task import LabelledTexts
-    from recipes import email_urgency, email_urgency_ways
+    from transfer_app.command_line import load_recipe
 
     watch = Stopwatch()
     LabelledTexts.tokenized = watch.around("tokenise", LabelledTexts.tokenized)
-    email_urgency_ways.count_longer = watch.around("tokenise", email_urgency_ways.count_longer)
+    candidates.count_longer = watch.around("tokenise", candidates.count_longer)
     for name in ("build_vocabulary", "align"):
-        timed = watch.around(name, getattr(email_urgency_ways, name))
-        setattr(email_urgency_ways, name, timed)
+        setattr(candidates, name, watch.around(name, getattr(candidates, name)))
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--output-dir", f"{folder}/model", *(["--quick"] if quick else [])]
-        email_urgency.main(arguments)
+        load_recipe("email-urgency").main(arguments)
     seconds = time.perf_counter() - start
     share = sum(watch.seconds.values()) / seconds
     return {"seconds": seconds} | dict(watch.seconds) | {"share of words": share}
