@@ -11,6 +11,7 @@ from transformers import Pipeline
 
 from staged_training import InputError
 from staged_training.heads.familiarity import Familiarity
+from staged_training.recipe import RECIPES
 from transfer_app.demo_page import new_page
 from transfer_app.inputs import Input, decoded, scans
 from transfer_app.prediction import Answer, answers
@@ -21,7 +22,7 @@ from vision_transfer.images import BrokenImageError, check_image
 MOST_PHOTOS = 32
 SIDE = 360  # of what is shown, in pixels
 SAMPLES = ("Persian_128.jpg", "beagle_117.jpg", "Siamese_108.jpg", "pug_142.jpg")
-PHOTOS = Path(__file__).parent / "data" / "pets" / "images"
+PHOTOS = RECIPES / "data" / "pets" / "images"
 
 
 class Photo(NamedTuple):

@@ -11,6 +11,7 @@ from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, push, write_card
 from staged_training.reporting.report import Report, as_code, write_results
+from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import shell_path
 
 _TEMPLATES = Environment(
@@ -43,8 +44,13 @@ class Card:
     language: str | None = None
 
     def write(self, folder: Path, row: Row) -> None:
-        """Write the card into the folder of a model, with the test metrics of a row."""
-        template = _TEMPLATES.from_string(self.template.read_text(encoding="utf-8"))
+        """Write the card into the folder of a model, with the test metrics of a row.
+
+        Raises:
+            InputError: There is no template.
+        """
+        text = existing_path(self.template).read_text(encoding="utf-8")
+        template = _TEMPLATES.from_string(text)
         body = template.render(self.values, own_license=OWN_LICENSE).strip()
         write_card(
             folder,

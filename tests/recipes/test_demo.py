@@ -124,3 +124,7 @@ def test_a_model_of_mail_scores_what_the_page_shows(folder):
     assert sum(found[0].answer.scores.values()) == pytest.approx(1, abs=1e-3)
     assert "".join(piece["token"] for piece in text.value) == TEXT
     assert summary.value.startswith("Most for it: ")
+
+
+def test_the_sample_photos_come_with_it():
+    assert all((demo_images.PHOTOS / name).exists() for name in demo_images.SAMPLES)
