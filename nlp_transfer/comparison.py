@@ -30,14 +30,8 @@ from staged_training.experiment.cross_validation import Round, cross_validate
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting import plots
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    markdown_table,
-    results_table,
-    tested_on,
-    write_results,
-)
+from staged_training.reporting.report import Report, results_table, tested_on, write_results
+from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import on_main_process
 
