@@ -87,7 +87,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe; what cannot be used raises an `InputError` before anything is written."""
     arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
     check_arguments(arguments)
-
     # To import these takes seconds; what is wrong with the arguments is told before.
     from nlp_transfer import text_report as texts
     from nlp_transfer.baselines import round_baselines
