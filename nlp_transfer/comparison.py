@@ -258,7 +258,7 @@ def report_comparison(
         for size, rows in comparison.rows.items()
         for row in rows
     ]
-    write_results(run.report, "email-urgency --compare", run.arguments["seed"], named)
+    write_results(run.report, f"{run.name}, compared", run.arguments["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
     print(f"Report: {shell_path(run.report / 'index.html')}")
     run.close()
