@@ -57,11 +57,11 @@ def blocks(predictor: PhotoPredictor) -> gr.Blocks:
     page = new_page(title)
     with page:
         gr.Markdown(f"# {title}\nDrop photos; nothing leaves this computer. {shows}")
-        of_scans = [".dcm", ".nii", ".gz"] if classifies else []
+        suffixes = [".dcm", ".nii", ".gz"] if classifies else []
         files = gr.File(
             label="CT: files of DICOM, or NIfTI" if predictor.ct else "Photos",
             file_count="multiple",
-            file_types=None if predictor.ct else ["image", *of_scans],
+            file_types=None if predictor.ct else ["image", *suffixes],
             height=160,
         )
         with gr.Row():

@@ -29,10 +29,9 @@ def check_labels(opened: Pipeline) -> None:
 
 def check_scores(opened: Pipeline, results: Iterable[Mapping[str, Any]]) -> None:
     """Refuse scores that are no numbers."""
+    model = opened.model.name_or_path
     if not all(math.isfinite(found["score"]) for found in results):
-        raise InputError(
-            f"{opened.model.name_or_path}: its scores are no numbers; it is damaged. Copy it anew."
-        )
+        raise InputError(f"{model}: its scores are no numbers; it is damaged. Copy it anew.")
 
 
 def check_tokenizer(opened: Pipeline) -> None:

@@ -158,13 +158,10 @@ class PhotoClassifier(Classifier, PhotoPredictor):
 
 def _known_to(model: str) -> Familiarity | None:
     """Return what a model is familiar with, if that was saved beside it."""
-    file = Path(model, FILE_NAME)
+    file: Any = Path(model, FILE_NAME)
     if not os.path.lexists(file):  # where it is, but as a broken link, it is damaged
-        found = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
-        if found is None:
-            return None
-        file = Path(found)
-    return load_familiarity(file)
+        file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
+    return load_familiarity(Path(file)) if file else None
 
 
 def _table(rows: Iterable[tuple[float, str, str, str]]) -> str:

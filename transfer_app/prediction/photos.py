@@ -19,7 +19,7 @@ from transfer_app.prediction.predictor import Prediction, Predictor
 
 SAMPLE = Image.new("RGB", (64, 48), "gray")
 SIDE = 360  # of a picture to show, in pixels
-LEAST = 0.5  # score of a box that is shown
+_LEAST = 0.5  # score of a box that is shown
 _BATCH = 32
 
 
@@ -77,10 +77,9 @@ class Detector(PhotoPredictor):
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Prediction]]:
         """Yield each photo with its boxes."""
         inputs, ahead = tee(inputs)
-        results = self.pipeline((item.load() for item in ahead), threshold=LEAST)
+        results = self.pipeline((item.load() for item in ahead), threshold=_LEAST)
         for item, boxes in zip(inputs, results, strict=True):
-            lines = [*map(_line_of, boxes)] or ["nothing"]
-            yield item, Prediction({"boxes": boxes}, lines)
+            yield item, Prediction({"boxes": boxes}, [*map(_line_of, boxes)] or ["nothing"])
 
     def _mark(self, image: Image.Image, prediction: Prediction) -> None:
         draw = ImageDraw.Draw(image)
