@@ -53,10 +53,10 @@ def save_models(folder: Path) -> None:
 
 def caller(model: Path, runtime: str) -> Callable[[str], object]:
     """What classifies a text or the photo of a file."""
-    from transfer_app.prediction import open_classifier
+    from transfer_app.prediction.opening import open_predictor
     from vision_transfer.images import load_rgb
 
-    classifier = open_classifier(str(model))
+    classifier = open_predictor(str(model)).pipeline
     is_photo = classifier.task == "image-classification"
     if runtime == "PyTorch":
         if is_photo:

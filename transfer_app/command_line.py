@@ -193,7 +193,7 @@ def _predict(arguments: list[str]) -> None:
         "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
     )
     options = _parsed(parser, arguments)
-    from transfer_app.prediction import predict
+    from transfer_app.prediction.opening import predict
 
     predict(options.model, options.inputs, options.text_columns, as_json=options.json)
 
@@ -219,7 +219,7 @@ def _demo(arguments: list[str]) -> None:
         "name; requests under other names are refused",
     )
     options = _parsed(parser, arguments)
-    from transfer_app.demo import serve
+    from transfer_app.demo.server import serve
 
     serve(options.model, options.host, options.port, options.name)
 

@@ -10,7 +10,7 @@ from transformers import Pipeline
 
 from staged_training import InputError
 from staged_training.reporting.onnx_export import Exported, export_onnx
-from transfer_app.prediction import open_classifier
+from transfer_app.prediction.opening import open_predictor
 
 MAIL = (
     "Subject: Gas nominations for Tuesday\n\nJohn,\n\nthe pipeline has cut our nominations for "
@@ -33,7 +33,7 @@ def export(model: str, output: str | None) -> str:
     if output is None and not Path(model).is_dir():
         raise InputError(f"{model} is no folder here; say by --output where to write the file.")
     file = Path(output) if output else Path(model) / "model.onnx"
-    classifier = open_classifier(model)
+    classifier = open_predictor(model).pipeline
     if "classification" not in classifier.task:
         raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
     is_image = classifier.task == "image-classification"

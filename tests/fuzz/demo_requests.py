@@ -25,8 +25,8 @@ import uvicorn
 from PIL import Image
 
 from tests.fuzz.model_folders import MODELS
-from transfer_app import demo_guard
-from transfer_app.demo import web_app
+from transfer_app.demo import guard
+from transfer_app.demo.server import web_app
 
 KINDS = ("recurrent", "classifier", "detector", "captioner")
 """Of models: each has a page of its own."""
@@ -243,8 +243,8 @@ def attack(kind, count, folder, seed=0):
     MODELS[kind](model)
     function = "rank" if kind == "recurrent" else "look"
     counts = Counter()
-    outside = tempfile.tempdir, demo_guard.MOST_UPLOADED
-    tempfile.tempdir, demo_guard.MOST_UPLOADED = str(temporary), QUOTA
+    outside = tempfile.tempdir, guard.MOST_UPLOADED
+    tempfile.tempdir, guard.MOST_UPLOADED = str(temporary), QUOTA
     try:
         app = web_app(str(model))
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
@@ -269,7 +269,7 @@ def attack(kind, count, folder, seed=0):
         if uploads.exists():
             raise LeakError("uploads outlive the demo")
     finally:
-        tempfile.tempdir, demo_guard.MOST_UPLOADED = outside
+        tempfile.tempdir, guard.MOST_UPLOADED = outside
     return counts
 
 

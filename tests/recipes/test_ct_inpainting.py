@@ -16,9 +16,9 @@ from transformers import AutoModelForImageClassification
 
 from staged_training import InputError
 from tests.vision_transfer.ct.scans import IDENTIFIERS, write_hospital, write_series
-from transfer_app import demo_images
 from transfer_app.command_line import main
-from transfer_app.prediction import open_classifier
+from transfer_app.demo.photos import blocks
+from transfer_app.prediction.opening import open_predictor
 from vision_transfer.backbones import load_backbone, save_classifier, untrained_backbone
 from vision_transfer.ct import WindowedSlices, read_ct
 from vision_transfer.ct.pretraining import augment_slice
@@ -161,12 +161,11 @@ def test_a_spacing_that_would_make_enormous_slices_is_refused(tmp_path):
 
 
 def test_the_page_takes_scans(hospital, learnt):
-    classifier = open_classifier(str(learnt))
-    page = demo_images.blocks(classifier, None)
-    (look, *_) = [function for function in page.fns.values() if function.inputs]
+    page = blocks(open_predictor(str(learnt)))
+    (look,) = [function for function in page.fns.values() if function.name == "look"]
     files = [str(hospital / "scans" / name) for name in ("0.dcm", "notes.txt", "1.dcm")]
-    photos, gallery, listed, _ = look.fn(files)
-    assert [photo.name for photo in photos] == ["0.dcm", "1.dcm"]
+    scored, gallery, listed, _ = look.fn(files)
+    assert [name for name, _ in scored] == ["0.dcm", "1.dcm"]
     assert len(gallery.value) == 2
     assert "Left out: notes.txt: holds no slice of a CT scan" in listed
 

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from transformers import pipeline, set_seed
+from transformers import set_seed
 
 from nlp_transfer import build_vocabulary
 from nlp_transfer.explanation import Word
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from staged_training import InputError
-from transfer_app import demo_images, demo_texts
 from transfer_app.command_line import main
-from transfer_app.demo import serve, web_app
-from transfer_app.demo_images import read_photos
-from transfer_app.demo_page import MOST_BYTES
-from transfer_app.demo_texts import in_words, marked, read_inbox
+from transfer_app.demo import photos, texts
+from transfer_app.demo.page import MOST_BYTES
+from transfer_app.demo.photos import read_photos
+from transfer_app.demo.server import serve, web_app
+from transfer_app.demo.texts import in_words, marked, read_inbox
+from transfer_app.prediction.opening import open_predictor
 
 TEXT = "Call me before noon"
 
@@ -80,13 +81,13 @@ def test_what_is_pasted_and_dropped_is_read_together(tmp_path):
 
 
 def test_what_is_too_much_is_cut_and_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_texts, "MOST_MAILS", 3)
+    monkeypatch.setattr(texts, "MOST_MAILS", 3)
     box = tmp_path / "box.mbox"
     mail = "From a@b Mon Jun  3 10:15:00 2024\nSubject: {}\n\nText.\n\n"
     box.write_text("".join(mail.format(n) for n in range(9)))
-    found, notes = read_inbox("x" * (demo_texts.MOST_CHARACTERS + 1), [str(box)])
+    found, notes = read_inbox("x" * (texts.MOST_CHARACTERS + 1), [str(box)])
     assert len(found) == 3
-    assert len(found[0].content) == demo_texts.MOST_CHARACTERS
+    assert len(found[0].content) == texts.MOST_CHARACTERS
     assert any("Only the first 3 mails" in note for note in notes)
     assert any("1 mails were cut after 20,000 characters" in note for note in notes)
     assert read_inbox("  ", [])[1] == ["There is no mail to rank: paste one, or drop files."]
@@ -105,7 +106,7 @@ def test_the_marked_text_is_the_whole_text():
 
 
 def test_photos_that_cannot_be_decoded_or_are_too_many_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo_images, "MOST_PHOTOS", 2)
+    monkeypatch.setattr(photos, "MOST_PHOTOS", 2)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_text("no photo")
     files = [str(tmp_path / name) for name in ("a.png", "b.jpg", "a.png")]
@@ -116,15 +117,14 @@ def test_photos_that_cannot_be_decoded_or_are_too_many_are_told(tmp_path, monkey
 
 
 def test_a_model_of_mail_scores_what_the_page_shows(folder):
-    classifier = pipeline("text-classification", model=str(folder), top_k=None)
-    page = demo_texts.blocks(classifier, None)
+    page = texts.blocks(open_predictor(str(folder)))
     (rank, *_) = [function for function in page.fns.values() if function.inputs]
     found, *_, text, summary = rank.fn(TEXT, None)
     assert found[0].text == TEXT
-    assert sum(found[0].answer.scores.values()) == pytest.approx(1, abs=1e-3)
+    assert sum(found[0].answer.fields["scores"].values()) == pytest.approx(1, abs=1e-3)
     assert "".join(piece["token"] for piece in text.value) == TEXT
     assert summary.value.startswith("Most for it: ")
 
 
 def test_the_sample_photos_come_with_it():
-    assert all((demo_images.PHOTOS / name).exists() for name in demo_images.SAMPLES)
+    assert all((photos.PHOTOS / name).exists() for name in photos.SAMPLES)

@@ -14,8 +14,9 @@ from fastapi import FastAPI
 
 from tests.fuzz.demo_requests import send, serving
 from tests.fuzz.model_folders import MODELS
-from transfer_app import demo_guard, demo_page
-from transfer_app.demo import web_app
+from transfer_app.demo import guard
+from transfer_app.demo import page as demo_page
+from transfer_app.demo.server import web_app
 
 UPLOAD = "/gradio_api/upload"
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -54,7 +55,7 @@ def left(port):
 @pytest.fixture
 def room(port):
     """Tells of what size all uploads may be, for so many bytes more than lie there."""
-    return lambda size: demo_guard._bytes_in(Path(os.environ["GRADIO_TEMP_DIR"])) + size
+    return lambda size: guard._bytes_in(Path(os.environ["GRADIO_TEMP_DIR"])) + size
 
 
 def wait_until(met):
@@ -81,9 +82,9 @@ def test_what_is_uploaded_in_another_way_does_not_stay(port, left):
 
 @pytest.mark.parametrize("patience", [0.5, 600])
 def test_an_upload_that_is_cut_off_or_too_slow_makes_room(patience, port, left, room, monkeypatch):
-    monkeypatch.setattr(demo_guard, "LEAST_BYTES", 0)
-    monkeypatch.setattr(demo_guard, "MOST_UPLOADED", room(100_000))
-    monkeypatch.setattr(demo_guard, "LONGEST_UPLOAD", patience)
+    monkeypatch.setattr(guard, "LEAST_BYTES", 0)
+    monkeypatch.setattr(guard, "MOST_UPLOADED", room(100_000))
+    monkeypatch.setattr(guard, "LONGEST_UPLOAD", patience)
     content = part("files", "a.eml", "x" * 60_000).encode()
     lines = {"Host": "localhost", "Content-Length": 90_000} | FORM
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -116,7 +117,7 @@ def test_a_length_that_does_not_count_is_not_believed(port, left):
 
 
 def test_many_empty_files_fill_the_room_too(port, left, room, monkeypatch):
-    monkeypatch.setattr(demo_guard, "MOST_UPLOADED", room(10 * demo_guard.LEAST_BYTES))
+    monkeypatch.setattr(guard, "MOST_UPLOADED", room(10 * guard.LEAST_BYTES))
     for number in range(5):
         upload(port, *(part("files", f"{number}-{name}.eml", "") for name in range(4)))
     assert 8 <= len(left()) <= 16
@@ -129,7 +130,7 @@ def test_the_log_says_where_a_request_failed_and_quotes_nothing_of_it(data, port
     status, answer = ask(port, "rank", data)
     assert status == 200 and "event: error" in answer and "That did not work." in answer
     told = caplog.text + "".join(capfd.readouterr())
-    assert "demo_page.py" in told
+    assert "demo/page.py" in told
     assert "mellon" not in told and "\x1b" not in told
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, pipeline
 
 from transfer_app.command_line import main
-from transfer_app.demo import web_app
+from transfer_app.demo.server import web_app
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "data" / "pets"
 PERSIAN = str(SHIPPED / "images" / "Persian_128.jpg")

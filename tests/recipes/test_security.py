@@ -20,10 +20,10 @@ from nlp_transfer.word_vectors import open_vectors
 from staged_training import InputError
 from tests.hub_server.server import TOKEN
 from tests.staged_training.conftest import Touch
-from transfer_app import demo_guard
 from transfer_app.command_line import main
-from transfer_app.demo import web_app
-from transfer_app.inputs import images
+from transfer_app.demo import guard
+from transfer_app.demo.server import web_app
+from transfer_app.prediction.inputs import images
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/model"
@@ -278,8 +278,8 @@ def test_the_demo_keeps_no_history_and_no_links_to_it(folder):
 
 
 def test_all_uploads_together_have_a_quota_and_do_not_outlive_the_demo(folder, monkeypatch):
-    monkeypatch.setattr(demo_guard, "MOST_UPLOADED", 25_000)
-    monkeypatch.setattr(demo_guard, "LEAST_BYTES", 0)
+    monkeypatch.setattr(guard, "MOST_UPLOADED", 25_000)
+    monkeypatch.setattr(guard, "LEAST_BYTES", 0)
     with TestClient(web_app(str(folder)), "http://localhost") as client:
 
         def upload(count, letter):

@@ -9,7 +9,7 @@ import pytest
 
 from staged_training import InputError
 from transfer_app import command_line
-from transfer_app.inputs import texts
+from transfer_app.prediction.inputs import texts
 
 PRINTING = """
 import sys

@@ -18,11 +18,11 @@ _MOST_SHOWN = 1000  # characters of a text, of which a table shows less than a l
 
 
 class Input(NamedTuple):
-    """Something to classify.
+    """Something to predict of.
 
     Attributes:
         name: What it is called.
-        content: A text, the file of an image, or a function that returns an image.
+        content: A text, or a function that returns an image, as its model takes it.
         shown: What people see of it in a table.
     """
 
@@ -30,9 +30,13 @@ class Input(NamedTuple):
     content: Any
     shown: str = ""
 
+    def load(self) -> Any:
+        """Return the text or the image."""
+        return self.content() if callable(self.content) else self.content
+
 
 def texts(source: str, text_columns: Sequence[str] | None) -> Iterable[Input]:
-    """The texts of a source, as `iter_texts` takes them; `-` for lines of standard input.
+    """Return the texts of a source, as `iter_texts` takes them; `-` for lines of standard input.
 
     Raises:
         InputError: They cannot be read.
@@ -58,13 +62,13 @@ def _lines_of_stdin() -> Iterator[tuple[int, str]]:
 
 
 def images(source: Path) -> list[Input]:
-    """The images of a file or a folder; those that cannot be decoded are told and left out.
+    """Return the images of a file or a folder; those that cannot be decoded are told and left out.
 
     Raises:
         InputError: There is no such file or folder, or no image in it.
     """
     from vision_transfer.image_folders import Found, find_images
-    from vision_transfer.images import BrokenImageError, check_image
+    from vision_transfer.images import BrokenImageError, check_image, load_rgb
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path.")
@@ -75,7 +79,7 @@ def images(source: Path) -> list[Input]:
     for file in found.files:
         try:
             check_image(file)
-            inputs.append(Input(str(file), file))
+            inputs.append(Input(str(file), partial(load_rgb, file)))
         except BrokenImageError as error:
             print(one_line(f"Left out: {file} {error}."), file=sys.stderr)
     if not inputs:
@@ -86,7 +90,7 @@ def images(source: Path) -> list[Input]:
 
 
 def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
-    """The images or the slices of CT of a file or a folder; what is left out is told.
+    """Return the images or the slices of CT of a file or a folder; what is left out is told.
 
     Args:
         source: The file or the folder.
@@ -115,7 +119,7 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
 
 
 def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list[Problem]]:
-    """The slices of CT of a file or a folder, decoded as they are asked for, and what is wrong.
+    """Return the slices of CT of a file or a folder, decoded when asked for, and what is wrong.
 
     Args:
         source: The file or the folder.
@@ -143,15 +147,8 @@ def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list
 
 
 def _slice(slices: Sequence[Any], row: int, *, for_ct: bool) -> Any:
-    """A slice for a model of CT, `float32 [1, height, width]` from 0 to 1, or as a photo."""
+    """Return a slice for a model of CT, `float32 [1, height, width]` from 0 to 1, or as a photo."""
     from torchvision.transforms.functional import to_pil_image
 
     pixels = (slices[row] + 1) / 2
     return pixels if for_ct else to_pil_image(pixels).convert("RGB")
-
-
-def decoded(content: Any) -> Any:
-    """The image of an input, as its model takes it."""
-    from vision_transfer.images import load_rgb  # needs the extra `vision`
-
-    return content() if callable(content) else load_rgb(content)

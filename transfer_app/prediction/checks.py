@@ -1,36 +1,23 @@
 """Whether a model that was loaded works: what was loaded goes together, and gives numbers."""
 
 import math
-import os
 import re
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from reprlib import repr as beginning
 from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import Pipeline
-from transformers.utils import logging
 
 from staged_training import InputError
 
-_TEXT = "Subject: Lunch\n\nCall me before noon."
 _MOST_PIXELS = 8192  # along a side
 _MOST_EPSILON = 0.1  # published models have up to 1e-3
-_IMAGE = Image.new("RGB", (64, 48), "gray")
 
 
-def check_working(opened: Pipeline) -> None:
-    """Try a model on a short text or a small image, before what it is asked for is read.
-
-    Raises:
-        InputError: Its labels are none, its texts are cut to nothing, or its scores are no numbers.
-        Exception: Of any kind, where its parts do not go together.
-    """
+def check_labels(opened: Pipeline) -> None:
+    """Refuse labels that are none, or alike."""
     model, config = opened.model.name_or_path, opened.model.config
     labels = list((config.id2label or {}).values())
     if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
@@ -38,26 +25,16 @@ def check_working(opened: Pipeline) -> None:
     positive = getattr(config, "positive_label", None)
     if positive is not None and positive not in labels:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
-    _check_norms(opened)
-    if opened.task == "text-classification":
-        _check_tokenizer(opened)
-    else:
-        _check_processor(opened)
-        _check_ct(opened)
-    if opened.task == "text-classification":
-        results = opened([_TEXT], truncation=True)
-    elif opened.task == "image-classification":
-        results = opened([torch.full((1, 48, 64), 0.5) if getattr(config, "ct", None) else _IMAGE])
-    elif opened.task == "object-detection":
-        results = opened([_IMAGE], threshold=0.0)
-    else:
-        opened([_IMAGE], text=[""])
-        return
-    if not all(math.isfinite(found["score"]) for found in results[0]):
+
+
+def check_scores(opened: Pipeline, results: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse scores that are no numbers."""
+    model = opened.model.name_or_path
+    if not all(math.isfinite(found["score"]) for found in results):
         raise InputError(f"{model}: its scores are no numbers; it is damaged. Copy it anew.")
 
 
-def _check_tokenizer(opened: Pipeline) -> None:
+def check_tokenizer(opened: Pipeline) -> None:
     """Refuse a tokenizer whose tokens are none of the model, or that cuts texts to nothing."""
     tokenizer: Any = opened.tokenizer
     numbers = list(tokenizer.get_vocab().values())
@@ -75,7 +52,7 @@ def _check_tokenizer(opened: Pipeline) -> None:
         )
 
 
-def _check_norms(opened: Pipeline) -> None:
+def check_norms(opened: Pipeline) -> None:
     """Refuse layers that normalize by what is no small number."""
     for name, module in opened.model.named_modules():
         eps = getattr(module, "eps", getattr(module, "variance_epsilon", None))
@@ -86,7 +63,7 @@ def _check_norms(opened: Pipeline) -> None:
             )
 
 
-def _check_processor(opened: Pipeline) -> None:
+def check_processor(opened: Pipeline) -> None:
     """Refuse images that are made enormous, before memory for one is taken, or other colours."""
     processor: Any = opened.image_processor or cast(Any, opened.processor).image_processor
     settings = vars(processor)
@@ -108,7 +85,7 @@ def _check_processor(opened: Pipeline) -> None:
             )
 
 
-def _check_ct(opened: Pipeline) -> None:
+def check_ct(opened: Pipeline) -> None:
     """Refuse a way to read scans that is none, before a scan is read."""
     model, ct = opened.model.name_or_path, getattr(opened.model.config, "ct", None)
     if ct is None:
@@ -124,32 +101,3 @@ def _check_ct(opened: Pipeline) -> None:
             f"{model}: its `ct`, {beginning(ct)}, is no way to read scans ({error!s}). Copy the "
             "model anew."
         ) from error
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep libraries from warning of what is told better as an error."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-
-
-@contextmanager
-def quiet_rust() -> Iterator[None]:
-    """Keep the tokenizers from reporting a panic, which Python gets as an error too."""
-    if sys.__stderr__ is None:  # closed
-        yield
-        return
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from staged_training import InputError
-from transfer_app import caption_prediction, detection_prediction
-from transfer_app.prediction import known_to, open_classifier
+from transfer_app.prediction.classifiers import TextClassifier
+from transfer_app.prediction.opening import open_predictor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ def serve(model: str, host: str, port: int, name: str | None = None) -> None:
 
 
 def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "FastAPI":
-    """The demo of a model as a web application; the arguments are those of `serve`.
+    """Return the demo of a model as a web application; the arguments are those of `serve`.
 
     Files that are uploaded go to a folder of their own, which is removed when the demo ends.
 
@@ -59,18 +59,15 @@ def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "Fa
         from fastapi import FastAPI
     except ImportError as error:
         raise InputError("The demo needs more: pip install 'nlp-transfer[demo]'.") from error
-    from transfer_app import demo_guard, demo_images, demo_page, demo_pictures, demo_texts
+    from transfer_app.demo import guard, page, photos, texts
 
     uploads = TemporaryDirectory(prefix="nlp-transfer-demo-")
     os.environ["GRADIO_TEMP_DIR"] = uploads.name  # read when components are made, and later
-    classifier, known = open_classifier(model), known_to(model)
-    if classifier.task == caption_prediction.TASK:
-        blocks = demo_pictures.captioner_blocks(classifier)
-    elif classifier.task == detection_prediction.TASK:
-        blocks = demo_pictures.detector_blocks(classifier)
+    predictor = open_predictor(model)
+    if isinstance(predictor, TextClassifier):
+        blocks = texts.blocks(predictor)
     else:
-        is_image = classifier.task == "image-classification"
-        blocks = (demo_images if is_image else demo_texts).blocks(classifier, known)
+        blocks = photos.blocks(predictor)
 
     @asynccontextmanager
     async def with_uploads(_: FastAPI) -> "AsyncIterator[None]":
@@ -79,8 +76,7 @@ def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "Fa
         os.environ.pop("GRADIO_TEMP_DIR")
 
     app = FastAPI(lifespan=with_uploads)
-    names = demo_guard.names_of(host) | ({name.lower()} if name else set())
-    app.add_middleware(demo_guard.Guard, names=names, uploads=Path(uploads.name))
-    of_ct = getattr(classifier.model.config, "ct", None)
-    demo_page.mount(app, blocks, demo_page.MOST_SCAN_BYTES if of_ct else demo_page.MOST_BYTES)
+    names = guard.names_of(host) | ({name.lower()} if name else set())
+    app.add_middleware(guard.Guard, names=names, uploads=Path(uploads.name))
+    page.mount(app, blocks, page.MOST_SCAN_BYTES if predictor.ct else page.MOST_BYTES)
     return app

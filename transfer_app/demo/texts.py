@@ -6,15 +6,14 @@ from textwrap import shorten
 from typing import NamedTuple, cast
 
 import gradio as gr
-from transformers import Pipeline, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.emails import Skipped, iter_emails
 from nlp_transfer.explanation import Word, explain
 from staged_training import InputError
-from staged_training.heads.familiarity import Familiarity
-from transfer_app.demo_page import new_page
-from transfer_app.inputs import Input
-from transfer_app.prediction import Answer, answers
+from transfer_app.demo.page import new_page
+from transfer_app.prediction.classifiers import Answer, TextClassifier
+from transfer_app.prediction.inputs import Input
 
 MOST_MAILS = 200
 MOST_CHARACTERS = 20_000
@@ -36,24 +35,18 @@ class Mail(NamedTuple):
     answer: Answer
 
 
-def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
-    """The page.
-
-    Args:
-        classifier: The model, as `open_classifier` loads it.
-        known: What it is familiar with, if that is known.
-    """
-    config = classifier.model.config
-    names = cast(dict[int, str], config.id2label)
-    positive = getattr(config, "positive_label", None)
-    tokenizer = cast(PreTrainedTokenizerBase, classifier.tokenizer)
+def blocks(classifier: TextClassifier) -> gr.Blocks:
+    """Return the page of a model."""
+    model = classifier.pipeline.model
+    positive = getattr(model.config, "positive_label", None)
+    tokenizer = cast(PreTrainedTokenizerBase, classifier.pipeline.tokenizer)
 
     def rank(pasted: str, files: list[str] | None) -> tuple[object, ...]:
         inputs, notes = read_inbox(pasted, files or [])
         return ranked(inputs, notes)
 
     def ranked(inputs: Sequence[Input], notes: Sequence[str]) -> tuple[object, ...]:
-        found = [Mail(item.content, answer) for item, answer in answers(classifier, known, inputs)]
+        found = [Mail(item.content, answer) for item, answer in classifier.predict(inputs)]
         found.sort(key=lambda mail: -mail.answer.score)
         choices = [(in_one_line(mail), number) for number, mail in enumerate(found)]
         first = 0 if found else None
@@ -65,11 +58,10 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
         if number is None:
             return gr.update(visible=False), gr.update(visible=False), gr.update(visible=False)
         text, answer = mails[number]
-        label = positive or answer.label
-        index = next(index for index, name in names.items() if name == label)
-        words = explain(classifier.model, tokenizer, text, index)
+        label = positive or answer.fields["label"]
+        words = explain(model, tokenizer, text, classifier.index_of(label))
         return (
-            gr.Label(answer.scores, visible=True),
+            gr.Label(answer.fields["scores"], visible=True),
             gr.HighlightedText(
                 marked(text, words), label=f"What spoke for {label} (+) and against", visible=True
             ),
@@ -115,7 +107,7 @@ def blocks(classifier: Pipeline, known: Familiarity | None) -> gr.Blocks:
 
 
 def read_inbox(pasted: str, files: Sequence[str]) -> tuple[list[Input], list[str]]:
-    """The mails that were pasted and dropped, and what people have to know of how they were read.
+    """Return the mails that were pasted and dropped, and notes on how they were read.
 
     Args:
         pasted: A text, or nothing.
@@ -159,13 +151,13 @@ def _mails(file: Path) -> list[Input | Skipped]:
 
 
 def in_one_line(mail: Mail) -> str:
-    """A mail as the inbox lists it."""
+    """Return a mail as the inbox lists it."""
     beginning = shorten(mail.text, width=100, placeholder=" …")
     return f"{mail.answer.score:.2f}  {mail.answer.shown_label}:  {beginning}"
 
 
 def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | None]]:
-    """The whole text in pieces, those that mattered with their strength from -1 to 1."""
+    """Return the whole text in pieces, those that mattered with their strength from -1 to 1."""
     strongest = max((abs(word.attribution) for word in words), default=0.0) or 1.0
     pieces: list[tuple[str, str | float | None]] = []
     end = 0
@@ -179,7 +171,7 @@ def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | No
 
 
 def in_words(text: str, words: Sequence[Word]) -> str:
-    """The words that mattered most, for those who do not see colours."""
+    """Return the words that mattered most, for those who do not see colours."""
     spoken = [word for word in words if any(map(str.isalnum, text[word.start : word.end]))]
     ranked = sorted(spoken, key=lambda word: -word.attribution)
     for_it = [text[w.start : w.end] for w in ranked[:5] if w.attribution > 0]

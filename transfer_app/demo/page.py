@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_file_obj, traverse
 
-from transfer_app.demo_guard import log_place
+from transfer_app.demo.guard import log_place
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
 MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
@@ -62,7 +62,7 @@ class _Page(gr.Blocks):
 
 
 def new_page(title: str) -> gr.Blocks:
-    """An empty page."""
+    """Return an empty page."""
     return _Page(title=title, analytics_enabled=False, delete_cache=KEPT)
 
 

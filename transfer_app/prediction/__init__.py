@@ -1,0 +1,1 @@
+"""Predictions of trained models: one interface to classifiers, captioners and detectors."""

@@ -1,0 +1,132 @@
+"""Opening a trained model, whatever it predicts, and predicting with it."""
+
+import errno
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from transformers import AutoConfig
+from transformers.utils import logging
+
+from staged_training import InputError
+from staged_training.runtime.errors import first_line
+from staged_training.runtime.seal import check_seal
+from staged_training.tables.reading import table_suffix
+from transfer_app.prediction.classifiers import PhotoClassifier, TextClassifier
+from transfer_app.prediction.inputs import Input, texts
+from transfer_app.prediction.photos import Captioner, Detector, PhotoPredictor
+
+_OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an architecture
+    "ImageTextToText": Captioner,
+    "ObjectDetection": Detector,
+    "ImageClass": PhotoClassifier,
+}
+_OF_RUST = "PanicException"  # of the tokenizers; no `Exception`, and not to be imported
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def predict(
+    model: str, sources: Sequence[str], text_columns: Sequence[str] | None, *, as_json: bool
+) -> None:
+    """Predict with a trained model; print lines or a table for people, or JSON for programs.
+
+    A classifier that knows what it is familiar with, see `Familiarity`, marks what is not like it.
+
+    Args:
+        model: Folder or Hub name of the model, which tells what it predicts.
+        sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
+            input; for an image model images, scans of CT (DICOM or NIfTI, by slice) and folders of
+            them.
+        text_columns: Columns of a table to read as text.
+        as_json: Print JSON objects, in the order of the inputs.
+
+    Raises:
+        InputError: An input cannot be read, or there is no model.
+    """
+    # A table is read first: what is wrong with its columns is told before a model is loaded.
+    tables = {name: texts(name, text_columns) for name in sources if table_suffix(Path(name))}
+
+    def read_texts(name: str) -> Iterable[Input]:
+        return tables.pop(name) if name in tables else texts(name, text_columns)
+
+    predictor = open_predictor(model)
+    inputs = predictor.inputs(sources, read_texts)
+    if as_json:
+        for item, prediction in predictor.predict(inputs):
+            print(json.dumps({"input": item.name} | prediction.fields))
+    else:
+        for line in predictor.describe(inputs):
+            print(line)
+
+
+def open_predictor(model: str) -> TextClassifier | PhotoPredictor:
+    """Open a trained model by its folder or its name on the Hub.
+
+    Raises:
+        InputError: There is no model that can be loaded and works.
+    """
+    if find_spec("timm"):  # the extra `vision`
+        importlib.import_module("vision_transfer")  # makes its models known
+    try:
+        with _quiet_transformers():
+            check_seal(model)
+            predictor = _opened(model)
+            with _quiet_rust():
+                predictor.check()
+        return predictor
+    except InputError:
+        raise
+    except BaseException as error:  # libraries raise almost anything on damage
+        if not isinstance(error, Exception) and type(error).__name__ != _OF_RUST:
+            raise
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise InputError(
+                f"{model}: there is no room for it ({error}). Free some, or set HF_HOME to a "
+                "folder on another disk. Nothing was left half downloaded."
+            ) from error
+        raise InputError(
+            f"{model}: no model could be loaded from there ({first_line(error)}). Give "
+            "the folder that a recipe wrote (its --output-dir), or a name on the Hub."
+        ) from error
+
+
+def _opened(model: str) -> TextClassifier | PhotoPredictor:
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    (architecture,) = config.architectures or [""]
+    kinds = (kind for part, kind in _OF_PHOTOS.items() if part in architecture)
+    return next(kinds, TextClassifier)(model)
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep libraries from warning of what is told better as an error."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def _quiet_rust() -> Iterator[None]:
+    """Keep the tokenizers from reporting a panic, which Python gets as an error too."""
+    if sys.__stderr__ is None:  # closed
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
