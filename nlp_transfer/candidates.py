@@ -112,7 +112,7 @@ class TextCandidate(StagedCandidate):
     def score(
         self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
     ) -> Outcome:
-        """Score the model, its decision put to where it is best on validation."""
+        """Score the model, with its decision threshold tuned on validation."""
         parts = [self.task.all.select(rows) for rows in (split.validation, split.test)]
         logits = [classifier_logits(trainer, part) for part in parts]
         labels = [part.labels for part in parts]

@@ -130,7 +130,7 @@ def _packaged(name: str) -> Path:
 
 
 def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
-    """The configuration of an encoder without the layers above some depth, nor a decoder.
+    """Return the configuration of an encoder without a decoder or the layers above some depth.
 
     A list of as many values as there are layers is cut with them. Where such a configuration would
     contradict itself, all layers stay.
@@ -209,7 +209,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _window(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> int:
-    """How many tokens an encoder can read at once: the least of what is stated."""
+    """Return how many tokens an encoder can read at once: the least limit that is stated."""
     # RoBERTa and its kin count positions from the one behind that of padding.
     unused = [
         module.padding_idx + 1

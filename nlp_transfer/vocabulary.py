@@ -137,14 +137,14 @@ def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def _word_counts(trainer: trainers.Trainer) -> Mapping[str, int]:
-    """How often each word occurs in the texts of training, the rare ones too."""
+    """Count each word in the training texts, rare ones too."""
     (state,) = json.loads(trainer.__getstate__()).values()
     counts: dict[str, int] = state["words"] if "words" in state else state["bpe_trainer"]["words"]
     return counts
 
 
 def _token_counts(tokenizer: Tokenizer, words: Mapping[str, int]) -> list[int]:
-    """How often each token, by its number, occurs in the texts of training."""
+    """Count each token, by its number, in the training texts."""
     counts: Counter[int] = Counter()
     for word, count in words.items():
         for token in tokenizer.model.tokenize(word):

@@ -67,7 +67,7 @@ class BestEpochTrainer(CheckpointingTrainer):
         )
 
     def _rank_of_best(self, log: Iterable[Mapping[str, float]]) -> tuple[float, float]:
-        """The log has the loss of the best epoch, also where a run was resumed."""
+        """Return the rank of the best epoch in the log, which a resumed run has too."""
         best = self.state.best_metric
         ranks = [self.rank(entry) for entry in log if entry.get(self.score_name) == best]
         return max(ranks, default=(-math.inf, -math.inf))
@@ -188,7 +188,7 @@ class BestEpochTrainer(CheckpointingTrainer):
             )
 
     def _deciding_prefix(self) -> str:
-        """How the names begin of all metrics on the data whose score decides."""
+        """Return the prefix of all metrics on the data whose score decides."""
         names = self.eval_dataset if isinstance(self.eval_dataset, dict) else ()
         prefixes = [f"eval_{name}" for name in names if self.score_name.startswith(f"eval_{name}_")]
         return max(prefixes, key=len, default="eval")

@@ -61,7 +61,7 @@ class CheckpointingTrainer(Trainer):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: `Trainer` writes its state file last."""
+    """Return the last complete checkpoint: `Trainer` writes its state file last."""
     checkpoints = sorted(
         folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.split("-")[-1])
     )

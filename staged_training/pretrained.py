@@ -114,7 +114,7 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
 
 
 def _stored(name: str) -> dict[str, tuple[list[int], str]]:
-    """Shapes and types of the tensors of a checkpoint; none where it is in parts or quantized."""
+    """Return shapes and types of a checkpoint's tensors; none where it is sharded or quantized."""
     file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
     if file is None or hasattr(
         AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"
@@ -126,7 +126,7 @@ def _stored(name: str) -> dict[str, tuple[list[int], str]]:
 
 
 def _outline(kind: Any, name: str, stored: Mapping[str, tuple[list[int], str]]) -> PreTrainedModel:
-    """The model that a configuration describes, without memory; refused if its weights are less."""
+    """Build the model of a configuration without memory; refuse weights that are incomplete."""
     count = 0
 
     def counted(*_: object) -> None:

@@ -199,7 +199,7 @@ def _check_batches(loader: DataLoader[Any], name: str) -> None:
 
 
 def _all_ignored(trainer: BestEpochTrainer) -> bool:
-    """Whether no label counts; mostly, the first batch tells that some does."""
+    """Return whether no label counts; mostly, the first batch shows that some does."""
     data: Any = trainer.train_dataset
     collate = trainer._get_collator_with_removed_columns(trainer.data_collator)
     for batch in DataLoader(data, _FEW, collate_fn=collate):
@@ -214,7 +214,7 @@ def _all_ignored(trainer: BestEpochTrainer) -> bool:
 def _metrics_on(
     trainer: BestEpochTrainer, parts: Mapping[str, Any], most: int
 ) -> dict[str, float] | None:
-    """The metrics on the first examples of the evaluation data; `None` if they are too few."""
+    """Return the metrics on the first evaluation examples; `None` if they are too few."""
     metrics: dict[str, float] = {}
     for name, data in parts.items():
         loader = trainer.get_test_dataloader(Subset(data, range(min(most, len(data)))))

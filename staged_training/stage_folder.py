@@ -170,11 +170,11 @@ class StageFolder:
         return record
 
     def _asked(self, stage: Stage) -> list[dict[str, Any]]:
-        """What a stage and those before it are asked now."""
+        """Return the settings of a stage and of those before it."""
         return [asdict(other) for other in self.stages[: self.stages.index(stage) + 1]]
 
     def _asked_before(self, stage: Stage) -> list[dict[str, Any]] | None:
-        """What they were asked when the stage began; `None` if it did not."""
+        """Return those settings as they were when the stage began; `None` if it did not."""
         asked = None
         if self.is_finished(stage):
             asked = self._record(stage)["asked"]

@@ -241,7 +241,7 @@ class StagedTrainer(SearchingTrainer):
         self.state.global_step, self.state.epoch = here
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches of training data; of a stream the examples are counted before."""
+        """Return the batches of training data; the examples of a stream are counted before."""
         data = self.train_dataset
         if data is None or isinstance(data, Sized):
             return super().get_train_dataloader()
@@ -278,7 +278,7 @@ class StagedTrainer(SearchingTrainer):
             path.write_text(card, encoding="utf-8")
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the stage at hand, with a rate for each layer group."""
+        """Create the optimizer of the current stage, with a rate for each layer group."""
         optimizer = super().create_optimizer(model)
         layer_decay = self.stages[self._number].layer_decay
         if layer_decay != 1:
@@ -379,14 +379,14 @@ class StagedTrainer(SearchingTrainer):
         )
 
     def _tunes_only(self, stage: Stage) -> bool:
-        """Whether all that a stage trains is pretrained, or was trained in a stage before it."""
+        """Return whether a stage trains only what is pretrained or trained by stages before it."""
         before = self.stages[: self.stages.index(stage)]
         known = pretrained_parameters(self.model, self._pretrained)
         trained = known.union(*(select_parameters(self.model, other.train) for other in before))
         return trained >= set(select_parameters(self.model, stage.train))
 
     def _on_features(self) -> AbstractContextManager[None]:
-        """Where features are to be reused and lower layers are frozen: let the upper train on them.
+        """Train the upper layers on features within, where they are reused and lower layers frozen.
 
         Only the features of the bottleneck are worth keeping on disk.
         """

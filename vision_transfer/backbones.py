@@ -133,7 +133,7 @@ def untrained_backbone(
     output_stride: int = 32,
     seed: int = 0,
 ) -> tuple[PreTrainedModel, TimmWrapperImageProcessor]:
-    """A timm model with random weights, for what no pretrained one was made for.
+    """Build a timm model with random weights, where no pretrained one fits.
 
     Args:
         architecture: Any of timm, such as `resnet18`.
@@ -194,7 +194,7 @@ def untrained_backbone(
 
 
 def head_layer(model: PreTrainedModel) -> nn.Linear:
-    """The linear layer that ends the head of an image classifier."""
+    """Return the linear layer that ends the head of an image classifier."""
     return list(head_layers(model).values())[-1]
 
 
@@ -324,7 +324,7 @@ def bottleneck(model: PreTrainedModel) -> Bottleneck:
 
 
 def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a model was trained on."""
+    """Return channels, height and width of the images that a model was trained on."""
     config = model.base.config if isinstance(model, MlpHeadForImageClassification) else model.config
     if size := (getattr(config, "pretrained_cfg", None) or {}).get("input_size"):
         return cast(tuple[int, int, int], tuple(size))

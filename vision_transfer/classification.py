@@ -100,7 +100,7 @@ class MlpHeadForImageClassification(PreTrainedModel):
 
 
 def pooled(outputs: ModelOutput) -> torch.Tensor:
-    """What a model gives for each image, `[batch, width]`.
+    """Return the pooled output of a model for each image, `[batch, width]`.
 
     That is what a classifier without its last layer gives, what a base pools, or else the mean of
     its tokens or of its map.

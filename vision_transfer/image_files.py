@@ -56,7 +56,7 @@ class ImageFiles:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file is called like an image, and is not hidden as the `._a.jpg` of a Mac is."""
+    """Return whether a file is named like an image and not hidden, as the `._a.jpg` of a Mac is."""
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
@@ -81,5 +81,5 @@ def _sorted(folder: Path) -> list[Path]:
 
 
 def _plain(name: str) -> str:
-    """A name as Linux spells it; a Mac writes an accent as a letter of its own."""
+    """Return a name as Linux spells it; a Mac writes an accent as a letter of its own."""
     return unicodedata.normalize("NFC", name)

@@ -69,13 +69,13 @@ def find_images(folder: Path) -> Found:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether `find_images` would find a photo; looked into no further than to the first."""
+    """Return whether `find_images` would find a photo; stop at the first."""
     files = (file for file in _walk(folder, ()) if not is_hidden(file.name))
     return any(file.suffix.lower() in SUFFIXES for file in files)
 
 
 def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The photos of a folder with one sub-folder per label.
+    """Return the photos of a folder with one sub-folder per label.
 
     These may lie in folders of parts such as `train` and `test`, or hold such folders.
 
@@ -110,7 +110,7 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], list[str | None]]:
-    """The paths of photos without folders of parts, which are given beside them."""
+    """Return the paths of photos without the folders of parts, and those parts beside them."""
     below = [tuple(name) for name in without_shared(names)]
     if all(len(name) > 2 and part_of(name[0]) for name in below):
         names = below  # what lies around all parts is no label
@@ -157,7 +157,7 @@ def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
 
 
 def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
-    """Every file below a folder, and what is hidden, which is not looked into."""
+    """Yield every file below a folder, and what is hidden, without looking into it."""
     own = folder.resolve()
     if own in above:
         return  # a link leads back

@@ -62,7 +62,7 @@ class Photos(Sequence[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> Any:
-        """A photo, or those of a slice."""
+        """Return a photo, or those of a slice."""
         if isinstance(index, slice):
             return Photos(self.paths[index], self.side)
         small = functional.resize(load_rgb(self.paths[index]), [self.side], antialias=True)
@@ -97,7 +97,7 @@ def check_image(path: Path) -> list[str]:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height, in pixels, that `load_rgb` gives an image, which is not decoded for it.
+    """Return width and height, in pixels, that `load_rgb` gives an image, without decoding it.
 
     Raises:
         BrokenImageError: As `load_rgb`.
@@ -109,7 +109,7 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(path: Path) -> int:
-    """How an image is turned to be upright, from 1 (not at all) to 8, as EXIF numbers it.
+    """Return the EXIF orientation of an image, from 1 (upright) to 8.
 
     Raises:
         BrokenImageError: As `load_rgb`.
@@ -119,7 +119,7 @@ def orientation(path: Path) -> int:
 
 
 def random_view(image: Image.Image, seed: int) -> Image.Image:
-    """A view of an image as augmentation makes them: half of it or more, maybe mirrored.
+    """Return a random view of an image as in augmentation: half of it or more, maybe mirrored.
 
     The crop is that of Inception (Szegedy et al. 2015), whose smaller ones are left out: they show
     no more than a detail.
@@ -141,7 +141,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image that is not too large to decode; tells what goes wrong while it is used."""
+    """Open an image that is not too large to decode; explain what fails while it is used."""
     try:
         is_file, is_there = path.is_file(), path.exists()
     except OSError as error:
@@ -177,7 +177,7 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _shows_through(image: Image.Image) -> bool:
-    """Whether any pixel is transparent; many images have a channel for it that they do not use."""
+    """Return whether any pixel is transparent; many images have an alpha channel without use."""
     if not image.has_transparency_data:
         return False
     lowest, _ = cast(tuple[int, int], image.convert("RGBA").getchannel("A").getextrema())

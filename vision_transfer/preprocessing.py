@@ -8,7 +8,7 @@ from staged_training.runtime.errors import InputError
 
 
 def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
-    """What a processor does to the pixels of an image, in words that can be compared.
+    """Describe what a processor does to the pixels of an image, in values that can be compared.
 
     Returns:
         `size` (height and width of what the model sees), `mean`, `std`, `interpolation` and

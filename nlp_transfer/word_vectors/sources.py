@@ -96,7 +96,7 @@ class Source:
 
 
 def _after_mark(stream: BufferedReader) -> BinaryIO:
-    """A stream behind the byte order mark that some programs write before a text."""
+    """Skip the byte order mark that some programs write before a text."""
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
     return stream

@@ -139,7 +139,7 @@ class RunFolder:
         }
 
     def _is_new(self) -> bool:
-        """Whether the folder holds nothing, or what is left of a run that was killed at once."""
+        """Return whether the folder is empty, or left by a run that was killed at its start."""
         if not self.path.exists():
             return True
         of_runs = self.runs.iterdir() if self.runs.is_dir() else ()

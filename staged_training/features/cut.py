@@ -212,7 +212,7 @@ class _Matched:
         return layout if layout and layout.rows is not None else None
 
     def _layout(self, leaves: Sequence[Leaf], *, has_parameters: bool = False) -> Layout | None:
-        """The layout of a tensor that frozen layers compute, and neither chance nor padding.
+        """Return the layout of a tensor of frozen layers, independent of chance and padding.
 
         Where gradients are off, as in `torch.no_grad()`, only a call of what has parameters is
         known to be computed by them.
@@ -252,7 +252,7 @@ def _used(
     layouts: Mapping[Place, Layout],
     objective: Callable[[], tuple[torch.Tensor, Mapping[str, torch.Tensor]]],
 ) -> tuple[list[Value], set[str]]:
-    """The places, and the inputs of the model, whose tensors are made use of beyond them.
+    """Return the places, and the inputs of the model, whose tensors are used beyond them.
 
     All are leaves of the gradient: one that reaches the objective only through another has none.
     """
@@ -363,7 +363,7 @@ def layer_drop(model: nn.Module, name: str) -> list[float]:
 
 
 def _is_worth_it(module: nn.Module) -> bool:
-    """Whether a module does more than look rows up, which is as fast as to fetch what is kept."""
+    """Return whether a module does more than look up rows, which is as fast as reading features."""
     return any(
         parameter.ndim > 1
         for part in module.modules()
@@ -373,7 +373,7 @@ def _is_worth_it(module: nn.Module) -> bool:
 
 
 def _numbers(layout: Layout, extents: Extents) -> int:
-    """How many numbers a tensor has in the batch of all examples."""
+    """Count the numbers that a tensor has in the batch of all examples."""
     size = 1
     for axis in layout.axes:
         together = None if axis.extent is None else extents.seen[axis.extent][1].together

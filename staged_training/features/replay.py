@@ -36,7 +36,7 @@ def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterato
         return args, kwargs
 
     def filled(layout: Layout) -> torch.Tensor:
-        """A tensor of a layout, all of one number."""
+        """Return a tensor of a layout, all of one number."""
         assert stored is not None
         kind = {"dtype": layout.dtype, "device": stored["values"][0].device}
         number = blank if layout.dtype.is_floating_point else 0

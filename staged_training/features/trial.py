@@ -102,7 +102,7 @@ class _Trial:
         raise failures[0]
 
     def _proved(self, columns: Columns) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-        """What must be kept, and what is kept of the examples, if the model on it is the whole."""
+        """Return what to store, and that of the examples, if the model on it equals the whole."""
         try:
             stored = self._prove(columns)
         except RuntimeError as error:
@@ -114,7 +114,7 @@ class _Trial:
         return columns, stored
 
     def _columns(self) -> list[Columns]:
-        """What may be enough to keep, the least first."""
+        """Return the sets of columns that may be enough to store, the smallest first."""
         extents = Extents(len(self.singles))
         batches = [self.both, *self.singles]
         inputs = input_layouts(batches, self.singles, extents)
@@ -146,7 +146,7 @@ class _Trial:
         return [Columns.of(inputs, cut, extents, keep) for cut in cuts]
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
-        """What is kept of the examples; raises an error unless the model on it is the whole."""
+        """Return what is stored of the examples; raise an error unless the model on it is equal."""
         first, second = (
             self._stored(columns, [example])[0] for example in (self.shortest, self.longest)
         )
@@ -203,14 +203,14 @@ class _Trial:
                 raise CannotReuseError(f"its upper layers give another result on features, {what}")
 
     def _evaluated(self, batch: Mapping[str, Any]) -> "list[_Result]":
-        """Loss and outputs of a batch in evaluation."""
+        """Return the loss and outputs of a batch in evaluation."""
         _set_buffers(self.model, self.buffers)
         self.model.eval()
         loss, outputs = self._run(batch)
         return [("in evaluation", [loss, *self._told(outputs)])]
 
     def _trained(self, batch: Mapping[str, Any]) -> "list[_Result]":
-        """Loss, outputs and gradients of a batch in training, on random numbers that are known."""
+        """Return loss, outputs and gradients of a batch in training, with fixed random numbers."""
         self._begin_training()
         loss, outputs = self._run(batch)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -222,7 +222,7 @@ class _Trial:
         ]
 
     def _objective(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """The sum of all outputs, weighted by chance, and the inputs that have gradients."""
+        """Return the sum of all outputs, randomly weighted, and the inputs that have gradients."""
         inputs = {
             name: tensor.detach().clone().requires_grad_()
             for name, tensor in self.both.items()
@@ -234,7 +234,7 @@ class _Trial:
         return cast(torch.Tensor, sum((t * torch.randn_like(t)).sum() for t in terms)), inputs
 
     def _run(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
-        """The loss and the outputs of a batch, as the trainer computes them."""
+        """Return the loss and the outputs of a batch, as the trainer computes them."""
         with self.trainer.accelerator.autocast():
             found = self.trainer.compute_loss(self.model, dict(batch), return_outputs=True)
         return cast(tuple[torch.Tensor, Any], found)
@@ -246,7 +246,7 @@ class _Trial:
         set_seed(0)
 
     def _told(self, outputs: Any) -> list[torch.Tensor]:
-        """What evaluation tells of the outputs of a model."""
+        """Return the outputs of a model that evaluation reports."""
         ignored = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
         if isinstance(outputs, Mapping):
             outputs = {name: value for name, value in outputs.items() if name not in ignored}
@@ -259,7 +259,7 @@ class _Trial:
         others: Sequence[torch.Tensor | None],
         batch: Mapping[str, torch.Tensor],
     ) -> bool:
-        """Whether tensors of a batch are equal, but for padding and what is rounded off."""
+        """Return whether tensors of a batch are equal, but for padding and rounding."""
         most = max((_largest(one) for one in ones if one is not None), default=0.0)
         mask = batch.get("attention_mask")
         pairs = zip(ones, others, strict=True)
@@ -292,7 +292,7 @@ class _Trial:
 
 
 def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Where an output is not that of padding."""
+    """Return where an output is not that of padding."""
     if mask is None or output.shape[: mask.ndim] != mask.shape:
         return torch.ones_like(output, dtype=torch.bool)
     ones = (1 for _ in output.shape[mask.ndim :])
@@ -305,7 +305,7 @@ def _largest(tensor: torch.Tensor) -> float:
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares its weights: what a pass changes about it is not changed."""
+    """Return a copy of a model that shares its weights; a pass changes only the copy."""
     tensors = [*model.parameters(), *model.buffers()]
     try:
         return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})

@@ -174,7 +174,7 @@ def advise(
 
 
 def _code(stage: Stage) -> str:
-    """A stage as code: the fields that differ from their defaults."""
+    """Return a stage as code: the fields that differ from their defaults."""
     _, *others = fields(stage)
     given = [f for f in others if getattr(stage, f.name) != f.default]
     arguments = [f"{f.name}={getattr(stage, f.name)!r}" for f in given]

@@ -34,7 +34,7 @@ class Familiarity:
     threshold: float
 
     def similarity(self, features: torch.Tensor) -> torch.Tensor:
-        """Cosine similarity of each example `[examples, width]` to its nearest reference."""
+        """Return the cosine similarity of each of `[examples, width]` to its nearest reference."""
         return (_normal(features) @ self.references.T).max(dim=1).values
 
     def save(self, folder: Path) -> None:

@@ -59,7 +59,7 @@ def learning_curve(
 
 
 def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
-    """How many examples would bring the error down to a value, if the curve goes on as it did.
+    """Extrapolate how many examples would reduce the error to a value.
 
     Errors fall as a power of the number of examples (Hestness et al. 2017); the power is fitted to
     the curve.
@@ -78,7 +78,7 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
 
 
 def what_more_would_bring(curve: list[CurvePoint]) -> str:
-    """How many examples would halve the errors, in a sentence."""
+    """Describe in a sentence how many examples would halve the errors."""
     error = 1 - curve[-1].accuracy
     if not error:
         return "No error is left that more examples could spare."
@@ -92,7 +92,7 @@ def what_more_would_bring(curve: list[CurvePoint]) -> str:
 
 
 def _draw(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
-    """Rows drawn at random, of two labels at least: there is nothing to learn from one."""
+    """Draw rows at random, of two labels at least: there is nothing to learn from one."""
     rows = rng.permutation(len(labels))
     other = rows[(labels[rows] != labels[rows[0]]).argmax()]
     rest = rows[1:][rows[1:] != other]

@@ -43,7 +43,7 @@ class Probe:
     grid: list[Trial]
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Logits `float32 [examples, labels]` of features `[examples, width]`."""
+        """Return logits `float32 [examples, labels]` of features `[examples, width]`."""
         return np.asarray(features, np.float32) @ self.weight.T + self.bias
 
     def put_into(self, head: nn.Linear) -> None:

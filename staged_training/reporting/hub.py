@@ -125,7 +125,7 @@ def usage(
     trusts_code: bool = False,
     does: str = "classify",
 ) -> str:
-    """The lines of Python that use a model, for its card.
+    """Return the lines of Python that use a model, for its card.
 
     Args:
         pipeline: The `pipeline` that runs it.
@@ -149,7 +149,7 @@ def usage(
 def usage_with_code(
     pipeline: str, reference: str, example: str, package: str, install: str, does: str = "classify"
 ) -> str:
-    """How to use a model that comes with code of this project, for its card: with it and without.
+    """Return, for its card, how to use a model with code of this project: with it and without.
 
     Args:
         pipeline: As for `usage`; so are `reference`, `example` and `does`.
@@ -282,7 +282,7 @@ def _insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, and the one that it came from, in one line."""
+    """Return, in one line, what an error says, and the one that it came from."""
     texts = [str(error), str(error.__cause__ or "")]
     lines = [" ".join(text.split()) for text in texts if text.strip()]
     return "; ".join(dict.fromkeys(lines)) or type(error).__name__

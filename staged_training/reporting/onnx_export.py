@@ -104,7 +104,7 @@ def _write(logits: _Logits, batch: Mapping[str, torch.Tensor], file: Path) -> No
 
 
 def _median_time(call: Callable[[], object]) -> float:
-    """Milliseconds of a call."""
+    """Return the median time of a call in milliseconds."""
     times = []
     for _ in range(_REPEATS):
         start = time.perf_counter()

@@ -37,7 +37,7 @@ def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> 
 
 
 def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
-    """Which of the folds, of these numbers, the models of a table were tested on."""
+    """Return which of the folds, of these numbers, the models of a table were tested on."""
     if len(numbers) == 1:
         return "the test part of the split that came with the data"
     if len(folds) > 1:
@@ -46,7 +46,7 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table whose columns are also aligned for those who read the source."""
+    """Return a Markdown table whose columns are also aligned for those who read the source."""
     cells = [[one_line(str(cell)).replace("|", "\\|") for cell in row] for row in [header, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = [
@@ -58,7 +58,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
 
 def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """The rows as a Markdown table.
+    """Return the rows as a Markdown table.
 
     Args:
         rows: One for each model.
@@ -84,7 +84,7 @@ def _with_std(row: Row, metric: str) -> str:
 
 
 def stage_table(stages: Sequence[StageResult]) -> str:
-    """What each stage trained and left frozen, as a Markdown table."""
+    """Return what each stage trained and left frozen, as a Markdown table."""
     return markdown_table(
         ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
         [
@@ -157,12 +157,12 @@ class Report:
 
 
 def as_markdown(text: str) -> str:
-    """A text that Markdown shows as it is, on one line."""
+    """Escape a text so that Markdown shows it as it is, on one line."""
     return re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", " ".join(text.split()))
 
 
 def as_code(text: str) -> str:
-    """A text that Markdown shows as code, on one line."""
+    """Escape a text so that Markdown shows it as code, on one line."""
     shown = one_line(text)
     ticks = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     return f"{ticks} {shown} {ticks}" if "`" in shown else f"`{shown}`"

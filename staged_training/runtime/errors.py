@@ -55,7 +55,7 @@ def given_path(source: str | PathLike[str]) -> Path:
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of what an error of a library says, for a message of our own."""
+    """Return the first line of the message of a library's error, for a message of our own."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

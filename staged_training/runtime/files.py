@@ -73,7 +73,7 @@ def _open_to_readers(workspace: Path) -> None:
 
 
 def state_of(path: Path) -> tuple[int, ...]:
-    """What changes when a file is changed or replaced, though its name, size and date stay."""
+    """Return what changes when a file is changed or replaced, even with the same size and date."""
     state = path.stat()
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
@@ -134,7 +134,7 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
 
 
 def _why_unwritable(error: Exception, path: Path | None) -> str | None:
-    """Why nothing could be written, if that is what an error is about."""
+    """Return why nothing could be written, if that is what an error is about."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _UNWRITABLE | _NOT_THERE else None
     of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have

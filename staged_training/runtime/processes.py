@@ -61,22 +61,22 @@ def leave() -> None:
 
 
 def number() -> int:
-    """The number of this process, 0 for the first."""
+    """Return the rank of this process, 0 for the main process."""
     return distributed.get_rank() if _several() else 0
 
 
 def count() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size() if _several() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and tells."""
+    """Return whether this process is the one that writes and reports."""
     return number() == 0
 
 
 def on_main_process(work: Callable[[], Result]) -> Result:
-    """What a piece of work returns that the first process does when all have come to this point.
+    """Run work in the main process once all have come to this point, and return its result to all.
 
     Raises:
         InputError: The work raised it; then it is raised in all processes.
@@ -97,12 +97,12 @@ def on_main_process(work: Callable[[], Result]) -> Result:
 
 
 def all_of(condition: bool) -> bool:
-    """Whether something holds in all processes."""
+    """Return whether something holds in all processes."""
     return all(_told_by_each(condition))
 
 
 def all_gather(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The rows of all processes, those of the first first, in each of them.
+    """Gather the rows of all processes, in the order of their ranks, in each of them.
 
     Args:
         columns: Tensors on the processor, `[rows, ...]`; a process that has no rows has none.

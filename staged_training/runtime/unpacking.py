@@ -37,7 +37,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def most_unpacked(path: Path) -> int:
-    """Bytes that a file may unpack to; those of a small one need not be counted too closely."""
+    """Return how many bytes a file may unpack to, with a floor for small files."""
     return max(_ALWAYS, path.stat().st_size * MOST_GROWTH)
 
 

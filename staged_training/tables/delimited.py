@@ -214,7 +214,7 @@ def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str], lis
 def _are_rows(
     rows: list[list[str]], broken: int, seen: list[set[str]], count: int, delimiter: str
 ) -> bool:
-    """Whether lines of a cell are rows: one of their columns holds what it does elsewhere.
+    """Return whether lines of a cell are rows: one of their columns holds what it does elsewhere.
 
     What stands in the first line before the cell, and in the last one after it, says nothing.
     """

@@ -102,7 +102,7 @@ def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow]
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The file of captions in a folder, or those of the parts of a split."""
+    """Return the caption file in a folder, or those of the parts of a split."""
     for name in _NAMES:
         if (folder / name).exists():
             return [folder / name]
@@ -122,7 +122,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    """What tells the part of a split that a file is of: its name, else that of its folder."""
+    """Return the name that shows a file's part of a split: its own, else that of its folder."""
     return f"{path.name} {path.parent.name}"
 
 
@@ -148,7 +148,7 @@ def _table(path: Path) -> Iterator[CaptionRow]:
 
 
 def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
-    """The fold of each image, where the table or the `metadata.jsonl` beside it has one."""
+    """Return the fold of each image, where the table or the `metadata.jsonl` beside it has one."""
     beside = path.parent / "metadata.jsonl"
     if not {"fold", "split"} & {*table} and beside.exists() and beside != path:
         path, table = beside, read_table(beside, "file_name")

@@ -81,7 +81,7 @@ class Header:
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     def lies_like(self, other: "Header") -> bool:
-        """Whether both could be slices of one scan, by their pixels and how they are turned."""
+        """Return whether both could be slices of one scan, by their pixels and orientation."""
         return (
             len(self.orientation) == len(other.orientation)
             and np.allclose(self.orientation, other.orientation, rtol=0, atol=_JITTER)
@@ -90,7 +90,7 @@ class Header:
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file begins as DICOM does, with its preamble or without."""
+    """Return whether a file begins as DICOM does, with its preamble or without."""
     with file.open("rb") as opened:
         start = opened.read(132)
     return start[128:] == b"DICM" or start[:2] in _FIRST_GROUPS
@@ -153,7 +153,7 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
 
 
 def header_value(file: Path, tag: str) -> str:
-    """What the header of a file that `read_header` could read says under a name of DICOM."""
+    """Return the value of a DICOM field in the header of a file that `read_header` could read."""
     import pydicom
 
     data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
@@ -186,7 +186,7 @@ def pixels_of_dicom(file: Path) -> NDArray[Any]:
 
 
 def _syntax(data: Any) -> str:
-    """How the pixels are encoded; where the file does not say so, as its header is."""
+    """Return how the pixels are encoded; if the file does not say so, as its header is."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if "TransferSyntaxUID" not in data.file_meta:
@@ -199,7 +199,7 @@ def _syntax(data: Any) -> str:
 
 
 def _is_padding(data: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where pixels stand for no tissue; their value may be written with a sign or without."""
+    """Return where pixels stand for no tissue; a file may give their value signed or unsigned."""
     value = data.get("PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)

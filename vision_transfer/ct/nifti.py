@@ -19,17 +19,17 @@ _MASK_FILE = re.compile(rf"(.*[^a-z])?({_MASK})([^a-z].*)?", re.IGNORECASE)
 
 
 def is_nifti(file: Path) -> bool:
-    """Whether a file is NIfTI by its name."""
+    """Return whether a file is NIfTI by its name."""
     return file.name.lower().endswith(_ENDINGS)
 
 
 def without_ending(name: str) -> str:
-    """The name of a file without the ending of its format."""
+    """Return the name of a file without the ending of its format."""
     return re.sub(r"\.(nii|nii\.gz|dcm|dicom|ima)$", "", name, flags=re.IGNORECASE)
 
 
 def volume_slices(file: Path) -> tuple[list[Slice], float]:
-    """The slices of a volume from feet to head, and by how many degrees it is sheared.
+    """Return the slices of a volume from feet to head, and its shear in degrees.
 
     Raises:
         LeftOutError: It is no volume of CT.
@@ -73,13 +73,13 @@ def _check(image: Any, file: Path) -> None:
 
 
 def degrees_apart(normal: NDArray[np.float64], direction: NDArray[np.float64]) -> float:
-    """The angle between two lines, in degrees; 0 where slices lie straight above one another."""
+    """Return the angle between two lines, in degrees; 0 for slices straight above one another."""
     lengths = np.linalg.norm(normal) * np.linalg.norm(direction)
     return float(np.degrees(np.arccos(np.clip(abs(normal @ direction) / lengths, 0, 1))))
 
 
 def pixels_of_nifti(part: Slice) -> NDArray[Any]:
-    """One slice as DICOM has it: rows from the front, columns from the patient's right.
+    """Return one slice as DICOM has it: rows from the front, columns from the patient's right.
 
     Raises:
         BrokenSliceError: Some of its voxels are no numbers.
@@ -101,7 +101,7 @@ def pixels_of_nifti(part: Slice) -> NDArray[Any]:
 
 
 def anatomical_axes(image: Any) -> list[int]:
-    """The axes of a volume of nibabel that run left or right, front or back, and up or down."""
+    """Return the axes of a nibabel volume that run left or right, front or back, and up or down."""
     import nibabel
 
     meanings = nibabel.io_orientation(image.affine)[:, 0].tolist()
@@ -110,7 +110,7 @@ def anatomical_axes(image: Any) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _volume(file: Path, _: tuple[int, ...]) -> Any:
-    """A volume, kept as long as its file stays as it is."""
+    """Load a volume, and keep it as long as its file stays as it is."""
     import nibabel
 
     # Kept open, a compressed file is read once through and not from its start for each slice.

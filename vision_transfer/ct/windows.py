@@ -76,6 +76,6 @@ class WindowedSlices(Sequence[torch.Tensor]):
         return len(self.hounsfield)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """`float32 [channels, height, width]`."""
+        """Return an image, `float32 [channels, height, width]`."""
         units = np.asarray(self.hounsfield[index], np.float32)
         return torch.from_numpy(windowed(units, self.window)) * 2 - 1

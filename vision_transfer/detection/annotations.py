@@ -64,7 +64,7 @@ def read_annotations(
 
 
 def _tables(source: Path) -> list[Path]:
-    """A table, that of a folder, or those of the folders of parts in it."""
+    """Return a table, that of a folder, or those of its folders of parts."""
     if source.is_file():
         return [source]
     if (source / "Annotations").is_dir():
@@ -74,7 +74,7 @@ def _tables(source: Path) -> list[Path]:
 
 
 def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> list[AnnotatedImage]:
-    """The boxes of a folder that is in one of the formats of label tools."""
+    """Return the boxes of a folder in one of the formats of label tools."""
     voc = voc_files(folder)
     is_voc = voc and (folder / "Annotations").is_dir()
     if not is_voc and (coco := coco_files(folder)):
@@ -130,7 +130,7 @@ def _read_table(
 
 
 def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
-    """The boxes in a cell of a table."""
+    """Return the boxes in a cell of a table."""
     if isinstance(cell, str):
         try:
             cell = json.loads(cell) if cell.strip() else None

@@ -76,7 +76,7 @@ def upright_boxes(
 
 
 def _corners(mark: Marked, file: Path) -> Corners:
-    """The corners of a box, the first one first."""
+    """Return the corners of a box, the first one first."""
     shown = f"the box {list(mark.corners)} of {file.name}"
     try:
         x1, y1, x2, y2 = map(float, mark.corners)
@@ -97,7 +97,7 @@ def _are_shares(box: Corners) -> bool:
 
 
 def _turn(image: AnnotatedImage, size: Size) -> int:
-    """How the frame of the boxes is to be turned to be the upright one, by EXIF's number."""
+    """Return the EXIF orientation that makes the frame of the boxes upright."""
     frame = image.frame or size
     if frame in (size, SHARES, UNSAID):
         return 1
@@ -115,19 +115,19 @@ def _turn(image: AnnotatedImage, size: Size) -> int:
 
 
 def _fits(frame: Frame, size: Frame) -> bool:
-    """Whether one is the other scaled, each side of the smaller one rounded by a pixel at most."""
+    """Return whether one is the other scaled, with sides rounded by a pixel at most."""
     return abs(frame[0] * size[1] - frame[1] * size[0]) <= max(sum(frame), sum(size))
 
 
 def _is_unsure(file: Path, frame: Frame, size: Size) -> bool:
-    """Whether an image is turned, and its size does not say if its boxes are."""
+    """Return whether an image is turned, and its size does not say if its boxes are."""
     alike = frame in (SHARES, UNSAID) or _fits(frame, size[::-1])
     turned = orientation(file)
     return turned != 1 and (alike or turned not in QUARTER_TURNED)
 
 
 def _moved(box: Corners, frame: Frame, size: Size, turn: int) -> Corners:
-    """A box, turned and scaled from its frame into an image of some size."""
+    """Turn and scale a box from its frame into an image of some size."""
     if frame in (size, UNSAID):
         return box
     points = [_TURNS[turn](box[i] / frame[0], box[i + 1] / frame[1]) for i in (0, 2)]
@@ -138,7 +138,7 @@ def _moved(box: Corners, frame: Frame, size: Size, turn: int) -> Corners:
 def _cut(
     mark: Marked, file: Path, width: int, height: int, problems: list[Problem]
 ) -> Marked | None:
-    """A box, cut at the edges of its image; `None` if it has no area."""
+    """Cut a box at the edges of its image; return `None` if it has no area."""
     x1, y1, x2, y2 = mark.corners
     where, drawn = mark.where, ", ".join(f"{x:g}" for x in mark.corners)
     shown = f"the box [{drawn}] of {file.name}"

@@ -23,8 +23,9 @@ the first, what it is from the second."""
 
 
 def fitted_anchors(images: Sequence[Boxes], size: int) -> dict[str, Any]:
-    """Anchors like the boxes that are to be found, after the clusters of YOLOv2 (Redmon and
-    Farhadi 2017): four sizes and three ratios at quantiles of theirs.
+    """Fit anchors to boxes: four sizes and three ratios at quantiles of theirs.
+
+    This follows the clusters of YOLOv2 (Redmon and Farhadi 2017).
 
     Args:
         images: The boxes of the training images, as shares of them.

@@ -138,7 +138,7 @@ class DetectionDataset(ImageDataset):
     def _labels(
         self, boxes: torch.Tensor, classes: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """`[most, 5]`: classes, and boxes by centre and size as shares of the image."""
+        """Return `[most, 5]`: classes, and boxes by centre and size as shares of the image."""
         labels = torch.zeros(self.most, 5)
         labels[:, 0] = -1
         labels[: len(classes), 0] = classes.float()
