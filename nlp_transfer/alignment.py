@@ -72,7 +72,7 @@ class AlignedEmbedding:
 def align(
     tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
 ) -> AlignedEmbedding:
-    """Look the words of a tokenizer up in word vectors, in one pass over these.
+    """Look up the words of a tokenizer in word vectors, in one pass over these.
 
     A word takes the vector of itself, else of another case of it (lower, Capitalised, UPPER), else
     of what is left without punctuation around it, else the mean of those of its parts (runs of

@@ -73,7 +73,7 @@ class Comparison:
         return {n: [row for row in rows if row.name in kept] for n, rows in self.rows.items()}
 
     def verdict(self) -> str:
-        """Return which transferred rows score above the control at 500 labels, or at most."""
+        """Describe which transferred rows score above the control at 500 labels, or at most."""
         size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
         scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
         control = max(scores[name] for name in self.controls if name in scores)
@@ -210,7 +210,7 @@ def learn_candidates(
 
 
 def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
-    """Learn something, if it was not learnt before; return the seconds that it took."""
+    """Train something unless it was trained before, and return the seconds that it took."""
 
     def work(folder: Path) -> float:
         print(f"Learning from the corpus: {name}", flush=True)

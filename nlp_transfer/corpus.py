@@ -125,7 +125,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _kind(file: Path) -> str:
-    """Return the one of `SUFFIXES` that a file has, also below `.gz`, without its dot."""
+    """Return the suffix of a file that is one of `SUFFIXES`, without its dot and `.gz`."""
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     packed_columns = suffix == ".parquet" and file.suffix.lower() == ".gz"
     return "" if suffix not in SUFFIXES or packed_columns else suffix[1:]

@@ -49,7 +49,7 @@ logger = logging.get_logger(__name__)
 def load_encoder_classifier(
     name_or_path: str | Path, names: Sequence[str], seed: int, layers: Sequence[int] | None = None
 ) -> tuple[ConvHeadForSequenceClassification, PreTrainedTokenizerBase]:
-    """Load a pretrained encoder, up to the topmost layer that is read, and put a new head on it.
+    """Load a pretrained encoder, up to the topmost layer that is used, and put a new head on it.
 
     Args:
         name_or_path: One of `PACKAGED`, a folder of a saved encoder, or a name on the Hub.
@@ -157,7 +157,7 @@ def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
 
 
 def _load(path: str | Path, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load the encoder; that weights of other layers are left over nobody need be warned of."""
+    """Load the encoder, without warnings of unused weights of other layers."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

@@ -170,7 +170,7 @@ def nearest(
 
 
 def require_gensim() -> None:
-    """Check that gensim is there.
+    """Refuse to run without gensim.
 
     Raises:
         InputError: It is not installed.

@@ -40,7 +40,7 @@ QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
 def describe_protocol(
     task: TextTask, result: CrossValidation, *, cut: int = 0, quick: bool = False
 ) -> str:
-    """Return how the models were measured.
+    """Describe how the models were measured.
 
     Args:
         task: The labelled texts.
@@ -61,7 +61,7 @@ def describe_protocol(
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
-    """Return which model was chosen, and how much a single fold decides."""
+    """Describe which model was chosen, and how much a single fold decides."""
     told = f"Validation chose **{result.chosen.name}** ({result.describe_scores(result.chosen)})."
     if len(result.folds) == 1:
         _, _, test = task.parts(result.folds[0])

@@ -122,7 +122,7 @@ def build_vocabulary(
 
 
 def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Add `[BOS]` and `[EOS]` to a vocabulary, between which a model says a text.
+    """Add `[BOS]` and `[EOS]`, between which a model generates a text, to a vocabulary.
 
     `[BOS]` begins every text from now on; `[EOS]` is added where a text is to be learnt. Texts are
     padded on the left, so that a model can go on with them, and decoded ones have their clitics

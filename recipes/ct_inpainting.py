@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what nothing can be learnt with, and what does not go together, before any work."""
+    """Refuse values that nothing can be learnt with, and conflicts, before any work."""
     check_positive(arguments, "size", "spacing", "output_stride", "epochs", "steps", "seeds")
     if len(arguments.window) != 2 or not arguments.window[1] > 0:
         raise InputError(

@@ -83,7 +83,7 @@ class Arguments(RunArguments):
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the recipe; what cannot be used raises an `InputError` before anything is written."""
+    """Run the recipe; unusable input raises an `InputError` before anything is written."""
     arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
     check_arguments(arguments)
 
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what does not go together, before any work."""
+    """Refuse arguments that conflict, before any work."""
     check_positive(arguments, "seeds")
     check_texts(arguments.data, arguments.text_columns, arguments.label_column)
     if arguments.corpus and not arguments.compare:

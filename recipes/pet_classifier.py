@@ -149,7 +149,7 @@ def label_column(arguments: Arguments) -> str:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what cannot be used, before any work."""
+    """Refuse unusable arguments, before any work."""
     check_images(arguments.data, label_column=label_column(arguments))
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")

@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse arguments that cannot be used, before any work."""
+    """Refuse unusable arguments, before any work."""
     check_positive(arguments, "epochs")
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")

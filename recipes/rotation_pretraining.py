@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what nothing can be learnt with, before any work."""
+    """Refuse values that nothing can be learnt with, before any work."""
     check_positive(arguments, "epochs", "steps", "seeds")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")

@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse a path that does not exist, and numbers that cannot be used."""
+    """Refuse a path that does not exist, and unusable numbers."""
     if arguments.videos:
         existing_path(arguments.videos)
     check_positive(arguments, "epochs", "window")

@@ -75,7 +75,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def epochs_to_stop(checkpoint: Path) -> int | None:
-    """Return the whole epochs after which a run was stopped before its end, `None` if it goes on.
+    """Return the number of whole epochs at which early stopping ended a run, or `None`.
 
     Patience stops a run, and so do callbacks, also in the middle of an epoch.
     """

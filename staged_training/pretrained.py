@@ -61,7 +61,7 @@ def new_parameters(model: nn.Module) -> set[str]:
 
 
 def load_whole(kind: Any, name: str) -> PreTrainedModel:
-    """Load a model of which every weight is in its checkpoint, and a number.
+    """Load a model, and refuse weights that are missing from its checkpoint, or not finite.
 
     What it does not find, `from_pretrained` starts at random, with a warning; layers beyond those
     of its configuration it leaves out. A configuration that describes a larger model than the
@@ -169,7 +169,7 @@ def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[
 
 
 def selector_of(model: nn.Module, names: set[str]) -> str:
-    """Return a selector of these parameters, as short as whole modules make it."""
+    """Return the shortest selector of these parameters, by whole modules where possible."""
     *_, head = layer_groups(model)
     selects_head = bool(head.parameters) and head.parameters.keys() <= names
     parts = ["head"] if selects_head else []

@@ -32,7 +32,7 @@ RECIPES = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[1] / "re
 
 
 def option(default: Any, description: str) -> Any:
-    """Return a field of a dataclass of arguments: a default, and what `--help` says of it."""
+    """Return a field of a dataclass of arguments, with its default and its text for `--help`."""
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata={"help": description})
     return field(default=default, metadata={"help": description})
@@ -59,7 +59,7 @@ class RunArguments:
     create_pr: bool = option(False, "Open a pull request in place of changing what is there.")
 
     def destination(self) -> "Destination | None":
-        """Return where to upload to, checked with the Hub; `None` if nothing is to be uploaded.
+        """Return where to upload to, checked with the Hub; `None` without an upload.
 
         Raises:
             InputError: An upload cannot work, see `check_push`.
@@ -83,7 +83,7 @@ _NOT_OF_THE_RESULT = {
 
 
 def run_config(arguments: RunArguments) -> dict[str, Any]:
-    """Return the arguments that results depend on; a run can be resumed only with the same."""
+    """Return the arguments that results depend on; a resumed run must have the same."""
     return {
         name: value
         for name, value in dataclasses.asdict(arguments).items()
@@ -170,7 +170,7 @@ def _reading(hint: Any) -> dict[str, Any]:
 
 
 def _truth(text: str) -> bool:
-    """Read a truth value as YAML and people write it."""
+    """Parse a truth value as YAML and people write it."""
     values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     try:
         return values[text.lower()]
@@ -226,7 +226,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
 
 
 def check_images(source: str | None, **columns: str) -> None:
-    """Refuse images that are not there, or a table of them without some columns, at once.
+    """Refuse missing images, or a table of them that lacks columns, at once.
 
     Args:
         source: A folder, a table, or a name on the Hub, if one was given.
@@ -248,7 +248,7 @@ def check_texts(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
 ) -> None:
-    """Refuse texts that are not there, or a table of them without some columns, at once.
+    """Refuse missing texts, or a table of them that lacks columns, at once.
 
     Args:
         source: A file or a folder, if one was given.
@@ -265,7 +265,7 @@ def check_texts(
 
 
 def check_table(source: str | None, *columns: str) -> None:
-    """Refuse a table that is not there, or that lacks columns, at once.
+    """Refuse a missing table, or one that lacks columns, at once.
 
     Args:
         source: A file, if one was given.
@@ -290,7 +290,7 @@ def _columns_of(source: str) -> list[str]:
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are empty, as where a variable is not set, or hold a zero byte.
+    """Refuse arguments that are empty, as from an unset variable, or hold a zero byte.
 
     Raises:
         InputError: One of them, or a part of one that takes several, is.

@@ -39,7 +39,7 @@ _FEW = 8  # examples that show which metrics there are
 
 
 def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:
-    """Return the arguments with what stages need: a log, an evaluation and a checkpoint per epoch.
+    """Return the arguments with logging, evaluation and a checkpoint per epoch.
 
     Warns of arguments that were set and that the stages replace.
 
@@ -85,7 +85,7 @@ def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgument
 
 
 def check_optimizers(options: Mapping[str, Any]) -> None:
-    """Refuse an optimizer or a rate that cannot hold for several stages.
+    """Refuse an optimizer or a schedule that cannot serve several stages.
 
     Args:
         options: Those of the trainer.
@@ -129,7 +129,7 @@ def check_sets(args: TrainingArguments, train_dataset: Any, eval_dataset: Any) -
 
 
 def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
-    """Refuse stages that would share a folder, or wait for a score that there is not.
+    """Refuse stages that would share a folder, or that wait for a score that does not exist.
 
     Raises:
         InputError: Names differ in nothing that tells folders apart, or a stage has patience
@@ -149,7 +149,7 @@ def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
 
 
 def check_data(trainer: BestEpochTrainer) -> int:
-    """Refuse data that leave nothing to learn from or to choose by, before long work begins.
+    """Refuse data with nothing to learn from or to choose by, before long work begins.
 
     Streams are read for this only as far as their examples have to be counted.
 
@@ -173,7 +173,7 @@ def check_data(trainer: BestEpochTrainer) -> int:
 
 
 def _check_score(trainer: BestEpochTrainer) -> None:
-    """Refuse a score that evaluation does not give, as a few examples tell."""
+    """Refuse a score that evaluation does not give, tried on a few examples."""
     data: Any = trainer.eval_dataset
     parts = data if isinstance(data, dict) else {"": data}
     if not all(isinstance(part, Sized) for part in parts.values()):
@@ -190,7 +190,7 @@ def _check_score(trainer: BestEpochTrainer) -> None:
 
 
 def _check_batches(loader: DataLoader[Any], name: str) -> None:
-    """Refuse data that are fewer than a batch where such a batch is dropped."""
+    """Refuse data smaller than a batch where incomplete batches are dropped."""
     if not len(loader):
         raise InputError(
             f"{name} has fewer examples than a batch, and dataloader_drop_last leaves that out. "

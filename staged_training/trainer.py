@@ -216,7 +216,7 @@ class StagedTrainer(SearchingTrainer):
         return on_main_process(self._folder.holds_work)
 
     def _take(self, stages: Sequence[Stage], model: torch.nn.Module | None) -> None:
-        """Set the stages, if they can be used with the model."""
+        """Set the stages, and check that they suit the model."""
         if model is not None:
             joint = self._allow_joint_training
             check_stages(model, stages, self._pretrained, allow_joint_training=joint)
@@ -224,14 +224,14 @@ class StagedTrainer(SearchingTrainer):
         self.stages = list(stages)
 
     def _settle_in(self, output_dir: str | None) -> None:
-        """Let stages and curves be kept in an output folder."""
+        """Set the output folder for stages and curves."""
         output = Path(output_dir or ".")
         self._folder = StageFolder(output / STAGES, self.stages)
         for callback in self._curves:
             callback.logging_dir = str(output / CURVES)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as `Trainer` does; steps and epochs run on, and the number of the stage is told."""
+        """Log as `Trainer` does, with the stage number; steps and epochs count over all stages."""
         steps, epochs = self._before
         here = self.state.global_step, self.state.epoch
         self.state.global_step, self.state.epoch = steps + here[0], epochs + (here[1] or 0)
@@ -256,12 +256,12 @@ class StagedTrainer(SearchingTrainer):
             self.train_dataset = data
 
     def add_callback(self, callback: Any) -> None:
-        """Add a callback, as `Trainer` does; one that freezes is refused."""
+        """Add a callback, as `Trainer` does; refuse one that freezes."""
         refuse_freezing(callback)
         super().add_callback(callback)
 
     def load_stage(self, name: str) -> None:
-        """Set the model to what it was at the end of a stage that is finished.
+        """Restore the model at the end of a finished stage.
 
         Raises:
             InputError: No stage of that name is finished; the message names those that are.
@@ -269,7 +269,7 @@ class StagedTrainer(SearchingTrainer):
         self._folder.load(self._folder.finished(name), self.model)
 
     def create_model_card(self, *args: Any, **options: Any) -> None:
-        """Write a card that tells the stages; the arguments are those of `Trainer`."""
+        """Write a card that lists the stages; the arguments are those of `Trainer`."""
         if not self.is_world_process_zero():
             return
         folder = Path(str(self.args.output_dir))
@@ -289,7 +289,7 @@ class StagedTrainer(SearchingTrainer):
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
     ) -> None:
-        """Save a model; in a checkpoint of a stage only what the stage can change.
+        """Save a model; in a checkpoint of a stage, only what the stage can change.
 
         It has the names of the model: `save_pretrained` gives some others, which `Trainer` does not
         find again.
@@ -309,12 +309,12 @@ class StagedTrainer(SearchingTrainer):
         save_file(tensors, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Say nothing of what a checkpoint of a stage lacks: it has not changed."""
+        """Suppress warnings of weights that a checkpoint of a stage lacks: they never changed."""
 
     def _finish_stage(
         self, stage: Stage, *train_arguments: Any
     ) -> tuple[StageResult, list[dict[str, Any]]]:
-        """Bring the model to the end of a stage, by training or from disk; its result and log."""
+        """Train or load a stage; return its result and log."""
         folder = self._folder
         if on_main_process(partial(folder.is_finished, stage)):
             return folder.load(stage, self.model)

@@ -199,7 +199,7 @@ def head_layer(model: PreTrainedModel) -> nn.Linear:
 
 
 def remove_head(model: PreTrainedModel) -> int:
-    """Take the last layer off the head of an image classifier, whose logits are features then.
+    """Remove the last layer of an image classifier, whose logits are features then.
 
     Args:
         model: An image classifier of `transformers`, a timm wrapper included.

@@ -82,7 +82,7 @@ class MlpHeadForImageClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch` makes them: the base comes with its weights."""
+        """Keep layers as `torch` initializes them: the base comes with its weights."""
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Any

@@ -33,7 +33,7 @@ TITLES = METRICS | {f"validation_{METRIC}": "accuracy on validation"}
 
 
 def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
-    """Return how the models were measured."""
+    """Describe how the models were measured."""
     numbers = task.fold_numbers
     source = as_code(task.source.name)
     images = f"{len(task.paths):,} images from {source}, {len(task.names)} labels"
@@ -52,7 +52,7 @@ def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
 
 
 def describe_images(task: ImageTask) -> str:
-    """Return whether all images were readable, and which were converted."""
+    """Describe whether all images were readable, and which were converted."""
     readable = "" if task.skipped else "All images were readable. "
     unusual = ", ".join(f"{count:,} {way}" for way, count in task.unusual.items())
     converted = f"Converted while they were read: {unusual}. " if unusual else ""
@@ -60,7 +60,7 @@ def describe_images(task: ImageTask) -> str:
 
 
 def describe_base(backbone: str, layer: Bottleneck) -> str:
-    """Return how the base was used."""
+    """Describe how the base was used."""
     return (
         f"The base, {backbone}, was frozen as a whole and saw each image once: its bottleneck "
         f"`{layer.name}` gives {layer.width:,} numbers for an image, and all heads of all folds "
@@ -69,7 +69,7 @@ def describe_base(backbone: str, layer: Bottleneck) -> str:
 
 
 def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedClassifier) -> str:
-    """Return how many test images the model classifies, and how many of these correctly."""
+    """Describe how many test images the model classifies, and how many of these correctly."""
     test = task.split(result.folds[0]).test
     vectors = saved.features.columns["features"][test]
     accepted = (saved.known.similarity(vectors) >= saved.known.threshold).numpy()
@@ -140,7 +140,7 @@ def publish_image_classifier(
 
 
 def describe_usage(model: PreTrainedModel, reference: str) -> str:
-    """Return how to use a classifier; one with a head of this package comes with its code."""
+    """Describe how to use a classifier; one with a head of this package comes with its code."""
     call = "image-classification", reference, '"photo.jpg"'
     if not isinstance(model, MlpHeadForImageClassification):
         return usage(*call)

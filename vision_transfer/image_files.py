@@ -34,7 +34,7 @@ class ImageFiles:
         self.folders = [*within, *around] or list(bases)
 
     def find(self, name: str) -> Path | None:
-        """Return the image of a name that may have another ending, or none, or a path before it."""
+        """Return the image of a name with another suffix, or none, or a path before it."""
         path = PureWindowsPath(name)  # which knows both kinds of separators
         if not path.name:
             return None

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 def find_images(folder: Path) -> Found:
-    """Find the photos in a folder, at any depth and behind links, but for what is hidden.
+    """Find the photos in a folder, at any depth and behind links, unless they are hidden.
 
     What begins with `.` or `@` is hidden, or of a tool, and so are the bins of file servers.
 
@@ -141,7 +141,7 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
 
 
 def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
-    """Warn where each label holds the same folders, which may be the labels, and it a part."""
+    """Warn where each label holds the same folders: they may be the labels, and it a part."""
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in labelled:
         below[name[0]].add(name[1] if len(name) > 2 else "")

@@ -248,7 +248,7 @@ def group_numbers(keys: Iterable[Hashable]) -> list[int]:
 def _copies_with_other_labels(
     names: Iterable[str], labels: Sequence[str], groups: Sequence[int]
 ) -> list[str]:
-    """Tell of copies of an image that have different labels, if there are any."""
+    """Report copies of an image that have different labels, if there are any."""
     by_group: dict[int, dict[str, str]] = {}
     for name, label, group in zip(names, labels, groups, strict=True):
         by_group.setdefault(group, {}).setdefault(label, name)

@@ -70,7 +70,7 @@ class Photos(Sequence[torch.Tensor]):
 
 
 def check_image(path: Path) -> list[str]:
-    """Find out whether `load_rgb` can decode an image, and what it has to change to do so.
+    """Check that `load_rgb` can decode an image, and return what it has to convert.
 
     A JPEG is decoded at an eighth of its size: enough to see whether it is whole, and fast.
 
@@ -133,7 +133,7 @@ def random_view(image: Image.Image, seed: int) -> Image.Image:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch draw the same numbers for a seed, also in threads, which share its generator."""
+    """Seed torch, also in threads, which share its generator."""
     with _GENERATOR, torch.random.fork_rng([]):
         torch.manual_seed(seed)
         yield

@@ -45,7 +45,7 @@ _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "
 
 
 def check_preprocessing(given: BaseImageProcessor, expected: BaseImageProcessor) -> None:
-    """Refuse a processor that shows a model other pixels than its pretraining did.
+    """Refuse a processor that gives a model other pixels than its pretraining did.
 
     A frozen base computes features of what it was trained on; other means, sizes or channel orders
     cost accuracy without any error to see.

@@ -33,7 +33,7 @@ class Context:
 
     @classmethod
     def parse(cls, text: str) -> "Context":
-        """Read `previous 5`, `around 2`, `last` or `nearby 5`.
+        """Parse `previous 5`, `around 2`, `last` or `nearby 5`.
 
         Raises:
             ValueError: The text is none of these.

@@ -50,7 +50,7 @@ class WindowLanguageModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw linear layers as PyTorch does, and embeddings with a mean length of one.
+        """Initialize linear layers as PyTorch does, and embeddings with a mean length of one.
 
         Until counts are known all words are alike.
         """
@@ -68,7 +68,7 @@ class WindowLanguageModel(PreTrainedModel):
             super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def load_counts(self, counts: torch.Tensor) -> None:
-        """Start from how often words occur, before training.
+        """Initialize the output bias and the proposal from the counts of words.
 
         The bias of the output layer becomes the logarithm of each word's share, so that training
         begins at the unigram model; sampled softmax draws words by their counts.

@@ -126,7 +126,7 @@ class _Sentences:
 def _write_sentences(
     texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, file: IO[str]
 ) -> tuple[dict[str, int], int]:
-    """Write the words of each text on a line; how often each occurs, and how many lines it is."""
+    """Write the words of each text on a line; return their counts and the number of lines."""
     words = np.array(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), object)
     # A token with a space of Unicode in it would be read as two.
     used = np.array([word.split() == [word] for word in words])

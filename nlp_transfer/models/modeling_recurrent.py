@@ -22,7 +22,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
     base_model_prefix = "recurrent"
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Draw recurrent and linear layers as PyTorch does; the ranges of BERT are too narrow."""
+        """Initialize recurrent and linear layers as PyTorch does: BERT's ranges are too narrow."""
         if isinstance(module, nn.GRU | nn.LSTM | nn.Linear):
             fan = module.in_features if isinstance(module, nn.Linear) else module.hidden_size
             for parameter in module.parameters():

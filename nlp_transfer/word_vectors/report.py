@@ -102,7 +102,7 @@ def describe_protocol(
     *,
     quick: bool,
 ) -> str:
-    """Return how vectors were learnt, in Markdown.
+    """Describe in Markdown how vectors were learnt.
 
     Args:
         learning: How.

@@ -60,7 +60,7 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Yield the uncompressed bytes; damage that shows on the way is an `InputError`."""
+        """Yield the uncompressed bytes; damage found while reading is an `InputError`."""
         with self._failures_named():
             if self._magic == _ZIP:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:

@@ -70,7 +70,7 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
 
 @cache
 def _end_with(parent: int) -> None:
-    """Watch a process from a thread; once for all pieces of a worker."""
+    """Watch a process from a thread, started once in each worker, and end with it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -82,7 +82,7 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables, or remove those that are `None`, for the processes that are started here."""
+    """Set environment variables of new processes, or remove those that are `None`."""
     before = {name: os.environ.get(name) for name in variables}
     _set(variables)
     try:

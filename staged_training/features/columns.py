@@ -39,7 +39,7 @@ def checked_batch(batch: Any) -> Batch:
 
 
 def numbers_in(batch: Batch) -> int:
-    """Return how many numbers a batch has."""
+    """Count the numbers in a batch."""
     return sum(tensor.numel() for tensor in batch.values())
 
 
@@ -108,7 +108,7 @@ class Columns:
 
     @staticmethod
     def of(inputs: dict[str, Layout], cut: Cut, extents: Extents, keep: set[str]) -> "Columns":
-        """Describe what is kept of the inputs and at a cut.
+        """Describe what is stored of the inputs and at a cut.
 
         Args:
             inputs: The layouts of the inputs.
@@ -156,7 +156,7 @@ class Columns:
         return any(isinstance(where, Place) for where, _ in self.sources)
 
     def with_padding(self, longest: Any, collate: Collate) -> "Columns":
-        """Return the same columns, in which what is computed for padding is kept too.
+        """Return the same columns, with the values computed for padding stored too.
 
         Args:
             longest: The longest of all examples.
@@ -190,7 +190,7 @@ class Columns:
     def compute(
         self, model: torch.nn.Module, examples: Sequence[Any], collate: Collate
     ) -> dict[str, torch.Tensor]:
-        """Run the frozen layers of a model on some examples; what is kept of them, by columns.
+        """Run the frozen layers of a model on some examples; return the columns to store.
 
         Args:
             model: The model, in evaluation mode.

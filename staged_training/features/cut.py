@@ -109,7 +109,7 @@ def find_cuts(
     extents: Extents,
     objective: Callable[[], tuple[torch.Tensor, Mapping[str, torch.Tensor]]],
 ) -> list[Cut]:
-    """Find where a model can be cut: the cut of which least must be kept first.
+    """Find where a model can be cut, the cut that needs the least storage first.
 
     What is made use of is told by gradients: a use without any, such as a comparison, is not seen.
     The first cut may come too late for it, the last one hardly.
@@ -175,7 +175,7 @@ class _Matched:
         self._of = {id(record): others for record, *others in _together(passes)}
 
     def stand_in(self, model: nn.Module, record: Record) -> StandIn | None:
-        """Return what answers a call; `None` if it must run."""
+        """Return the stand-in that answers a call; `None` if it must run."""
         module = model.get_submodule(record.module)
         if any(parameter.requires_grad for parameter in module.parameters()):
             return None
@@ -204,7 +204,7 @@ class _Matched:
         return StandIn(record.spec, leaves)
 
     def entry(self, record: Record, number: int) -> Layout | None:
-        """Return the layout of what a call is given, if it is the same in every pass."""
+        """Return the layout of an input of a call, if it is the same in every pass."""
         others = self._of.get(id(record))
         if others is None or any(len(o.inputs) != len(record.inputs) for o in others):
             return None
@@ -333,7 +333,7 @@ def _numbered(records: Iterable[Record]) -> dict[Call, Record]:
 def _visible(
     records: Iterable[Record], answered: Mapping[int, StandIn]
 ) -> Iterable[tuple[Call, Record]]:
-    """Yield the calls that are not led to by answered ones, with their numbers."""
+    """Yield the calls that are not made by answered ones, with their numbers."""
     hidden: set[int] = set()
     numbers: Counter[str] = Counter()
     for record in records:

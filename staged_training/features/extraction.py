@@ -151,7 +151,7 @@ def _parts(
 def _windows(
     dataset: Dataset[Any] | Iterable[Any],
 ) -> Iterator[tuple[Sequence[Any] | Subset[Any], Sequence[int]]]:
-    """Yield neighbouring examples, as many as are run before any is kept, and in which order.
+    """Yield neighbouring examples, as many as are run before any is stored, and their order.
 
     Texts are run by length, so that little is padded.
     """

@@ -116,7 +116,7 @@ def inputs_of(upper_modules: Sequence[str], model: nn.Module, batch: Batch) -> t
 
 @contextmanager
 def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what the head of a model is given, a vector for each example, while it runs.
+    """Collect the input of a model's head, a vector for each example, while it runs.
 
     Examples:
         >>> with collected_features(model) as features:
@@ -150,7 +150,7 @@ def inputs_of_head(model: nn.Module) -> set[str]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Let a model evaluate, without gradients, and be again what it was before."""
+    """Put a model in evaluation mode without gradients, and restore it afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -187,7 +187,7 @@ def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
 def _make_contiguous(
     module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any
 ) -> None:
-    """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
+    """Make weights contiguous for `safetensors`; `transformers` does so for its own models."""
     for name, tensor in state.items():
         state[name] = tensor.contiguous()
 

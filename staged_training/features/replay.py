@@ -16,7 +16,7 @@ from staged_training.features.layouts import Layout
 
 @contextmanager
 def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterator[None]:
-    """Let a model run on batches of stored examples, and on others as ever.
+    """Let a model also run on batches of stored examples.
 
     Args:
         model: The model.

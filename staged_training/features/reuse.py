@@ -123,7 +123,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _replaced(trainer: Trainer, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Give a trainer other attributes for as long as the context lasts."""
+    """Replace attributes of a trainer within the context."""
     before = {name: vars(trainer)[name] for name in attributes if name in vars(trainer)}
     vars(trainer).update(attributes)
     try:
@@ -136,7 +136,7 @@ def _replaced(trainer: Trainer, attributes: Mapping[str, Any]) -> Iterator[None]
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    """Warn, but not again in each of many folds."""
+    """Warn once, not in each of many folds."""
     logger.warning(message)
 
 

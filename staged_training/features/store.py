@@ -130,7 +130,7 @@ def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch
 
 
 def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
-    """Keep features: the rows of all parts, those of the first first.
+    """Store features, the rows of one part after another.
 
     Args:
         parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
@@ -195,7 +195,7 @@ def _drained(held: deque[Columns]) -> Iterator[Columns]:
 
 
 def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
-    """Write the features as they come, then all other columns, and at last the header."""
+    """Write the features as they come, then all other columns, and the header last."""
     others: dict[str, list[torch.Tensor]] = {}
     rows, none, checksum = 0, None, hashlib.sha256()
 
@@ -244,7 +244,7 @@ def _header(stream: IO[bytes]) -> tuple[dict[str, Any], str | None]:
 
 
 def _check(stream: BufferedReader) -> None:
-    """Compare a file with its checksum; one that `safetensors` wrote has none.
+    """Compare a file with its checksum; one written by `safetensors` has none.
 
     Raises:
         ValueError: It was changed.

@@ -36,7 +36,7 @@ _Result = tuple[str, list[Any]]
 def tried(
     trainer: Trainer, collate: Collate, examples: Sequence[Any]
 ) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-    """Find out what to keep of the examples of a trainer, and prove that it is enough.
+    """Find out what to store of the examples of a trainer, and prove that it is enough.
 
     Two unequal examples run whole, in evaluation and in training. The lower layers run on each of
     them alone, the upper ones on both, so that what an example gets from one beside it shows. Loss,
@@ -85,7 +85,7 @@ class _Trial:
         self.both = collate([self.shortest, self.longest])
 
     def proved(self) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-        """Return what must be kept, and what is kept of the examples."""
+        """Return what must be stored, and that of the examples."""
         layers = list(self.model.modules())
         found = self._columns()
         found += [c.with_padding(self.longest, self.collate) for c in found if c.can_keep_padding]
@@ -165,7 +165,7 @@ class _Trial:
 
     @torch.no_grad()
     def _check_others(self, columns: Columns) -> None:
-        """Check on more examples that they are the same, whatever they run beside.
+        """Check on more examples that results are equal, whatever examples share their batch.
 
         All run together, as a layer may have room for only so much of a batch. Where they have
         lengths of their own, each runs beside one like it, too, and beside one unlike it.
@@ -240,7 +240,7 @@ class _Trial:
         return cast(tuple[torch.Tensor, Any], found)
 
     def _begin_training(self) -> None:
-        """Let the model train from the same buffers on the same random numbers each time."""
+        """Put the model in training mode, with the same buffers and random numbers each time."""
         _set_buffers(self.model, self.buffers)
         self.model.train()
         set_seed(0)
@@ -315,7 +315,7 @@ def _twin(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _all_trained(model: nn.Module) -> Iterator[None]:
-    """Count every parameter as trained, and keep nothing for gradients, which nobody asks for."""
+    """Mark every parameter as trained, and store no activations for unwanted gradients."""
     before = {p: p.requires_grad for p in model.parameters() if p.is_floating_point()}
     try:
         for parameter in before:
@@ -329,7 +329,7 @@ def _all_trained(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _undone(model: nn.Module) -> Iterator[None]:
-    """Leave a model, and all random numbers to come, as they were before."""
+    """Restore a model, and the random state, afterwards."""
     was_training, buffers = model.training, _buffers(model)
     states = random.getstate(), np.random.get_state()
     config = getattr(model, "config", None)

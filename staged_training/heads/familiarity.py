@@ -34,11 +34,11 @@ class Familiarity:
     threshold: float
 
     def similarity(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the cosine similarity of each of `[examples, width]` to its nearest reference."""
+        """Return the cosine similarity of features `[examples, width]` to the nearest reference."""
         return (_normal(features) @ self.references.T).max(dim=1).values
 
     def save(self, folder: Path) -> None:
-        """Write it beside a saved model."""
+        """Save it beside a saved model."""
         tensors = {"references": self.references.half()}
         with written_whole(folder / FILE_NAME) as path:
             save_file(tensors, path, {"threshold": str(self.threshold)})
@@ -47,7 +47,7 @@ class Familiarity:
 def familiarity(
     train: torch.Tensor, validation: torch.Tensor | None = None, answered: float = ANSWERED
 ) -> Familiarity:
-    """Choose the threshold at which a share of examples of the right kind is still answered.
+    """Choose the threshold at which a share of in-distribution examples is still accepted.
 
     Args:
         train: Features of the training examples, `[examples, width]`.

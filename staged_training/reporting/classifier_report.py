@@ -21,7 +21,7 @@ def add_classifier_sections(
     examples: Sequence[str],
     metric: tuple[str, str] = ("average_precision", "AP"),
 ) -> None:
-    """Add how a classifier was trained and what it gets right and wrong on the test part.
+    """Add how a classifier was trained, and its right and wrong predictions on the test part.
 
     Args:
         report: The report.
@@ -56,7 +56,7 @@ def add_classifier_sections(
 
 
 def add_training(report: Report, outcome: Outcome, metric: tuple[str, str]) -> None:
-    """Add the stages of a model and the curves of its training, as far as there are some.
+    """Add the stages of a model and its training curves, where there are any.
 
     Args:
         report: The report.
@@ -100,7 +100,7 @@ def add_learning_curve(
     validation: tuple[ArrayLike, ArrayLike],
     num_labels: int,
 ) -> None:
-    """Add what more labels would bring, by linear probes on parts of the training examples.
+    """Add a learning curve of linear probes, and what more labels would bring.
 
     Args:
         report: The report.

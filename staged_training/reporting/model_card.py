@@ -22,7 +22,7 @@ def model_card(
     dataset: str | list[str] | None = None,
     dataset_args: str | list[str] | None = None,
 ) -> str:
-    """Return a model card that tells the stages, which that of `Trainer` does not know of.
+    """Return a model card that lists the stages, of which that of `Trainer` knows nothing.
 
     Args:
         title: The title if no `model_name` is given.

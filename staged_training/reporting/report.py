@@ -120,7 +120,7 @@ class Report:
         self._parts += [f"## {heading}", *paragraphs]
 
     def arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Add what was asked for."""
+        """Add the arguments of the run."""
         lines = (f"- `{name}`: {as_code(str(value))}" for name, value in arguments.items())
         self.section("Arguments", *lines)
 
@@ -147,7 +147,7 @@ class Report:
             )
 
     def write(self) -> Path:
-        """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
+        """Write `report.md` and, as one file with its pictures, `index.html`; return its path."""
         content = printable("\n\n".join(self._parts) + "\n")
         page = html_page(content, self.title, self.folder)
         for name, text in {"report.md": content, "index.html": page}.items():

@@ -29,7 +29,7 @@ _PROBE = 2**20  # bytes
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path to write a file or a folder to; it becomes `path` if all went well.
+    """Yield a temporary path for a file or a folder, which becomes `path` if all goes well.
 
     The temporary path has the same last name, and its folder is beside `path`, so the last step is
     a rename on one file system: after a crash the old content (or nothing) is found under `path`,
@@ -63,7 +63,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _open_to_readers(workspace: Path) -> None:
-    """Give files the rights that new files have; safetensors lets nobody but the owner read its."""
+    """Give files the usual permissions; safetensors lets nobody but the owner read its files."""
     usual = workspace / PARTIAL
     usual.touch()
     mode = usual.stat().st_mode
@@ -79,13 +79,13 @@ def state_of(path: Path) -> tuple[int, ...]:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what was being written in a folder, at any depth, when a process was killed."""
+    """Remove the partial files, at any depth, of a process that was killed."""
     for path in list(folder.rglob(f".*{PARTIAL}")):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def read_json(file: Path, kind: type = object) -> Any:
-    """Read a file of JSON that was written whole.
+    """Read a JSON file that was written whole.
 
     Args:
         file: The file.
@@ -105,13 +105,13 @@ def read_json(file: Path, kind: type = object) -> Any:
 
 
 def damaged(file: Path) -> InputError:
-    """Return the error that tells of a damaged file in the folder of a piece of work."""
+    """Return the error of a damaged file in the folder of a piece of work."""
     return InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.")
 
 
 @contextmanager
 def unwritable_told(path: Path | None = None) -> Iterator[None]:
-    """Tell of a path that is none, or a disk that is full or closed, as an `InputError`.
+    """Raise an `InputError` for an invalid path, or a full or read-only disk.
 
     Args:
         path: What is being written; by default the file that the error names.
@@ -151,7 +151,7 @@ def _why_unwritable(error: Exception, path: Path | None) -> str | None:
 
 
 def check_replaceable(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder for a model to be saved in that holds anything but an earlier model.
+    """Refuse to replace a folder that holds anything but an earlier model.
 
     Raises:
         InputError: It is a file, or holds something and no `config.json`.
@@ -163,7 +163,7 @@ def check_replaceable(folder: str | os.PathLike[str]) -> None:
 
 
 def existing_path(source: str | os.PathLike[str]) -> Path:
-    """Return the path of a file or a folder that is to be read.
+    """Return the path of an existing file or folder.
 
     Raises:
         InputError: There is none, it cannot be opened, or it is an empty file.

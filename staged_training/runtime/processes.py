@@ -30,7 +30,7 @@ _PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is
 
 
 def join() -> None:
-    """Join the other processes of the run, if a launcher began some; all but the first are quiet.
+    """Join the other processes of a distributed run, if any; silence all but the main process.
 
     Raises:
         InputError: They are so many that a batch cannot be shared evenly.
@@ -54,7 +54,7 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Wait for the other processes to have come to the end, too, and part from them."""
+    """Wait until all processes have finished, and leave the process group."""
     if _several():
         distributed.barrier()
         distributed.destroy_process_group()
@@ -76,7 +76,7 @@ def is_main_process() -> bool:
 
 
 def on_main_process(work: Callable[[], Result]) -> Result:
-    """Run work in the main process once all have come to this point, and return its result to all.
+    """Run work in the main process, once all have come to this point; return its result in all.
 
     Raises:
         InputError: The work raised it; then it is raised in all processes.

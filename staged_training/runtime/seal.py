@@ -23,7 +23,7 @@ def seal(folder: Path) -> None:
 
 
 def check_seal(name: str) -> None:
-    """Refuse a model whose files are not those that were saved; one without checksums passes.
+    """Refuse a model whose files are not those that were saved; accept one without checksums.
 
     Args:
         name: Folder or Hub name of the model.

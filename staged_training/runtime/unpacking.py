@@ -42,7 +42,7 @@ def most_unpacked(path: Path) -> int:
 
 
 def bounded(stream: BinaryIO, path: Path) -> io.BufferedReader:
-    """Return what unpacks from a file; reading more than it may unpack to is a `zlib.error`."""
+    """Return a stream of unpacked bytes; beyond what the file may unpack to, a `zlib.error`."""
     return io.BufferedReader(_Unpacked(stream, most_unpacked(path)), 2**18)
 
 

@@ -87,7 +87,7 @@ class _Reading(NamedTuple):
 
 
 def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
-    """Find how a file is written: the dialect in which each row is as wide as the first.
+    """Find the dialect of a file: the one in which each row is as wide as the first.
 
     The whole file is read, a row at a time. A quote that begins a cell and is not closed properly
     would take the rows below into the cell. If each line is a whole row, quotes are read as
@@ -138,7 +138,7 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
 
 
 def _best_reading(path: Path, quoted: Dialect) -> _Reading:
-    """Return the reading of some dialect, unless it is flawed and another way of quoting is not."""
+    """Return the reading of a dialect, unless it is flawed and another quoting is not."""
     reading = _read_as(path, quoted)
     if not reading.flaw:
         return reading
@@ -150,7 +150,7 @@ def _best_reading(path: Path, quoted: Dialect) -> _Reading:
 
 
 def _read_as(path: Path, dialect: Dialect) -> _Reading:
-    """Read a file to its end, or to what speaks against the dialect."""
+    """Read a file to its end, or to the first evidence against the dialect."""
     suspects: list[tuple[int, int, list[list[str]]]] = []
     by_line = dialect._replace(quoted=False, escaped=False)
     records = _records(path, dialect)

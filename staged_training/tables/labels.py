@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
-    """Return labels without what cannot be seen: white space about them, and composed accents.
+    """Strip white space about labels, and compose their accents.
 
     Those that differ in case alone stay apart, which a warning tells.
 

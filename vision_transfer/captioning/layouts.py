@@ -44,7 +44,7 @@ class CaptionFile:
 
 
 def read_captions(source: Path) -> CaptionFile:
-    """Read captions from any of the layouts that are known.
+    """Read captions in any of the known layouts.
 
     Args:
         source: A folder or a file. Tables (`captions.jsonl`, `metadata.jsonl` or .csv, .parquet)
@@ -80,7 +80,7 @@ def _rows(path: Path, problems: list[Problem]) -> list[CaptionRow]:
 
 
 def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow], Path]:
-    """Return what finds the image of a caption.
+    """Return a finder of the image of a caption.
 
     Args:
         file: The captions.

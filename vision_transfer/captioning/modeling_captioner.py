@@ -220,7 +220,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch` makes them: encoder and embedding come with their weights."""
+        """Keep layers as `torch` initializes them; encoder and embedding come with weights."""
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the word embedding."""
@@ -291,7 +291,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Say what images show; the encoder looks at them once.
+        """Generate captions of images, with one pass of the encoder.
 
         Args:
             *inputs: The words that captions begin with, `int64 [batch, tokens]`, and what

@@ -110,7 +110,7 @@ def read_ct(
 
 
 def check_layout(size: object, spacing: object, step: object = None) -> None:
-    """Refuse what is none of these arguments of `read_ct`, or would take memory without end.
+    """Refuse invalid layout arguments of `read_ct`, or sizes that would exhaust memory.
 
     Raises:
         InputError: One of them is.

@@ -97,7 +97,7 @@ def is_dicom(file: Path) -> bool:
 
 
 def read_header(file: Path, name: str) -> Header:
-    """Read what a slice is and where it belongs.
+    """Read the identity and position of a slice.
 
     Raises:
         LeftOutError: It is none of CT, or lacks what makes Hounsfield units of it.

@@ -25,7 +25,7 @@ _FOLDS = 5
 def read_labels(
     table: Path, dataset: "Dataset", source: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Read which slices of a data set have which label.
+    """Read the labels of slices of a data set.
 
     Args:
         table: A table (.csv, .tsv, .jsonl, .parquet, .xlsx) with a column `label` and one of `file`
@@ -79,7 +79,7 @@ def read_labels(
 def split_by_patient(
     labels: NDArray[np.int64], patients: NDArray[np.int64], names: Sequence[str]
 ) -> Split:
-    """Split slices with no patient in two parts: three folds to train on, one for each other part.
+    """Split slices by patient: three folds to train on, one for each other part.
 
     Raises:
         InputError: A label has slices of too few patients to be in each part.

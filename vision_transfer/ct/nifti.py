@@ -110,7 +110,7 @@ def anatomical_axes(image: Any) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _volume(file: Path, _: tuple[int, ...]) -> Any:
-    """Load a volume, and keep it as long as its file stays as it is."""
+    """Load a volume, and cache it until its file changes."""
     import nibabel
 
     # Kept open, a compressed file is read once through and not from its start for each slice.

@@ -66,7 +66,7 @@ class Shape:
 
 
 def random_shape(malignant: bool, random: np.random.Generator) -> Shape:
-    """Draw a shape; benign ones have few, short strands or none, and an even inside."""
+    """Draw a shape; benign ones have few, short strands or none, and a uniform inside."""
     radius = random.uniform(4.0, 8.0)
     if malignant:
         return Shape(

@@ -25,7 +25,7 @@ def read_annotations(
     label_column: str | None,
     problems: list[Problem] | None = None,
 ) -> list[AnnotatedImage]:
-    """Read the boxes of images, whichever way they are written down.
+    """Read the boxes of images, in any of the known formats.
 
     Args:
         source: A COCO file (.json); a folder with such files, with .xml files as Pascal VOC's
@@ -90,7 +90,7 @@ def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> li
 
 
 def _check_files(source: Path, annotated: list[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Refuse an image that stands twice, each time with a part of its boxes."""
+    """Refuse an image that is listed twice, each time with a part of its boxes."""
     counts = Counter(image.file for image in annotated)
     if twice := [file.name for file, count in counts.items() if count > 1]:
         raise InputError(

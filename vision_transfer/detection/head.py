@@ -141,7 +141,7 @@ class FastRCNNHead(nn.Module):
 
     @contextmanager
     def _as_in_training(self) -> Iterator[None]:
-        """Let torchvision's parts give losses, which they do in training only.
+        """Make torchvision's parts give losses, which they do in training only.
 
         In evaluation the regions that they draw by chance are the same ones each time.
         """

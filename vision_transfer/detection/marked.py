@@ -60,7 +60,7 @@ def corners_from_size(where: str, box: Any) -> tuple[float, float, float, float]
 
 
 def frame_of(width: Any, height: Any) -> tuple[float, float]:
-    """Return the frame that annotations name, if they do: many have 0 there, or nothing."""
+    """Return the frame that annotations name, if any: many have 0 there, or nothing."""
     try:
         frame = float(width), float(height)
     except (TypeError, ValueError, OverflowError):

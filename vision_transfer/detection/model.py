@@ -56,7 +56,7 @@ class FastRCNNForObjectDetection(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch`, torchvision and timm make them."""
+        """Keep layers as `torch`, torchvision and timm initialize them."""
 
     def feature_map(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Compute the feature maps of the backbone, joined: `[batch, channels, height, width]`."""

@@ -98,7 +98,7 @@ def load_detector(
 
 
 def _copy_weights(whole: nn.Module, lower: nn.Module, name: str) -> None:
-    """Give the lower layers of a model the weights that they have in it.
+    """Copy into a model the weights of its own lower layers.
 
     timm names some of them otherwise where it leaves the head out, but keeps their order.
     """

@@ -33,7 +33,7 @@ _BANDS = ((0.0, 0.5), (0.5, 0.75), (0.75, 0.9), (0.9, 1.01))
 def describe_protocol(
     candidate: DetectorCandidate, result: CrossValidation, *, quick: bool = False
 ) -> str:
-    """Return how a detector was trained and measured.
+    """Describe how a detector was trained and measured.
 
     Args:
         candidate: The detector.

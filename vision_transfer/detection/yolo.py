@@ -22,7 +22,7 @@ Names = dict[str, str]
 
 
 def yolo_source(folder: Path) -> Path | None:
-    """Return what describes a folder in this format: its data.yaml, else itself, if it is one.
+    """Return a folder's data.yaml in this format, else the folder itself, if it is one.
 
     A data.yaml may lie in a folder of it too, as archives are unpacked.
     """
@@ -75,7 +75,7 @@ def read_yolo(source: Path, images: Path | None, problems: list[Problem]) -> lis
 def _tell(
     source: Path, problems: list[Problem], kept: list[Path], files: dict[Path, Path | None]
 ) -> None:
-    """Tell of images without a file of boxes, and of such files without an image."""
+    """Report images without a file of boxes, and such files without an image."""
     bare = [image.name for image in kept if not files[image]]
     if bare:
         told = f"{len(bare)} images, such as {bare[0]}, have no file of boxes: they show nothing"

@@ -22,7 +22,7 @@ class NewModel(Protocol):
     def __call__(
         self, labels: Sequence[str], *, seed: int = 0
     ) -> tuple[PreTrainedModel, BaseImageProcessor]:
-        """Return a model for some labels; the seed is that of its random weights."""
+        """Return a model for some labels, with random weights of a seed."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class MaskedImages(Dataset[dict[str, torch.Tensor]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return `pixel_values`, a whole image, and `mask`, `bool [1, height, width]`: its holes."""
+        """Return `pixel_values` and, true in its holes, `mask`, `bool [1, height, width]`."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         pixels = self.images[index]

@@ -51,4 +51,4 @@ class PretextModel(PreTrainedModel):
         return model
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave weights as PyTorch and timm draw them."""
+        """Keep weights as PyTorch and timm initialize them."""

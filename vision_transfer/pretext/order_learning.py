@@ -78,7 +78,7 @@ class OrderResult:
         )
 
     def describe(self) -> str:
-        """Return whether the order of frames was learnt, in Markdown."""
+        """Describe in Markdown whether the order of frames was learnt."""
         accuracy, error = self.row.metrics["accuracy"], self.row.std["accuracy"]
         above = (accuracy - 0.5) / error if error > 0 else 0.0
         distance = f"{above:+.1f}" if error > 0 else "an unknown number of"

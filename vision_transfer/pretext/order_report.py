@@ -24,7 +24,7 @@ def describe_protocol(
     *,
     quick: bool,
 ) -> str:
-    """Return how the base was trained and measured, in Markdown.
+    """Describe in Markdown how the base was trained and measured.
 
     Args:
         learning: How it was trained.

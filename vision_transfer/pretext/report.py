@@ -20,7 +20,7 @@ QUICK = " **Quick run: fewer epochs, steps and draws; do not judge by it.**"
 def describe_pretraining(
     data: PretrainingData, architecture: str, epochs: int, pretext: str, *, quick: bool = False
 ) -> str:
-    """Return what was learnt from what, and how it was measured.
+    """Describe what was learnt from what, and how it was measured.
 
     Args:
         data: The archive and the labelled images.

@@ -95,7 +95,7 @@ class RotatedImages(Dataset[dict[str, torch.Tensor]]):
         return len(ROTATIONS) * len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return `pixel_values`, `float32 [channels, size, size]`, and `labels`, see `ROTATIONS`."""
+        """Return `labels`, see `ROTATIONS`, and `pixel_values`, `float32 [channels, size, size]`."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         row, rotation = divmod(index, len(ROTATIONS))
