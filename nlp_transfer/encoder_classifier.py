@@ -87,7 +87,7 @@ def load_encoder_classifier(
         raise
     except Exception as error:  # `transformers` raises almost anything on damage
         raise InputError(
-            f"{name_or_path}: no encoder of texts could be loaded from there "
+            f"{name_or_path}: no text encoder could be loaded from there "
             f"({first_line(error)}). Give a folder, a name on the Hub, or "
             f"{', '.join(PACKAGED)}."
         ) from error
@@ -112,7 +112,7 @@ def load_encoder_classifier(
             _TRIED.add(attempt)
     except Exception as error:  # a model that was made for something else fails in any way
         raise InputError(
-            f"{name_or_path}: is no encoder that texts can be classified with; a text of {window} "
+            f"{name_or_path}: cannot classify texts; a text of {window} "
             f"tokens and a short one were tried ({first_line(error)}). Give another, or "
             f"{', '.join(PACKAGED)}."
         ) from error
@@ -196,7 +196,7 @@ def _try(
     change = float((together[1, :count] - alone).norm() / alone.norm().clamp(min=1e-9))
     if change > MOST_CHANGE:
         logger.warning(
-            "%s: what it makes of a text changes with the longer texts beside it, by %.0f%% for a "
+            "%s: the features of a text depend on its padding, by %.0f%% for a "
             "short one. Scores depend on how texts are put together.",
             name,
             100 * change,

@@ -63,7 +63,7 @@ class Arguments(RunArguments):
         "one of `file` (a file or a folder within --data; with `index` a slice of a volume), "
         "`series` (UID) and `patient` (ID).",
     )
-    size: int = option(SIZE, "Height and width of what the model sees, in pixels.")
+    size: int = option(SIZE, "Height and width of the model's input, in pixels.")
     spacing: float = option(SPACING, "Width of a pixel that slices are resampled to, in mm.")
     window: list[float] = option(
         [50.0, 250.0], "Centre and width of the window of the scans, in Hounsfield units."
@@ -73,10 +73,10 @@ class Arguments(RunArguments):
     epochs: int = option(27, "Passes over the archive.")
     counts: list[int] = option(
         [25, 50, 100, 300, 600],
-        "Numbers of labels to learn with; those that the data have are taken.",
+        "Numbers of labels to learn with, as far as the data have them.",
     )
     steps: int = option(300, "Training steps on labels, of 32 scans each.")
-    seeds: int = option(5, "How often each number of labels is drawn.")
+    seeds: int = option(5, "Number of draws for each number of labels.")
     quick: bool = option(
         False,
         "A first look: a quarter of the epochs, 150 steps, two draws of 25 and 100 labels.",

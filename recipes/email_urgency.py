@@ -79,7 +79,7 @@ class Arguments(RunArguments):
         None, "`all`, or the fold to test on; by default 0, and with --compare all."
     )
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
-    refit: bool = option(False, "Save a model that is trained once more, on all labelled texts.")
+    refit: bool = option(False, "Save the chosen model, trained once more on all labelled texts.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -70,8 +70,8 @@ class Arguments(RunArguments):
         2e-4, "Peak rate of the head in --fine-tune; each layer below has half the rate."
     )
     folds: str = option("all", "`all` for the whole protocol, or the number of one test fold.")
-    refit: bool = option(False, "Save a head that is fitted once more, to all labelled images.")
-    quick: bool = option(False, "One epoch where there are several.")
+    refit: bool = option(False, "Save the chosen head, fitted once more to all labelled images.")
+    quick: bool = option(False, "A quick check: one epoch per stage.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

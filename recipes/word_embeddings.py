@@ -57,17 +57,17 @@ class Arguments(RunArguments):
         "that come with email-urgency.",
     )
     model: Literal["skip-gram", "cbow", "fasttext", "window"] = option(
-        "skip-gram", "What learns the vectors."
+        "skip-gram", "Model that learns the vectors."
     )
     dim: int = option(50, "Width of the vectors.")
     epochs: int = option(5, "Passes over the corpus.")
-    min_frequency: int = option(5, "How often words that the task lacks must occur.")
+    min_frequency: int = option(5, "Minimum count of words that the task lacks.")
     workers: int = option(
         1,
         "Threads of skip-gram, CBOW and fastText. With more than one the same seed no longer "
         "gives the same vectors.",
     )
-    quick: bool = option(False, "One epoch: does it all run?")
+    quick: bool = option(False, "A quick check: one epoch.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -107,7 +107,7 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
         is_empty = weight in matrices and not tensor.any()
         if is_whole or is_empty or not usable.all():
             raise InputError(
-                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
+                f"{name}: the weight {weight} holds invalid values: whole numbers, NaN, "
                 "infinity, huge numbers or nothing but zeros. Train the model, or copy it, anew."
             )
     return cast(PreTrainedModel, model)

@@ -44,19 +44,19 @@ class RunArguments:
 
     seed: int = option(0, "Random seed.")
     output_dir: str = option("", "Folder of the model and the report.")
-    resume: bool = option(False, "Go on with a run that was cut off, in --output-dir.")
-    quick: bool = option(False, "One epoch per stage: does it all run?")
+    resume: bool = option(False, "Resume an interrupted run in --output-dir.")
+    quick: bool = option(False, "A quick check: one epoch per stage.")
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = option(
         "none",
-        "Where to watch the curves of training, in one run over all stages; `tensorboard` writes "
+        "Where to log training curves, as one run over all stages; `tensorboard` writes "
         "to a folder of that name in --output-dir.",
     )
     push_to_hub: str | None = option(
-        None, "Name on the Hub to upload what was made to, [OWNER/]NAME."
+        None, "Repository on the Hub to upload the results to, [OWNER/]NAME."
     )
-    hub_private_repo: bool = option(False, "Let only the owner of that name see it.")
+    hub_private_repo: bool = option(False, "Make a new repository private.")
     hub_revision: str | None = option(None, "Branch to upload to; made if it is not there.")
-    create_pr: bool = option(False, "Open a pull request in place of changing what is there.")
+    create_pr: bool = option(False, "Open a pull request instead of committing to the branch.")
 
     def destination(self) -> "Destination | None":
         """Return where to upload to, checked with the Hub; `None` without an upload.

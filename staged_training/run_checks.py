@@ -118,7 +118,7 @@ def check_sets(args: TrainingArguments, train_dataset: Any, eval_dataset: Any) -
     sets |= {f"eval_dataset[{name!r}]": data for name, data in named.items()}
     for name, data in sets.items():
         if isinstance(data, Sized) and not len(data):
-            raise InputError(f"{name} has no example. Check where it is read from.")
+            raise InputError(f"{name} has no examples. Check where it is read from.")
     metric = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if named and not any(metric.startswith(f"{name}_") for name in named):
         scores = ", ".join(f"{name}_{metric}" for name in named)
@@ -143,7 +143,7 @@ def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
     waiting = [stage.name for stage in stages if stage.patience]
     if waiting and not evaluates:
         raise InputError(
-            f"Stage {waiting[0]!r} has patience, but there is no eval_dataset to tell whether an "
+            f"Stage {waiting[0]!r} has patience, but there is no eval_dataset to show whether an "
             "epoch is better. Give one, or leave patience out."
         )
 

@@ -46,7 +46,7 @@ class StageFolder:
         """
         if self.holds_work() and not self.is_finished(self.stages[-1]):
             raise InputError(
-                f"{self.path} holds a run that was cut off. Go on with it by "
+                f"{self.path} holds an interrupted run. Resume it with "
                 "train(resume_from_checkpoint=True), or delete that folder."
             )
         self.remove()
@@ -78,7 +78,7 @@ class StageFolder:
                 f"goes on from the newest checkpoint in its output_dir, {output}. Give True."
             )
         if not self.holds_work():
-            logger.warning("%s holds nothing to go on from: training starts anew.", output)
+            logger.warning("%s holds nothing to resume: training starts afresh.", output)
         for stage in self.stages:
             asked = self._asked_before(stage)
             if asked is None or asked == self._asked(stage):
@@ -90,9 +90,9 @@ class StageFolder:
                 pairs = zip(asked, self._asked(stage), strict=True)
                 old, new = next(pair for pair in pairs if pair[0] != pair[1])
                 changes = [f"{n} was {old[n]!r} and is {new[n]!r}" for n in new if old[n] != new[n]]
-                change = f"Stage {old['name']!r} is another now: {', '.join(changes)}"
+                change = f"Stage {old['name']!r} has changed: {', '.join(changes)}"
             raise InputError(
-                f"{self.path} cannot be gone on with. {change}. Give the stages as they were, or "
+                f"{self.path} cannot be resumed. {change}. Give the stages as they were, or "
                 "another output_dir, or delete that folder."
             )
 

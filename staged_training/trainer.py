@@ -248,7 +248,7 @@ class StagedTrainer(SearchingTrainer):
         if self._examples is None:
             self._examples = on_main_process(lambda: sum(1 for _ in cast(Iterable[Any], data)))
         if not self._examples:
-            raise InputError("train_dataset has no example. Check where its stream reads from.")
+            raise InputError("train_dataset has no examples. Check where its stream reads from.")
         self.train_dataset = CountedStream(cast(Iterable[Any], data), self._examples)
         try:
             return super().get_train_dataloader()

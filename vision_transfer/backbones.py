@@ -138,7 +138,7 @@ def untrained_backbone(
     Args:
         architecture: Any of timm, such as `resnet18`.
         labels: The names of the labels.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
         channels: 3 for colours, 1 for CT and other gray images; or the slices of a stack.
         output_stride: Pixels of the image for each of the last map of features, along a side. Less
             than 32, which not all architectures can, keeps detail in small images and costs time.
@@ -159,7 +159,7 @@ def untrained_backbone(
 
     if not timm.is_model(architecture):
         raise InputError(
-            f"{architecture!r} is no architecture of timm; `timm.list_models()` names them."
+            f"{architecture!r} is not an architecture of timm; `timm.list_models()` names them."
         )
     known = timm.get_pretrained_cfg(architecture)
     middle = (0.5,) * channels

@@ -132,7 +132,7 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
     others = {name[0] for name in names} - tops
     if tops - shallow and others:
         raise InputError(
-            f"{folder}: some folders in it are called like parts of a data set and hold folders "
+            f"{folder}: some folders in it are named like parts of a data set and hold folders "
             f"({_some(sorted(tops - shallow))}), others are not ({_some(sorted(others))}). Give a "
             "folder of parts alone, such as train and test, or of labels alone."
         )
@@ -164,7 +164,7 @@ def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}).") from error
     for entry in entries:
         if entry.is_dir() and not is_hidden(entry.name):
             yield from _walk(entry, (*above, own))

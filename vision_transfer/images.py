@@ -145,9 +145,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         is_file, is_there = path.is_file(), path.exists()
     except OSError as error:
-        raise BrokenImageError(f"cannot be looked for ({error.strerror})") from error
+        raise BrokenImageError(f"cannot be opened ({error.strerror})") from error
     if not is_file:  # a pipe would be waited for
-        raise BrokenImageError("is no file" if is_there else "does not exist")
+        raise BrokenImageError("is not a file" if is_there else "does not exist")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
@@ -162,7 +162,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 yield image
     except UnidentifiedImageError as error:
         heic = path.suffix.lower() in (".heic", ".heif")
-        reason = "is HEIC, which cannot be read: save it as JPEG" if heic else "is no image"
+        reason = "is HEIC, which cannot be read: save it as JPEG" if heic else "is not an image"
         raise BrokenImageError(reason) from error
     except Image.DecompressionBombError as error:
         raise BrokenImageError(f"is too large ({error})") from error

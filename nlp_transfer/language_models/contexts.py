@@ -41,7 +41,7 @@ class Context:
         kind, _, size = text.partition(" ")
         sized = kind in ("previous", "around", "nearby") and size.isdecimal() and int(size) > 0
         if not sized and text != "last":
-            raise ValueError(f"{text!r} is no context; {_FORMS}.")
+            raise ValueError(f"{text!r} is not a context; {_FORMS}.")
         return cls(cast(Literal["previous"], kind), int(size or 1))
 
     def __str__(self) -> str:

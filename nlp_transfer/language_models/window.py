@@ -74,7 +74,7 @@ def train_window_model(
 
     Raises:
         InputError: There is nothing to learn from, see `count_words`; an argument cannot be used;
-            or `output_dir` holds something that is no model.
+            or `output_dir` holds something other than a model.
 
     Examples:
         >>> model = train_window_model(texts, tokenizer, output_dir="model", context="around 2")

@@ -74,7 +74,7 @@ def digest(files: Iterable[Path], folder: Path | None = None, told: object = Non
         told: What was read of them, such as labels: what JSON or NumPy hold, or dataclasses of it.
     """
     total = hashlib.sha256(json.dumps(told, default=_plain).encode())
-    for file in tqdm(files, "Looking whether the data are as they were", delay=2, unit="file"):
+    for file in tqdm(files, "Checking whether the data have changed", delay=2, unit="file"):
         with file.open("rb") as content:
             of_file = hashlib.file_digest(content, "sha256").hexdigest()
         name = file.relative_to(folder) if folder else file.name

@@ -98,7 +98,7 @@ class RunFolder:
             )
         if not self._resume:
             raise _refused(
-                f"{path} holds a run that was cut off. Add `resume` to go on with it, or delete it."
+                f"{path} holds an interrupted run. Add `resume` to continue it, or delete it."
             )
         before = read_json(self._record, dict)
         asked = before.get("asked", {})
@@ -110,8 +110,8 @@ class RunFolder:
             )
             told = f"{path} cannot be resumed with other arguments: {changes}."
             raise InputError(told, differing)
-        self._check_same("libraries", before, versions(), "{} is another version now")
-        self._check_same("read", before, self._read, "the content of {} is another now")
+        self._check_same("libraries", before, versions(), "{} has another version now")
+        self._check_same("read", before, self._read, "the content of {} has changed")
 
     def _check_same(
         self, part: str, before: Mapping[str, Any], now: Mapping[str, str], change: str
@@ -123,7 +123,7 @@ class RunFolder:
             named = [f"`{name}`" if name in self.arguments else name for name in differing]
             changes = ", ".join(map(change.format, named))
             raise InputError(
-                f"{self.path} cannot be resumed: {changes}. Its results would be of both. Give "
+                f"{self.path} cannot be resumed: {changes}. Its results would mix both. Give "
                 "what there was, or another `output_dir`, or delete that folder.",
                 ["output_dir", *differing],
             )

@@ -175,7 +175,7 @@ def torn_groups(source: Path, folds: Indices, groups: Sequence[int]) -> list[Pro
     """
     together = Counter(group for group, _ in set(zip(groups, folds.tolist(), strict=True)))
     torn = sum(count > 1 for count in together.values())
-    told = f"{torn} examples have copies in several parts: what is tested on may have been learnt"
+    told = f"{torn} examples have copies in several parts: test examples may have been trained on"
     return [Problem(f"{source}:", told)] if torn else []
 
 

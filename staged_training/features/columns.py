@@ -35,7 +35,7 @@ def checked_batch(batch: Any) -> Batch:
         named = {name: value for name, value in batch.items() if value is not None}
         if named and all(isinstance(value, torch.Tensor) for value in named.values()):
             return named
-    raise CannotReuseError("its batches hold something else than tensors")
+    raise CannotReuseError("its batches hold other things than tensors")
 
 
 def numbers_in(batch: Batch) -> int:

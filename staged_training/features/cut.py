@@ -163,7 +163,7 @@ def find_cuts(
             cuts.insert(0, later)
     split = [c for c in cuts if c.values and all(v.layout.rows is not None for v in c.values)]
     if not split:
-        raise CannotReuseError("what its frozen layers pass on is not split by examples")
+        raise CannotReuseError("the output of its frozen layers is not split by example")
     return split
 
 

@@ -300,7 +300,7 @@ def _steady_sample(dataset: Dataset[Any], collate: Collate) -> list[Any]:
     first, is_drawn = collate(examples), random_state() != state
     second = collate(_unequal(dataset))
     if is_drawn or not all(torch.equal(first[name], second[name]) for name in first):
-        raise CannotReuseError("the inputs differ from time to time")
+        raise CannotReuseError("an example gives other inputs each time")
     return examples
 
 

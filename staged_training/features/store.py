@@ -177,7 +177,7 @@ def read(file: Path) -> FeatureDataset:
             _check(stream)
             return _mapped(stream)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: is no whole file of features. Delete it.") from error
+        raise InputError(f"{file}: is not a complete feature file. Delete it.") from error
 
 
 def room_for_features(folder: Path | None) -> float:
@@ -253,7 +253,7 @@ def _check(stream: BufferedReader) -> None:
     checksum = hashlib.file_digest(stream, "sha256")
     checksum.update(json.dumps(header).encode())
     if expected not in (None, checksum.hexdigest()):
-        raise ValueError("It is not what was written.")
+        raise ValueError("Its content has changed since.")
 
 
 def _mapped(stream: IO[bytes]) -> FeatureDataset:

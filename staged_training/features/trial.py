@@ -97,7 +97,7 @@ class _Trial:
                 failures.append(error)
                 continue
             if layers != list(self.model.modules()):
-                raise CannotReuseError("its layers become others while it runs")
+                raise CannotReuseError("its layers change while it runs")
             return proved
         raise failures[0]
 

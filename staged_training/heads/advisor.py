@@ -26,7 +26,7 @@ _SIMILAR_AND_SMALL = (
 )
 _DIFFERENT_AND_SMALL = (
     "Different and small: in trouble. The base does not know such data, and there are too few to "
-    "teach it. Train a classifier on top to have something, and get more labels."
+    "teach it. Train a classifier on top as a baseline, and get more labels."
 )
 _SIMILAR_AND_LARGE = (
     "Similar and large: train a classifier on top, then fine-tune a few more layers."

@@ -81,13 +81,13 @@ def what_more_would_bring(curve: list[CurvePoint]) -> str:
     """Describe in a sentence how many examples would halve the errors."""
     error = 1 - curve[-1].accuracy
     if not error:
-        return "No error is left that more examples could spare."
+        return "No errors are left that more examples could avoid."
     needed = examples_needed(curve, error / 2)
     if needed is None:
-        return "The curve does not tell how many examples would halve the errors."
+        return "The curve does not show how many examples would halve the errors."
     more = needed - curve[-1].examples
     return (
-        f"If the errors go on to fall as they did, about {more:,} more examples would halve them."
+        f"If errors continue to fall at this rate, about {more:,} more examples would halve them."
     )
 
 

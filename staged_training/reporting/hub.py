@@ -204,7 +204,7 @@ def check_push(destination: Destination) -> Destination:
         ) from error
     if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise _refused(
-            f"`push_to_hub` {name!r}: the token is for reading only. Make one that may write in "
+            f"`push_to_hub` {name!r}: the token is read-only. Make one that may write in "
             "the settings of the Hub, and log in by `hf auth login`."
         )
     writable = [me["name"], *(owner["name"] for owner in me.get("orgs", []))]
@@ -234,7 +234,7 @@ def push(folder: Path, destination: Destination) -> str:
     that are on the Hub already are not sent twice.
 
     Raises:
-        InputError: It failed for good. The folder is as it was; the message says how to go on.
+        InputError: It failed for good. The folder is as it was; the message says how to continue.
     """
     api, to = HfApi(), destination
     try:

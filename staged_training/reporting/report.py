@@ -17,8 +17,8 @@ from staged_training.runtime.printable import one_line, printable
 from staged_training.stages import StageResult
 
 FROZEN = (
-    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
-    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
+    "Frozen means that nothing in a layer changes: no gradient, no optimizer state, no weight "
+    "decay, BatchNorm statistics and other buffers unchanged, no dropout. Each stage ends with the "
     "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
     "no epoch scored better."
 )

@@ -106,7 +106,7 @@ def read_json(file: Path, kind: type = object) -> Any:
 
 def damaged(file: Path) -> InputError:
     """Return the error of a damaged file in the folder of a piece of work."""
-    return InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.")
+    return InputError(f"{file} is damaged. Delete {file.parent} to run that part again.")
 
 
 @contextmanager
@@ -127,9 +127,9 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        advice = "Make room, or allow it; a run then goes on with `resume`."
+        advice = "Free some space, or allow writing; then continue the run with `resume`."
         if reason in map(os.strerror, _NOT_THERE):
-            advice = "Check the path, and that nobody moves or removes what it leads to meanwhile."
+            advice = "Check the path, and that nothing on it is moved or removed meanwhile."
         raise InputError(f"{what} ({reason}). {advice}", ["resume"]) from error
 
 
@@ -159,7 +159,7 @@ def check_replaceable(folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     is_model = (path / "config.json").exists()
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model):
-        raise InputError(f"{path}: holds something that is no model. Give a new or empty folder.")
+        raise InputError(f"{path}: holds something other than a model. Give a new or empty folder.")
 
 
 def existing_path(source: str | os.PathLike[str]) -> Path:

@@ -48,7 +48,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
     """
     suffix = table_suffix(source)
     if suffix is None:
-        raise InputError(f"{source}: is no table ({', '.join(SUFFIXES)}). Export it as one.")
+        raise InputError(f"{source}: is not a table ({', '.join(SUFFIXES)}). Export it as one.")
     try:
         if suffix == ".parquet":
             file = parquet.ParquetFile(source)

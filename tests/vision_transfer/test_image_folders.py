@@ -97,7 +97,7 @@ def test_few_examples_of_a_label_stay_to_be_learnt(tmp_path):
 
 
 def test_copies_across_parts_and_folds_are_counted(tmp_path):
-    told = "1 examples have copies in several parts: what is tested on may have been learnt."
+    told = "1 examples have copies in several parts: test examples may have been trained on."
     fill(tmp_path, "{part}/{label}")
     shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "cat" / "z.png")
     used, copies = read_image_task(tmp_path).notes

@@ -107,7 +107,7 @@ def read_header(file: Path, name: str) -> Header:
 
     try:
         if not is_dicom(file):
-            raise LeftOutError("is no DICOM file")
+            raise LeftOutError("is not a DICOM file")
         with disable_value_validation():  # its warnings quote what the header says
             data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             return _checked_header(data, file, name)
@@ -123,9 +123,9 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
     if data.get("SamplesPerPixel", 1) != 1:
         raise LeftOutError("is a picture in colours, a secondary capture")
     if data.get("Modality") != "CT":
-        raise LeftOutError(f"is no CT, but {data.get('Modality') or 'of no modality'}")
+        raise LeftOutError(f"is not CT, but {data.get('Modality') or 'of no modality'}")
     if "LOCALIZER" in (data.get("ImageType") or ()):
-        raise LeftOutError("is a localizer, which looks through the body and is no slice of it")
+        raise LeftOutError("is a localizer, which looks through the body, not a slice")
     if int(data.get("NumberOfFrames") or 1) != 1:
         raise LeftOutError("has several frames in one file, which is not read")
     if data.get("RescaleSlope") is None or data.get("RescaleIntercept") is None:

@@ -44,7 +44,7 @@ def volume_slices(file: Path) -> tuple[list[Slice], float]:
     except LeftOutError:
         raise
     except Exception as error:  # what a parser meets in a damaged file
-        raise LeftOutError(f"is no NIfTI file, or damaged ({type(error).__name__})") from error
+        raise LeftOutError(f"is not a NIfTI file, or damaged ({type(error).__name__})") from error
     width, height, step = (float(sizes[axis]) for axis in axes)
     columns, rows, depth = (image.shape[axis] for axis in axes)
     upwards = nibabel.io_orientation(image.affine)[axes[2], 1] > 0
@@ -58,18 +58,18 @@ def volume_slices(file: Path) -> tuple[list[Slice], float]:
 
 def _check(image: Any, file: Path) -> None:
     if len(image.shape) < 3 or any(size != 1 for size in image.shape[3:]):
-        raise LeftOutError(f"is no volume: it has {len(image.shape)} dimensions, not 3")
+        raise LeftOutError(f"is not a volume: it has {len(image.shape)} dimensions, not 3")
     kind, scaled = image.get_data_dtype(), (image.dataobj.slope, image.dataobj.inter) != (1, 0)
     if kind.kind not in "iuf":
-        raise LeftOutError(f"is no CT: its voxels are {kind}, and not numbers")
+        raise LeftOutError(f"is not CT: its voxels are {kind}, and not numbers")
     if kind.itemsize == 1 and not scaled:
-        raise LeftOutError("is no CT, but a mask or a picture: its voxels have 8 bits")
+        raise LeftOutError("is not CT, but a mask or a picture: its voxels have 8 bits")
     if (
         image.header.get_intent("code")[0] == _LABEL_INTENT
         or _MASK_FOLDER.fullmatch(file.absolute().parent.name)
         or _MASK_FILE.fullmatch(without_ending(file.name))
     ):
-        raise LeftOutError("is a mask of labels by its header, name or folder, and no CT")
+        raise LeftOutError("is a mask of labels by its header, name or folder, not CT")
 
 
 def degrees_apart(normal: NDArray[np.float64], direction: NDArray[np.float64]) -> float:

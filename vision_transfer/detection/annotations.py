@@ -135,7 +135,7 @@ def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
         try:
             cell = json.loads(cell) if cell.strip() else None
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].") from error
+            raise InputError(f"{where}: {cell!r} is not a box. Write [x1, y1, x2, y2].") from error
     if isinstance(cell, dict):
         boxes: Any = cell.get("bbox")
         classes: Any = cell.get("categories", cell.get("category"))
@@ -146,5 +146,5 @@ def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
     if is_scalar(cell):
         if pd.isna(cell):
             return []
-        raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].")
+        raise InputError(f"{where}: {cell!r} is not a box. Write [x1, y1, x2, y2].")
     return [Marked(where, label, cell)] if len(cell) else []

@@ -25,7 +25,7 @@ _TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
     8: lambda x, y: (y, 1 - x),
 }
 
-_CHANGED = "come with another size than their own; their boxes were scaled or turned to fit"
+_CHANGED = "are annotated at another size; their boxes were scaled or rotated to fit"
 _UNSURE = (
     "are turned by their EXIF data, and nothing says whether their boxes were drawn before or "
     "after that: they were read as those of the upright images"
@@ -152,10 +152,10 @@ def _cut(
         problems.append(Problem(where, f"was left out: {shown} has no area"))
         return None
     if max(cut) <= 1:
-        told = f"was left out: {shown} lies in its first pixel. Is it made of shares?"
+        told = f"was left out: {shown} lies in its first pixel. Are its coordinates relative?"
         problems.append(Problem(where, told))
         return None
     out = max(abs(a - b) for a, b in zip(cut, (x1, y1, x2, y2), strict=True))
     if out > _AT_EDGE:
-        problems.append(Problem(where, f"was cut: {shown} stands out of it by {out:.0f} pixels"))
+        problems.append(Problem(where, f"was cut: {shown} extends beyond it by {out:.0f} pixels"))
     return mark._replace(corners=cut)

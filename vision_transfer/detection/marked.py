@@ -54,7 +54,7 @@ def corners_from_size(where: str, box: Any) -> tuple[float, float, float, float]
         x, y, width, height = map(float, box)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{where}: {box!r} is no box. It takes four numbers, [x, y, width, height]."
+            f"{where}: {box!r} is not a box. It takes four numbers, [x, y, width, height]."
         ) from error
     return x, y, x + width, y + height
 

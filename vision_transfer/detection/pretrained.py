@@ -29,7 +29,7 @@ def fitted_anchors(images: Sequence[Boxes], size: int) -> dict[str, Any]:
 
     Args:
         images: The boxes of the training images, as shares of them.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
 
     Returns:
         `anchor_sizes` and `aspect_ratios` for `FastRCNNConfig`.
@@ -72,7 +72,7 @@ def load_detector(
     timm_model = getattr(base, "timm_model", None)
     if timm_model is None:
         raise InputError(
-            f"{name_or_path} is no model of timm, which detectors are built on. Give one, such as "
+            f"{name_or_path} is not a timm model, which detectors are built on. Give one, such as "
             "timm/resnet50.a1_in1k."
         )
     known = [stage["reduction"] for stage in timm_model.feature_info]

@@ -85,7 +85,7 @@ def _tell(
     beside = {file for folder in folders for file in folder.glob("[!.]*.txt")}
     stray = sorted(file.name for file in beside - used if file.name not in _CLASSES)
     if stray:
-        told = f"{len(stray)} files of boxes, such as {stray[0]}, were left out: of no image"
+        told = f"{len(stray)} files of boxes, such as {stray[0]}, were left out: they have no image"
         problems.append(Problem(f"{source}:", told))
 
 

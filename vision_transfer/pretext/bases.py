@@ -53,7 +53,7 @@ def learn_by_rotation(
         data: The archive to learn from, and the test photos to score on.
         new_model: Makes the model.
         folder: For checkpoints, the base and the examples.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
         epochs: Passes over the archive.
         seed: Random seed.
         report_to: Where to watch training.

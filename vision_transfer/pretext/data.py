@@ -71,7 +71,7 @@ def photo_data(task: ImageTask, archive: str | None, size: int) -> PretrainingDa
         task: The labelled photos; the first fold is tested on.
         archive: A folder of photos without labels, from which copies of test photos are left out;
             by default the labelled ones, except the test photos.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
 
     Raises:
         InputError: There are not two labels, or the archive cannot be read.

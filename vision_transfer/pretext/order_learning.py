@@ -106,8 +106,8 @@ class OrderLearning:
 
     Attributes:
         architecture: A model of timm.
-        size: Height and width of what the model sees, in pixels.
-        channels: 3 for colours, 1 for gray.
+        size: Height and width of the model's input, in pixels.
+        channels: 3 for RGB, 1 for grayscale.
         epochs: Passes over all windows.
         seed: Random seed.
         report_to: Where training is watched, as for `TrainingArguments`.

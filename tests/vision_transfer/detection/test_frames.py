@@ -127,7 +127,7 @@ def test_shares_in_a_table_are_told_from_pixels(tmp_path):
     task = read_detection_task(tmp_path, box_column="box")
     assert list(map(len, task.boxes)) == [1, 0, 0, 0, 0]
     assert "row 2 was left out" in str(task.problems[0])
-    assert "lies in its first pixel. Is it made of shares?" in str(task.problems[0])
+    assert "lies in its first pixel. Are its coordinates relative?" in str(task.problems[0])
 
 
 @pytest.mark.parametrize(
