@@ -238,7 +238,7 @@ def test_images_and_files_of_yolo_without_the_other_are_told(tmp_path):
     told = [str(problem) for problem in task.problems]
     assert len(told) == 2
     assert "1 images, such as photo 5.jpg, have no file of boxes: they show nothing" in told[0]
-    assert "1 files of boxes, such as photo 99.txt, were left out: of no image" in told[1]
+    assert "1 files of boxes, such as photo 99.txt, were left out: they have no image" in told[1]
 
 
 @pytest.mark.parametrize(

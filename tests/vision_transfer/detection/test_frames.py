@@ -87,7 +87,7 @@ def test_boxes_of_another_size_are_scaled_and_told(size, orientation, write, tmp
     task = read(tmp_path, BOX, write=write)
     np.testing.assert_allclose(task.boxes[0][0], white_in(tmp_path / "a.png"), atol=max(size) / 60)
     (problem,) = (str(p) for p in task.problems)
-    assert "1 images, such as a.png, come with another size than their own" in problem
+    assert "1 images, such as a.png, are annotated at another size" in problem
 
 
 @pytest.mark.parametrize("frame", [(60, 90), (90, 90), (416, 416), (90, 70)])
