@@ -1,4 +1,4 @@
-"""Ways to a classifier of texts: what each begins with, what it trains, and how."""
+"""Candidates for a classifier of texts: what each begins with, what it trains, and how."""
 
 import math
 from abc import abstractmethod
@@ -64,7 +64,7 @@ class BaseKnowledge(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TextCandidate(StagedCandidate):
-    """A way to a classifier of texts.
+    """A candidate for a classifier of texts.
 
     Attributes:
         task: The labelled texts.

@@ -105,7 +105,7 @@ def save_classifier(
 
     Args:
         trainer: What trained it.
-        positive: Number of the label that matters; `config.positive_label` will tell its name.
+        positive: Number of the label that matters; `config.positive_label` will hold its name.
         decision_bias: What makes the decision best, see `best_bias`; it goes into the bias of the
             head, so that every user of the model decides so.
         folder: Where to save it.

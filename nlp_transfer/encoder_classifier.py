@@ -38,7 +38,7 @@ POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_
 """Where configurations state a limit."""
 
 MOST_CHANGE = 0.01
-"""Of what an encoder makes of a text, by a longer one beside it, that nobody is told of."""
+"""Relative change of a text's features by its padding, up to which there is no warning."""
 
 _TRIED: set[tuple[str, tuple[int, ...]]] = set()
 """The encoders that were tried in this process, and the layers read."""

@@ -1,4 +1,4 @@
-"""Which words of a text made a classifier say what it says."""
+"""Which words of a text a prediction is due to."""
 
 from dataclasses import dataclass
 from typing import Any, cast

@@ -74,7 +74,7 @@ def describe_choice(task: TextTask, result: CrossValidation) -> str:
 
 
 class About(NamedTuple):
-    """What people are told of a classifier of texts.
+    """What the report and the card say of a classifier of texts.
 
     Attributes:
         title: What it is called.
@@ -107,7 +107,7 @@ def publish_text_classifier(
         run: The run; its folder holds the model already.
         task: The labelled texts.
         result: What came of the candidates.
-        about: What people are told of the model.
+        about: What the report and the card say of the model.
         base: What the base knows of the texts.
         gains: What else the scores show, in sentences.
     """

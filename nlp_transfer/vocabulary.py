@@ -55,7 +55,7 @@ def build_vocabulary(
 ) -> PreTrainedTokenizerFast:
     """Build a tokenizer from texts; they are read once and need not fit into memory.
 
-    A word is what spaces and punctuation part. A warning tells of texts in scripts without spaces.
+    A word is what spaces and punctuation part. Texts in scripts without spaces give a warning.
 
     Args:
         texts: The texts of the task, training part only.

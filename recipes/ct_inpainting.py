@@ -5,7 +5,7 @@ What it does:
   2. trains a base on the archive to fill holes that are cut into it (context encoder);
   3. on 25 to 600 labels, each drawn five times: trains a model from scratch, a linear probe on the
      frozen base, the base fine-tuned (the head on the frozen base first, then all layers), and a
-     linear probe on a frozen model that ImageNet taught; tests all on the same scans;
+     linear probe on a frozen ImageNet model; tests all on the same scans;
   4. says whether pretraining paid, and keeps the base and a classifier that was fine-tuned on it.
 
 By default the lesions are SIMULATED, drawn into real CT slices: they show that the steps work, and
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "ct-inpainting", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.processes import is_main_process
     from vision_transfer.ct import pretraining as ct

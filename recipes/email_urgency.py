@@ -1,4 +1,4 @@
-"""Email urgency: from GloVe vectors to a tuned model that tells urgent mail, in stages.
+"""Email urgency: from GloVe vectors to a tuned classifier of urgent mail, in stages.
 
 What it does, on each fold and for each seed:
   1. builds the task vocabulary from the training texts and aligns it to word vectors (E_T);
@@ -7,7 +7,7 @@ What it does, on each fold and for each seed:
   3. where there is a related task (the proxy task), trains such a net on it first in the same two
      stages, keeps of it the embedding, and goes on from there with new layers as in 2;
   4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
-     random embedding, which shows what the word vectors gave.
+     random embedding, which shows what the word vectors gained.
 With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
 computes its features of every text once, a head is trained on them, and then the encoder is
 fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
@@ -172,7 +172,7 @@ def check_arguments(arguments: Arguments) -> None:
         raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:
-            raise InputError(f"--compare keeps no model, so that {flag} has none to take.")
+            raise InputError(f"--compare saves no model, so {flag} cannot be used.")
     check_texts(arguments.corpus)
 
 

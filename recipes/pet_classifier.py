@@ -1,4 +1,4 @@
-"""Pet classifier: from a pretrained image model to one that tells cats from dogs, in stages.
+"""Pet classifier: from a pretrained image model to a classifier of cats and dogs, in stages.
 
 What it does:
   1. loads a pretrained image model with the preprocessing of its pretraining, finds its bottleneck
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "pet-classifier", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is reported before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds

@@ -6,7 +6,7 @@ What it does:
   2. trains a base from random weights to predict how each photo was rotated (RotNet);
   3. on 25 to 200 labels, each drawn five times: trains a model from scratch, a linear probe on the
      frozen base, the base fine-tuned (the head on the frozen base first, then all layers), and a
-     linear probe on a frozen model that ImageNet taught; tests all on the same photos, which
+     linear probe on a frozen ImageNet model; tests all on the same photos, which
      nothing was learnt from;
   4. says whether pretraining paid, and keeps the base and a classifier that was fine-tuned on it.
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "rotation-pretraining", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process

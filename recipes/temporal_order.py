@@ -2,8 +2,8 @@
 
 What it does:
   1. reads the frames of videos one by one, and finds stretches with motion and without a cut;
-  2. trains a base from random weights to tell whether three frames are in order, or the middle one
-     is from before or after the others (Shuffle & Learn);
+  2. trains a base from random weights to predict whether three frames are in order, or the middle
+     one is from before or after the others (Shuffle & Learn);
   3. measures that on held-out videos, fold by fold, with a model for each fold;
   4. trains on all of them, and saves that base: `nlp-transfer run pet-classifier --backbone` takes
      it, as any code that loads image models does.
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(arguments)
     source = Path(arguments.videos) if arguments.videos else clips()
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.reporting.hub import Task
     from staged_training.reporting.publish import Card, publish

@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         existing_path(arguments.data)
     check_texts(arguments.task, arguments.text_columns)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import build_vocabulary, open_vectors
     from nlp_transfer.corpus import Corpus, corpus_vocabulary
     from nlp_transfer.emails import read_texts

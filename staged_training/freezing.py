@@ -2,7 +2,7 @@
 
 `requires_grad=False` alone leaves a frozen layer in training mode, since `Trainer` calls
 `model.train()` before each step: BatchNorm goes on to update its statistics and dropout goes on to
-drop. Here a frozen layer also stays in evaluation mode, whatever its model is told.
+drop. Here a frozen layer also stays in evaluation mode, whatever the mode of its model.
 """
 
 from collections.abc import Iterable
@@ -116,7 +116,7 @@ def _set_trained(model: nn.Module, trained: dict[str, bool]) -> None:
     thawed = [m for m in model.modules() if m not in frozen and _EvaluationMode.release(m)]
     for module in frozen:
         _EvaluationMode.keep(module)
-    if thawed:  # told from the top, for a container may pin the mode of what it holds
+    if thawed:  # set from the top, for a container may pin the mode of what it holds
         model.train(model.training)
 
 

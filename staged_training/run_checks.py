@@ -132,7 +132,7 @@ def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
     """Refuse stages that would share a folder, or that wait for a score that does not exist.
 
     Raises:
-        InputError: Names differ in nothing that tells folders apart, or a stage has patience
+        InputError: Names would give the same folder, or a stage has patience
             without evaluation data.
     """
     for one, other in pairwise(sorted(stages, key=folder_name)):
@@ -229,5 +229,5 @@ def _metrics_on(
         except Exception:  # scores such as the area under a curve need examples of all classes
             return None
         metrics |= output.metrics or {}
-    vars(trainer).pop("model_preparation_time", None)  # else all evaluations would tell it
+    vars(trainer).pop("model_preparation_time", None)  # else all evaluations would log it
     return metrics

@@ -1,7 +1,7 @@
 """Images of more than 8 bits a sample, as images of 8.
 
 A camera of 10, 12 or 14 bits writes its values as they are into a file of 16, where they fill a
-small part of the range. The highest value of a file tells which it was: the file alone, so that it
+small part of the range. The highest value of a file shows which it was: the file alone, so that it
 looks the same in training and in prediction.
 """
 

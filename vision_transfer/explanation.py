@@ -1,4 +1,4 @@
-"""Where in an image a classifier saw what it says."""
+"""Which places of an image a prediction is due to."""
 
 import numpy as np
 import torch

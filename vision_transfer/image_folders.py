@@ -1,4 +1,4 @@
-"""Folders of photos as people keep them: what is a photo, its label, and its part of the data."""
+"""Folders of photos: what is a photo, its label, and its part of the data."""
 
 import logging
 from collections import Counter, defaultdict
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
     Attributes:
         files: The photos, sorted.
-        left_out: Sentences that tell what else lies there and is not looked at.
+        left_out: Sentences on what else lies there and is not read.
     """
 
     files: list[Path]
@@ -81,7 +81,7 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
     Returns:
         Columns `file_name`, `label` and, where there are several parts, `split`; and what else
-        lies in the folder, as `Found` tells it.
+        lies in the folder, as `Found` describes it.
 
     Raises:
         InputError: There is no photo, one lies in no folder of a label, or only some folders are

@@ -66,7 +66,7 @@ def add_inspection(
     report.section(
         "What the layers have learnt",
         "The layers at the bottom are general: their filters find edges and colours. Those at the "
-        "top are specific: their units tell one kind of thing from others.",
+        "top are specific: their units distinguish kinds of things.",
     )
     filters = first_filters(model)
     if filters is not None:

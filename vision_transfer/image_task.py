@@ -257,8 +257,8 @@ def _copies_with_other_labels(
         return []
     (label, name), (other_label, other) = torn[0][:2]
     return [
-        f"{len(torn):,} images are there under several labels, such as {name} ({label}), which is "
-        f"the same as {other} ({other_label}). Correct the labels."
+        f"{len(torn):,} images are there under several labels, such as {name} ({label}), a copy "
+        f"of {other} ({other_label}). Correct the labels."
     ]
 
 

@@ -1,4 +1,4 @@
-"""Image files as people have them: upright 8-bit RGB, or refused by name."""
+"""Image files in everyday formats: upright 8-bit RGB, or refused by name."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -104,7 +104,7 @@ def upright_size(path: Path) -> tuple[int, int]:
     """
     with _opened(path) as image:
         lies = image.getexif().get(_ORIENTATION, 1) in QUARTER_TURNED
-        # Pillow turns a TIFF by itself, and tells its upright size from the start.
+        # Pillow turns a TIFF by itself, and gives its upright size from the start.
         return image.size[::-1] if lies and image.format != "TIFF" else image.size
 
 

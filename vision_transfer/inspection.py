@@ -1,4 +1,4 @@
-"""What an image model has learnt, for people to look at: filters, activations, favourite images."""
+"""What an image model has learnt, in pictures: filters, activations, favourite images."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Pictures of images and of what a model makes of them."""
+"""Plots of images and of what a model computes of them."""
 
 import textwrap
 from collections.abc import Mapping, Sequence, Sized

@@ -1,4 +1,4 @@
-"""What an image model's pretraining did to the pixels, and a refusal to show it others."""
+"""The preprocessing of an image model's pretraining, and a check that inputs get the same."""
 
 from typing import Any, cast
 

@@ -1,4 +1,4 @@
-"""Messages one by one, as what can be read of them, and what has to be told of the others."""
+"""Readable messages, one by one, and warnings of the others."""
 
 import logging
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ def train_recurrent_model(
         learning_rate: Peak rate.
         embedding: E_T to begin with, `float32 [len(tokenizer), embedding_size]`, see `align`.
         validation: Texts that decide which epoch is best; without them it is the last.
-        seed: Of the new weights and of all that is random in training.
+        seed: Random seed of the new weights and of training.
 
     Raises:
         InputError: An argument does not fit, or there is nothing to predict in the texts.

@@ -131,7 +131,7 @@ def _write_sentences(
     # A token with a space of Unicode in it would be read as two.
     used = np.array([word.split() == [word] for word in words])
     used[tokenizer.all_special_ids] = False
-    backend = tokenizer.backend_tokenizer  # what it cut off before holds until it is told otherwise
+    backend = tokenizer.backend_tokenizer  # its truncation holds until it is changed
     backend.no_truncation()
     backend.no_padding()
     counts: NDArray[np.int64] = np.zeros(len(words), np.int64)

@@ -42,7 +42,7 @@ _NEIGHBOURS_OF, _NEIGHBOURS, _WORDS_ON_MAP = 10, 8, 80
 
 @dataclass(frozen=True)
 class Scores:
-    """What some vectors know.
+    """The scores of some vectors.
 
     Attributes:
         name: The name of the vectors.

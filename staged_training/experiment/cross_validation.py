@@ -37,7 +37,7 @@ class Round(NamedTuple):
 
 
 class Candidate(ABC):
-    """A way to a model, such as a pretrained base with the stages that tune it.
+    """A candidate model, such as a pretrained base with the stages that tune it.
 
     Attributes:
         name: What people call it.
@@ -184,7 +184,7 @@ def stages_with_epochs(stages: Sequence[Stage], epochs: Callable[[Stage], int]) 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What came of the candidates.
+    """The results of the candidates.
 
     Attributes:
         candidates: The candidates that validation chose among.

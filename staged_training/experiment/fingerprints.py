@@ -1,4 +1,4 @@
-"""What a run depends on, in few letters: the content of files, the versions of libraries."""
+"""Digests of what a run depends on: the content of files, the versions of libraries."""
 
 import hashlib
 import json

@@ -124,7 +124,7 @@ class RunFolder:
             changes = ", ".join(map(change.format, named))
             raise InputError(
                 f"{self.path} cannot be resumed: {changes}. Its results would mix both. Give "
-                "what there was, or another `output_dir`, or delete that folder.",
+                "the same data and versions, or another `output_dir`, or delete that folder.",
                 ["output_dir", *differing],
             )
 
@@ -260,7 +260,7 @@ class RunFolder:
     def close(self) -> None:
         """Remove all that only resuming needed; curves are kept.
 
-        It is for the first of several processes alone, after it has told what came of the run.
+        The main process alone calls it, after it has reported the results.
         """
         self._check_there()
         for curves in self.runs.rglob(CURVES):

@@ -117,7 +117,7 @@ class Columns:
             keep: Inputs that are kept in any case.
 
         Raises:
-            CannotReuseError: The layers see lengths that cannot be told from the inputs.
+            CannotReuseError: The layers see lengths that do not follow from the inputs.
         """
         idle = [
             name
@@ -171,7 +171,7 @@ class Columns:
 
     @property
     def can_keep_padding(self) -> bool:
-        """Whether examples are padded, and their inputs tell how far."""
+        """Whether examples are padded, and their inputs show how far."""
         return self.differ and not self._runs_alike_only
 
     @cached_property

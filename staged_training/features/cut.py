@@ -111,7 +111,7 @@ def find_cuts(
 ) -> list[Cut]:
     """Find where a model can be cut, the cut that needs the least storage first.
 
-    What is made use of is told by gradients: a use without any, such as a comparison, is not seen.
+    Gradients show what is used: a use without any, such as a comparison, is not seen.
     The first cut may come too late for it, the last one hardly.
 
     Args:

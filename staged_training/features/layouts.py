@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 
 
 class Extents:
-    """The lengths in which examples differ, as a few of them tell.
+    """The lengths in which examples differ, as a few of them show.
 
     Args:
         examples: How many there are in the batch of all.

@@ -274,8 +274,8 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
 
     Args:
         model: The model; its layers from `first` on do not count.
-        data: What tells the examples and their preprocessing, such as the fingerprint of a data set
-            and the settings of a processor.
+        data: What identifies the examples and their preprocessing, such as the fingerprint of a
+            data set and the settings of a processor.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
     digest = hashlib.sha256("\0".join(data).encode())

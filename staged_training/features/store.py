@@ -30,10 +30,10 @@ from staged_training.runtime.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 
-_LENGTHS = ".lengths"  # how the name of a column ends that tells the lengths of another
+_LENGTHS = ".lengths"  # suffix of the column with the lengths of another
 _SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
 _BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
-_CHECKSUM = "sha256"  # of the columns, then of what the header tells of them
+_CHECKSUM = "sha256"  # of the columns, then of their descriptions in the header
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -49,7 +49,7 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
             what else is kept.
             Where examples have unlike numbers of rows, as texts have one for each token, these
             stand behind one another, `[rows of all examples, ...]`, and a column of lengths,
-            `[examples]`, tells whose they are, see `column`.
+            `[examples]`, says whose they are, see `column`.
 
     Args:
         columns: See above.

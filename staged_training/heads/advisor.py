@@ -85,7 +85,7 @@ class Advice:
         examples: How many labelled examples there are.
         stages: What to train, ready for `StagedTrainer`.
         curve: Accuracy of linear probes by the number of training examples.
-        pretrained: What `StagedTrainer` must be told of what is pretrained, if anything.
+        pretrained: The argument `pretrained` of `StagedTrainer`, if it needs one.
     """
 
     similarity: Similarity

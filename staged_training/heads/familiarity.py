@@ -1,9 +1,9 @@
-"""Whether a model knows what it is shown: an example far from all training examples is left alone.
+"""Out-of-distribution detection: an example far from all training examples is not classified.
 
 A classifier of cats and dogs gives one of the two to a fox as well, and with a high score: its
-scores compare its labels with each other, not with the rest of the world. How near the features of
-an example come to those of the nearest training example tells more (deep nearest neighbours: Sun et
-al., ICML 2022).
+scores compare its labels with each other, not with the rest of the world. How similar the
+features of an example are to those of the nearest training example says more (deep nearest
+neighbours: Sun et al., ICML 2022).
 """
 
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
     the curve.
 
     Returns:
-        The number; `None` where the curve hardly falls, so that it tells nothing.
+        The number; `None` where the curve hardly falls, so that it says nothing.
     """
     examples = np.log([point.examples for point in curve])
     errors = np.log([max(1 - point.accuracy, 1e-3) for point in curve])

@@ -1,4 +1,4 @@
-"""Wrong input, told: the one exception for it, and what was left out where the rest is usable."""
+"""Wrong input: the one exception for it, and what was left out where the rest is usable."""
 
 from collections.abc import Sequence
 from os import PathLike

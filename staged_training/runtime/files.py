@@ -1,4 +1,4 @@
-"""Files that are either there whole or not at all, and what is told where none can be written."""
+"""Files that are either there whole or not at all, and errors where none can be written."""
 
 import errno
 import json

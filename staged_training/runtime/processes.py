@@ -1,7 +1,8 @@
-"""The processes of a run that `accelerate launch` or `torchrun` began: one writes, all know.
+"""The processes of a run that `accelerate launch` or `torchrun` began: one writes, all read.
 
-Each of them runs the same program. What trains or computes features is shared among them; what is
-done once, the first does, and tells the others. In a run of one process, all of this is nothing.
+Each of them runs the same program. Training and the computation of features are shared among them;
+what is done once, the main process does, and sends the result to the others. In a run of one
+process, all of this does nothing.
 """
 
 import os

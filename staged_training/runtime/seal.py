@@ -1,7 +1,7 @@
 """Checksums of a saved model: whether its files are still those that were saved together.
 
 Most values of a configuration, a tokenizer or a processor can be changed into others that load just
-as well, and give other scores. Nothing but their checksums tells.
+as well, and give other scores. Only their checksums reveal it.
 """
 
 import hashlib

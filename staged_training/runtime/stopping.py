@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command that is asked to stop does so at once, and tells in one line."""
+"""Ctrl-C and SIGTERM: a command that is asked to stop does so at once, and says so in one line."""
 
 import os
 import signal

@@ -20,7 +20,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 """By suffix, the delimiter that is expected; another one is found."""
 
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')  # by which Excel is told the delimiter
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')  # that names the delimiter for Excel
 _QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 
 # One block holds any row that is worth reading; Arrow refuses a row longer than a block.
@@ -91,7 +91,7 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
 
     The whole file is read, a row at a time. A quote that begins a cell and is not closed properly
     would take the rows below into the cell. If each line is a whole row, quotes are read as
-    characters then, which a warning tells.
+    characters then, with a warning.
 
     Args:
         path: The file.

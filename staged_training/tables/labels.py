@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
     """Strip white space about labels, and compose their accents.
 
-    Those that differ in case alone stay apart, which a warning tells.
+    Those that differ in case alone stay apart, with a warning.
 
     Args:
         source: The file or folder of the examples, for messages.

@@ -54,7 +54,7 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         >>> parts_of(["test/a.jpg", "test/b.jpg"])
         [None, None]
     """
-    # A folder around all of them tells nothing: my-test/train, my-test/val.
+    # A folder around all of them says nothing: my-test/train, my-test/val.
     paths = without_shared([name.split("/") for name in names])
     parts = [part_of("/".join(path)) for path in paths]
     kinds = {PARTS.get(part or "") for part in parts}

@@ -40,7 +40,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
 
     Args:
         source: the file.
-        as_text: columns that are texts whatever they look like (a CSV tells no types: the
+        as_text: columns that are texts whatever they look like (a CSV has no types: the
             others become numbers, dates or truth values where all their cells look like them).
 
     Raises:

@@ -205,7 +205,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
     shutil.copy(tmp_path / "cat" / "1.png", tmp_path / "dog" / "z.png")
     shutil.copy(tmp_path / "cat" / "1.png", tmp_path / "cat" / "z.png")
     assert read_image_task(tmp_path).notes == [
-        "1 images are there under several labels, such as cat/1.png (cat), which is the same as "
+        "1 images are there under several labels, such as cat/1.png (cat), a copy of "
         "dog/z.png (dog). Correct the labels."
     ]
     rows = {"file_name": ["cat/1.png", "cat/1.png", "cat/2.png", "dog/13.png", "dog/14.png"] * 3}
@@ -213,7 +213,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
     folds = [0] * 5 + [1] * 5 + [2] * 5
     pd.DataFrame(rows | {"label": labels, "fold": folds}).to_csv(tmp_path / "t.csv", index=False)
     assert (
-        "cat/1.png (cat), which is the same as cat/1.png (dog)"
+        "cat/1.png (cat), a copy of cat/1.png (dog)"
         in (read_image_task(tmp_path / "t.csv").notes[0])
     )
 

@@ -1,4 +1,4 @@
-"""Files of captions as people have them: tables, Flickr8k and 30k, COCO; each with its row."""
+"""Files of captions: tables, Flickr8k and 30k, COCO; each with its row."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

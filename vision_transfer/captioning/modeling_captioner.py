@@ -1,4 +1,4 @@
-"""Image captioning: a pretrained CNN that sees, a recurrent decoder that says it, as one model."""
+"""Image captioning: a pretrained CNN and a recurrent decoder, as one model."""
 
 from typing import Any, cast
 
@@ -325,5 +325,5 @@ CaptionerConfig.register_for_auto_class()
 CaptionerForImageTextToText.register_for_auto_class("AutoModelForImageTextToText")
 AutoConfig.register(CaptionerConfig.model_type, CaptionerConfig)
 AutoModelForImageTextToText.register(CaptionerConfig, CaptionerForImageTextToText)
-# Or `pipeline` would tell of each such model that it is not supported.
+# Or `pipeline` would warn of each such model that it is not supported.
 _SUPPORTED[CaptionerConfig.model_type] = CaptionerForImageTextToText.__name__

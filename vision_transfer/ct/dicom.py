@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vision_transfer.ct.slices import AIR, BrokenSliceError, LeftOutError
 
-# What tells acquisitions of a series apart, in the order of time where they are of a kind.
+# What distinguishes acquisitions of a series, in the order of time where they are of a kind.
 _ACQUISITION = (
     "AcquisitionNumber",
     "AcquisitionDate",

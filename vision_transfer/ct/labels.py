@@ -137,7 +137,7 @@ def _named(
         rows = [row for row in rows if dataset[row]["index"] == wanted]
         name = f"{name}, slice {wanted}"
     if not rows:
-        # What a hospital calls its patients is not told.
+        # The names of patients are not shown.
         told = f"names {name}, which" if by == "file" else f"names a {by} that"
         raise InputError(
             f"{where} {told} is not among the slices that could be read. Correct it, or leave the "

@@ -1,7 +1,7 @@
 """Which slices there are in files of DICOM or NIfTI, and in which order; no pixel is read.
 
 Only what orders and scales the slices is taken from a header. Patients and series are numbered, so
-that nothing in a reading says who they are. Names of files are told as they are: keep identifiers
+that nothing in a reading says who they are. Names of files are shown as they are: keep identifiers
 out of those.
 """
 
@@ -22,8 +22,8 @@ from vision_transfer.ct.slices import LeftOutError, Slice
 
 _SAME = 1e-2  # mm, between positions that are one
 _GAP = 1.5  # times the distance beside it, from which on one between slices is another
-_UNEVEN = 1.1  # times the smallest distance, from which on the largest is told
-_TILT = 1.0  # degrees, from which on it is told
+_UNEVEN = 1.1  # times the smallest distance, from which on the largest is reported
+_TILT = 1.0  # degrees, from which on it is reported
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Boxes as people have them: COCO's JSON, Pascal VOC's XML, YOLO's texts, a column of a table."""
+"""Boxes from COCO's JSON, Pascal VOC's XML, YOLO's texts, or a column of a table."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How good detections are: the average precision of COCO, by its own code."""
+"""Scores of detections: the average precision of COCO, by its own code."""
 
 import contextlib
 import io

@@ -39,7 +39,7 @@ def upright_boxes(
     """Return the sizes of images, and their boxes in pixels of the upright image, cut at its edges.
 
     Boxes that were drawn on an image before it was turned or scaled are turned and scaled too: the
-    size that comes with them tells. Where all numbers are from 0 to 1, they are shares.
+    size that comes with them says. Where all numbers are from 0 to 1, they are relative.
 
     Args:
         source: The file or folder of the boxes, for messages.

@@ -18,7 +18,7 @@ from vision_transfer.detection.model import FastRCNNForObjectDetection
 from vision_transfer.preprocessing import preprocessing
 
 STRIDES = (16, 32)
-"""Pixels for each cell of the maps that are seen, along a side: where something is can be told from
+"""Pixels for each cell of the maps, along a side: where something is can be seen from
 the first, what it is from the second."""
 
 

@@ -1,4 +1,4 @@
-"""What a base that learnt a pretext task is worth: candidates compared on few labels."""
+"""Candidates compared on few labels: is a base that learnt a pretext task worth it?"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ _FEATURES = "features.safetensors"
 
 @dataclass(frozen=True)
 class FewLabelComparison:
-    """A model from scratch, a base that learnt a pretext task, and one that ImageNet taught.
+    """A model from scratch, a base that learnt a pretext task, and one trained on ImageNet.
 
     Attributes:
         base: What the base is called.

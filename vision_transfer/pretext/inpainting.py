@@ -112,7 +112,7 @@ class InpaintingOutput(ModelOutput):
 class ContextEncoder(PretextModel):
     """A timm backbone and a small decoder that makes an image again of its last map of features.
 
-    With an adversarial term a critic learns to tell filled images from whole ones in the same step:
+    With an adversarial term a critic learns to separate filled images from whole ones in that step:
     its gradient goes on to what filled them with its sign reversed (Ganin and Lempitsky 2015), so
     that one loss and one optimizer train both.
 
@@ -199,7 +199,7 @@ def _critic(channels: int) -> nn.Sequential:
 
 
 class _Reversed(torch.autograd.Function):
-    """What it is given, and on the way back the gradient times a negative weight."""
+    """The identity, whose gradient is multiplied by a negative weight."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weight: float) -> torch.Tensor:

@@ -102,7 +102,7 @@ class OrderResult:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderLearning:
-    """Training of a base to tell whether three frames are in order, from random weights.
+    """Training of a base to predict whether three frames are in order, from random weights.
 
     Attributes:
         architecture: A model of timm.
