@@ -31,7 +31,7 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
             return _reported(command)
     except Stopped as stopped:
         close_progress_bars()
-        hint = "; go on with --resume" if resumes else ""
+        hint = "; continue with --resume" if resumes else ""
         print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
         return stopped.status
     except BrokenPipeError:

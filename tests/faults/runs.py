@@ -337,7 +337,7 @@ def _problems(code, log, kind, since, seconds, *, happened):
     if since < BEGINNING and code in (1, -SIGNALS[kind], 128 + SIGNALS[kind]):
         return []
     found = [] if code == 128 + SIGNALS[kind] else [f"ended with {code}"]
-    if "Traceback" in log or "stopped; go on with --resume" not in last:
+    if "Traceback" in log or "stopped; continue with --resume" not in last:
         found.append(f"said: {log.strip()[-300:]}")
     if seconds > SLOW:
         found.append(f"took {seconds:.1f} seconds to end")
