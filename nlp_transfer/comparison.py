@@ -232,7 +232,7 @@ def report_comparison(
     Args:
         run: The run.
         task: The labelled texts.
-        comparison: What came of the candidates.
+        comparison: The results of the candidates.
         folds: The folds that were tested on.
     """
     *_, all_rows = comparison.rows.values()
@@ -243,7 +243,7 @@ def report_comparison(
     )
     table = results_table(all_rows, TITLES)
     report = Report(run.report, "Email urgency: where the knowledge comes from")
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("With all labels", table)
     report.picture("models", "test AP of each model", plots.plot_rows, all_rows, METRIC, "AP")
     report.section("With few labels", _by_labels(comparison), comparison.verdict())
@@ -256,7 +256,7 @@ def report_comparison(
         METRICS[METRIC],
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
-    report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
+    report.section("Learnt from the corpus", markdown_table(("what", "seconds"), learnt))
     report.arguments(run.arguments)
     report.write()
     named = [

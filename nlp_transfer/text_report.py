@@ -44,7 +44,7 @@ def describe_protocol(
 
     Args:
         task: The labelled texts.
-        result: What came of the candidates.
+        result: The results of the candidates.
         cut: How many texts are longer than a model can read.
         quick: Whether every stage had one epoch only.
     """
@@ -106,7 +106,7 @@ def publish_text_classifier(
     Args:
         run: The run; its folder holds the model already.
         task: The labelled texts.
-        result: What came of the candidates.
+        result: The results of the candidates.
         about: What the report and the card say of the model.
         base: What the base knows of the texts.
         gains: What else the scores show, in sentences.
@@ -158,7 +158,7 @@ def text_report(
     """Return a report of classifiers of texts; see `publish_text_classifier`."""
     _, _, test = task.parts(result.folds[0])
     report = Report(folder, title)
-    report.section("What was done", protocol, BALANCE)
+    report.section("Method", protocol, BALANCE)
     report.section(
         "Results",
         results_table(result.rows, TITLES),

@@ -16,7 +16,7 @@ class StageProgress(TrainerCallback):
     Args:
         trainer: What runs the stages.
         stages: The stages.
-        results: What came of those that are over; it grows as they end.
+        results: The results of finished stages; it grows as they end.
     """
 
     def __init__(

@@ -115,7 +115,7 @@ def publish_image_classifier(
     refit = run.arguments["refit"]
     part = "all of them" if refit else "the training part of the first fold tested"
     report = Report(run.report, title)
-    report.section("What was done", protocol, base, describe_images(task))
+    report.section("Method", protocol, base, describe_images(task))
     report.section("Results", results, choice)
     report.picture(
         "models", "test accuracy of each model", plots.plot_rows, result.rows, METRIC, METRIC
@@ -186,7 +186,7 @@ def _add_grids(report: Report, outcomes: list[Outcome]) -> None:
     report.section(
         "How the heads were chosen",
         "On the validation part of the first fold tested. The most accurate setting of each head "
-        "is taken, and of equals the one with the smaller loss. Strength: the larger the number, "
+        "is taken; ties go to the smaller loss. Strength: the larger the number, "
         "the weaker the L2 penalty of the linear probe.",
         markdown_table(
             ["head", "setting", "accuracy", "loss"],

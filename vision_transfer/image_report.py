@@ -64,7 +64,7 @@ def add_inspection(
         example: The row of the image whose activations are shown.
     """
     report.section(
-        "What the layers have learnt",
+        "Learnt features",
         "The layers at the bottom are general: their filters find edges and colours. Those at the "
         "top are specific: their units distinguish kinds of things.",
     )

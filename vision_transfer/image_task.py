@@ -114,7 +114,7 @@ class ImageTask(Task):
         names: The names of the labels, in the order of their numbers.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
-        notes: Sentences about what else people have to know of the images.
+        notes: Further sentences about the images, for the report.
     """
 
     paths: list[Path]

@@ -139,7 +139,7 @@ def vectors_report(
         vocabulary: The words of the task.
     """
     report = Report(folder, "Word embeddings")
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("Results", scores_table(scores), HOW_TO_READ)
     report.section("Analogies by category", _analogies_table(scores))
     report.section("Coverage of the task", *(f"{s.name}: {s.coverage}" for s in scores))

@@ -1,4 +1,4 @@
-"""What more labels would bring: accuracy by the number of examples, and how it goes on."""
+"""Learning curve: accuracy by the number of examples, and its extrapolation."""
 
 from dataclasses import dataclass
 

@@ -26,7 +26,7 @@ def model_card(
 
     Args:
         title: The title if no `model_name` is given.
-        results: What came of the stages.
+        results: The results of the stages.
         language: As for `Trainer.create_model_card`; so are all that follow.
         license: Of the model.
         tags: Further tags.

@@ -21,7 +21,7 @@ _REPEATS = 20
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
         difference: The largest difference of a logit from that of the model.

@@ -1,4 +1,4 @@
-"""Plots of training and of what a classifier gets right and wrong."""
+"""Plots of training and of the predictions of a classifier."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

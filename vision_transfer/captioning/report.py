@@ -80,7 +80,7 @@ def publish_captioner(
     vectors = describe_vectors(result, candidate.embedding.name, known_words)
 
     report = Report(run.report, title)
-    report.section("What was done", protocol, training)
+    report.section("Method", protocol, training)
     report.section("Results", results, choice, BASELINE_NOTES, METRIC_NOTES)
     description = "CIDEr of each model on test"
     report.picture("models", description, plots.plot_rows, result.rows, "cider", "CIDEr")

@@ -108,7 +108,7 @@ def detection_report(
 ) -> Report:
     """Return a report on detectors; see `publish_detector`."""
     report = Report(folder, title)
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("Results", results_table(result.rows, METRICS), METRIC_NOTES)
     description = "average precision of each model"
     report.picture("models", description, plots.plot_rows, result.rows, "map", "AP")

@@ -57,7 +57,7 @@ def order_report(
     """
     report = Report(folder, "Temporal order")
     report.section("Was the order learnt?", result.describe(), result.by_video())
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.picture(
         "triplets",
         "test examples: three frames each, in order and out of order",
