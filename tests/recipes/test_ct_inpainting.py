@@ -211,7 +211,7 @@ def test_augmentation_keeps_what_is_seen_and_adds_no_other_values():
         (["--window", "50"], "--window is"),
         (["--counts", "5"], "--counts is"),
         (["--counts", "600"], "Give smaller --counts"),
-        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--architecture", "resnet1000"], "not an architecture of timm"),
         (["--data", "nowhere"], "no such file"),
         (["--labels", "nowhere.csv"], "no such file"),
         (["--archive", "nowhere"], "no such file"),

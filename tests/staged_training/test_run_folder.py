@@ -134,16 +134,16 @@ def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
 def test_a_damaged_record_is_told(cut_off, damage):
     cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "part" / "done.json").write_bytes(damage)
-    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to run that"):
         cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "arguments.json").write_bytes(damage)
-    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to run that"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
 def test_a_record_of_another_kind_is_told(cut_off):
     (cut_off.runs / "arguments.json").write_text("[]")
-    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to run that"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
@@ -172,7 +172,7 @@ def write_examples(folder):
 def test_what_was_done_is_gone_on_with_only_as_it_was_left(damage, cut_off):
     cut_off.run_cached("part", write_examples)
     damage(cut_off.runs / "part")
-    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to run that"):
         cut_off.run_cached("part", write_examples)
     shutil.rmtree(cut_off.runs / "part")
     assert cut_off.run_cached("part", write_examples) == {"score": 0.5}

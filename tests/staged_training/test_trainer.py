@@ -297,7 +297,7 @@ def test_what_is_damaged_of_a_stage_is_told_by_name(file, damage, arguments, ima
     folder = "finished/" * (file != "asked.json")
     (damaged,) = (tmp_path / "out" / "_stages").glob(f"*/{folder}{file}")
     damaged.write_bytes(damage)
-    with pytest.raises(InputError, match=rf"{file} is damaged. Delete .* to do that"):
+    with pytest.raises(InputError, match=rf"{file} is damaged. Delete .* to run that"):
         staged(new_model(), arguments(), images).train(resume_from_checkpoint=True)
 
 

@@ -244,7 +244,7 @@ def test_a_volume_of_another_shape_or_no_volume_is_told(tmp_path):
     found = find_series(tmp_path)
     assert [part.shape for part in found.series[0].slices] == [(5, 4)] * 6
     assert "2 dimensions" in reasons(found)["b.nii.gz"]
-    assert "no NIfTI file" in reasons(found)["c.nii"]
+    assert "not a NIfTI file" in reasons(found)["c.nii"]
 
 
 def test_nothing_found_says_who_the_patients_are(tmp_path):
