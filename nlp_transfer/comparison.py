@@ -30,14 +30,8 @@ from staged_training.experiment.cross_validation import Round, cross_validate
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting import plots
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    markdown_table,
-    results_table,
-    tested_on,
-    write_results,
-)
+from staged_training.reporting.report import Report, results_table, tested_on, write_results
+from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import on_main_process
 
@@ -264,7 +258,7 @@ def report_comparison(
         for size, rows in comparison.rows.items()
         for row in rows
     ]
-    write_results(run.report, "email-urgency --compare", run.arguments["seed"], named)
+    write_results(run.report, f"{run.name}, compared", run.arguments["seed"], named)
     print(f"\n{protocol}\n\n{table}\n\n{_by_labels(comparison)}\n\n{comparison.verdict()}\n")
     print(f"Report: {shell_path(run.report / 'index.html')}")
     run.close()

@@ -9,19 +9,13 @@ from nlp_transfer.candidates import BaseKnowledge
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    as_markdown,
-    markdown_table,
-    results_table,
-    stage_table,
-    tested_on,
-)
+from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from staged_training.stages import StageResult
 
 METRIC = "average_precision"

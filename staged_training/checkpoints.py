@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from staged_training.runtime.files import PARTIAL, unwritable_told
 
@@ -21,6 +24,7 @@ class CheckpointingTrainer(Trainer):
     under another name and renamed when all processes are done, and its steps tell how old it is.
     """
 
+    model: nn.Module
     _workspace: Path | None = None
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -58,6 +62,31 @@ class CheckpointingTrainer(Trainer):
             self.accelerator.wait_for_everyone()
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(checkpoint))
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Save a model; in a checkpoint of a stage only what the stage can change.
+
+        It has the names of the model: `save_pretrained` gives some others, which `Trainer` does not
+        find again.
+        """
+        if not self._workspace or state_dict is not None:
+            super()._save(output_dir, state_dict)
+            return
+        kept = self.model.state_dict()
+        changing = [*self.model.named_parameters(), *self.model.named_buffers()]
+        tensors = {
+            name: tensor.detach().contiguous()
+            for name, tensor in changing
+            if name in kept and (tensor.requires_grad or not isinstance(tensor, torch.nn.Parameter))
+        }
+        folder = Path(str(output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Say nothing of what a checkpoint of a stage lacks: it has not changed."""
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

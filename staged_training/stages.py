@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from staged_training.layers import select_parameters
+from staged_training.layers import layer_groups, select_parameters
 from staged_training.pretrained import pretrained_parameters, selector_of
 from staged_training.runtime.errors import InputError
 
@@ -102,6 +102,30 @@ class StageResult:
     trained: list[str]
     frozen: list[str]
     seconds: float
+
+
+def stage_result(
+    model: nn.Module,
+    stage: Stage,
+    *,
+    epochs: int,
+    best_epoch: int,
+    best_score: float | None,
+    seconds: float,
+) -> StageResult:
+    """Return the result of a stage that has just trained what is not frozen now."""
+    groups = layer_groups(model)
+    trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
+    return StageResult(
+        name=stage.name,
+        epochs=epochs,
+        best_epoch=best_epoch,
+        best_score=best_score,
+        trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        trained=trained,
+        frozen=[group.name for group in groups if group.name not in trained],
+        seconds=seconds,
+    )
 
 
 def check_stages(

@@ -3,20 +3,18 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import TrainOutput
-from transformers.utils import SAFE_WEIGHTS_NAME
 
 from staged_training.best_epoch import Labels
 from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
@@ -25,9 +23,9 @@ from staged_training.freezing import freeze_statistics, train_only
 from staged_training.freezing_callbacks import refuse_freezing
 from staged_training.layers import layer_groups, select_parameters
 from staged_training.layerwise_rates import group_by_layer, layerwise_rates
+from staged_training.model_card import model_card
 from staged_training.pretrained import pretrained_parameters
 from staged_training.progress import StageProgress
-from staged_training.reporting.model_card import model_card
 from staged_training.run_checks import (
     check_data,
     check_folders,
@@ -40,7 +38,7 @@ from staged_training.runtime.files import written_whole
 from staged_training.runtime.processes import count, on_main_process
 from staged_training.stage_folder import StageFolder
 from staged_training.stage_search import SearchingTrainer
-from staged_training.stages import Stage, StageResult, check_stages
+from staged_training.stages import Stage, StageResult, check_stages, stage_result
 from staged_training.streams import CountedStream, check_repeatable
 
 CURVES = "tensorboard"
@@ -48,6 +46,14 @@ CURVES = "tensorboard"
 
 STAGES = "_stages"
 """That of checkpoints and finished stages. `Trainer.push_to_hub` leaves out what begins so."""
+
+
+class Start(NamedTuple):
+    """The model before a stage: its score, the labels that it predicted, and its weights."""
+
+    score: float
+    seen: Labels
+    weights: dict[str, torch.Tensor]
 
 
 class StagedTrainer(SearchingTrainer):
@@ -286,31 +292,6 @@ class StagedTrainer(SearchingTrainer):
             group_by_layer(optimizer, self.model, rates)
         return optimizer
 
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        """Save a model; in a checkpoint of a stage, only what the stage can change.
-
-        It has the names of the model: `save_pretrained` gives some others, which `Trainer` does not
-        find again.
-        """
-        if not self._workspace or state_dict is not None:
-            super()._save(output_dir, state_dict)
-            return
-        kept = self.model.state_dict()
-        changing = [*self.model.named_parameters(), *self.model.named_buffers()]
-        tensors = {
-            name: tensor.detach().contiguous()
-            for name, tensor in changing
-            if name in kept and (tensor.requires_grad or not isinstance(tensor, torch.nn.Parameter))
-        }
-        folder = Path(str(output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / SAFE_WEIGHTS_NAME, {"format": "pt"})
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Suppress warnings of weights that a checkpoint of a stage lacks: they never changed."""
-
     def _finish_stage(
         self, stage: Stage, *train_arguments: Any
     ) -> tuple[StageResult, list[dict[str, Any]]]:
@@ -327,11 +308,31 @@ class StagedTrainer(SearchingTrainer):
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
         checkpoint = on_main_process(partial(newest_checkpoint, self._folder.of(stage)))
+        self._prepare(stage, checkpoint)
+        with self._on_features(), self._same_problem_type():
+            before = self._score_before(stage)
+            # The same randomness in a stage, whether or not those before it ran in this process.
+            set_seed(self.args.seed + self._number)
+            super().train(str(checkpoint) if checkpoint else None, *train_arguments)
+        best_step, best_score = self._keep_better(before)
+        if self._evaluates:
+            self.tell_single_label(stage.name)
+        return stage_result(
+            self.model,
+            stage,
+            epochs=self.epoch_of(self.state.global_step),
+            best_epoch=self.epoch_of(best_step),
+            best_score=best_score,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _prepare(self, stage: Stage, checkpoint: Path | None) -> None:
+        """Set the arguments and the optimizer of a stage, and freeze what it does not train."""
         self._number, self.patience = self.stages.index(stage), stage.patience
         self.seen = self.kept = Labels(set(), set())
+        stopped = epochs_to_stop(checkpoint) if checkpoint else None
         self.args.output_dir = str(self._folder.of(stage))
         self.args.learning_rate = stage.learning_rate
-        stopped = epochs_to_stop(checkpoint) if checkpoint else None
         self.args.num_train_epochs = stage.epochs if stopped is None else stopped
         train_only(self.model, stage.train)
         if stage.keep_statistics:
@@ -341,42 +342,36 @@ class StagedTrainer(SearchingTrainer):
             kind, settings = self.optimizer_cls_and_kwargs
             self.optimizer_cls_and_kwargs = kind, {**settings, "lr": stage.learning_rate}
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
-        start_score, start_weights = None, copy.deepcopy(self.model.state_dict())
-        config: Any = getattr(self.model, "config", None)
-        problem_type = getattr(config, "problem_type", None)
-        with self._on_features():
-            if self._evaluates and self._tunes_only(stage):
-                self.state.global_step, self.state.epoch = 0, 0.0
-                start_score, start_seen = self.score_of(self.evaluate()), self.seen
-            if count() > 1:  # else processes would not share gradients: accelerate takes the model
-                vars(self.model).pop("_is_accelerate_prepared", None)  # for wrapped if evaluated
-            # The same randomness in a stage, whether or not those before it ran in this process.
-            set_seed(self.args.seed + self._number)
-            super().train(str(checkpoint) if checkpoint else None, *train_arguments)
-        # the loss inferred it: a stage that is loaded lacks it
-        if problem_type != getattr(config, "problem_type", None):
-            config.problem_type = problem_type
-        best_step = self.state.best_global_step or self.state.global_step
+
+    def _score_before(self, stage: Stage) -> Start | None:
+        """Score the model before a stage that only tunes it, which may make it worse."""
+        start = None
+        if self._evaluates and self._tunes_only(stage):
+            self.state.global_step, self.state.epoch = 0, 0.0
+            weights = copy.deepcopy(self.model.state_dict())
+            score = self.score_of(self.evaluate())
+            start = None if math.isnan(score) else Start(score, self.seen, weights)
+        if count() > 1:  # else processes would not share gradients: accelerate takes the model
+            vars(self.model).pop("_is_accelerate_prepared", None)  # for wrapped if evaluated
+        return start
+
+    def _keep_better(self, start: Start | None) -> tuple[int, float | None]:
+        """Go back to the model before the stage if no epoch was better; return step and score."""
         best_score = self.state.best_metric
-        if start_score is not None and math.isnan(start_score):
-            start_score = None
-        if start_score is not None and not self.scores_better(best_score, start_score):
-            self.model.load_state_dict(start_weights)
-            best_step, best_score, self.kept = 0, start_score, start_seen
-        if self._evaluates:
-            self.tell_single_label(stage.name)
-        groups = layer_groups(self.model)
-        trained = [g.name for g in groups if any(p.requires_grad for p in g.parameters.values())]
-        return StageResult(
-            name=stage.name,
-            epochs=self.epoch_of(self.state.global_step),
-            best_epoch=self.epoch_of(best_step),
-            best_score=best_score,
-            trainable_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            trained=trained,
-            frozen=[group.name for group in groups if group.name not in trained],
-            seconds=time.perf_counter() - start,
-        )
+        if start is None or self.scores_better(best_score, start.score):
+            return self.state.best_global_step or self.state.global_step, best_score
+        self.model.load_state_dict(start.weights)
+        self.kept = start.seen
+        return 0, start.score
+
+    @contextmanager
+    def _same_problem_type(self) -> Iterator[None]:
+        """Undo that a loss infers the type of problem: a stage that is loaded would lack it."""
+        config: Any = getattr(self.model, "config", None)
+        before = getattr(config, "problem_type", None)
+        yield
+        if before != getattr(config, "problem_type", None):
+            config.problem_type = before
 
     def _tunes_only(self, stage: Stage) -> bool:
         """Return whether a stage trains only what is pretrained or trained by stages before it."""

@@ -1,6 +1,7 @@
 """How the packages hang together: no circle of imports, arrows point one way, modules are small."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -97,3 +98,19 @@ def test_the_wheel_installs_no_name_but_ours(tmp_path):
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == set(OURS)
     for file in ("email_urgency.py", "cards/requests.md", "data/pets/metadata.jsonl"):
         assert f"transfer_app/recipes/{file}" in names
+
+
+KNOW_FLAGS = {"staged_training.recipe", "staged_training.runtime.command"}
+"""The modules that speak the language of the command line."""
+
+
+def test_no_sentence_of_a_library_names_a_flag():
+    libraries = [m for m in MODULES if _top(m) not in FLOORS[0] and m not in KNOW_FLAGS]
+    sentences = [
+        (module, node.value)
+        for module in libraries
+        for node in ast.walk(ast.parse(MODULES[module].read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    flag = re.compile(r"(?<![\w-])--(?!exclude|check)[a-z]")  # of `hf` and `sha256sum`
+    assert not [(module, text) for module, text in sentences if flag.search(text)]

@@ -13,14 +13,8 @@ from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
 from staged_training.reporting.hub import Task, usage, usage_with_code
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    as_markdown,
-    markdown_table,
-    results_table,
-    tested_on,
-)
+from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from vision_transfer.backbones import Bottleneck
 from vision_transfer.candidates import BackboneCandidate, SavedClassifier
 from vision_transfer.classification import MlpHeadForImageClassification

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.outcome import Row, half_interval
 from staged_training.reporting import plots
-from staged_training.reporting.report import Report, markdown_table
+from staged_training.reporting.report import Report
+from staged_training.runtime.markdown import markdown_table
 
 SCRATCH = "from scratch"
 IMAGENET = "ImageNet (EfficientNet-Lite0), frozen"

@@ -17,7 +17,8 @@ from nlp_transfer.plots import plot_map
 from nlp_transfer.word_vectors import WordVectors, open_vectors
 from nlp_transfer.word_vectors.learning import VectorLearning, word_counts
 from staged_training.experiment.outcome import Row
-from staged_training.reporting.report import Report, as_code, markdown_table
+from staged_training.reporting.report import Report
+from staged_training.runtime.markdown import as_code, markdown_table
 
 METHODS = {
     "skip-gram": "skip-gram with negative sampling (Mikolov et al. 2013)",

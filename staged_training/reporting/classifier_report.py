@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike
 
 from staged_training.experiment.outcome import Outcome
 from staged_training.heads.learning_curve import learning_curve, what_more_would_bring
+from staged_training.model_card import FROZEN, stage_table
 from staged_training.reporting import plots
-from staged_training.reporting.report import FROZEN, Report, markdown_table, stage_table
+from staged_training.reporting.report import Report
+from staged_training.runtime.markdown import markdown_table
 from staged_training.stages import StageResult
 
 

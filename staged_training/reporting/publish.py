@@ -10,8 +10,9 @@ from jinja2 import Environment, StrictUndefined
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import OWN_LICENSE, Task, push, write_card
-from staged_training.reporting.report import Report, as_code, write_results
+from staged_training.reporting.report import Report, write_results
 from staged_training.runtime.files import existing_path
+from staged_training.runtime.markdown import as_code
 from staged_training.runtime.printable import shell_path
 
 _TEMPLATES = Environment(

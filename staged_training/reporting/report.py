@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import platform
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,15 +12,8 @@ from staged_training.experiment.fingerprints import versions
 from staged_training.experiment.outcome import Row
 from staged_training.reporting.html_page import html_page
 from staged_training.runtime.files import written_whole
-from staged_training.runtime.printable import one_line, printable
-from staged_training.stages import StageResult
-
-FROZEN = (
-    "Frozen means that nothing in a layer changes: no gradient, no optimizer state, no weight "
-    "decay, BatchNorm statistics and other buffers unchanged, no dropout. Each stage ends with the "
-    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
-    "no epoch scored better."
-)
+from staged_training.runtime.markdown import as_code, markdown_table
+from staged_training.runtime.printable import printable
 
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
@@ -43,18 +35,6 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
     if len(folds) > 1:
         return f"all {len(numbers)} folds, mean ± standard deviation over the folds"
     return f"fold {folds[0]} only"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table whose columns are also aligned for those who read the source."""
-    cells = [[one_line(str(cell)).replace("|", "\\|") for cell in row] for row in [header, *rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    rule = "| " + " | ".join("-" * width for width in widths) + " |"
-    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
@@ -81,26 +61,6 @@ def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
 def _with_std(row: Row, metric: str) -> str:
     spread = f" ± {row.std[metric]:.3f}" if metric in row.std else ""
     return f"{row.metrics[metric]:.3f}{spread}"
-
-
-def stage_table(stages: Sequence[StageResult]) -> str:
-    """Return what each stage trained and left frozen, as a Markdown table."""
-    return markdown_table(
-        ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
-        [
-            [
-                stage.name,
-                ", ".join(stage.trained),
-                ", ".join(stage.frozen) or "nothing",
-                f"{stage.trainable_parameters:,}",
-                stage.epochs,
-                stage.best_epoch,
-                "" if stage.best_score is None else f"{stage.best_score:.3f}",
-                f"{stage.seconds:.1f}",
-            ]
-            for stage in stages
-        ],
-    )
 
 
 class Report:
@@ -154,15 +114,3 @@ class Report:
             with written_whole(self.folder / name) as path:
                 path.write_text(text, encoding="utf-8")
         return self.folder / "index.html"
-
-
-def as_markdown(text: str) -> str:
-    """Escape a text so that Markdown shows it as it is, on one line."""
-    return re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", " ".join(text.split()))
-
-
-def as_code(text: str) -> str:
-    """Escape a text so that Markdown shows it as code, on one line."""
-    shown = one_line(text)
-    ticks = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    return f"{ticks} {shown} {ticks}" if "`" in shown else f"`{shown}`"

@@ -26,7 +26,7 @@ processes take together in a step, so that more of them learn the same, sooner."
 TOLD_BY_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 """What is in the environment of a process that a launcher began."""
 
-_MOST = 8  # the smallest batch of the recipes
+_MOST = 8  # the smallest batch that they share
 _PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is noticed at once
 
 
@@ -40,9 +40,7 @@ def join() -> None:
     if count == 1:
         return
     if count > _MOST or _MOST % count:
-        raise InputError(
-            f"{count} processes cannot share the batches of a recipe evenly. Start 2, 4 or {_MOST}."
-        )
+        raise InputError(f"{count} processes cannot share batches evenly. Start 2, 4 or {_MOST}.")
     if os.environ["RANK"] != "0":
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
         os.environ |= {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from staged_training.reporting.report import markdown_table
+from staged_training.runtime.markdown import markdown_table
 from tests.faults.runs import Workshop, interrupt
 from tests.faults.slices import SLICES, flags_of
 

@@ -54,9 +54,9 @@ def test_without_folds_texts_are_dealt_and_near_duplicates_stay_together(tmp_pat
 
 def test_the_label_that_matters_can_be_chosen(tmp_path):
     path = write(tmp_path / "t.jsonl", rows(60))
-    assert read_task(path, positive="other").positive == 0
+    assert read_task(path, positive_label="other").positive == 0
     with pytest.raises(InputError, match=r"no text has the label 'spam'.*are: other, urgent"):
-        read_task(path, positive="spam")
+        read_task(path, positive_label="spam")
 
 
 @pytest.mark.parametrize(

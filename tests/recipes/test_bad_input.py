@@ -140,7 +140,8 @@ def test_a_configuration_that_cannot_be_used_is_told(content, message, tmp_path,
 def test_a_value_of_another_kind_in_a_configuration_is_told(content, tmp_path, capsys):
     (tmp_path / "run.yaml").write_text(f"# settings\n{content}")
     assert main(["run", "email-urgency", str(tmp_path / "run.yaml")]) == 2
-    assert f"run.yaml, line 2: argument --{content.partition(':')[0]}" in capsys.readouterr().err
+    name = content.partition(":")[0].replace("_", "-")
+    assert f"run.yaml, line 2: argument --{name}" in capsys.readouterr().err
 
 
 def test_broken_messages_among_good_ones_are_skipped_and_told(small_data, tmp_path, caplog):

@@ -92,7 +92,7 @@ def test_it_is_refused_by_name(make, change, photos, tmp_path, monkeypatch, caps
         raise KeyboardInterrupt
 
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(RunFolder, "once", cut_off)
+    monkeypatch.setattr(RunFolder, "run_cached", cut_off)
     flags = [*map(str, make(tmp_path / "data", photos)), "--quick"]
     flags = ["run", *flags, "--output-dir", str(tmp_path / "out")]
     for resumed in ([], ["--resume"]):

@@ -105,7 +105,7 @@ def test_other_models_learn_too(model, mails, small_data, tmp_path):
 def test_bad_input_stops_before_any_work(mails, small_data, tmp_path, capsys):
     (tmp_path / "empty.txt").touch()
     for flags, message in [
-        (("--data", str(tmp_path / "empty.txt")), "empty.txt: holds no text"),
+        (("--data", str(tmp_path / "empty.txt")), "empty.txt: the file is empty"),
         (("--data", str(tmp_path / "none")), "none: no such file or folder"),
         (("--task", str(tmp_path / "none.csv")), "none.csv: no such file"),
         (("--text-columns", "mail"), "messages.parquet: has no column 'mail'"),

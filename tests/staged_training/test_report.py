@@ -14,14 +14,8 @@ from markdown_it import MarkdownIt
 from staged_training.experiment.outcome import Outcome, Row
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    as_markdown,
-    markdown_table,
-    results_table,
-    write_results,
-)
+from staged_training.reporting.report import Report, results_table, write_results
+from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.95, 0.05]]

@@ -8,14 +8,8 @@ from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_training
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import (
-    Report,
-    as_code,
-    as_markdown,
-    markdown_table,
-    results_table,
-    tested_on,
-)
+from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from vision_transfer.detection.candidates import DetectorCandidate
 from vision_transfer.detection.evaluation import METRICS, Boxes, best_overlaps
 from vision_transfer.detection.plots import plot_boxes

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from staged_training.experiment.tracking import end_tracking
-from staged_training.reporting.report import markdown_table
 from staged_training.runtime.files import written_whole
+from staged_training.runtime.markdown import markdown_table
 from vision_transfer.backbones import save_classifier, save_features
 from vision_transfer.images import Photos
 from vision_transfer.pretext.data import NewModel, PretrainingData

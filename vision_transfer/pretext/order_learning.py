@@ -16,8 +16,8 @@ from staged_training.experiment.outcome import Row
 from staged_training.experiment.parallel import run_parallel
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.tracking import end_tracking
-from staged_training.reporting.report import markdown_table
 from staged_training.runtime.files import written_whole
+from staged_training.runtime.markdown import markdown_table
 from vision_transfer.backbones import save_features, untrained_backbone
 from vision_transfer.pretext.temporal_order import ORDERS, FrameTriplets, TemporalOrder, Window
 from vision_transfer.pretext.training import train_pretext

@@ -7,7 +7,8 @@ from typing import Any
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.reporting.hub import Task
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import Report, as_markdown
+from staged_training.reporting.report import Report
+from staged_training.runtime.markdown import as_markdown
 from staged_training.runtime.printable import shell_path
 from vision_transfer.label_efficiency import LabelEfficiency
 from vision_transfer.plots import plot_pixels

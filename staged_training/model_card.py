@@ -5,8 +5,35 @@ from typing import Any, cast
 
 from huggingface_hub import ModelCardData
 
-from staged_training.reporting.report import FROZEN, stage_table
+from staged_training.runtime.markdown import markdown_table
 from staged_training.stages import StageResult
+
+FROZEN = (
+    "Frozen means that nothing in a layer changes: no gradient, no optimizer state, no weight "
+    "decay, BatchNorm statistics and other buffers unchanged, no dropout. Each stage ends with the "
+    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
+    "no epoch scored better."
+)
+
+
+def stage_table(stages: Sequence[StageResult]) -> str:
+    """Return what each stage trained and left frozen, as a Markdown table."""
+    return markdown_table(
+        ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
+        [
+            [
+                stage.name,
+                ", ".join(stage.trained),
+                ", ".join(stage.frozen) or "nothing",
+                f"{stage.trainable_parameters:,}",
+                stage.epochs,
+                stage.best_epoch,
+                "" if stage.best_score is None else f"{stage.best_score:.3f}",
+                f"{stage.seconds:.1f}",
+            ]
+            for stage in stages
+        ],
+    )
 
 
 def model_card(
