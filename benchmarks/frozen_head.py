@@ -3,8 +3,8 @@
 Cats and dogs, 296 photos to train on and 74 to test (fold 0 of the shipped pets),
 EfficientNet-Lite0 with the preprocessing of its pretraining, the same new linear head, batches and
 rate for all; scikit-learn gets the features that the toolkit computes. The time counts from the
-first image read to the last prediction. `moved` tells how many of the 98 BatchNorm statistics of
-the "frozen" base did move. All have the model laid out for convolutions (channels last), as the
+first image read to the last prediction. `moved` counts those of the 98 BatchNorm statistics of
+the "frozen" base that changed. All have the model laid out for convolutions (channels last), as the
 toolkit loads it; with `--layout contiguous` Trainer and fastai get it in the layout of
 `from_pretrained`, as in many scripts.
 

@@ -7,7 +7,7 @@ files on. Each size runs in a process of its own, after a few texts or photos th
 exponent is the slope of a line through the logarithms of size and time: 1 where twice the data take
 twice the time. Beside it stand the least and the greatest slope between two sizes that follow one
 another. (What every size pays alike, as for reading GloVe, makes the slope smaller at the lower
-end.) Of memory it is told what each further text or photo adds to the peak.
+end.) For memory it reports what each further text or photo adds to the peak.
 
     pip install 'nlp-transfer[vision,assets]'
     python benchmarks/growth.py [--runs 1]

@@ -99,7 +99,7 @@ def page(sections: dict[str, Section | None], facts: dict[str, str], quick: bool
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. A ratio tells how many times better the toolkit is than a peer",
+        "Written by `make bench`. A ratio says how many times better the toolkit is than a peer",
         "on one figure: the median of the rounds, and the least and the greatest of them. The",
         "toolkit is ahead or behind only where every round says so, else level.",
         "",

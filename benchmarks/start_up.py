@@ -1,8 +1,8 @@
 """What passes before training: the start of the command, and the words of the urgency recipe.
 
 `nlp-transfer --help` is timed from the start of its process to its end, beside a process that does
-nothing and one that imports `transformers` alone. Of one run of `nlp-transfer run email-urgency` at
-its defaults it is told how much of the wall time goes to tokenising, building vocabularies and
+nothing and one that imports `transformers` alone. For one run of `nlp-transfer run email-urgency`
+at its defaults it reports how much of the wall time goes to tokenising, building vocabularies and
 aligning them to word vectors.
 
     pip install 'nlp-transfer[assets]'

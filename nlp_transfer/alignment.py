@@ -72,7 +72,7 @@ class AlignedEmbedding:
 def align(
     tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
 ) -> AlignedEmbedding:
-    """Look the words of a tokenizer up in word vectors, in one pass over these.
+    """Look up the words of a tokenizer in word vectors, in one pass over these.
 
     A word takes the vector of itself, else of another case of it (lower, Capitalised, UPPER), else
     of what is left without punctuation around it, else the mean of those of its parts (runs of
@@ -119,14 +119,14 @@ def align(
 def coverage_of(
     tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
 ) -> Coverage:
-    """How much of a vocabulary word vectors know, see `align`; nothing at all is an answer too."""
+    """Return how much of a vocabulary word vectors cover, see `align`; zero is a valid answer."""
     return _look_up(tokenizer, open_vectors(vectors))[0].coverage
 
 
 def _look_up(
     tokenizer: PreTrainedTokenizerFast, vectors: WordVectors
 ) -> tuple[AlignedEmbedding, NDArray[np.bool_]]:
-    """The rows that have a vector, zeros in the others; and which they are."""
+    """Return the rows of known words, zeros elsewhere, and the mask of the words that are known."""
     words = cast(list[str], tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))))
     special = set(tokenizer.all_special_tokens)
     task_words = [(number, word) for number, word in enumerate(words) if word not in special]
@@ -156,7 +156,7 @@ def _look_up(
 
 
 def random_like(matrix: Matrix, pad_token_id: int = 0) -> Matrix:
-    """A random embedding of the shape, mean and variance of E_T: the control of a transfer.
+    """Return a random embedding of the shape, mean and variance of E_T: the control of a transfer.
 
     It comes from NumPy's global generator, which `transformers.set_seed` seeds.
     """

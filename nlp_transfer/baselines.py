@@ -51,7 +51,7 @@ def baseline_outcomes(
 def tfidf_logistic_regression(
     train: LabelledTexts, validation: LabelledTexts, positive: int
 ) -> Pipeline:
-    """Logistic regression on TF-IDF of words and pairs of words, classes weighted equally.
+    """Train a logistic regression on TF-IDF of words and pairs of words, with balanced classes.
 
     Args:
         train: What to fit it to.

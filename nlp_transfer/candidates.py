@@ -1,4 +1,4 @@
-"""Ways to a classifier of texts: what each begins with, what it trains, and how."""
+"""Candidates for a classifier of texts: what each begins with, what it trains, and how."""
 
 import math
 from abc import abstractmethod
@@ -64,7 +64,7 @@ class BaseKnowledge(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TextCandidate(StagedCandidate):
-    """A way to a classifier of texts.
+    """A candidate for a classifier of texts.
 
     Attributes:
         task: The labelled texts.
@@ -85,7 +85,7 @@ class TextCandidate(StagedCandidate):
 
     @abstractmethod
     def describe_base(self) -> BaseKnowledge:
-        """Return what the base knows of the texts, in words, and how many it has to cut."""
+        """Describe what the base knows of the texts, and how many it has to cut."""
 
     def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
         """Return a trainer of a new model."""
@@ -112,7 +112,7 @@ class TextCandidate(StagedCandidate):
     def score(
         self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
     ) -> Outcome:
-        """Score the model, its decision put to where it is best on validation."""
+        """Score the model, with its decision threshold tuned on validation."""
         parts = [self.task.all.select(rows) for rows in (split.validation, split.test)]
         logits = [classifier_logits(trainer, part) for part in parts]
         labels = [part.labels for part in parts]
@@ -131,7 +131,7 @@ class TextCandidate(StagedCandidate):
         return replace(self, stages=[longer, *later])
 
     def without_later_stages(self) -> Self:
-        """Return the same with its first stage alone; for the others few labels are too few."""
+        """Return the same with its first stage alone; the others need more than a few labels."""
         return replace(self, stages=self.stages[:1])
 
 
@@ -157,7 +157,7 @@ class EncoderCandidate(TextCandidate):
         return *load_encoder_classifier(self.base, self.task.names, seed), []
 
     def describe_base(self) -> BaseKnowledge:
-        """Return how many texts are read window by window, and how many are cut."""
+        """Describe how many texts are read window by window, and how many are cut."""
         model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
         texts, window = self.task.all.texts, model.config.window
         knowledge = (
@@ -191,7 +191,7 @@ class WordVectorCandidate(TextCandidate):
     proxy_stages: list[Stage] = field(default_factory=PROXY_STAGES.copy)
 
     def with_epochs(self, epochs: Callable[[Stage], int]) -> Self:
-        """Return the same with other epochs, in the stages of the proxy task too."""
+        """Return the same with other numbers of epochs, in the stages of the proxy task too."""
         proxy_stages = stages_with_epochs(self.proxy_stages, epochs)
         return replace(super().with_epochs(epochs), proxy_stages=proxy_stages)
 
@@ -228,7 +228,7 @@ class WordVectorCandidate(TextCandidate):
         return trainer.results, model.embedding_matrix()
 
     def describe_base(self) -> BaseKnowledge:
-        """Return how much of the texts the vectors know, and that none is cut."""
+        """Describe how much of the texts the vectors know; none is cut."""
         texts = self.task.all.texts
         tokenizer = build_vocabulary(texts, min_frequency=1)
         knowledge = f"{self.vectors.title}: {align(tokenizer, self.vectors).coverage}"
@@ -254,7 +254,7 @@ class LanguageModelCandidate(TextCandidate):
         return classifier_from(language_model, self.task.names, seed), tokenizer, []
 
     def describe_base(self) -> BaseKnowledge:
-        """Return what it is, and that no text is cut."""
+        """Describe the model; no text is cut."""
         return BaseKnowledge(f"A language model in {self.base}.", 0)
 
 

@@ -23,7 +23,7 @@ from staged_training.runtime.processes import ONE_BATCH
 def recurrent_classifier(
     matrix: Matrix, names: Sequence[str], seed: int
 ) -> RecurrentForSequenceClassification:
-    """A recurrent classifier on word vectors, with new recurrent layers and a new head.
+    """Build a recurrent classifier on word vectors, with new recurrent layers and a new head.
 
     Args:
         matrix: E_T, see `align`.
@@ -53,7 +53,7 @@ def staged_text_trainer(
     batch_size: int = 32,
     report_to: str = "none",
 ) -> StagedTrainer:
-    """A `StagedTrainer` for a classifier of texts.
+    """Build a `StagedTrainer` for a classifier of texts.
 
     Args:
         model: A sequence classifier.
@@ -105,7 +105,7 @@ def save_classifier(
 
     Args:
         trainer: What trained it.
-        positive: Number of the label that matters; `config.positive_label` will tell its name.
+        positive: Number of the label that matters; `config.positive_label` will hold its name.
         decision_bias: What makes the decision best, see `best_bias`; it goes into the bias of the
             head, so that every user of the model decides so.
         folder: Where to save it.
@@ -119,7 +119,7 @@ def save_classifier(
 
 
 def classifier_logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
-    """Logits `float32 [texts, labels]` of a trained classifier."""
+    """Return the logits `float32 [texts, labels]` of a trained classifier."""
     # Grouped by length, predictions would come in another order than the texts.
     trainer.args.train_sampling_strategy = "random"
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)

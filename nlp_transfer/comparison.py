@@ -67,7 +67,7 @@ class Comparison:
         return {n: [row for row in rows if row.name in kept] for n, rows in self.rows.items()}
 
     def verdict(self) -> str:
-        """Return which transferred rows score above the control at 500 labels, or at most."""
+        """Describe which transferred rows score above the control at 500 labels, or at most."""
         size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
         scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
         control = max(scores[name] for name in self.controls if name in scores)
@@ -204,7 +204,7 @@ def learn_candidates(
 
 
 def _timed(run: RunFolder, name: str, learn: Callable[[Path], None]) -> float:
-    """Learn something, if it was not learnt before; return the seconds that it took."""
+    """Train something unless it was trained before, and return the seconds that it took."""
 
     def work(folder: Path) -> float:
         print(f"Learning from the corpus: {name}", flush=True)
@@ -226,7 +226,7 @@ def report_comparison(
     Args:
         run: The run.
         task: The labelled texts.
-        comparison: What came of the candidates.
+        comparison: The results of the candidates.
         folds: The folds that were tested on.
     """
     *_, all_rows = comparison.rows.values()
@@ -237,7 +237,7 @@ def report_comparison(
     )
     table = results_table(all_rows, TITLES)
     report = Report(run.report, "Email urgency: where the knowledge comes from")
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("With all labels", table)
     report.picture("models", "test AP of each model", plots.plot_rows, all_rows, METRIC, "AP")
     report.section("With few labels", _by_labels(comparison), comparison.verdict())
@@ -250,7 +250,7 @@ def report_comparison(
         METRICS[METRIC],
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
-    report.section("What was learnt from the corpus", markdown_table(("what", "seconds"), learnt))
+    report.section("Learnt from the corpus", markdown_table(("what", "seconds"), learnt))
     report.arguments(run.arguments)
     report.write()
     named = [

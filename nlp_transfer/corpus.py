@@ -41,7 +41,7 @@ class Corpus:
 
     Plain text holds one text on each line; a table one in each row. Texts without any are left
     out. Texts are UTF-8, or UTF-16 that says so, and may be packed with gzip. What is not UTF-8
-    becomes U+FFFD, byte by byte, which a warning tells once for each file; NULs are dropped.
+    becomes U+FFFD, byte by byte, with one warning for each file; NULs are dropped.
 
     Args:
         path: A file with one of `SUFFIXES`, or a folder of such.
@@ -125,7 +125,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _kind(file: Path) -> str:
-    """Return the one of `SUFFIXES` that a file has, also below `.gz`, without its dot."""
+    """Return the suffix of a file that is one of `SUFFIXES`, without its dot and `.gz`."""
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     packed_columns = suffix == ".parquet" and file.suffix.lower() == ".gz"
     return "" if suffix not in SUFFIXES or packed_columns else suffix[1:]

@@ -38,7 +38,7 @@ POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_
 """Where configurations state a limit."""
 
 MOST_CHANGE = 0.01
-"""Of what an encoder makes of a text, by a longer one beside it, that nobody is told of."""
+"""Relative change of a text's features by its padding, up to which there is no warning."""
 
 _TRIED: set[tuple[str, tuple[int, ...]]] = set()
 """The encoders that were tried in this process, and the layers read."""
@@ -49,7 +49,7 @@ logger = logging.get_logger(__name__)
 def load_encoder_classifier(
     name_or_path: str | Path, names: Sequence[str], seed: int, layers: Sequence[int] | None = None
 ) -> tuple[ConvHeadForSequenceClassification, PreTrainedTokenizerBase]:
-    """Load a pretrained encoder, up to the topmost layer that is read, and put a new head on it.
+    """Load a pretrained encoder, up to the topmost layer that is used, and put a new head on it.
 
     Args:
         name_or_path: One of `PACKAGED`, a folder of a saved encoder, or a name on the Hub.
@@ -87,7 +87,7 @@ def load_encoder_classifier(
         raise
     except Exception as error:  # `transformers` raises almost anything on damage
         raise InputError(
-            f"{name_or_path}: no encoder of texts could be loaded from there "
+            f"{name_or_path}: no text encoder could be loaded from there "
             f"({first_line(error)}). Give a folder, a name on the Hub, or "
             f"{', '.join(PACKAGED)}."
         ) from error
@@ -112,7 +112,7 @@ def load_encoder_classifier(
             _TRIED.add(attempt)
     except Exception as error:  # a model that was made for something else fails in any way
         raise InputError(
-            f"{name_or_path}: is no encoder that texts can be classified with; a text of {window} "
+            f"{name_or_path}: cannot classify texts; a text of {window} "
             f"tokens and a short one were tried ({first_line(error)}). Give another, or "
             f"{', '.join(PACKAGED)}."
         ) from error
@@ -130,7 +130,7 @@ def _packaged(name: str) -> Path:
 
 
 def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
-    """The configuration of an encoder without the layers above some depth, nor a decoder.
+    """Return the configuration of an encoder without a decoder or the layers above some depth.
 
     A list of as many values as there are layers is cut with them. Where such a configuration would
     contradict itself, all layers stay.
@@ -157,7 +157,7 @@ def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
 
 
 def _load(path: str | Path, config: PreTrainedConfig) -> PreTrainedModel:
-    """Load the encoder; that weights of other layers are left over nobody need be warned of."""
+    """Load the encoder, without warnings of unused weights of other layers."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -196,7 +196,7 @@ def _try(
     change = float((together[1, :count] - alone).norm() / alone.norm().clamp(min=1e-9))
     if change > MOST_CHANGE:
         logger.warning(
-            "%s: what it makes of a text changes with the longer texts beside it, by %.0f%% for a "
+            "%s: the features of a text depend on its padding, by %.0f%% for a "
             "short one. Scores depend on how texts are put together.",
             name,
             100 * change,
@@ -209,7 +209,7 @@ def _check_layers(layers: Sequence[int], depth: int) -> None:
 
 
 def _window(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel) -> int:
-    """How many tokens an encoder can read at once: the least of what is stated."""
+    """Return how many tokens an encoder can read at once: the least limit that is stated."""
     # RoBERTa and its kin count positions from the one behind that of padding.
     unused = [
         module.padding_idx + 1

@@ -85,7 +85,7 @@ def word_similarity(
     words, rows = vectors.lookup({case for pair in pairs for word in pair for case in _cases(word)})
     known = {word.lower() for word in words}
     covered = sum(all(word.lower() in known for word in pair) for pair in pairs)
-    if covered < 3:  # no correlation can be told
+    if covered < 3:  # too few for a correlation
         return Similarity(len(pairs), covered, float("nan"), float("nan"))
     keyed = _keyed(words, rows)
     scores = [
@@ -170,7 +170,7 @@ def nearest(
 
 
 def require_gensim() -> None:
-    """Check that gensim is there.
+    """Refuse to run without gensim.
 
     Raises:
         InputError: It is not installed.

@@ -1,4 +1,4 @@
-"""Which words of a text made a classifier say what it says."""
+"""Which words of a text a prediction is due to."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -31,7 +31,7 @@ class Word:
 def explain(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, label: int
 ) -> list[Word]:
-    """What each word of a text added to the log-odds of a label, by integrated gradients.
+    """Return what each word added to the log-odds of a label, by integrated gradients.
 
     The gradients of the log-odds (of the label against all others) with respect to the word
     embedding are summed along the straight line from a text of nothing but padding to this one
@@ -77,7 +77,7 @@ def explain(
 
 
 def _words(encoded: Any, of_tokens: list[float]) -> list[Word]:
-    """The attributions of tokens by the words that they are parts of."""
+    """Sum the attributions of tokens over the words that they are parts of."""
     words: dict[int, Word] = {}
     for token, (number, attribution) in enumerate(
         zip(encoded.word_ids(0), of_tokens, strict=False)  # windows end in padding

@@ -48,7 +48,7 @@ def plot_map(path: Path, words: Sequence[str], matrix: ArrayLike, seed: int = 0)
 
 
 def _label(axes: "Axes", word: str, place: tuple[float, float], taken: "Sequence[Bbox]") -> "Bbox":
-    """Write a word beside its dot, over as little as can be; returns the room it takes."""
+    """Write a word beside its dot with the least overlap, and return the space that it takes."""
     texts = [
         axes.annotate(word, place, offset, textcoords="offset points", fontsize=9, ha=side)
         for offset, side in _PLACES

@@ -34,11 +34,11 @@ QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
 def describe_protocol(
     task: TextTask, result: CrossValidation, *, cut: int = 0, quick: bool = False
 ) -> str:
-    """Return how the models were measured.
+    """Describe how the models were measured.
 
     Args:
         task: The labelled texts.
-        result: What came of the candidates.
+        result: The results of the candidates.
         cut: How many texts are longer than a model can read.
         quick: Whether every stage had one epoch only.
     """
@@ -55,7 +55,7 @@ def describe_protocol(
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
-    """Return which model was chosen, and how much a single fold decides."""
+    """Describe which model was chosen, and how much a single fold decides."""
     told = f"Validation chose **{result.chosen.name}** ({result.describe_scores(result.chosen)})."
     if len(result.folds) == 1:
         _, _, test = task.parts(result.folds[0])
@@ -68,7 +68,7 @@ def describe_choice(task: TextTask, result: CrossValidation) -> str:
 
 
 class About(NamedTuple):
-    """What people are told of a classifier of texts.
+    """What the report and the card say of a classifier of texts.
 
     Attributes:
         title: What it is called.
@@ -100,8 +100,8 @@ def publish_text_classifier(
     Args:
         run: The run; its folder holds the model already.
         task: The labelled texts.
-        result: What came of the candidates.
-        about: What people are told of the model.
+        result: The results of the candidates.
+        about: What the report and the card say of the model.
         base: What the base knows of the texts.
         gains: What else the scores show, in sentences.
     """
@@ -152,7 +152,7 @@ def text_report(
     """Return a report of classifiers of texts; see `publish_text_classifier`."""
     _, _, test = task.parts(result.folds[0])
     report = Report(folder, title)
-    report.section("What was done", protocol, BALANCE)
+    report.section("Method", protocol, BALANCE)
     report.section(
         "Results",
         results_table(result.rows, TITLES),

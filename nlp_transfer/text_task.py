@@ -35,19 +35,19 @@ class LabelledTexts:
         return LabelledTexts(self.texts + other.texts, self.labels + other.labels)
 
     def select(self, rows: Iterable[int]) -> "LabelledTexts":
-        """The texts of some rows."""
+        """Return the texts of some rows."""
         rows = list(rows)
         return LabelledTexts([self.texts[i] for i in rows], [self.labels[i] for i in rows])
 
     def without(self, share: float, seed: int) -> tuple["LabelledTexts", "LabelledTexts"]:
-        """All but a random share of each label, and that share."""
+        """Split off a random share of each label, and return the rest and that share."""
         kept, out = train_test_split(
             np.arange(len(self.labels)), test_size=share, stratify=self.labels, random_state=seed
         )
         return self.select(np.sort(kept)), self.select(np.sort(out))
 
     def tokenized(self, tokenizer: PreTrainedTokenizerBase) -> "Dataset":
-        """The texts as rows of `input_ids`, `attention_mask` and `labels`."""
+        """Return the texts as rows of `input_ids`, `attention_mask` and `labels`."""
         from datasets import Dataset  # takes a second
 
         columns = dict(tokenizer(self.texts, truncation=True))
@@ -55,7 +55,7 @@ class LabelledTexts:
 
 
 def count_longer(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
-    """How many texts are longer than some number of tokens."""
+    """Count the texts that are longer than some number of tokens."""
     return sum(len(ids) > tokens for ids in tokenizer(list(texts), truncation=False)["input_ids"])
 
 
@@ -83,12 +83,12 @@ class TextTask(Task):
         return [self.all, self.names, self.folds]
 
     def parts(self, fold: int) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
-        """What to train on, to validate on and to test on, see `split`."""
+        """Return the parts to train on, to validate on and to test on, see `split`."""
         train, validation, test = (self.all.select(rows) for rows in self.split(fold))
         return train, validation, test
 
     def training_rows(self, fold: int, size: int | None, seed: int) -> list[int]:
-        """Rows of the training part of a fold, or some drawn from it with its shares of the labels.
+        """Return the training rows of a fold, or a stratified sample of them.
 
         Args:
             fold: The fold to test on.
@@ -193,7 +193,7 @@ class ProxyTask:
         return [self.names, self.own, self.shared]
 
     def beside(self, rows: Iterable[int]) -> LabelledTexts:
-        """What may be learnt from where only these rows of the task proper may be seen."""
+        """Return what may be learnt from where only these rows of the task proper may be seen."""
         return self.own + self.shared.select(rows) if self.shared else self.own
 
 

@@ -16,7 +16,7 @@ def save_trained(
     state: TrainerState,
     folder: str | Path,
 ) -> None:
-    """Save a model with its tokenizer, whole or not at all; the first of several processes does."""
+    """Save a model with its tokenizer, whole or not at all, from the main process."""
 
     def save() -> None:
         with written_whole(folder) as temporary:

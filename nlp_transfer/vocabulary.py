@@ -55,7 +55,7 @@ def build_vocabulary(
 ) -> PreTrainedTokenizerFast:
     """Build a tokenizer from texts; they are read once and need not fit into memory.
 
-    A word is what spaces and punctuation part. A warning tells of texts in scripts without spaces.
+    A word is what spaces and punctuation part. Texts in scripts without spaces give a warning.
 
     Args:
         texts: The texts of the task, training part only.
@@ -122,7 +122,7 @@ def build_vocabulary(
 
 
 def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Add `[BOS]` and `[EOS]` to a vocabulary, between which a model says a text.
+    """Add `[BOS]` and `[EOS]`, between which a model generates a text, to a vocabulary.
 
     `[BOS]` begins every text from now on; `[EOS]` is added where a text is to be learnt. Texts are
     padded on the left, so that a model can go on with them, and decoded ones have their clitics
@@ -137,14 +137,14 @@ def add_bounds(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def _word_counts(trainer: trainers.Trainer) -> Mapping[str, int]:
-    """How often each word occurs in the texts of training, the rare ones too."""
+    """Count each word in the training texts, rare ones too."""
     (state,) = json.loads(trainer.__getstate__()).values()
     counts: dict[str, int] = state["words"] if "words" in state else state["bpe_trainer"]["words"]
     return counts
 
 
 def _token_counts(tokenizer: Tokenizer, words: Mapping[str, int]) -> list[int]:
-    """How often each token, by its number, occurs in the texts of training."""
+    """Count each token, by its number, in the training texts."""
     counts: Counter[int] = Counter()
     for word, count in words.items():
         for token in tokenizer.model.tokenize(word):

@@ -5,7 +5,7 @@ What it does:
   2. trains a base on the archive to fill holes that are cut into it (context encoder);
   3. on 25 to 600 labels, each drawn five times: trains a model from scratch, a linear probe on the
      frozen base, the base fine-tuned (the head on the frozen base first, then all layers), and a
-     linear probe on a frozen model that ImageNet taught; tests all on the same scans;
+     linear probe on a frozen ImageNet model; tests all on the same scans;
   4. says whether pretraining paid, and keeps the base and a classifier that was fine-tuned on it.
 
 By default the lesions are SIMULATED, drawn into real CT slices: they show that the steps work, and
@@ -63,7 +63,7 @@ class Arguments(RunArguments):
         "one of `file` (a file or a folder within --data; with `index` a slice of a volume), "
         "`series` (UID) and `patient` (ID).",
     )
-    size: int = option(SIZE, "Height and width of what the model sees, in pixels.")
+    size: int = option(SIZE, "Height and width of the model's input, in pixels.")
     spacing: float = option(SPACING, "Width of a pixel that slices are resampled to, in mm.")
     window: list[float] = option(
         [50.0, 250.0], "Centre and width of the window of the scans, in Hounsfield units."
@@ -73,10 +73,10 @@ class Arguments(RunArguments):
     epochs: int = option(27, "Passes over the archive.")
     counts: list[int] = option(
         [25, 50, 100, 300, 600],
-        "Numbers of labels to learn with; those that the data have are taken.",
+        "Numbers of labels to learn with, as far as the data have them.",
     )
     steps: int = option(300, "Training steps on labels, of 32 scans each.")
-    seeds: int = option(5, "How often each number of labels is drawn.")
+    seeds: int = option(5, "Number of draws for each number of labels.")
     quick: bool = option(
         False,
         "A first look: a quarter of the epochs, 150 steps, two draws of 25 and 100 labels.",
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "ct-inpainting", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.processes import is_main_process
     from vision_transfer.ct import pretraining as ct
@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what nothing can be learnt with, and what does not go together, before any work."""
+    """Refuse values that nothing can be learnt with, and conflicts, before any work."""
     check_positive(arguments, "size", "spacing", "output_stride", "epochs", "steps", "seeds")
     if len(arguments.window) != 2 or not arguments.window[1] > 0:
         raise InputError(

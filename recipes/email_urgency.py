@@ -1,4 +1,4 @@
-"""Email urgency: from GloVe vectors to a tuned model that tells urgent mail, in stages.
+"""Email urgency: from GloVe vectors to a tuned classifier of urgent mail, in stages.
 
 What it does, on each fold and for each seed:
   1. builds the task vocabulary from the training texts and aligns it to word vectors (E_T);
@@ -7,7 +7,7 @@ What it does, on each fold and for each seed:
   3. where there is a related task (the proxy task), trains such a net on it first in the same two
      stages, keeps of it the embedding, and goes on from there with new layers as in 2;
   4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
-     random embedding, which shows what the word vectors gave.
+     random embedding, which shows what the word vectors gained.
 With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
 computes its features of every text once, a head is trained on them, and then the encoder is
 fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
@@ -80,14 +80,14 @@ class Arguments(RunArguments):
         None, "`all`, or the fold to test on; by default 0, and with --compare all."
     )
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
-    refit: bool = option(False, "Save a model that is trained once more, on all labelled texts.")
+    refit: bool = option(False, "Save the chosen model, trained once more on all labelled texts.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the recipe; what cannot be used raises an `InputError` before anything is written."""
+    """Run the recipe; unusable input raises an `InputError` before anything is written."""
     arguments = parse_arguments(Arguments, argv, "email-urgency", __doc__)
     check_arguments(arguments)
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what does not go together, before any work."""
+    """Refuse arguments that conflict, before any work."""
     check_positive(arguments, "seeds")
     check_texts(arguments.data, arguments.text_columns, arguments.label_column)
     if arguments.corpus and not arguments.compare:
@@ -172,7 +172,7 @@ def check_arguments(arguments: Arguments) -> None:
         raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:
-            raise InputError(f"--compare keeps no model, so that {flag} has none to take.")
+            raise InputError(f"--compare saves no model, so {flag} cannot be used.")
     existing_path(arguments.corpus or DATA)  # its texts may be many: no more is looked at
 
 

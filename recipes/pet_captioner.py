@@ -12,7 +12,7 @@ What it does:
      model;
   4. measures BLEU-4, ROUGE-L and CIDEr, beside those of the most common caption, of the caption of
      the nearest training photo, of the same decoder on a random embedding, which shows what the
-     word vectors gave, and of the model without the photo;
+     word vectors gained, and of the model without the photo;
   5. keeps the model that validation chose, of the first fold.
 
 What it costs: about twelve minutes on one core for 370 photos and all folds.
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in filter(None, (arguments.data, arguments.images)):
         existing_path(path)
 
-    # These imports take seconds; mistakes in the arguments are reported before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer.alignment import align
     from nlp_transfer.captions import caption_embedding, caption_vocabulary
     from nlp_transfer.word_vectors import open_vectors

@@ -1,4 +1,4 @@
-"""Pet classifier: from a pretrained image model to one that tells cats from dogs, in stages.
+"""Pet classifier: from a pretrained image model to a classifier of cats and dogs, in stages.
 
 What it does:
   1. loads a pretrained image model with the preprocessing of its pretraining, finds its bottleneck
@@ -70,8 +70,8 @@ class Arguments(RunArguments):
         2e-4, "Peak rate of the head in --fine-tune; each layer below has half the rate."
     )
     folds: str = option("all", "`all` for the whole protocol, or the number of one test fold.")
-    refit: bool = option(False, "Save a head that is fitted once more, to all labelled images.")
-    quick: bool = option(False, "One epoch where there are several.")
+    refit: bool = option(False, "Save the chosen head, fitted once more to all labelled images.")
+    quick: bool = option(False, "A quick check: one epoch per stage.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "pet-classifier", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is reported before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -149,7 +149,7 @@ def label_column(arguments: Arguments) -> str:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what cannot be used, before any work."""
+    """Refuse unusable arguments, before any work."""
     check_images(arguments.data, label_column=label_column(arguments))
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")

@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "pet-detector", __doc__)
     check_arguments(arguments)
 
-    # These imports take seconds; mistakes in the arguments are reported before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse arguments that cannot be used, before any work."""
+    """Refuse unusable arguments, before any work."""
     check_positive(arguments, "epochs")
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe."""
     arguments = parse_arguments(Arguments, argv, "requests", __doc__)
     check_texts(arguments.data, label_column=arguments.label_column)
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates

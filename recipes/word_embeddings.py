@@ -57,17 +57,17 @@ class Arguments(RunArguments):
         "that come with email-urgency.",
     )
     model: Literal["skip-gram", "cbow", "fasttext", "window"] = option(
-        "skip-gram", "What learns the vectors."
+        "skip-gram", "Model that learns the vectors."
     )
     dim: int = option(50, "Width of the vectors.")
     epochs: int = option(5, "Passes over the corpus.")
-    min_frequency: int = option(5, "How often words that the task lacks must occur.")
+    min_frequency: int = option(5, "Minimum count of words that the task lacks.")
     workers: int = option(
         1,
         "Threads of skip-gram, CBOW and fastText. With more than one the same seed no longer "
         "gives the same vectors.",
     )
-    quick: bool = option(False, "One epoch: does it all run?")
+    quick: bool = option(False, "A quick check: one epoch.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         existing_path(arguments.data)
     check_texts(arguments.task, arguments.text_columns)
 
-    # To import these takes seconds; what is wrong with the arguments is told before.
+    # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import build_vocabulary, open_vectors
     from nlp_transfer.corpus import Corpus, corpus_vocabulary
     from nlp_transfer.emails import read_texts

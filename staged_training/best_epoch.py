@@ -67,7 +67,7 @@ class BestEpochTrainer(CheckpointingTrainer):
         )
 
     def _rank_of_best(self, log: Iterable[Mapping[str, float]]) -> tuple[float, float]:
-        """The log has the loss of the best epoch, also where a run was resumed."""
+        """Return the rank of the best epoch in the log, which a resumed run has too."""
         best = self.state.best_metric
         ranks = [self.rank(entry) for entry in log if entry.get(self.score_name) == best]
         return max(ranks, default=(-math.inf, -math.inf))
@@ -122,7 +122,7 @@ class BestEpochTrainer(CheckpointingTrainer):
         return improved
 
     def evaluate(self, *args: Any, **options: Any) -> dict[str, float]:
-        """Evaluate as `Trainer` does; an evaluation by a callback replaces none that is due."""
+        """Evaluate as `Trainer` does; an evaluation by a callback replaces no scheduled one."""
         due = self.control.should_evaluate
         metrics: dict[str, float] = super().evaluate(*args, **options)
         self.control.should_evaluate = due
@@ -153,7 +153,7 @@ class BestEpochTrainer(CheckpointingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Compute the loss as `Trainer` does; what is evaluated has its outputs looked at."""
+        """Compute the loss as `Trainer` does; in evaluation, inspect the outputs."""
         labels = inputs.get(self.label_names[0]) if self.label_names else None
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if return_outputs:
@@ -161,7 +161,7 @@ class BestEpochTrainer(CheckpointingTrainer):
         return result
 
     def _look_at(self, outputs: Any, labels: Any) -> None:
-        """Note the labels that are predicted, if the outputs are the scores of classes."""
+        """Record which labels are predicted, if the outputs are scores of classes."""
         logits = outputs.get("logits") if isinstance(outputs, Mapping) else None
         if not isinstance(logits, torch.Tensor) or not isinstance(labels, torch.Tensor):
             return
@@ -171,7 +171,7 @@ class BestEpochTrainer(CheckpointingTrainer):
             self.seen.true.update(labels[counted].unique().tolist())
 
     def tell_single_label(self, stage: str) -> None:
-        """Warn of a best epoch whose model predicts one label, where the data have several."""
+        """Warn of a best epoch whose model predicts a single label where the data have several."""
         columns = {
             name: torch.tensor(sorted(labels), dtype=torch.long)
             for name, labels in self.kept._asdict().items()
@@ -188,7 +188,7 @@ class BestEpochTrainer(CheckpointingTrainer):
             )
 
     def _deciding_prefix(self) -> str:
-        """How the names begin of all metrics on the data whose score decides."""
+        """Return the prefix of all metrics on the data whose score decides."""
         names = self.eval_dataset if isinstance(self.eval_dataset, dict) else ()
         prefixes = [f"eval_{name}" for name in names if self.score_name.startswith(f"eval_{name}_")]
         return max(prefixes, key=len, default="eval")

@@ -90,7 +90,7 @@ class CheckpointingTrainer(Trainer):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end: `Trainer` writes its state file last."""
+    """Return the last complete checkpoint: `Trainer` writes its state file last."""
     checkpoints = sorted(
         folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.split("-")[-1])
     )
@@ -104,7 +104,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def epochs_to_stop(checkpoint: Path) -> int | None:
-    """Return the whole epochs after which a run was stopped before its end, `None` if it goes on.
+    """Return the number of whole epochs at which early stopping ended a run, or `None`.
 
     Patience stops a run, and so do callbacks, also in the middle of an epoch.
     """

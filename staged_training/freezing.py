@@ -2,7 +2,7 @@
 
 `requires_grad=False` alone leaves a frozen layer in training mode, since `Trainer` calls
 `model.train()` before each step: BatchNorm goes on to update its statistics and dropout goes on to
-drop. Here a frozen layer also stays in evaluation mode, whatever its model is told.
+drop. Here a frozen layer also stays in evaluation mode, whatever the mode of its model.
 """
 
 from collections.abc import Iterable
@@ -66,7 +66,7 @@ def train_only(model: nn.Module, selector: str) -> None:
 
 
 def freeze_statistics(model: nn.Module) -> None:
-    """Let every BatchNorm layer compute as in evaluation, also where its parameters are trained.
+    """Make every BatchNorm layer compute as in evaluation, even if its parameters are trained.
 
     Fine-tuning on few examples is better with the statistics of pretraining. `train_only`, `freeze`
     and `unfreeze` undo it for the layers that are trained then.
@@ -106,7 +106,7 @@ def _any_trained(parameters: Iterable[nn.Parameter]) -> bool:
 
 
 def _set_trained(model: nn.Module, trained: dict[str, bool]) -> None:
-    """Let the parameters that are named be trained or not, and the modules follow."""
+    """Set which parameters are trained, and the modes of modules accordingly."""
     for name, parameter in model.named_parameters():
         if name in trained:
             parameter.requires_grad_(trained[name])
@@ -116,7 +116,7 @@ def _set_trained(model: nn.Module, trained: dict[str, bool]) -> None:
     thawed = [m for m in model.modules() if m not in frozen and _EvaluationMode.release(m)]
     for module in frozen:
         _EvaluationMode.keep(module)
-    if thawed:  # told from the top, for a container may pin the mode of what it holds
+    if thawed:  # set from the top, for a container may pin the mode of what it holds
         model.train(model.training)
 
 
@@ -141,14 +141,14 @@ class _EvaluationMode:
 
     @classmethod
     def keep(cls, module: nn.Module) -> None:
-        """Keep a module in evaluation mode, whatever it is told; its children hear of the mode."""
+        """Keep a module in evaluation mode whatever mode is set; its children follow the mode."""
         if not isinstance(vars(module).get("train"), cls):
             vars(module)["train"] = cls(module)
         module.training = False
 
     @classmethod
     def release(cls, module: nn.Module) -> bool:
-        """Give a module its own `train` back; whether it was kept in evaluation mode."""
+        """Restore the `train` method of a module; return whether it was kept in evaluation mode."""
         kept = vars(module).get("train")
         if not isinstance(kept, cls):
             return False

@@ -95,7 +95,7 @@ class GradualUnfreezingCallback(TrainerCallback):
     def on_init_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Unfreeze all, so that the optimizer which is about to be made knows every parameter."""
+        """Unfreeze all, so that the optimizer about to be created knows every parameter."""
         _check_alone(self, control)
         _check_unused_parameters(args, kwargs["model"], "freeze by LayerFreezingCallback")
         unfreeze(kwargs["model"], "all")
@@ -103,7 +103,7 @@ class GradualUnfreezingCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Give each layer group its own rate, and take back what is not trained yet."""
+        """Give each layer group its own rate, and freeze what is not trained yet."""
         model = kwargs["model"]
         rates = layerwise_rates(model, args.learning_rate, self.layer_decay)
         split_by_layer(kwargs["optimizer"], kwargs["lr_scheduler"], model, rates)
@@ -124,7 +124,7 @@ class GradualUnfreezingCallback(TrainerCallback):
 
 
 def _check_alone(callback: TrainerCallback, control: TrainerControl) -> None:
-    """Refuse a second callback that freezes in one `Trainer`, whose control all callbacks share."""
+    """Refuse a second freezing callback in a `Trainer`, whose control all callbacks share."""
     other = vars(control).setdefault("freezing_callback", callback)
     if other is not callback:
         raise InputError(
@@ -134,7 +134,7 @@ def _check_alone(callback: TrainerCallback, control: TrainerControl) -> None:
 
 
 def _check_unused_parameters(args: TrainingArguments, model: nn.Module, otherwise: str) -> None:
-    """Refuse to freeze parameters that other processes were told to wait for in every step."""
+    """Refuse to freeze parameters whose gradients other processes wait for in every step."""
     find = args.ddp_find_unused_parameters
     if find is None:  # the default of `Trainer`
         checkpointing = getattr(model, "is_activation_checkpointing", False)
@@ -149,7 +149,7 @@ def _check_unused_parameters(args: TrainingArguments, model: nn.Module, otherwis
 
 
 def refuse_freezing(*callbacks: TrainerCallback | type[TrainerCallback]) -> None:
-    """Refuse callbacks, made or as classes, that would freeze what a stage trains.
+    """Refuse callbacks, as objects or classes, that would freeze what a stage trains.
 
     Raises:
         InputError: One of them is a `LayerFreezingCallback` or a `GradualUnfreezingCallback`.

@@ -90,7 +90,7 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
 
 
 def _names(groups: Sequence[Sequence[Part]], base: str) -> list[str]:
-    """The paths of the groups' blocks below the base, unless another group has that name."""
+    """Return the paths of the groups' blocks below the base, unless another group has that name."""
     paths = []
     for parts in groups:
         leaders = [part for part in parts if part.is_leader]
@@ -100,7 +100,7 @@ def _names(groups: Sequence[Sequence[Part]], base: str) -> list[str]:
 
 
 def head_layers(model: nn.Module) -> dict[str, nn.Linear]:
-    """The linear layers of the head, by their paths in the model; the last one gives the logits."""
+    """Return the linear layers of the head, by their paths; the last one gives the logits."""
     head = layer_groups(model)[-1]
     return {name: m for name, m in head.modules.items() if isinstance(m, nn.Linear)}
 
@@ -145,7 +145,7 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
 
 
 def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, nn.Parameter]:
-    """The parameters that one part of a selector names; none if it names nothing."""
+    """Return the parameters that one part of a selector names; none if it names nothing."""
     backbone = groups[:-1]
     chosen: list[LayerGroup] = []
     if part == "all":
@@ -166,7 +166,7 @@ def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, n
 
 
 def _shared_head(model: nn.Module, groups: Sequence[LayerGroup]) -> str:
-    """Why a head without weights of its own cannot be trained alone, and what to do."""
+    """Explain why a head without weights of its own cannot be trained alone, and what to do."""
     weights = {p for module in groups[-1].modules.values() for p in module.parameters()}
     sharing = [g.name for g in groups if weights & set(g.parameters.values())]
     top = groups[-2].name

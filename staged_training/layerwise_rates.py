@@ -10,7 +10,7 @@ from staged_training.layers import layer_groups
 
 
 def layerwise_rates(model: nn.Module, learning_rate: float, layer_decay: float) -> dict[str, float]:
-    """Learning rates by layer group that shrink by `layer_decay` from each group to the one below.
+    """Return learning rates that shrink by `layer_decay` from each layer group to the one below.
 
     The top one that is trained has `learning_rate` itself (discriminative fine-tuning, Howard and
     Ruder, ACL 2018).
@@ -51,7 +51,7 @@ def split_by_layer(
     model: nn.Module,
     rates: dict[str, float],
 ) -> None:
-    """`group_by_layer` for an optimizer that a `Trainer` has already scheduled, and maybe resumed.
+    """Regroup, as `group_by_layer`, an optimizer that is already scheduled, and maybe resumed.
 
     Such an optimizer goes on to save its state in the layout it was made with: `Trainer` makes it
     so again before it loads a checkpoint, and only then are its groups split.

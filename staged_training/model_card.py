@@ -9,15 +9,15 @@ from staged_training.runtime.markdown import markdown_table
 from staged_training.stages import StageResult
 
 FROZEN = (
-    "Frozen means that nothing in a layer moves: no gradient, no optimizer state, no weight decay, "
-    "BatchNorm statistics and other buffers as they were, dropout off. Each stage ends with the "
+    "Frozen means that nothing in a layer changes: no gradient, no optimizer state, no weight "
+    "decay, BatchNorm statistics and other buffers unchanged, no dropout. Each stage ends with the "
     "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
     "no epoch scored better."
 )
 
 
 def stage_table(stages: Sequence[StageResult]) -> str:
-    """What each stage trained and left frozen, as a Markdown table."""
+    """Return what each stage trained and left frozen, as a Markdown table."""
     return markdown_table(
         ["stage", "trained", "frozen", "parameters", "epochs", "best epoch", "score", "seconds"],
         [
@@ -49,11 +49,11 @@ def model_card(
     dataset: str | list[str] | None = None,
     dataset_args: str | list[str] | None = None,
 ) -> str:
-    """Return a model card that tells the stages, which that of `Trainer` does not know of.
+    """Return a model card that lists the stages, of which that of `Trainer` knows nothing.
 
     Args:
         title: The title if no `model_name` is given.
-        results: What came of the stages.
+        results: The results of the stages.
         language: As for `Trainer.create_model_card`; so are all that follow.
         license: Of the model.
         tags: Further tags.

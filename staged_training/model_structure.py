@@ -37,17 +37,17 @@ class Part:
     is_leader: bool = False
 
     def modules(self) -> list[nn.Module]:
-        """Every module in it."""
+        """Return every module in it."""
         return [] if isinstance(self.content, nn.Parameter) else list(self.content.modules())
 
     def parameters(self) -> list[nn.Parameter]:
-        """Every parameter in it."""
+        """Return every parameter in it."""
         if isinstance(self.content, nn.Parameter):
             return [self.content]
         return list(self.content.parameters())
 
     def outweighs(self, other: "Part") -> bool:
-        """Whether it has several layers, and more numbers than another part."""
+        """Return whether it has several layers, and more numbers than another part."""
         return self.matrices > 1 and self.size > other.size
 
     @property
@@ -92,7 +92,7 @@ def parts_of(model: nn.Module) -> tuple[str, list[Part]]:
 
 
 def _is_base(model: nn.Module) -> bool:
-    """Whether it is what `AutoModel` makes: a base, whose last layer is no head."""
+    """Return whether it is what `AutoModel` makes: a base, whose last layer is no head."""
     kind = MODEL_MAPPING_NAMES.get(getattr(getattr(model, "config", None), "model_type", ""))
     return kind == type(model).__name__ and "For" not in kind
 
@@ -126,13 +126,13 @@ def gathered(parts: Sequence[Part], base: str) -> list[list[Part]]:
 
 
 def _feeds(part: Part, blocks: Sequence[Part], base: str) -> bool:
-    """Whether the next of these blocks stands in the same module as a part, below the base."""
+    """Return whether the next block is in the same module as a part, below the base."""
     around = _parent(part.path)
     return around != base and bool(blocks) and blocks[0].path.startswith(f"{around}.")
 
 
 def _unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
-    """The model within wrappers that compute the same, and its path in them."""
+    """Return the model within wrappers that compute the same, and its path in them."""
     path: list[str] = []
     while True:
         if hasattr(model, "peft_config"):
@@ -149,7 +149,7 @@ def _unwrapped(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
-    """The path of the base, and those of the modules of the head; none if there is no head."""
+    """Return the paths of the base and of the modules of the head; none if there is no head."""
     if callable(getattr(model, "get_classifier", None)):
         return path, _timm_classifiers(model, path)
     order = [name for names in run_order(model) for name in names]
@@ -174,7 +174,7 @@ def _base_and_head(model: nn.Module, path: str) -> tuple[str, list[str]]:
 
 
 def _timm_classifiers(model: nn.Module, path: str) -> list[str]:
-    """The paths of the classifiers that a timm model names; it may have two."""
+    """Return the paths of the classifiers that a timm model names; it may have two."""
     found = cast(Any, model).get_classifier()
     wanted = {id(module) for module in (found if isinstance(found, tuple) else [found])}
     return [
@@ -187,7 +187,7 @@ def _timm_classifiers(model: nn.Module, path: str) -> list[str]:
 def _split(
     path: str, module: nn.Module, heads: Sequence[str], stacks: Set[nn.Module]
 ) -> Iterator[Part]:
-    """The parts of a module: down to its stacks, not into their blocks."""
+    """Yield the parts of a module: down to its stacks, not into their blocks."""
     if path in heads:
         yield Part(path, module, is_head=True)
         return
@@ -207,7 +207,7 @@ def _split(
 
 
 def _turns(path: str, module: nn.Module, names: Sequence[str], heads: Sequence[str]) -> list[Part]:
-    """A child or parameter; of stacks that run side by side, what runs in each turn together."""
+    """Return a child or parameter; of parallel stacks, the blocks that run in the same turn."""
     single = [Part(_join(path, name), getattr(module, name)) for name in names]
     stacks = [getattr(module, name) for name in names]
     apart = any(part.path in heads for part in single)
@@ -227,7 +227,7 @@ def _turns(path: str, module: nn.Module, names: Sequence[str], heads: Sequence[s
 
 
 def _stacks(model: nn.Module) -> Set[nn.Module]:
-    """The stacks of blocks, which have several layers each; where there are none, of layers.
+    """Return the stacks of blocks with several layers each; where there are none, of layers.
 
     So a stem or a list of embeddings is no stack in a model that has blocks.
     """
@@ -243,7 +243,7 @@ def _stacks(model: nn.Module) -> Set[nn.Module]:
 
 
 def _layers(parts: Sequence[Part]) -> list[Part]:
-    """The blocks of a stack: all but what normalises them, or a last convolution behind them."""
+    """Return the blocks of a stack, without what normalises them or a last convolution."""
     layers = [part for part in parts if part.matrices]
     if len(layers) > 1 and layers[-1].matrices == 1 < layers[-2].matrices:
         layers.pop()
@@ -251,7 +251,7 @@ def _layers(parts: Sequence[Part]) -> list[Part]:
 
 
 def _siblings(parts: Sequence[Part], stacks: Set[nn.Module]) -> list[Part]:
-    """Blocks that are no stack but stand side by side: of one class, and without inner stacks."""
+    """Return side-by-side blocks that are no stack: of one class, and without inner stacks."""
     several = [
         part
         for part in parts

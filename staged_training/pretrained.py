@@ -61,7 +61,7 @@ def new_parameters(model: nn.Module) -> set[str]:
 
 
 def load_whole(kind: Any, name: str) -> PreTrainedModel:
-    """Load a model of which every weight is in its checkpoint, and a number.
+    """Load a model, and refuse weights that are missing from its checkpoint, or not finite.
 
     What it does not find, `from_pretrained` starts at random, with a warning; layers beyond those
     of its configuration it leaves out. A configuration that describes a larger model than the
@@ -107,14 +107,14 @@ def load_whole(kind: Any, name: str) -> PreTrainedModel:
         is_empty = weight in matrices and not tensor.any()
         if is_whole or is_empty or not usable.all():
             raise InputError(
-                f"{name}: the weight {weight} holds what is no weight: whole numbers, NaN, "
+                f"{name}: the weight {weight} holds invalid values: whole numbers, NaN, "
                 "infinity, huge numbers or nothing but zeros. Train the model, or copy it, anew."
             )
     return cast(PreTrainedModel, model)
 
 
 def _stored(name: str) -> dict[str, tuple[list[int], str]]:
-    """Shapes and types of the tensors of a checkpoint; none where it is in parts or quantized."""
+    """Return shapes and types of a checkpoint's tensors; none where it is sharded or quantized."""
     file = cached_file(name, SAFE_WEIGHTS_NAME, _raise_exceptions_for_missing_entries=False)
     if file is None or hasattr(
         AutoConfig.from_pretrained(name, trust_remote_code=False), "quantization_config"
@@ -126,7 +126,7 @@ def _stored(name: str) -> dict[str, tuple[list[int], str]]:
 
 
 def _outline(kind: Any, name: str, stored: Mapping[str, tuple[list[int], str]]) -> PreTrainedModel:
-    """The model that a configuration describes, without memory; refused if its weights are less."""
+    """Build the model of a configuration without memory; refuse weights that are incomplete."""
     count = 0
 
     def counted(*_: object) -> None:
@@ -169,7 +169,7 @@ def pretrained_parameters(model: nn.Module, selector: str | None = None) -> set[
 
 
 def selector_of(model: nn.Module, names: set[str]) -> str:
-    """Return a selector of these parameters, as short as whole modules make it."""
+    """Return the shortest selector of these parameters, by whole modules where possible."""
     *_, head = layer_groups(model)
     selects_head = bool(head.parameters) and head.parameters.keys() <= names
     parts = ["head"] if selects_head else []

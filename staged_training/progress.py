@@ -16,7 +16,7 @@ class StageProgress(TrainerCallback):
     Args:
         trainer: What runs the stages.
         stages: The stages.
-        results: What came of those that are over; it grows as they end.
+        results: The results of finished stages; it grows as they end.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StageProgress(TrainerCallback):
         self.trainer.remove_callback(self)
 
     def end_stage(self) -> None:
-        """Move on to where the next stage begins, also if this one ended early."""
+        """Advance to where the next stage begins, also if this one ended early."""
         stages = self.stages[: len(self.results)]
         self.before = self.trainer.steps_per_epoch * sum(stage.epochs for stage in stages)
         self._move_to(self.before)
@@ -45,7 +45,7 @@ class StageProgress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Move on by one step."""
+        """Advance by one step."""
         self._move_to(self.before + state.global_step)
 
     def on_evaluate(

@@ -32,7 +32,7 @@ RECIPES = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[1] / "re
 
 
 def option(default: Any, description: str) -> Any:
-    """Return a field of a dataclass of arguments: a default, and what `--help` says of it."""
+    """Return a field of a dataclass of arguments, with its default and its text for `--help`."""
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata={"help": description})
     return field(default=default, metadata={"help": description})
@@ -44,22 +44,22 @@ class RunArguments:
 
     seed: int = option(0, "Random seed.")
     output_dir: str = option("", "Folder of the model and the report.")
-    resume: bool = option(False, "Go on with a run that was cut off, in --output-dir.")
-    quick: bool = option(False, "One epoch per stage: does it all run?")
+    resume: bool = option(False, "Resume an interrupted run in --output-dir.")
+    quick: bool = option(False, "A quick check: one epoch per stage.")
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = option(
         "none",
-        "Where to watch the curves of training, in one run over all stages; `tensorboard` writes "
+        "Where to log training curves, as one run over all stages; `tensorboard` writes "
         "to a folder of that name in --output-dir.",
     )
     push_to_hub: str | None = option(
-        None, "Name on the Hub to upload what was made to, [OWNER/]NAME."
+        None, "Repository on the Hub to upload the results to, [OWNER/]NAME."
     )
-    hub_private_repo: bool = option(False, "Let only the owner of that name see it.")
+    hub_private_repo: bool = option(False, "Make a new repository private.")
     hub_revision: str | None = option(None, "Branch to upload to; made if it is not there.")
-    create_pr: bool = option(False, "Open a pull request in place of changing what is there.")
+    create_pr: bool = option(False, "Open a pull request instead of committing to the branch.")
 
     def destination(self) -> "Destination | None":
-        """Return where to upload to, checked with the Hub; `None` if nothing is to be uploaded.
+        """Return where to upload to, checked with the Hub; `None` without an upload.
 
         Raises:
             InputError: An upload cannot work, see `check_push`.
@@ -83,7 +83,7 @@ _NOT_OF_THE_RESULT = {
 
 
 def run_config(arguments: RunArguments) -> dict[str, Any]:
-    """Return the arguments that results depend on; a run can be resumed only with the same."""
+    """Return the arguments that results depend on; a resumed run must have the same."""
     return {
         name: value
         for name, value in dataclasses.asdict(arguments).items()
@@ -170,7 +170,7 @@ def _reading(hint: Any) -> dict[str, Any]:
 
 
 def _truth(text: str) -> bool:
-    """Read a truth value as YAML and people write it."""
+    """Parse a truth value as YAML and people write it."""
     values = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
     try:
         return values[text.lower()]
@@ -226,7 +226,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
 
 
 def check_images(source: str | None, **columns: str) -> None:
-    """Refuse images that are not there, or a table of them without some columns, at once.
+    """Refuse missing images, or a table of them that lacks columns, at once.
 
     Args:
         source: A folder, a table, or a name on the Hub, if one was given.
@@ -248,7 +248,7 @@ def check_texts(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
 ) -> None:
-    """Refuse texts that are not there, or a table of them without some columns, at once.
+    """Refuse missing texts, or a table of them that lacks columns, at once.
 
     Args:
         source: A file or a folder, if one was given.
@@ -265,7 +265,7 @@ def check_texts(
 
 
 def check_table(source: str | None, *columns: str) -> None:
-    """Refuse a table that is not there, or that lacks columns, at once.
+    """Refuse a missing table, or one that lacks columns, at once.
 
     Args:
         source: A file, if one was given.
@@ -290,7 +290,7 @@ def _columns_of(source: str) -> list[str]:
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are empty, as where a variable is not set, or hold a zero byte.
+    """Refuse arguments that are empty, as from an unset variable, or hold a zero byte.
 
     Raises:
         InputError: One of them, or a part of one that takes several, is.

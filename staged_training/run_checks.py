@@ -39,7 +39,7 @@ _FEW = 8  # examples that show which metrics there are
 
 
 def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArguments:
-    """Return the arguments with what stages need: a log, an evaluation and a checkpoint per epoch.
+    """Return the arguments with logging, evaluation and a checkpoint per epoch.
 
     Warns of arguments that were set and that the stages replace.
 
@@ -85,7 +85,7 @@ def epoch_by_epoch(args: TrainingArguments, evaluates: bool) -> TrainingArgument
 
 
 def check_optimizers(options: Mapping[str, Any]) -> None:
-    """Refuse an optimizer or a rate that cannot hold for several stages.
+    """Refuse an optimizer or a schedule that cannot serve several stages.
 
     Args:
         options: Those of the trainer.
@@ -118,7 +118,7 @@ def check_sets(args: TrainingArguments, train_dataset: Any, eval_dataset: Any) -
     sets |= {f"eval_dataset[{name!r}]": data for name, data in named.items()}
     for name, data in sets.items():
         if isinstance(data, Sized) and not len(data):
-            raise InputError(f"{name} has no example. Check where it is read from.")
+            raise InputError(f"{name} has no examples. Check where it is read from.")
     metric = (args.metric_for_best_model or "loss").removeprefix("eval_")
     if named and not any(metric.startswith(f"{name}_") for name in named):
         scores = ", ".join(f"{name}_{metric}" for name in named)
@@ -129,10 +129,10 @@ def check_sets(args: TrainingArguments, train_dataset: Any, eval_dataset: Any) -
 
 
 def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
-    """Refuse stages that would share a folder, or wait for a score that there is not.
+    """Refuse stages that would share a folder, or that wait for a score that does not exist.
 
     Raises:
-        InputError: Names differ in nothing that tells folders apart, or a stage has patience
+        InputError: Names would give the same folder, or a stage has patience
             without evaluation data.
     """
     for one, other in pairwise(sorted(stages, key=folder_name)):
@@ -143,13 +143,13 @@ def check_folders(stages: Sequence[Stage], evaluates: bool) -> None:
     waiting = [stage.name for stage in stages if stage.patience]
     if waiting and not evaluates:
         raise InputError(
-            f"Stage {waiting[0]!r} has patience, but there is no eval_dataset to tell whether an "
+            f"Stage {waiting[0]!r} has patience, but there is no eval_dataset to show whether an "
             "epoch is better. Give one, or leave patience out."
         )
 
 
 def check_data(trainer: BestEpochTrainer) -> int:
-    """Refuse data that leave nothing to learn from or to choose by, before long work begins.
+    """Refuse data with nothing to learn from or to choose by, before long work begins.
 
     Streams are read for this only as far as their examples have to be counted.
 
@@ -173,7 +173,7 @@ def check_data(trainer: BestEpochTrainer) -> int:
 
 
 def _check_score(trainer: BestEpochTrainer) -> None:
-    """Refuse a score that evaluation does not give, as a few examples tell."""
+    """Refuse a score that evaluation does not give, tried on a few examples."""
     data: Any = trainer.eval_dataset
     parts = data if isinstance(data, dict) else {"": data}
     if not all(isinstance(part, Sized) for part in parts.values()):
@@ -190,7 +190,7 @@ def _check_score(trainer: BestEpochTrainer) -> None:
 
 
 def _check_batches(loader: DataLoader[Any], name: str) -> None:
-    """Refuse data that are fewer than a batch where such a batch is dropped."""
+    """Refuse data smaller than a batch where incomplete batches are dropped."""
     if not len(loader):
         raise InputError(
             f"{name} has fewer examples than a batch, and dataloader_drop_last leaves that out. "
@@ -199,7 +199,7 @@ def _check_batches(loader: DataLoader[Any], name: str) -> None:
 
 
 def _all_ignored(trainer: BestEpochTrainer) -> bool:
-    """Whether no label counts; mostly, the first batch tells that some does."""
+    """Return whether no label counts; mostly, the first batch shows that some does."""
     data: Any = trainer.train_dataset
     collate = trainer._get_collator_with_removed_columns(trainer.data_collator)
     for batch in DataLoader(data, _FEW, collate_fn=collate):
@@ -214,7 +214,7 @@ def _all_ignored(trainer: BestEpochTrainer) -> bool:
 def _metrics_on(
     trainer: BestEpochTrainer, parts: Mapping[str, Any], most: int
 ) -> dict[str, float] | None:
-    """The metrics on the first examples of the evaluation data; `None` if they are too few."""
+    """Return the metrics on the first evaluation examples; `None` if they are too few."""
     metrics: dict[str, float] = {}
     for name, data in parts.items():
         loader = trainer.get_test_dataloader(Subset(data, range(min(most, len(data)))))
@@ -229,5 +229,5 @@ def _metrics_on(
         except Exception:  # scores such as the area under a curve need examples of all classes
             return None
         metrics |= output.metrics or {}
-    vars(trainer).pop("model_preparation_time", None)  # else all evaluations would tell it
+    vars(trainer).pop("model_preparation_time", None)  # else all evaluations would log it
     return metrics

@@ -105,7 +105,7 @@ class _Uses(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _runs_child(self, called: ast.expr) -> bool:
-        """Whether what is called is a child, one of a stack, or one within a child; no method."""
+        """Return whether a call runs a child, one of a stack, or one within a child; no method."""
         holder = called.value if isinstance(called, ast.Attribute | ast.Subscript) else called
         if isinstance(called, ast.Subscript) and isinstance(holder, ast.Attribute):
             self._by_index.add(holder.attr)
@@ -134,7 +134,7 @@ class _Uses(ast.NodeVisitor):
 
 @functools.cache
 def _source(method: Callable[..., Any]) -> tuple[str, list[ast.stmt]]:
-    """What a method calls `self`, and its statements; none where it has no source to read."""
+    """Return the name a method gives to `self`, and its statements; none if it has no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
     except (OSError, TypeError, SyntaxError):

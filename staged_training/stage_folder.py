@@ -46,7 +46,7 @@ class StageFolder:
         """
         if self.holds_work() and not self.is_finished(self.stages[-1]):
             raise InputError(
-                f"{self.path} holds a run that was cut off. Go on with it by "
+                f"{self.path} holds an interrupted run. Resume it with "
                 "train(resume_from_checkpoint=True), or delete that folder."
             )
         self.remove()
@@ -56,11 +56,11 @@ class StageFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def holds_work(self) -> bool:
-        """Return whether there is something to go on from: a checkpoint, or a finished stage."""
+        """Return whether there is something to resume from: a checkpoint, or a finished stage."""
         return any(self.path.glob("*/checkpoint-*")) or any(self.path.glob("*/finished"))
 
     def check_resumable(self, resume_from_checkpoint: str | bool) -> None:
-        """Refuse to go on from what is not here; warn where nothing is.
+        """Refuse to resume from what is not here; warn where there is nothing.
 
         Args:
             resume_from_checkpoint: As for `StagedTrainer.train`.
@@ -78,7 +78,7 @@ class StageFolder:
                 f"goes on from the newest checkpoint in its output_dir, {output}. Give True."
             )
         if not self.holds_work():
-            logger.warning("%s holds nothing to go on from: training starts anew.", output)
+            logger.warning("%s holds nothing to resume: training starts afresh.", output)
         for stage in self.stages:
             asked = self._asked_before(stage)
             if asked is None or asked == self._asked(stage):
@@ -90,21 +90,21 @@ class StageFolder:
                 pairs = zip(asked, self._asked(stage), strict=True)
                 old, new = next(pair for pair in pairs if pair[0] != pair[1])
                 changes = [f"{n} was {old[n]!r} and is {new[n]!r}" for n in new if old[n] != new[n]]
-                change = f"Stage {old['name']!r} is another now: {', '.join(changes)}"
+                change = f"Stage {old['name']!r} has changed: {', '.join(changes)}"
             raise InputError(
-                f"{self.path} cannot be gone on with. {change}. Give the stages as they were, or "
+                f"{self.path} cannot be resumed. {change}. Give the stages as they were, or "
                 "another output_dir, or delete that folder."
             )
 
     def begin(self, stage: Stage) -> None:
-        """Write down what a stage is asked."""
+        """Write down the settings of a stage."""
         with written_whole(self.of(stage) / _ASKED) as path:
             path.write_text(json.dumps(self._asked(stage)))
 
     def keep(
         self, stage: Stage, model: nn.Module, result: StageResult, log: Sequence[dict[str, Any]]
     ) -> None:
-        """Keep what came of a stage, in place of its checkpoints."""
+        """Save the result of a stage, in place of its checkpoints."""
         with written_whole(self._finished(stage)) as folder:
             folder.mkdir()
             save_model(model, str(folder / _WEIGHTS))
@@ -116,11 +116,11 @@ class StageFolder:
         (self.of(stage) / _ASKED).unlink(missing_ok=True)
 
     def is_finished(self, stage: Stage) -> bool:
-        """Return whether what came of a stage is kept."""
+        """Return whether the result of a stage is saved."""
         return self._finished(stage).exists()
 
     def finished(self, name: str) -> Stage:
-        """Return the stage of a name, which is finished.
+        """Return the finished stage of a name.
 
         Raises:
             InputError: There is none; the message names those that are finished.
@@ -134,7 +134,7 @@ class StageFolder:
         return stages[name]
 
     def load(self, stage: Stage, model: nn.Module) -> tuple[StageResult, list[dict[str, Any]]]:
-        """Set a model to the end of a stage that is finished, and return its result and its log.
+        """Restore a model to the end of a finished stage; return its result and its log.
 
         Raises:
             InputError: What is kept are the weights of another model, or is damaged.
@@ -156,7 +156,7 @@ class StageFolder:
         return StageResult(**record["result"]), record["log"]
 
     def of(self, stage: Stage) -> Path:
-        """Return the folder of a stage, in which its checkpoints are."""
+        """Return the folder of the checkpoints of a stage."""
         return self.path / folder_name(stage)
 
     def _finished(self, stage: Stage) -> Path:
@@ -170,11 +170,11 @@ class StageFolder:
         return record
 
     def _asked(self, stage: Stage) -> list[dict[str, Any]]:
-        """What a stage and those before it are asked now."""
+        """Return the settings of a stage and of those before it."""
         return [asdict(other) for other in self.stages[: self.stages.index(stage) + 1]]
 
     def _asked_before(self, stage: Stage) -> list[dict[str, Any]] | None:
-        """What they were asked when the stage began; `None` if it did not."""
+        """Return those settings as they were when the stage began; `None` if it did not."""
         asked = None
         if self.is_finished(stage):
             asked = self._record(stage)["asked"]

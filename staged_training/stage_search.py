@@ -26,7 +26,7 @@ class SearchingTrainer(BestEpochTrainer):
         *args: Any,
         **options: Any,
     ) -> Any:
-        """Search as `Trainer` does; each trial trains all stages, from a new model on.
+        """Search as `Trainer` does; each trial trains all stages of a new model.
 
         A trial has a folder of its own in that of the output, and is judged by the model that it
         ends with. Stages that are given as a function of the trial ask it for rates, epochs and
@@ -69,7 +69,7 @@ class SearchingTrainer(BestEpochTrainer):
         super()._report_to_hp_search(self._searched, self._before[0] + step, metrics)
 
     def _begin_trial(self, trial: Any) -> None:
-        """Set the arguments to those of a trial and make a new model, if `model_init` does."""
+        """Set the arguments of a trial, and make a new model if there is a `model_init`."""
         self._hp_search_setup(trial)
         self._searched = trial
         if self.model_init is not None:

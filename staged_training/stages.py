@@ -135,7 +135,7 @@ def check_stages(
     *,
     allow_joint_training: bool = False,
 ) -> None:
-    """Refuse stages that train pretrained layers before the new ones were tuned on them frozen.
+    """Refuse to train pretrained layers before new ones were tuned on top of them, frozen.
 
     New layers start out random. The gradients that they send down at first are noise, and they
     would undo in a few steps what the pretrained layers know. New layers of the backbone, such as a

@@ -9,7 +9,7 @@ from staged_training.runtime.errors import InputError
 
 
 def check_repeatable(train_dataset: object) -> None:
-    """Refuse data that can be gone through only once.
+    """Refuse data that can be iterated only once.
 
     Raises:
         InputError: They are an iterator.
@@ -40,6 +40,6 @@ class CountedStream(IterableDataset[Any]):
         return iter(self._stream)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the stream, for it to be shuffled anew."""
+        """Set the epoch of the stream, so that it is shuffled anew."""
         if hasattr(self._stream, "set_epoch"):
             self._stream.set_epoch(epoch)

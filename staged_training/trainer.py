@@ -222,7 +222,7 @@ class StagedTrainer(SearchingTrainer):
         return on_main_process(self._folder.holds_work)
 
     def _take(self, stages: Sequence[Stage], model: torch.nn.Module | None) -> None:
-        """Set the stages, if they can be used with the model."""
+        """Set the stages, and check that they suit the model."""
         if model is not None:
             joint = self._allow_joint_training
             check_stages(model, stages, self._pretrained, allow_joint_training=joint)
@@ -230,14 +230,14 @@ class StagedTrainer(SearchingTrainer):
         self.stages = list(stages)
 
     def _settle_in(self, output_dir: str | None) -> None:
-        """Let stages and curves be kept in an output folder."""
+        """Set the output folder for stages and curves."""
         output = Path(output_dir or ".")
         self._folder = StageFolder(output / STAGES, self.stages)
         for callback in self._curves:
             callback.logging_dir = str(output / CURVES)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as `Trainer` does; steps and epochs run on, and the number of the stage is told."""
+        """Log as `Trainer` does, with the stage number; steps and epochs count over all stages."""
         steps, epochs = self._before
         here = self.state.global_step, self.state.epoch
         self.state.global_step, self.state.epoch = steps + here[0], epochs + (here[1] or 0)
@@ -247,14 +247,14 @@ class StagedTrainer(SearchingTrainer):
         self.state.global_step, self.state.epoch = here
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches of training data; of a stream the examples are counted before."""
+        """Return the batches of training data; the examples of a stream are counted before."""
         data = self.train_dataset
         if data is None or isinstance(data, Sized):
             return super().get_train_dataloader()
         if self._examples is None:
             self._examples = on_main_process(lambda: sum(1 for _ in cast(Iterable[Any], data)))
         if not self._examples:
-            raise InputError("train_dataset has no example. Check where its stream reads from.")
+            raise InputError("train_dataset has no examples. Check where its stream reads from.")
         self.train_dataset = CountedStream(cast(Iterable[Any], data), self._examples)
         try:
             return super().get_train_dataloader()
@@ -262,12 +262,12 @@ class StagedTrainer(SearchingTrainer):
             self.train_dataset = data
 
     def add_callback(self, callback: Any) -> None:
-        """Add a callback, as `Trainer` does; one that freezes is refused."""
+        """Add a callback, as `Trainer` does; refuse one that freezes."""
         refuse_freezing(callback)
         super().add_callback(callback)
 
     def load_stage(self, name: str) -> None:
-        """Set the model to what it was at the end of a stage that is finished.
+        """Restore the model at the end of a finished stage.
 
         Raises:
             InputError: No stage of that name is finished; the message names those that are.
@@ -275,7 +275,7 @@ class StagedTrainer(SearchingTrainer):
         self._folder.load(self._folder.finished(name), self.model)
 
     def create_model_card(self, *args: Any, **options: Any) -> None:
-        """Write a card that tells the stages; the arguments are those of `Trainer`."""
+        """Write a card that lists the stages; the arguments are those of `Trainer`."""
         if not self.is_world_process_zero():
             return
         folder = Path(str(self.args.output_dir))
@@ -284,7 +284,7 @@ class StagedTrainer(SearchingTrainer):
             path.write_text(card, encoding="utf-8")
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """The optimizer of the stage at hand, with a rate for each layer group."""
+        """Create the optimizer of the current stage, with a rate for each layer group."""
         optimizer = super().create_optimizer(model)
         layer_decay = self.stages[self._number].layer_decay
         if layer_decay != 1:
@@ -295,7 +295,7 @@ class StagedTrainer(SearchingTrainer):
     def _finish_stage(
         self, stage: Stage, *train_arguments: Any
     ) -> tuple[StageResult, list[dict[str, Any]]]:
-        """Bring the model to the end of a stage, by training or from disk; its result and log."""
+        """Train or load a stage; return its result and log."""
         folder = self._folder
         if on_main_process(partial(folder.is_finished, stage)):
             return folder.load(stage, self.model)
@@ -374,14 +374,14 @@ class StagedTrainer(SearchingTrainer):
             config.problem_type = before
 
     def _tunes_only(self, stage: Stage) -> bool:
-        """Whether all that a stage trains is pretrained, or was trained in a stage before it."""
+        """Return whether a stage trains only what is pretrained or trained by stages before it."""
         before = self.stages[: self.stages.index(stage)]
         known = pretrained_parameters(self.model, self._pretrained)
         trained = known.union(*(select_parameters(self.model, other.train) for other in before))
         return trained >= set(select_parameters(self.model, stage.train))
 
     def _on_features(self) -> AbstractContextManager[None]:
-        """Where features are to be reused and lower layers are frozen: let the upper train on them.
+        """Train the upper layers on features within, where they are reused and lower layers frozen.
 
         Only the features of the bottleneck are worth keeping on disk.
         """

@@ -133,12 +133,12 @@ def untrained_backbone(
     output_stride: int = 32,
     seed: int = 0,
 ) -> tuple[PreTrainedModel, TimmWrapperImageProcessor]:
-    """A timm model with random weights, for what no pretrained one was made for.
+    """Build a timm model with random weights, where no pretrained one fits.
 
     Args:
         architecture: Any of timm, such as `resnet18`.
         labels: The names of the labels.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
         channels: 3 for colours, 1 for CT and other gray images; or the slices of a stack.
         output_stride: Pixels of the image for each of the last map of features, along a side. Less
             than 32, which not all architectures can, keeps detail in small images and costs time.
@@ -159,7 +159,7 @@ def untrained_backbone(
 
     if not timm.is_model(architecture):
         raise InputError(
-            f"{architecture!r} is no architecture of timm; `timm.list_models()` names them."
+            f"{architecture!r} is not an architecture of timm; `timm.list_models()` names them."
         )
     known = timm.get_pretrained_cfg(architecture)
     middle = (0.5,) * channels
@@ -194,12 +194,12 @@ def untrained_backbone(
 
 
 def head_layer(model: PreTrainedModel) -> nn.Linear:
-    """The linear layer that ends the head of an image classifier."""
+    """Return the linear layer that ends the head of an image classifier."""
     return list(head_layers(model).values())[-1]
 
 
 def remove_head(model: PreTrainedModel) -> int:
-    """Take the last layer off the head of an image classifier, whose logits are features then.
+    """Remove the last layer of an image classifier, whose logits are features then.
 
     Args:
         model: An image classifier of `transformers`, a timm wrapper included.
@@ -324,7 +324,7 @@ def bottleneck(model: PreTrainedModel) -> Bottleneck:
 
 
 def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a model was trained on."""
+    """Return channels, height and width of the images that a model was trained on."""
     config = model.base.config if isinstance(model, MlpHeadForImageClassification) else model.config
     if size := (getattr(config, "pretrained_cfg", None) or {}).get("input_size"):
         return cast(tuple[int, int, int], tuple(size))

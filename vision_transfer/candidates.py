@@ -115,7 +115,7 @@ class BackboneCandidate(Candidate):
         return self._features_of(self.base[0], self.views)
 
     def check(self) -> None:
-        """Load the base and find out whether it can be trained like this, before any work.
+        """Load the base, and check before any work that it can be trained like this.
 
         Raises:
             InputError: There is no such model, its head needs more than features, or it has no
@@ -126,7 +126,7 @@ class BackboneCandidate(Candidate):
         self._head_of(model)
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
-        """Fit the heads and fine-tune from the better one; score and save each model."""
+        """Fit the heads, fine-tune from the better one, and score and save each model."""
         start = time.perf_counter()
         train = self._training_features(round_.split.train)
         validation, test = (self.features.rows(rows) for rows in round_.split[1:])
@@ -152,7 +152,7 @@ class BackboneCandidate(Candidate):
         seed: int,
         seconds: float,
     ) -> Outcome:
-        """Fit the head of a model to its features, which took some seconds to compute."""
+        """Fit the head of a model to its features, whose computation took some seconds."""
         train, validation, test = parts
         head = self._head_of(model)
         start = time.perf_counter()
@@ -175,7 +175,7 @@ class BackboneCandidate(Candidate):
     def _fine_tune(
         self, model: PreTrainedModel, stage: Stage, round_: Round, folder: Path, seconds: float
     ) -> Outcome:
-        """Train the top layers of a model with its head, which took some seconds before."""
+        """Train the top layers of a model with its head, after some seconds of earlier training."""
         processor = self.base[1]
         train, validation, test = (self.task.dataset(rows, processor) for rows in round_.split)
         arguments = TrainingArguments(
@@ -231,7 +231,7 @@ class BackboneCandidate(Candidate):
         save_classifier(model, self.base[1], folder / "model")
 
     def add_familiarity(self, row: str, folder: Path, split: Split | None) -> SavedClassifier:
-        """Store beside a saved model what it needs to find images unlike those it was trained on.
+        """Store beside a saved model what detects images unlike its training images.
 
         Args:
             row: The name of its row.

@@ -82,7 +82,7 @@ class MlpHeadForImageClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch` makes them: the base comes with its weights."""
+        """Keep layers as `torch` initializes them: the base comes with its weights."""
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs: Any
@@ -100,7 +100,7 @@ class MlpHeadForImageClassification(PreTrainedModel):
 
 
 def pooled(outputs: ModelOutput) -> torch.Tensor:
-    """What a model gives for each image, `[batch, width]`.
+    """Return the pooled output of a model for each image, `[batch, width]`.
 
     That is what a classifier without its last layer gives, what a base pools, or else the mean of
     its tokens or of its map.

@@ -27,7 +27,7 @@ TITLES = METRICS | {f"validation_{METRIC}": "accuracy on validation"}
 
 
 def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
-    """Return how the models were measured."""
+    """Describe how the models were measured."""
     numbers = task.fold_numbers
     source = as_code(task.source.name)
     images = f"{len(task.paths):,} images from {source}, {len(task.names)} labels"
@@ -46,7 +46,7 @@ def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
 
 
 def describe_images(task: ImageTask) -> str:
-    """Return whether all images were readable, and which were converted."""
+    """Describe whether all images were readable, and which were converted."""
     readable = "" if task.skipped else "All images were readable. "
     unusual = ", ".join(f"{count:,} {way}" for way, count in task.unusual.items())
     converted = f"Converted while they were read: {unusual}. " if unusual else ""
@@ -54,7 +54,7 @@ def describe_images(task: ImageTask) -> str:
 
 
 def describe_base(backbone: str, layer: Bottleneck) -> str:
-    """Return how the base was used."""
+    """Describe how the base was used."""
     return (
         f"The base, {backbone}, was frozen as a whole and saw each image once: its bottleneck "
         f"`{layer.name}` gives {layer.width:,} numbers for an image, and all heads of all folds "
@@ -63,7 +63,7 @@ def describe_base(backbone: str, layer: Bottleneck) -> str:
 
 
 def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedClassifier) -> str:
-    """Return how many test images the model classifies, and how many of these correctly."""
+    """Describe how many test images the model classifies, and how many of these correctly."""
     test = task.split(result.folds[0]).test
     vectors = saved.features.columns["features"][test]
     accepted = (saved.known.similarity(vectors) >= saved.known.threshold).numpy()
@@ -109,7 +109,7 @@ def publish_image_classifier(
     refit = run.arguments["refit"]
     part = "all of them" if refit else "the training part of the first fold tested"
     report = Report(run.report, title)
-    report.section("What was done", protocol, base, describe_images(task))
+    report.section("Method", protocol, base, describe_images(task))
     report.section("Results", results, choice)
     report.picture(
         "models", "test accuracy of each model", plots.plot_rows, result.rows, METRIC, METRIC
@@ -134,7 +134,7 @@ def publish_image_classifier(
 
 
 def describe_usage(model: PreTrainedModel, reference: str) -> str:
-    """Return how to use a classifier; one with a head of this package comes with its code."""
+    """Describe how to use a classifier; one with a head of this package comes with its code."""
     call = "image-classification", reference, '"photo.jpg"'
     if not isinstance(model, MlpHeadForImageClassification):
         return usage(*call)
@@ -180,7 +180,7 @@ def _add_grids(report: Report, outcomes: list[Outcome]) -> None:
     report.section(
         "How the heads were chosen",
         "On the validation part of the first fold tested. The most accurate setting of each head "
-        "is taken, and of equals the one with the smaller loss. Strength: the larger the number, "
+        "is taken; ties go to the smaller loss. Strength: the larger the number, "
         "the weaker the L2 penalty of the linear probe.",
         markdown_table(
             ["head", "setting", "accuracy", "loss"],

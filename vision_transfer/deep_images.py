@@ -1,7 +1,7 @@
 """Images of more than 8 bits a sample, as images of 8.
 
 A camera of 10, 12 or 14 bits writes its values as they are into a file of 16, where they fill a
-small part of the range. The highest value of a file tells which it was: the file alone, so that it
+small part of the range. The highest value of a file shows which it was: the file alone, so that it
 looks the same in training and in prediction.
 """
 
@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image, opened and not yet decoded, has more than 8 bits a sample."""
+    """Return whether an image, opened and not yet decoded, has more than 8 bits a sample."""
     return _is_deep_gray(image) or any(_rawmode(tile) in _OTHER_BYTE for tile in _tiles(image))
 
 
@@ -73,7 +73,7 @@ def _tiles(image: Image.Image) -> list[Any]:
 
 
 def _rawmode(tile: Any) -> Any:
-    """How the samples of a tile are stored, in Pillow's words."""
+    """Return how the samples of a tile are stored, in Pillow's words."""
     return tile.args[0] if isinstance(tile.args, tuple) and tile.args else tile.args
 
 
@@ -83,7 +83,7 @@ def _with_other_byte(tile: Any) -> Any:
 
 
 def _deep_colours(image: Image.Image, path: Path) -> Array:
-    """The colours of an image of 16 bits, `uint16 [height, width, 3]`."""
+    """Return the colours of an image of 16 bits, `uint16 [height, width, 3]`."""
     with path.open("rb") as file, Image.open(file) as again:
         again.tile = [_with_other_byte(tile) for tile in _tiles(image)]
         high, low = (np.asarray(part)[..., :3] for part in (image, again))
@@ -92,12 +92,12 @@ def _deep_colours(image: Image.Image, path: Path) -> Array:
 
 
 def _tag(image: Image.Image, number: int) -> Any:
-    """A tag of a TIFF, if it is one and has it."""
+    """Return a tag of a TIFF, if it is one and has it."""
     return getattr(image, "tag_v2", {}).get(number)
 
 
 def _missing_values(image: Image.Image) -> list[float]:
-    """The numbers that stand for a missing value."""
+    """Return the numbers that stand for a missing value."""
     try:
         return [*_NO_DATA, float(str(_tag(image, _GDAL_NO_DATA)).strip(" \0"))]
     except ValueError:
@@ -105,7 +105,7 @@ def _missing_values(image: Image.Image) -> list[float]:
 
 
 def _scaled(values: Array, missing: list[float]) -> Array:
-    """Values of one channel as 8-bit ones, black where there is none."""
+    """Scale the values of one channel to 8 bits; missing ones become black."""
     held = np.isfinite(values) & (np.abs(values, dtype=np.float64) < _BEYOND_ANY_VALUE)
     for value in missing:
         held &= ~np.isclose(values, value, rtol=1e-6, atol=0)
@@ -121,6 +121,6 @@ def _scaled(values: Array, missing: list[float]) -> Array:
 
 
 def _top_bits(values: Array) -> Array:
-    """The top 8 of the bits that values use."""
+    """Return the top 8 of the bits that values use."""
     used = next(depth for depth in _DEPTHS if values.max() < 2**depth)
     return (values >> (used - 8)).astype(np.uint8)

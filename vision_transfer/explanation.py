@@ -1,4 +1,4 @@
-"""Where in an image a classifier saw what it says."""
+"""Which places of an image a prediction is due to."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ _STRENGTH = 0.5
 def grad_cam(
     model: PreTrainedModel, pixel_values: torch.Tensor, label: int
 ) -> NDArray[np.float32] | None:
-    """How much each place of an image spoke for a label (Grad-CAM, Selvaraju et al., ICCV 2017).
+    """Return how much each place of an image spoke for a label (Grad-CAM, Selvaraju et al. 2017).
 
     The topmost maps of features, each weighted by the mean gradient of the logit of the label.
 
@@ -48,7 +48,7 @@ def grad_cam(
 
 
 def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | None:
-    """The module below the head that is the last to give maps, `[1, channels, height, width]`."""
+    """Return the last module below the head that gives maps, `[1, channels, height, width]`."""
     found: list[nn.Module] = []
 
     def keep(module: nn.Module, inputs: object, output: object) -> None:
@@ -70,7 +70,7 @@ def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | No
 
 
 def overlay(image: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
-    """An image with what `grad_cam` found laid over it: the brighter, the more it spoke."""
+    """Lay a heat map of `grad_cam` over an image: the brighter, the more it spoke for the label."""
     from matplotlib import colormaps
 
     large = Image.fromarray((255 * heat).astype(np.uint8)).resize(

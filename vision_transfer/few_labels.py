@@ -56,7 +56,7 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]]):
 
 
 def stratified_sample(labels: ArrayLike, count: int, seed: int) -> NDArray[np.int64]:
-    """Draw the rows of a few examples, with the same share of each label as all have."""
+    """Draw a stratified sample of the rows."""
     rows = np.arange(len(np.asarray(labels)))
     if count == len(rows):
         return rows
@@ -72,7 +72,7 @@ def learn_from_scratch(
     learning_rate: float,
     folder: Path,
 ) -> None:
-    """Train all layers of a model with random weights, which a base has to beat.
+    """Train all layers of a model with random weights, the control for a base.
 
     Checkpoints go to `folder`; a run that was killed goes on from there.
     """

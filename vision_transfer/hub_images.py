@@ -81,7 +81,7 @@ def _write(image: dict[str, Any], path: Path) -> Path:
         with Image.open(io.BytesIO(content)) as opened:
             ending = str(opened.format).lower()
     except UnidentifiedImageError:
-        ending = "broken"  # it is told by name when it is read
+        ending = "broken"  # it is reported by name when it is read
     file = path.with_suffix(f".{ending}")
     file.write_bytes(content)
     return file

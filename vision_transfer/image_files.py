@@ -34,7 +34,7 @@ class ImageFiles:
         self.folders = [*within, *around] or list(bases)
 
     def find(self, name: str) -> Path | None:
-        """Return the image of a name that may have another ending, or none, or a path before it."""
+        """Return the image of a name with another suffix, or none, or a path before it."""
         path = PureWindowsPath(name)  # which knows both kinds of separators
         if not path.name:
             return None
@@ -56,7 +56,7 @@ class ImageFiles:
 
 
 def is_image(file: Path) -> bool:
-    """Whether a file is called like an image, and is not hidden as the `._a.jpg` of a Mac is."""
+    """Return whether a file is named like an image and not hidden, as the `._a.jpg` of a Mac is."""
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
@@ -81,5 +81,5 @@ def _sorted(folder: Path) -> list[Path]:
 
 
 def _plain(name: str) -> str:
-    """A name as Linux spells it; a Mac writes an accent as a letter of its own."""
+    """Return a name as Linux spells it; a Mac writes an accent as a letter of its own."""
     return unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""Folders of photos as people keep them: what is a photo, its label, and its part of the data."""
+"""Folders of photos: what is a photo, its label, and its part of the data."""
 
 import logging
 from collections import Counter, defaultdict
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
     Attributes:
         files: The photos, sorted.
-        left_out: Sentences that tell what else lies there and is not looked at.
+        left_out: Sentences on what else lies there and is not read.
     """
 
     files: list[Path]
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 def find_images(folder: Path) -> Found:
-    """Find the photos in a folder, at any depth and behind links, but for what is hidden.
+    """Find the photos in a folder, at any depth and behind links, unless they are hidden.
 
     What begins with `.` or `@` is hidden, or of a tool, and so are the bins of file servers.
 
@@ -69,19 +69,19 @@ def find_images(folder: Path) -> Found:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether `find_images` would find a photo; looked into no further than to the first."""
+    """Return whether `find_images` would find a photo; stop at the first."""
     files = (file for file in _walk(folder, ()) if not is_hidden(file.name))
     return any(file.suffix.lower() in SUFFIXES for file in files)
 
 
 def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """The photos of a folder with one sub-folder per label.
+    """Return the photos of a folder with one sub-folder per label.
 
     These may lie in folders of parts such as `train` and `test`, or hold such folders.
 
     Returns:
         Columns `file_name`, `label` and, where there are several parts, `split`; and what else
-        lies in the folder, as `Found` tells it.
+        lies in the folder, as `Found` describes it.
 
     Raises:
         InputError: There is no photo, one lies in no folder of a label, or only some folders are
@@ -110,7 +110,7 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], list[str | None]]:
-    """The paths of photos without folders of parts, which are given beside them."""
+    """Return the paths of photos without the folders of parts, and those parts beside them."""
     below = [tuple(name) for name in without_shared(names)]
     if all(len(name) > 2 and part_of(name[0]) for name in below):
         names = below  # what lies around all parts is no label
@@ -132,7 +132,7 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
     others = {name[0] for name in names} - tops
     if tops - shallow and others:
         raise InputError(
-            f"{folder}: some folders in it are called like parts of a data set and hold folders "
+            f"{folder}: some folders in it are named like parts of a data set and hold folders "
             f"({_some(sorted(tops - shallow))}), others are not ({_some(sorted(others))}). Give a "
             "folder of parts alone, such as train and test, or of labels alone."
         )
@@ -141,7 +141,7 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
 
 
 def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
-    """Warn where each label holds the same folders, which may be the labels, and it a part."""
+    """Warn where each label holds the same folders: they may be the labels, and it a part."""
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in labelled:
         below[name[0]].add(name[1] if len(name) > 2 else "")
@@ -157,14 +157,14 @@ def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
 
 
 def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
-    """Every file below a folder, and what is hidden, which is not looked into."""
+    """Yield every file below a folder, and what is hidden, without looking into it."""
     own = folder.resolve()
     if own in above:
         return  # a link leads back
     try:
         entries = list(folder.iterdir())
     except OSError as error:
-        raise InputError(f"{folder}: cannot be looked into ({error.strerror}).") from error
+        raise InputError(f"{folder}: cannot be listed ({error.strerror}).") from error
     for entry in entries:
         if entry.is_dir() and not is_hidden(entry.name):
             yield from _walk(entry, (*above, own))

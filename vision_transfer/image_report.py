@@ -41,7 +41,7 @@ def add_error_pictures(
         )
         for i in worst
     ]
-    description = "the most confident errors: what was predicted, and what it is"
+    description = "the most confident errors: predicted and true label"
     report.picture("errors", description, plots.plot_images, {"errors": shown})
 
 
@@ -64,9 +64,9 @@ def add_inspection(
         example: The row of the image whose activations are shown.
     """
     report.section(
-        "What the layers have learnt",
+        "Learnt features",
         "The layers at the bottom are general: their filters find edges and colours. Those at the "
-        "top are specific: their units tell one kind of thing from others.",
+        "top are specific: their units distinguish kinds of things.",
     )
     filters = first_filters(model)
     if filters is not None:
@@ -85,9 +85,9 @@ def add_inspection(
         ]
         for unit, name in zip(units, task.names, strict=False)
     }
-    description = "the images that most excite the unit of the bottleneck that tells a label best"
+    description = "the images that most activate the most telling bottleneck unit of each label"
     report.picture("units", description, plots.plot_images, rows)
-    description = "all images in the two directions in which the bottleneck varies most"
+    description = "all images by the first two principal components of the bottleneck"
     report.picture(
         "projection",
         description,

@@ -90,7 +90,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return {"pixel_values": pixels[0], "labels": torch.tensor(self.labels[row])}
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """The images of a batch, for which `DataLoader` asks in one go: decoded in parallel."""
+        """Return the images of a batch, decoded in parallel; `DataLoader` asks for all at once."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(self.__getitem__, indices))
 
@@ -114,7 +114,7 @@ class ImageTask(Task):
         names: The names of the labels, in the order of their numbers.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
-        notes: Sentences about what else people have to know of the images.
+        notes: Further sentences about the images, for the report.
     """
 
     paths: list[Path]
@@ -215,7 +215,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
 def _given_folds(
     source: Path, table: pd.DataFrame, labels: Sequence[str], groups: Sequence[int]
 ) -> tuple[Indices | None, list[str]]:
-    """The folds or parts that came with images, if they can be used, and what is to be told."""
+    """Return the folds or parts that came with images, if usable, and notes for the report."""
     told = []
     if "fold" in table:
         folds = given_folds(source, table["fold"].tolist(), groups, labels)
@@ -240,7 +240,7 @@ def _given_folds(
 
 
 def group_numbers(keys: Iterable[Hashable]) -> list[int]:
-    """A number for each key, which those that are equal share, such as the contents of copies."""
+    """Return a number for each key; equal keys, such as contents of copies, share one."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
 
@@ -248,7 +248,7 @@ def group_numbers(keys: Iterable[Hashable]) -> list[int]:
 def _copies_with_other_labels(
     names: Iterable[str], labels: Sequence[str], groups: Sequence[int]
 ) -> list[str]:
-    """Tell of copies of an image that have different labels, if there are any."""
+    """Report copies of an image that have different labels, if there are any."""
     by_group: dict[int, dict[str, str]] = {}
     for name, label, group in zip(names, labels, groups, strict=True):
         by_group.setdefault(group, {}).setdefault(label, name)
@@ -257,18 +257,18 @@ def _copies_with_other_labels(
         return []
     (label, name), (other_label, other) = torn[0][:2]
     return [
-        f"{len(torn):,} images are there under several labels, such as {name} ({label}), which is "
-        f"the same as {other} ({other_label}). Correct the labels."
+        f"{len(torn):,} images are there under several labels, such as {name} ({label}), a copy "
+        f"of {other} ({other_label}). Correct the labels."
     ]
 
 
 def content(file: Path) -> bytes:
-    """A digest of a file, which copies of it share."""
+    """Return a digest of a file, which copies of it share."""
     return hashlib.sha256(file.read_bytes()).digest()
 
 
 def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
-    """The images in a folder, at any depth and without labels, and what had to be left out.
+    """Find the images in a folder, at any depth and without labels, and what was left out.
 
     Raises:
         InputError: There is no such folder, or no image in it.
@@ -286,14 +286,14 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
 
 
 def _is_dataset(path: Path) -> bool:
-    """Whether a folder holds a data set in the files of `datasets`, images and all."""
+    """Return whether a folder holds a data set in the files of `datasets`, images and all."""
     if not path.is_dir() or holds_images(path):
         return False
     return any(not file.stem.startswith("metadata") for file in path.rglob("*.parquet"))
 
 
 def _read_rows(path: Path, label_column: str) -> tuple[pd.DataFrame, list[str]]:
-    """The columns `file_name`, `label` and, where there are such, `fold` and `split`.
+    """Read the columns `file_name`, `label` and, where there are such, `fold` and `split`.
 
     Beside them what else lies in the folder, see `rows_of_folders`.
     """
@@ -364,17 +364,17 @@ def read_table(path: Path, *as_text: str) -> pd.DataFrame:
 
 
 def is_file_name(cell: Any) -> bool:
-    """Whether a cell of a table names a file."""
+    """Return whether a cell of a table names a file."""
     return isinstance(cell, str) and bool(cell.strip())
 
 
 def table_in(folder: Path) -> Path | None:
-    """The table of a folder of images, `metadata` of any kind, if it has one."""
+    """Return the table of a folder of images, `metadata` of any kind, if it has one."""
     return next((folder / name for name in _METADATA if (folder / name).exists()), None)
 
 
 def checked_images(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:
-    """The images that cannot be decoded, and how many of the others are unusual in which way."""
+    """Return the images that cannot be decoded, and a count of each peculiarity of the others."""
 
     def check(file: Path) -> list[str] | Skipped:
         try:

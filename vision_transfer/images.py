@@ -1,4 +1,4 @@
-"""Image files as people have them: upright 8-bit RGB, or refused by name."""
+"""Image files in everyday formats: upright 8-bit RGB, or refused by name."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ class Photos(Sequence[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> Any:
-        """A photo, or those of a slice."""
+        """Return a photo, or those of a slice."""
         if isinstance(index, slice):
             return Photos(self.paths[index], self.side)
         small = functional.resize(load_rgb(self.paths[index]), [self.side], antialias=True)
@@ -70,7 +70,7 @@ class Photos(Sequence[torch.Tensor]):
 
 
 def check_image(path: Path) -> list[str]:
-    """Find out whether `load_rgb` can decode an image, and what it has to change to do so.
+    """Check that `load_rgb` can decode an image, and return what it has to convert.
 
     A JPEG is decoded at an eighth of its size: enough to see whether it is whole, and fast.
 
@@ -97,19 +97,19 @@ def check_image(path: Path) -> list[str]:
 
 
 def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height, in pixels, that `load_rgb` gives an image, which is not decoded for it.
+    """Return width and height, in pixels, that `load_rgb` gives an image, without decoding it.
 
     Raises:
         BrokenImageError: As `load_rgb`.
     """
     with _opened(path) as image:
         lies = image.getexif().get(_ORIENTATION, 1) in QUARTER_TURNED
-        # Pillow turns a TIFF by itself, and tells its upright size from the start.
+        # Pillow turns a TIFF by itself, and gives its upright size from the start.
         return image.size[::-1] if lies and image.format != "TIFF" else image.size
 
 
 def orientation(path: Path) -> int:
-    """How an image is turned to be upright, from 1 (not at all) to 8, as EXIF numbers it.
+    """Return the EXIF orientation of an image, from 1 (upright) to 8.
 
     Raises:
         BrokenImageError: As `load_rgb`.
@@ -119,7 +119,7 @@ def orientation(path: Path) -> int:
 
 
 def random_view(image: Image.Image, seed: int) -> Image.Image:
-    """A view of an image as augmentation makes them: half of it or more, maybe mirrored.
+    """Return a random view of an image as in augmentation: half of it or more, maybe mirrored.
 
     The crop is that of Inception (Szegedy et al. 2015), whose smaller ones are left out: they show
     no more than a detail.
@@ -133,7 +133,7 @@ def random_view(image: Image.Image, seed: int) -> Image.Image:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch draw the same numbers for a seed, also in threads, which share its generator."""
+    """Seed torch, also in threads, which share its generator."""
     with _GENERATOR, torch.random.fork_rng([]):
         torch.manual_seed(seed)
         yield
@@ -141,13 +141,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image that is not too large to decode; tells what goes wrong while it is used."""
+    """Open an image that is not too large to decode; explain what fails while it is used."""
     try:
         is_file, is_there = path.is_file(), path.exists()
     except OSError as error:
-        raise BrokenImageError(f"cannot be looked for ({error.strerror})") from error
+        raise BrokenImageError(f"cannot be opened ({error.strerror})") from error
     if not is_file:  # a pipe would be waited for
-        raise BrokenImageError("is no file" if is_there else "does not exist")
+        raise BrokenImageError("is not a file" if is_there else "does not exist")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
@@ -162,7 +162,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                 yield image
     except UnidentifiedImageError as error:
         heic = path.suffix.lower() in (".heic", ".heif")
-        reason = "is HEIC, which cannot be read: save it as JPEG" if heic else "is no image"
+        reason = "is HEIC, which cannot be read: save it as JPEG" if heic else "is not an image"
         raise BrokenImageError(reason) from error
     except Image.DecompressionBombError as error:
         raise BrokenImageError(f"is too large ({error})") from error
@@ -177,7 +177,7 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
 
 
 def _shows_through(image: Image.Image) -> bool:
-    """Whether any pixel is transparent; many images have a channel for it that they do not use."""
+    """Return whether any pixel is transparent; many images have an alpha channel without use."""
     if not image.has_transparency_data:
         return False
     lowest, _ = cast(tuple[int, int], image.convert("RGBA").getchannel("A").getextrema())

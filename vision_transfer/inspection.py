@@ -1,4 +1,4 @@
-"""What an image model has learnt, for people to look at: filters, activations, favourite images."""
+"""What an image model has learnt, in pictures: filters, activations, favourite images."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from staged_training.layers import layer_groups
 
 
 def first_filters(model: nn.Module) -> NDArray[np.float32] | None:
-    """The filters of the first convolution as colour images, `[filters, height, width, 3]`.
+    """Return the filters of the first convolution as RGB images, `[filters, height, width, 3]`.
 
     Each is scaled to the range from 0 to 1. `None` where the model has no convolution of colours.
     """
@@ -27,7 +27,7 @@ def first_filters(model: nn.Module) -> NDArray[np.float32] | None:
 
 
 def activation_maps(model: nn.Module, pixel_values: torch.Tensor) -> dict[str, NDArray[np.float32]]:
-    """Where each layer group of a convolutional model is active in one image, bottom to top.
+    """Return where each layer group of a convolutional model is active in an image, bottom to top.
 
     Args:
         model: An image classifier.
@@ -59,7 +59,7 @@ def activation_maps(model: nn.Module, pixel_values: torch.Tensor) -> dict[str, N
 def telling_units(
     features: NDArray[np.float32], labels: Sequence[int], num_labels: int
 ) -> NDArray[np.int64]:
-    """For each label the bottleneck unit that tells it best: far above its mean, in deviations.
+    """Return the most telling unit of the bottleneck for each label, by deviations above its mean.
 
     Args:
         features: `[examples, units]`.
@@ -72,6 +72,6 @@ def telling_units(
 
 
 def projection(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The two directions in which features vary most (principal components), `[examples, 2]`."""
+    """Return the first two principal components of features, `[examples, 2]`."""
     places: NDArray[np.float32] = PCA(2, random_state=0).fit_transform(features)
     return places

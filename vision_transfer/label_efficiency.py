@@ -90,7 +90,7 @@ class LabelEfficiency:
         return Row(self.tuned, {"auc": self.draws[max(self.draws)][0][self.tuned].auc})
 
     def describe_kept(self) -> str:
-        """Return which model is kept, and its AUC."""
+        """Describe which model is kept, and its AUC."""
         return (
             f"The model here is the base, fine-tuned on {max(self.draws)} labels; its AUC is "
             f"{self.kept_row().metrics['auc']:.3f}."
@@ -106,7 +106,7 @@ class LabelEfficiency:
         return markdown_table(["model", *(f"{count} labels" for count in rows), "seconds"], cells)
 
     def answer(self) -> str:
-        """Return whether the base paid, in one sentence."""
+        """Answer in one sentence whether the base paid."""
         count = min(self.draws, key=lambda number: abs(number - self.asked))
         tuned, scratch = self.aucs(count, self.tuned), self.aucs(count, SCRATCH)
         gains = 100 * (tuned - scratch)

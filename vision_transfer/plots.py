@@ -1,4 +1,4 @@
-"""Pictures of images and of what a model makes of them."""
+"""Plots of images and of what a model computes of them."""
 
 import textwrap
 from collections.abc import Mapping, Sequence, Sized
@@ -98,7 +98,7 @@ def plot_projection(
 def named_rows(
     rows: Mapping[str, Sized], width: float, height: float
 ) -> "tuple[Figure, NDArray[Any]]":
-    """A grid for rows of images, each row with its name at its left; the size of each in inches."""
+    """Make a grid for rows of images, each named at its left; sizes of images are in inches."""
     columns = max(map(len, rows.values()))
     figure = _figure(width * columns + 0.6, height * len(rows))
     grid = figure.subplots(len(rows), columns, squeeze=False)
@@ -117,7 +117,7 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _cells(figure: "Figure", rows: int, columns: int) -> "list[Axes]":
-    """Axes without ticks, row by row."""
+    """Return axes without ticks, row by row."""
     cells = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axes in cells:
         axes.axis("off")
@@ -125,7 +125,7 @@ def _cells(figure: "Figure", rows: int, columns: int) -> "list[Axes]":
 
 
 def thumbnail(path: Path) -> Image.Image:
-    """An image as small as pictures show it."""
+    """Return an image as small as pictures show it."""
     image = load_rgb(path)
     image.thumbnail((_SIDE, _SIDE))
     return image

@@ -1,4 +1,4 @@
-"""What an image model's pretraining did to the pixels, and a refusal to show it others."""
+"""The preprocessing of an image model's pretraining, and a check that inputs get the same."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ from staged_training.runtime.errors import InputError
 
 
 def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
-    """What a processor does to the pixels of an image, in words that can be compared.
+    """Describe what a processor does to the pixels of an image, in values that can be compared.
 
     Returns:
         `size` (height and width of what the model sees), `mean`, `std`, `interpolation` and
@@ -45,7 +45,7 @@ _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "
 
 
 def check_preprocessing(given: BaseImageProcessor, expected: BaseImageProcessor) -> None:
-    """Refuse a processor that shows a model other pixels than its pretraining did.
+    """Refuse a processor that gives a model other pixels than its pretraining did.
 
     A frozen base computes features of what it was trained on; other means, sizes or channel orders
     cost accuracy without any error to see.

@@ -77,12 +77,12 @@ def _timm_head(model: PreTrainedModel) -> Any:
 
 
 def part_for_images(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The part of a configuration that is about images, in a model of images and texts."""
+    """Return the image part of a configuration, also of a model of images and texts."""
     return getattr(config, "vision_config", config)
 
 
 def _in_colour(model: PreTrainedModel) -> PreTrainedModel:
-    """A model of gray images as one of colours that computes the same of their brightness."""
+    """Return a colour model that computes from brightness what a grayscale model computes."""
     config = copy.deepcopy(model.config)
     cast(Any, part_for_images(config)).num_channels = 3
     coloured = type(model)(config)

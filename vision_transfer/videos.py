@@ -45,7 +45,7 @@ def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoR
         source: A video, or a folder of such at any depth.
         size: Height and width of the frames, in pixels: the shorter side is scaled to it, and the
             middle of the longer one is kept.
-        channels: 3 for colours, 1 for gray.
+        channels: 3 for RGB, 1 for grayscale.
 
     Returns:
         A data set with columns `frame` (`uint8 [channels, size, size]`), `video` (its number),
@@ -58,7 +58,7 @@ def read_videos(source: str | Path, size: int = 96, channels: int = 3) -> VideoR
     from datasets import Array3D, Dataset, Features, Value
 
     if channels not in (1, 3):
-        raise InputError(f"channels is {channels}; give 3 for colours or 1 for gray.")
+        raise InputError(f"channels is {channels}; give 3 for RGB or 1 for grayscale.")
     if size < 8:
         raise InputError(f"size is {size}; give 8 pixels or more.")
     root, files = _files(given_path(source))
@@ -176,7 +176,7 @@ def _frames(
 
     with av.open(str(file)) as container:
         if not container.streams.video:
-            raise ValueError("it has no pictures")
+            raise ValueError("it has no frames")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         rate = float(stream.average_rate or 25)

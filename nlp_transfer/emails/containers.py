@@ -61,10 +61,10 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes | str]]:
     for path in paths:
         name = shown_name(path.relative_to(source).as_posix())
         if not path.is_file():
-            yield name, "is no file or folder that can be read"
+            yield name, "is not a readable file or folder"
         elif not (from_maildir or is_mail_file(path)):
             if not path.name.startswith("."):
-                yield name, "is no mail (.eml, .msg, mbox)"
+                yield name, "is not mail (.eml, .msg, mbox)"
         else:
             try:
                 yield from _file_messages(path, name)

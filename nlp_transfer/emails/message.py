@@ -134,7 +134,7 @@ def _read_mime(data: bytes) -> tuple[str, list[_Text]]:
 
 
 def _bounded(data: bytes) -> bytes:
-    """Return the message from its headers on, and so much of each part as may be read.
+    """Return the message from its headers on, and as much of each part as may be read.
 
     The parser keeps a string for each line.
     """

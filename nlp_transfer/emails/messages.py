@@ -1,4 +1,4 @@
-"""Messages one by one, as what can be read of them, and what has to be told of the others."""
+"""Readable messages, one by one, and warnings of the others."""
 
 import logging
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def contents(path: Path, keep_quotes: bool) -> Iterator[tuple[str, Content | str
 
 
 def readable(path: Path, keep_quotes: bool, skipped: list[Skipped]) -> Iterator[Email]:
-    """Yield the messages that can be read, and tell at the end of those that cannot, or in part.
+    """Yield the readable messages, and report at the end those not read, or only in part.
 
     Args:
         path: Mail that exists.

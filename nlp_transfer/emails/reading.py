@@ -96,7 +96,7 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
 
 
 def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None = None) -> Reading:
-    """Return what is to be classified as columns `input` and `text`, in the order of `source`.
+    """Return the texts to classify as columns `input` and `text`, in the order of `source`.
 
     `input` names each text: `mail.eml`, `inbox.mbox#3` (the third message), `table.csv#12` (the
     twelfth row below the header; blank lines do not count). `text` of a mail is its subject, a
@@ -129,7 +129,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
 def iter_texts(
     source: str | PathLike[str], text_columns: Sequence[str] | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Return what `read_texts` reads as pairs of name and text; of mail one is held in memory.
+    """Return an iterator over what `read_texts` reads, as name and text; it holds one mail.
 
     Args:
         source: as for `read_texts`.
@@ -154,7 +154,7 @@ def read_labelled_texts(
     text_columns: Sequence[str] | None = None,
     label_column: str = "label",
 ) -> Reading:
-    """Return what is to be learnt from as columns `input`, `text` and `label`, checked.
+    """Return labelled texts as columns `input`, `text` and `label`, checked.
 
     Like `read_texts`, with `label` as text, whatever the column's type. A folder is read as
     `FOLDER/<label>/*.eml`.

@@ -24,7 +24,7 @@ class TokenProgress(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Move on by one step."""
+        """Advance by one step."""
         self.bar.update(int(state.num_input_tokens_seen) // self.width - self.bar.n)
 
     def on_log(
@@ -59,5 +59,5 @@ class BestEpoch(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Go back to the best weights."""
+        """Restore the best weights."""
         kwargs["model"].load_state_dict(self.weights)

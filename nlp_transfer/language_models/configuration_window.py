@@ -45,5 +45,5 @@ class WindowLanguageModelConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
     def validate_context(self) -> None:
-        """Refuse a context that does not exist."""
+        """Refuse an unknown kind of context."""
         Context.parse(self.context)

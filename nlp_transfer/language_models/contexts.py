@@ -33,7 +33,7 @@ class Context:
 
     @classmethod
     def parse(cls, text: str) -> "Context":
-        """Read `previous 5`, `around 2`, `last` or `nearby 5`.
+        """Parse `previous 5`, `around 2`, `last` or `nearby 5`.
 
         Raises:
             ValueError: The text is none of these.
@@ -41,7 +41,7 @@ class Context:
         kind, _, size = text.partition(" ")
         sized = kind in ("previous", "around", "nearby") and size.isdecimal() and int(size) > 0
         if not sized and text != "last":
-            raise ValueError(f"{text!r} is no context; {_FORMS}.")
+            raise ValueError(f"{text!r} is not a context; {_FORMS}.")
         return cls(cast(Literal["previous"], kind), int(size or 1))
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Context:
         return {"previous": self.size, "around": 2 * self.size}.get(self.kind, 1)
 
     def offsets(self, places: Ids, lengths: Ids, rng: np.random.Generator) -> Ids:
-        """Where the context of words lies, relative to each.
+        """Return the positions of the context of words, relative to each.
 
         Args:
             places: Where each word stands in its text, from 0, `[words]`.
@@ -75,7 +75,7 @@ class Context:
 def windows(
     ids: Ids, lengths: Ids, context: Context, pad: int, rng: np.random.Generator
 ) -> tuple[Ids, Ids]:
-    """The context of every word of some texts, and the words themselves.
+    """Return the context of every word of some texts, and the words themselves.
 
     Args:
         ids: Word numbers of all texts, one text after the other, `[words]`.

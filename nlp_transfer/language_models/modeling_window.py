@@ -50,7 +50,7 @@ class WindowLanguageModel(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own ranges for linear layers, and embeddings of length one on average.
+        """Initialize linear layers as PyTorch does, and embeddings with a mean length of one.
 
         Until counts are known all words are alike.
         """
@@ -68,7 +68,7 @@ class WindowLanguageModel(PreTrainedModel):
             super()._init_weights(module)  # type: ignore[no-untyped-call]
 
     def load_counts(self, counts: torch.Tensor) -> None:
-        """Start from how often words occur, before training.
+        """Initialize the output bias and the proposal from the counts of words.
 
         The bias of the output layer becomes the logarithm of each word's share, so that training
         begins at the unigram model; sampled softmax draws words by their counts.
@@ -82,7 +82,7 @@ class WindowLanguageModel(PreTrainedModel):
             self.proposal.copy_(proposal_distribution(counts, self.config.pad_token_id))
 
     def get_input_embeddings(self) -> nn.Module:
-        """The word embedding."""
+        """Return the word embedding."""
         return self.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -90,7 +90,7 @@ class WindowLanguageModel(PreTrainedModel):
         self.embedding = value
 
     def embedding_matrix(self) -> NDArray[np.float32]:
-        """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
+        """Return a copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
         return cast(nn.Embedding, self.embedding).weight.detach().numpy(force=True).copy()
 
     def forward(

@@ -62,7 +62,7 @@ def train_recurrent_model(
         learning_rate: Peak rate.
         embedding: E_T to begin with, `float32 [len(tokenizer), embedding_size]`, see `align`.
         validation: Texts that decide which epoch is best; without them it is the last.
-        seed: Of the new weights and of all that is random in training.
+        seed: Random seed of the new weights and of training.
 
     Raises:
         InputError: An argument does not fit, or there is nothing to predict in the texts.
@@ -131,7 +131,7 @@ def train_recurrent_model(
 def perplexity(
     model: RecurrentForCausalLM, texts: Iterable[str], tokenizer: PreTrainedTokenizerFast
 ) -> float:
-    """The exponential of the mean cross-entropy over the words of texts, cut as in training.
+    """Return the exponential of the mean cross-entropy over words of texts, cut as in training.
 
     All words count, `[UNK]` too: perplexities of different vocabularies do not compare. Of a pair
     it is over the predictions of both directions.
@@ -160,7 +160,7 @@ def perplexity(
 def classifier_from(
     language_model: RecurrentForCausalLM, names: Sequence[str], seed: int
 ) -> RecurrentForSequenceClassification:
-    """A classifier on a copy of the embedding and the recurrent layers of a language model.
+    """Build a classifier on copies of the embedding and recurrent layers of a language model.
 
     Args:
         language_model: From `train_recurrent_model`; both directions of a pair are kept.
@@ -183,7 +183,7 @@ def unfreezing_stages(
     epochs: int = 3,
     learning_rate: float = 5e-3,
 ) -> list[Stage]:
-    """The stages of ULMFiT: the head, then one more layer group at a time, from the top down.
+    """Return the stages of ULMFiT: the head, then one more layer group at a time, top to bottom.
 
     Each group has 1/2.6 of the rate of the one above (Howard and Ruder 2018).
 

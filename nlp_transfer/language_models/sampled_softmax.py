@@ -5,7 +5,7 @@ from torch import nn
 
 
 def proposal_distribution(counts: torch.Tensor, pad_token_id: int | None) -> torch.Tensor:
-    """Probabilities to draw words by, from how often each occurs: `count ** 0.75`.
+    """Return the probabilities to draw words by, from how often each occurs: `count ** 0.75`.
 
     The power is that of Word2Vec (Mikolov et al. 2013): rare words are drawn more often than they
     occur, and so is each word at least as often as one that occurs once.
@@ -30,7 +30,7 @@ def sampled_softmax_loss(
     proposal: torch.Tensor,
     samples: int,
 ) -> torch.Tensor:
-    """An estimate of the mean cross-entropy that reads the target and a sample of other words.
+    """Estimate the mean cross-entropy from the target and a sample of other words.
 
     The normaliser of the softmax is estimated by importance sampling (Bengio and Senecal 2003;
     Jean et al. 2015): every sampled word stands for as many words as it is drawn too rarely, so the

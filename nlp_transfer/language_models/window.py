@@ -74,7 +74,7 @@ def train_window_model(
 
     Raises:
         InputError: There is nothing to learn from, see `count_words`; an argument cannot be used;
-            or `output_dir` holds something that is no model.
+            or `output_dir` holds something other than a model.
 
     Examples:
         >>> model = train_window_model(texts, tokenizer, output_dir="model", context="around 2")
@@ -144,7 +144,7 @@ def train_window_model(
 def _new_model(
     tokenizer: PreTrainedTokenizerFast, *, sampled_words: int | None, **options: Any
 ) -> WindowLanguageModel:
-    """A model for a vocabulary, with random weights, that starts from the counts of its words."""
+    """Build a model with random weights for a vocabulary; it starts from the counts of words."""
     size = len(tokenizer)
     if sampled_words is None:
         sampled_words = 0 if size <= EXACT_SOFTMAX_WORDS else SAMPLED_WORDS
@@ -164,7 +164,7 @@ def _new_model(
 def perplexity(
     model: WindowLanguageModel, texts: Iterable[str], tokenizer: PreTrainedTokenizerFast
 ) -> float:
-    """Perplexity of a model on texts, by the exact softmax.
+    """Return the perplexity of a model on texts, by the exact softmax.
 
     Every word counts, and all that the vocabulary does not hold is one word, `[UNK]`, whose
     probability counts as that of any other. So the perplexities of two models compare only where

@@ -54,7 +54,7 @@ class WindowStream(IterableDataset[Batch]):
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
 
     def __len__(self) -> int:
-        """How many batches there are at most: all but one of each worker are full."""
+        """Return the highest possible number of batches: all but one of each worker are full."""
         return self.words // self.batch_size + max(1, self.workers)
 
     def set_epoch(self, epoch: int) -> None:
@@ -93,7 +93,7 @@ class WindowStream(IterableDataset[Batch]):
 
 
 def joined(batches: list[Batch]) -> Batch:
-    """The batches that a device takes in one step, as one: the collator of a `WindowStream`."""
+    """Join the batches that a device takes in one step: the collator of a `WindowStream`."""
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 

@@ -126,12 +126,12 @@ class _Sentences:
 def _write_sentences(
     texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, file: IO[str]
 ) -> tuple[dict[str, int], int]:
-    """Write the words of each text on a line; how often each occurs, and how many lines it is."""
+    """Write the words of each text on a line; return their counts and the number of lines."""
     words = np.array(tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), object)
     # A token with a space of Unicode in it would be read as two.
     used = np.array([word.split() == [word] for word in words])
     used[tokenizer.all_special_ids] = False
-    backend = tokenizer.backend_tokenizer  # what it cut off before holds until it is told otherwise
+    backend = tokenizer.backend_tokenizer  # its truncation holds until it is changed
     backend.no_truncation()
     backend.no_padding()
     counts: NDArray[np.int64] = np.zeros(len(words), np.int64)

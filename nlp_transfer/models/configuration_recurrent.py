@@ -67,7 +67,7 @@ class RecurrentConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
 
     def validate_pooling(self) -> None:
-        """Refuse a kind of pooling that does not exist."""
+        """Refuse an unknown kind of pooling."""
         kinds = {"pooling": ("mean", "max", "last"), "embedding_pooling": ("mean", "max")}
         for name, known in kinds.items():
             chosen = getattr(self, name)

@@ -25,7 +25,7 @@ class ConvHead(nn.Module):
         self.classifier = nn.Linear(config.filters, cast(int, config.num_labels))
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits `[batch, num_labels]` of `[batch, tokens, layers * width]`, zero at padding."""
+        """Compute logits `[batch, labels]` of `[batch, tokens, layers * width]`, 0 at padding."""
         real = (states != 0).any(-1)
         found = self._convolved(self.dropout(states[real]), real)
         found = found.masked_fill(~real.unsqueeze(-1), -torch.inf)
@@ -33,7 +33,7 @@ class ConvHead(nn.Module):
         return logits
 
     def _convolved(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """The convolution, `[batch, tokens, filters]`, of texts that are zero at padding.
+        """Convolve texts that are zero at padding: `[batch, tokens, filters]`.
 
         Most of a batch of texts may be padding; only the real tokens are multiplied out.
 
@@ -88,7 +88,7 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         """Leave layers as `torch` makes them: the encoder comes with its weights."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The word embedding of the encoder."""
+        """Return the word embedding of the encoder."""
         return self.encoder.get_input_embeddings()
 
     def forward(
@@ -116,7 +116,7 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         return SequenceClassifierOutput(loss=cast(Any, loss), logits=logits)
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """What the head reads, `[batch, tokens, layers * width]`, zero at padding."""
+        """Compute the inputs of the head, `[batch, tokens, layers * width]`, zero at padding."""
         batch, tokens = input_ids.shape
         window = _smaller(tokens, self.config.window)
         missing = -tokens % window
@@ -134,13 +134,13 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
 
 
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:
-    """The encoder of an encoder-decoder such as T5; any other model as it is."""
+    """Return the encoder of an encoder-decoder such as T5, and any other model as it is."""
     encoder = model.get_encoder()
     return encoder if isinstance(encoder, PreTrainedModel) else model
 
 
 def _spread(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Rows, `[n, ...]`, put where `places`, `[...]`, is true n times; zeros elsewhere."""
+    """Put rows, `[n, ...]`, where `places`, `[...]`, is true n times; zeros elsewhere."""
     below = rows.shape[1:]
     if not torch.jit.is_tracing() and len(rows) == places.numel():  # a trace would keep to this way
         return rows.view(*places.shape, *below)
@@ -149,7 +149,7 @@ def _spread(rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 
 def _smaller(count: int, most: int) -> int:
-    """The minimum; as a tensor where a trace would take a number for a constant."""
+    """Return the minimum, as a tensor where a trace would take a number for a constant."""
     if torch.jit.is_tracing():
         return cast(int, torch.minimum(torch.as_tensor(count), torch.as_tensor(most)))
     return min(count, most)

@@ -22,7 +22,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
     base_model_prefix = "recurrent"
 
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own ranges for recurrent and linear layers; those of BERT are too narrow."""
+        """Initialize recurrent and linear layers as PyTorch does: BERT's ranges are too narrow."""
         if isinstance(module, nn.GRU | nn.LSTM | nn.Linear):
             fan = module.in_features if isinstance(module, nn.Linear) else module.hidden_size
             for parameter in module.parameters():
@@ -51,7 +51,7 @@ class RecurrentPreTrainedModel(PreTrainedModel):
         weight._is_hf_initialized = True  # type: ignore[attr-defined]
 
     def embedding_matrix(self) -> NDArray[np.float32]:
-        """A copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
+        """Return a copy of the word embedding, `float32 [vocab_size, embedding_size]`."""
         weight = cast(nn.Embedding, self.get_input_embeddings()).weight
         return weight.detach().numpy(force=True).copy()
 
@@ -95,7 +95,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The word embedding."""
+        """Return the word embedding."""
         return self.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -142,7 +142,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
 
 def _pool(kind: str, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean or the maximum, `[batch, width]`, of the states of real tokens."""
+    """Return the mean or the maximum, `[batch, width]`, of the states of real tokens."""
     real = mask.unsqueeze(-1)
     if kind == "mean":
         return (states * real).sum(1) / real.sum(1)

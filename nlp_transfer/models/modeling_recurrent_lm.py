@@ -61,7 +61,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         self._spread_words()
 
     def get_output_embeddings(self) -> nn.Module:
-        """The layer that scores the words."""
+        """Return the layer that scores the words."""
         return self.lm_head
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
@@ -117,16 +117,16 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """All words so far: they are read anew for each word that is generated."""
+        """Return all words so far: they are read anew for each word that is generated."""
         return {"input_ids": input_ids, "attention_mask": kwargs.get("attention_mask")}
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        """There are no keys and values to keep."""
+        """Return false: there are no keys and values to cache."""
         return False
 
     def _states(self, input_ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """The states of the base, which wants its padding on the right; `generate`, on the left."""
+        """Run the base, which needs right padding, on inputs that `generate` pads on the left."""
         order = (~real).int().argsort(dim=1, stable=True)
         output = self.recurrent(input_ids.gather(1, order), real.gather(1, order))
         states: torch.Tensor = output.last_hidden_state
@@ -142,7 +142,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     def _loss(
         self, direction: int, states: torch.Tensor, words: torch.Tensor, real: torch.Tensor
     ) -> torch.Tensor:
-        """The mean cross-entropy over the words that count; zero if there are none."""
+        """Return the mean cross-entropy over the words that count; zero if there are none."""
         counted = real & (words != -100)
         states, words = states[counted], words[counted]
         total = states[:0].sum()

@@ -27,7 +27,7 @@ class SeparateDirections(nn.Module):
     def forward(
         self, inputs: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `run_layer`; `inputs` are the embedding, then both directions of the layer below."""
+        """Run as `run_layer` does, on the embedding and then both directions of the layer below."""
         embedded, ahead, back = inputs.split(self.widths, dim=-1)
         ahead, last_ahead = run_layer(self.ahead, torch.cat([embedded, ahead], dim=-1), lengths)
         back = _reverse(torch.cat([embedded, back], dim=-1), lengths)
@@ -39,7 +39,7 @@ class SeparateDirections(nn.Module):
 def run_layer(
     layer: nn.Module, inputs: torch.Tensor, lengths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The states of a layer, `[batch, tokens, width]`, and its last ones, `[batch, width]`."""
+    """Return the states of a layer, `[batch, tokens, width]`, and the last, `[batch, width]`."""
     if isinstance(layer, SeparateDirections):
         states, last = layer(inputs, lengths)
         return states, last
@@ -50,7 +50,7 @@ def run_layer(
 
 
 def _reverse(states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The real tokens of each text from the last to the first; padding stays where it is."""
+    """Reverse the real tokens of each text; padding stays where it is."""
     position = torch.arange(states.shape[1], device=states.device)
     last = lengths.to(states.device).unsqueeze(1) - 1
     order = torch.where(position <= last, last - position, position)

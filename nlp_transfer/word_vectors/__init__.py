@@ -32,7 +32,7 @@ _FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
 
 def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> WordVectors:
-    """Open word vectors without reading them; the format is found out from the content.
+    """Open word vectors without reading them, in the format that their content shows.
 
     Args:
         name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also

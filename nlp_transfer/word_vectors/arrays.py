@@ -56,7 +56,7 @@ class ArrayVectors(WordVectors):
         return wanted.filter(found).to_pylist(), rows
 
     def _take(self, numbers: Sequence[int] | NDArray[np.intp]) -> Matrix:
-        """The vectors of some words, a copy."""
+        """Return a copy of the vectors of some words."""
         return np.asarray(self._rows[numbers], np.float32)
 
 
@@ -69,7 +69,7 @@ def _is_utf8(word: str) -> bool:
 
 
 def glove_6b_50d() -> ArrayVectors:
-    """GloVe 6B, 400,000 words by 50 (Pennington et al. 2014; PDDL), from a package.
+    """Load GloVe 6B, 400,000 words by 50 (Pennington et al. 2014; PDDL), from a package.
 
     Raises:
         InputError: The package is not installed.

@@ -56,7 +56,7 @@ class WordVectors(ABC):
         """
 
     def compose(self, words: Collection[str]) -> tuple[list[str], Matrix]:
-        """Return those of `words` whose vector can be made of pieces of them, and these vectors.
+        """Return those of `words` whose vector can be composed of word pieces, and these vectors.
 
         For words that have none of their own. Only subwords can: fastText and static models.
         """
@@ -74,7 +74,7 @@ class Wanted:
         self.rows: Matrix = np.empty((len(self.by_bytes), dim), np.float32)
 
     def take(self, word: bytes) -> bool:
-        """Return whether `word` is asked for and new; its row is the next one."""
+        """Return whether `word` is wanted and new; its row is the next one."""
         found = self.by_bytes.pop(word, None)
         if found is None:
             return False
@@ -87,7 +87,7 @@ class Wanted:
 
 
 def check_finite(rows: Matrix, places: Sequence[str]) -> None:
-    """Raise `InputError` naming the first place whose row holds NaN or infinity."""
+    """Refuse NaN and infinity; the `InputError` names the first place."""
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
         raise InputError(

@@ -73,7 +73,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
 
 def _numbers(array: _Array) -> NDArray[np.floating]:
-    """The array that a stand-in was saved as."""
+    """Return the array that a stand-in was saved as."""
     _, shape, kind, by_column, content = array.state
     if kind.arguments[0] not in ("f2", "f4", "f8"):
         raise ValueError(f"its numbers are of type {kind.arguments[0]}")
@@ -82,7 +82,7 @@ def _numbers(array: _Array) -> NDArray[np.floating]:
 
 
 def gensim_vectors(path: Path) -> ArrayVectors:
-    """Vectors that gensim 4 saved with `KeyedVectors.save`.
+    """Read vectors that gensim 4 saved with `KeyedVectors.save`.
 
     Raises:
         InputError: The file holds something else, or a part that lay beside it is missing.
@@ -119,7 +119,7 @@ def gensim_vectors(path: Path) -> ArrayVectors:
 
 
 def in_memory(keyed: "KeyedVectors") -> ArrayVectors:
-    """The `KeyedVectors` of gensim as they are in memory."""
+    """Wrap the `KeyedVectors` of gensim as they are in memory."""
     return _vectors(type(keyed).__name__, keyed, partial(getattr, keyed))
 
 

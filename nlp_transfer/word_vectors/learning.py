@@ -91,7 +91,7 @@ class VectorLearning:
 
 
 def word_counts(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
-    """Return how often each word of a vocabulary occurs in its texts, without those that do not."""
+    """Return how often each word of a vocabulary occurs in its texts, if it does at all."""
     words = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     counts = zip(words, tokenizer.init_kwargs["token_counts"], strict=True)
     special = set(tokenizer.all_special_tokens)

@@ -45,7 +45,7 @@ class PrefixFilter:
 
 
 def _up_to_space(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Clear in each group of eight bytes those after its first space."""
+    """Clear the bytes after the first space in each group of eight."""
     difference = keys ^ _SPACES
     # The lowest high bit that this sets is that of the first zero byte, that is, the first space.
     found = (difference - _EACH_BYTE) & ~difference & _HIGH_BITS

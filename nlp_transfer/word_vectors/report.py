@@ -43,7 +43,7 @@ _NEIGHBOURS_OF, _NEIGHBOURS, _WORDS_ON_MAP = 10, 8, 80
 
 @dataclass(frozen=True)
 class Scores:
-    """What some vectors know.
+    """The scores of some vectors.
 
     Attributes:
         name: The name of the vectors.
@@ -103,7 +103,7 @@ def describe_protocol(
     *,
     quick: bool,
 ) -> str:
-    """Return how vectors were learnt, in Markdown.
+    """Describe in Markdown how vectors were learnt.
 
     Args:
         learning: How.
@@ -140,7 +140,7 @@ def vectors_report(
         vocabulary: The words of the task.
     """
     report = Report(folder, "Word embeddings")
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("Results", scores_table(scores), HOW_TO_READ)
     report.section("Analogies by category", _analogies_table(scores))
     report.section("Coverage of the task", *(f"{s.name}: {s.coverage}" for s in scores))

@@ -60,7 +60,7 @@ class Source:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Yield the uncompressed bytes; damage that shows on the way is an `InputError`."""
+        """Yield the uncompressed bytes; damage found while reading is an `InputError`."""
         with self._failures_named():
             if self._magic == _ZIP:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
@@ -96,7 +96,7 @@ class Source:
 
 
 def _after_mark(stream: BufferedReader) -> BinaryIO:
-    """A stream behind the byte order mark that some programs write before a text."""
+    """Skip the byte order mark that some programs write before a text."""
     if stream.peek(3).startswith(codecs.BOM_UTF8):
         stream.read(3)
     return stream

@@ -85,7 +85,7 @@ class StaticVectors(WordVectors):
         return found, rows
 
     def _pieces(self, words: Sequence[str]) -> list[list[int]]:
-        """The tokens of each word, none where one is unknown: within a text, else alone."""
+        """Return the tokens of each word, none where one is unknown: within a text, else alone."""
         before = len(self._encoded([_CONTEXT])[0])
         within = self._encoded([f"{_CONTEXT} {word}" for word in words])
         both = zip(within, self._encoded(words), strict=True)
@@ -112,7 +112,7 @@ class StaticVectors(WordVectors):
 
 
 def _no_words(tokenizer: Tokenizer) -> set[int | None]:
-    """The special tokens, and the one for what is unknown."""
+    """Return the special tokens, and the one for unknown words."""
     model = json.loads(tokenizer.to_str())["model"]
     unknown = model.get("unk_id")
     if "unk_token" in model:
@@ -122,7 +122,7 @@ def _no_words(tokenizer: Tokenizer) -> set[int | None]:
 
 
 def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """The matrix, mapped and not read; the row of each token and its weight, where they are told.
+    """Return the matrix, memory-mapped, and the row and the weight of each token, where given.
 
     Raises:
         ValueError: There is something else in the file.

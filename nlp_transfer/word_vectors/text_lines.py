@@ -135,7 +135,7 @@ def count_numbers(line: bytes) -> int:
 
 
 def is_number(field: bytes) -> bool:
-    """Whether a field reads as a number."""
+    """Return whether a field reads as a number."""
     try:
         float(field)
     except ValueError:

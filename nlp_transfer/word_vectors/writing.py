@@ -60,7 +60,7 @@ def save_vectors(
 
 def _check_word(word: str, format: Format) -> None:
     if format == "glove":
-        # A word such as "windows 95" could not be told from one number more.
+        # A word such as "windows 95" would look like one number more.
         unreadable = "\n" in word or word != word.strip(" \r") or count_numbers(word.encode()) > 0
     else:
         unreadable = any(space in word for space in " \n\r")

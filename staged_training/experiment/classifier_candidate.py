@@ -71,7 +71,7 @@ class ClassifierCandidate(StagedCandidate):
         return outcome(row, labels, logits, None, **about_training)
 
     def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
-        """Save the model, and what processes its inputs."""
+        """Save the model with its processor."""
         trainer.save_model(str(folder))
 
     def _rows(self, rows: Indices) -> Any:

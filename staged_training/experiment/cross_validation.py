@@ -37,7 +37,7 @@ class Round(NamedTuple):
 
 
 class Candidate(ABC):
-    """A way to a model, such as a pretrained base with the stages that tune it.
+    """A candidate model, such as a pretrained base with the stages that tune it.
 
     Attributes:
         name: What people call it.
@@ -128,7 +128,7 @@ class StagedCandidate(Candidate):
         return [f"{self.name}, {stage.name}" for stage in self.stages]
 
     def with_epochs(self, epochs: Callable[[Stage], int]) -> Self:
-        """Return the same with other epochs, without the stages that have none."""
+        """Return the same with other numbers of epochs, without the stages that have none."""
         return replace(self, stages=stages_with_epochs(self.stages, epochs))
 
     def quick(self) -> Self:
@@ -178,13 +178,13 @@ class StagedCandidate(Candidate):
 
 
 def stages_with_epochs(stages: Sequence[Stage], epochs: Callable[[Stage], int]) -> list[Stage]:
-    """Return stages with other epochs, without those that have none."""
+    """Return stages with other numbers of epochs, without those that have none."""
     return [replace(stage, epochs=number) for stage in stages if (number := epochs(stage))]
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What came of the candidates.
+    """The results of the candidates.
 
     Attributes:
         candidates: The candidates that validation chose among.
@@ -211,7 +211,7 @@ class CrossValidation:
         return next(row for row in self.rows if row.name == name)
 
     def best_of(self, *candidates: Candidate) -> Row:
-        """Return that row of some candidates which scored best on validation."""
+        """Return the row of some candidates that scored best on validation."""
         names = {name for candidate in candidates for name in candidate.row_names()}
         rows = [row for row in self.rows if row.name in names]
         return max(rows, key=lambda row: row.metrics[f"validation_{self.metric}"])
@@ -237,7 +237,7 @@ class CrossValidation:
         return self._folders[self.chosen_candidate.name] / MODELS / self.chosen.name
 
     def describe_gain(self, what: str, new: Candidate, old: Candidate) -> str:
-        """Return whether something paid on validation.
+        """Describe whether something paid on validation.
 
         Args:
             what: What it is.
@@ -253,7 +253,7 @@ class CrossValidation:
         )
 
     def describe_scores(self, row: Row) -> str:
-        """Return the scores of a row on validation and on test."""
+        """Describe the scores of a row on validation and on test."""
         name, metrics = self.metric.replace("_", " "), row.metrics
         validation, test = metrics[f"validation_{self.metric}"], metrics[self.metric]
         return f"{name} {validation:.3f} on validation, {test:.3f} on test"
@@ -347,7 +347,7 @@ def cross_validate(
 def _evaluate(
     candidate: Candidate, round_: Round, keep: bool, folder: Path
 ) -> list[dict[str, Any]]:
-    """Evaluate a candidate; without `keep` its models go, as many would fill a disk."""
+    """Evaluate a candidate; without `keep`, delete its models, as many would fill a disk."""
     outcomes = candidate.evaluate(round_, folder)
     if not keep:
         on_main_process(partial(shutil.rmtree, folder / MODELS, ignore_errors=True))

@@ -1,4 +1,4 @@
-"""What a run depends on, in few letters: the content of files, the versions of libraries."""
+"""Digests of what a run depends on: the content of files, the versions of libraries."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _OF_TOOLS = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide what a training ends with."""
+    """Return the versions of the libraries that influence the result of a training."""
     found = {}
     for name in _LIBRARIES:
         try:
@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
 
 
 def is_there(path: Path) -> bool:
-    """Return whether a file or a folder can be read; a text that is no path is neither."""
+    """Return whether a file or a folder can be read; a text that is no path counts as absent."""
     try:
         return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # too long, or with a zero byte
@@ -41,7 +41,7 @@ def is_there(path: Path) -> bool:
 
 
 def given_files(path: Path, but: Path | None = None) -> list[Path]:
-    """Return the files that are read where a path is given; none where it is only a name.
+    """Return the files at a path; none where it is only a name.
 
     They are those of a folder, see `files_of`; or a file, the archive that a member is of, and what
     lies beside a file as a part of it: `words.kv.vectors.npy` of `words.kv`, the tokenizer of
@@ -74,7 +74,7 @@ def digest(files: Iterable[Path], folder: Path | None = None, told: object = Non
         told: What was read of them, such as labels: what JSON or NumPy hold, or dataclasses of it.
     """
     total = hashlib.sha256(json.dumps(told, default=_plain).encode())
-    for file in tqdm(files, "Looking whether the data are as they were", delay=2, unit="file"):
+    for file in tqdm(files, "Checking whether the data have changed", delay=2, unit="file"):
         with file.open("rb") as content:
             of_file = hashlib.file_digest(content, "sha256").hexdigest()
         name = file.relative_to(folder) if folder else file.name
@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
 
 
 def files_of(path: Path, but: Path | None = None) -> list[Path]:
-    """Return a file, or the files of a folder in order, those of linked folders too.
+    """Return a file, or the files of a folder in order, also of linked folders.
 
     Hidden files do not count, see `is_hidden`.
 
@@ -110,7 +110,7 @@ def files_of(path: Path, but: Path | None = None) -> list[Path]:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is hidden, or was left there by a file server or a system.
+    """Return whether a file or folder is hidden, or an artefact of a file server or a system.
 
     Examples:
         >>> from staged_training.experiment.fingerprints import is_hidden

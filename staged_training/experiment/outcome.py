@@ -13,7 +13,7 @@ from staged_training.heads.class_balance import best_bias, scores_on, softmax
 
 
 def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArray[np.float64]:
-    """Half the interval of the mean of a few runs, by Student's t.
+    """Return half the confidence interval of the mean of a few runs, by Student's t.
 
     Args:
         std: Standard deviation over the runs, of any shape.
@@ -64,7 +64,7 @@ def outcome(
     positive: int | None,
     **about_training: Any,
 ) -> Outcome:
-    """Score a model; where one class matters, with its decision where validation is best.
+    """Score a model; where one class matters, at the decision threshold best on validation.
 
     Args:
         model: What the model is.
@@ -112,7 +112,7 @@ class Row:
 
 
 def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
-    """A row for each model: the mean over folds of its means over seeds.
+    """Return a row for each model: the mean over folds of its means over seeds.
 
     Args:
         outcomes_of_folds: For each fold, the outcomes of all models, of every seed.

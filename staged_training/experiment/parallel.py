@@ -28,7 +28,7 @@ _ALONE_AND_QUIET = {
 
 
 def run_serial(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
-    """What each piece returns; its name is printed before it begins."""
+    """Run the pieces one after another, print the name of each, and return their results."""
     results = []
     for name, work in pieces.items():
         print(name, flush=True)
@@ -37,7 +37,7 @@ def run_serial(pieces: Mapping[str, Callable[[], Any]]) -> list[Any]:
 
 
 def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any]:
-    """What each piece returns, from as many processes as there are cores, with a thread each.
+    """Run the pieces in as many processes as there are cores, with one thread each.
 
     A small model keeps one core busy and gains little from a second. Where memory is short there
     are fewer processes. In a run of several processes the first begins them, on its machine.
@@ -58,7 +58,7 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
-    """What a piece returns, from a worker that ends when the process that began it is killed.
+    """Run a piece in a worker that ends when the process that began it is killed.
 
     It would go on otherwise, and write where a run that was resumed writes.
     """
@@ -70,7 +70,7 @@ def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
 
 @cache
 def _end_with(parent: int) -> None:
-    """Watch a process from a thread; once for all pieces of a worker."""
+    """Watch a process from a thread, started once in each worker, and end with it."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -82,7 +82,7 @@ def _end_with(parent: int) -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables, or remove those that are `None`, for the processes that are started here."""
+    """Set environment variables of new processes, or remove those that are `None`."""
     before = {name: os.environ.get(name) for name in variables}
     _set(variables)
     try:

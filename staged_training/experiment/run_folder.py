@@ -73,7 +73,7 @@ class RunFolder:
         on_main_process(self._look)
 
     def _look(self) -> None:
-        """Refuse a path that is no folder for this run, or that another run writes to."""
+        """Refuse a path that is no folder for this run, or that another run is writing to."""
         path = self.path
         if path.exists() and not path.is_dir():
             raise _refused(f"{path} is a file. Give a folder as `output_dir`.")
@@ -82,7 +82,7 @@ class RunFolder:
         self._check()
 
     def _check(self) -> None:
-        """Refuse a folder whose content does not go with what was asked for."""
+        """Refuse a folder whose content does not match the arguments."""
         path = self.path
         if self._is_new():
             return
@@ -98,7 +98,7 @@ class RunFolder:
             )
         if not self._resume:
             raise _refused(
-                f"{path} holds a run that was cut off. Add `resume` to go on with it, or delete it."
+                f"{path} holds an interrupted run. Add `resume` to continue it, or delete it."
             )
         before = read_json(self._record, dict)
         asked = before.get("asked", {})
@@ -110,21 +110,21 @@ class RunFolder:
             )
             told = f"{path} cannot be resumed with other arguments: {changes}."
             raise InputError(told, differing)
-        self._check_same("libraries", before, versions(), "{} is another version now")
-        self._check_same("read", before, self._read, "the content of {} is another now")
+        self._check_same("libraries", before, versions(), "{} has another version now")
+        self._check_same("read", before, self._read, "the content of {} has changed")
 
     def _check_same(
         self, part: str, before: Mapping[str, Any], now: Mapping[str, str], change: str
     ) -> None:
-        """Refuse to go on from what was made of something else."""
+        """Refuse to resume a run with other data or versions."""
         then = before.get(part, {})
         differing = [name for name in now if then.get(name) != now[name]]
         if differing:
             named = [f"`{name}`" if name in self.arguments else name for name in differing]
             changes = ", ".join(map(change.format, named))
             raise InputError(
-                f"{self.path} cannot be resumed: {changes}. Its results would be of both. Give "
-                "what there was, or another `output_dir`, or delete that folder.",
+                f"{self.path} cannot be resumed: {changes}. Its results would mix both. Give "
+                "the same data and versions, or another `output_dir`, or delete that folder.",
                 ["output_dir", *differing],
             )
 
@@ -139,7 +139,7 @@ class RunFolder:
         }
 
     def _is_new(self) -> bool:
-        """Whether the folder holds nothing, or what is left of a run that was killed at once."""
+        """Return whether the folder is empty, or left by a run that was killed at its start."""
         if not self.path.exists():
             return True
         of_runs = self.runs.iterdir() if self.runs.is_dir() else ()
@@ -175,7 +175,7 @@ class RunFolder:
         return self.runs / "lock"
 
     def open(self, files: Iterable[Path] = (), *told: object) -> None:
-        """Make the folder, if it is not there yet, and keep other runs out of it.
+        """Create the folder if needed, and lock it against other runs.
 
         Args:
             files: What the arguments name may be a table of files that lie elsewhere: these.
@@ -201,7 +201,7 @@ class RunFolder:
         self.report.mkdir(exist_ok=True)
 
     def run_cached(self, name: str, work: Callable[[Path], Any]) -> Any:
-        """Do a piece of work in a folder of its own, or return what it returned before.
+        """Run work in a folder of its own, or return the result of an earlier run.
 
         All processes of a run do it together; what it returned in the first counts. That is written
         before the stages of its training are removed, so that no moment is left at which all of it
@@ -230,7 +230,7 @@ class RunFolder:
         return on_main_process(partial(read_json, done))["result"]
 
     def publish(self, folder: Path, name: str = ".") -> None:
-        """Make the files of a piece of work, such as a saved model, those of the output folder.
+        """Put the files of a piece of work, such as a saved model, into the output folder.
 
         Args:
             folder: Where they are.
@@ -240,7 +240,7 @@ class RunFolder:
         on_main_process(partial(self._copy, folder, self.path / name))
 
     def _check_there(self) -> None:
-        """Refuse to go on where the folder was removed or replaced since it was opened."""
+        """Refuse to go on if the folder was removed or replaced since it was opened."""
         if not self._record.exists():
             raise self._vanished()
 
@@ -258,9 +258,9 @@ class RunFolder:
                 shutil.copy2(file, path)
 
     def close(self) -> None:
-        """Remove all that was only needed to go on after an interruption; curves are kept.
+        """Remove all that only resuming needed; curves are kept.
 
-        It is for the first of several processes alone, after it has told what came of the run.
+        The main process alone calls it, after it has reported the results.
         """
         self._check_there()
         for curves in self.runs.rglob(CURVES):
@@ -276,14 +276,14 @@ class RunFolder:
 
 
 def _check_whole(done: Path) -> None:
-    """Refuse a piece of work of which not all is as it was written."""
+    """Refuse cached work whose files are missing or changed."""
     record = read_json(done, dict)
     if record.get("digest") != _digest_of(done.parent, record.get("result")):
         raise damaged(done)
 
 
 def _digest_of(folder: Path, result: Any) -> str:
-    """Digest what a piece of work returned and wrote, but for what was needed to train."""
+    """Return a digest of a result and its files, without those that only training needed."""
     passing = {STAGES, CURVES, "done.json"}
     files = [f for f in files_of(folder) if passing.isdisjoint(f.relative_to(folder).parts)]
     return digest(files, folder, told=result)
@@ -291,7 +291,7 @@ def _digest_of(folder: Path, result: Any) -> str:
 
 @contextmanager
 def start_run(arguments: RunArguments, name: str) -> Iterator[RunFolder]:
-    """Begin a run of a recipe, together with the other processes of it if there are some.
+    """Begin a run of a recipe, in all of its processes if there are several.
 
     Args:
         arguments: What it was asked for.

@@ -68,7 +68,7 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.6) -> Indic
 def stratified_folds(
     labels: Sequence[str] | Sequence[int], groups: Sequence[int] | Indices, n: int = 5
 ) -> Indices:
-    """Deal rows into folds with nearly the same shares of each label; no group is torn.
+    """Deal rows into folds with nearly the same shares of each label; keep groups together.
 
     Args:
         labels: the label of each row.
@@ -166,7 +166,7 @@ def given_folds(
 
 
 def torn_groups(source: Path, folds: Indices, groups: Sequence[int]) -> list[Problem]:
-    """Return what is to be told of groups whose rows came in several folds, or parts of a split.
+    """Return the problem of groups whose rows came in several folds, or parts of a split.
 
     Args:
         source: the file, for messages.
@@ -175,7 +175,7 @@ def torn_groups(source: Path, folds: Indices, groups: Sequence[int]) -> list[Pro
     """
     together = Counter(group for group, _ in set(zip(groups, folds.tolist(), strict=True)))
     torn = sum(count > 1 for count in together.values())
-    told = f"{torn} examples have copies in several parts: what is tested on may have been learnt"
+    told = f"{torn} examples have copies in several parts: test examples may have been trained on"
     return [Problem(f"{source}:", told)] if torn else []
 
 
@@ -279,7 +279,7 @@ def _joined(group: Indices, pairs: Indices, words: sparse.csr_array, threshold: 
 
 
 def _fill_folds(counts: npt.NDArray[np.float64], n: int) -> Indices:
-    """Return a fold for each group: large groups first, each to the fold that lacks it most.
+    """Return a fold for each group: the largest first, to the fold with the greatest need.
 
     What a fold has of a label is measured as a share of all examples of it, so that a fold without
     a rare label comes first. (scikit-learn's StratifiedGroupKFold may leave it out of some.)

@@ -2,7 +2,7 @@
 
 
 def end_tracking(report_to: str | list[str] | None) -> None:
-    """Let the next training be a run of its own, which only `wandb` has to be told."""
+    """End the run of `wandb`, so that the next training is a run of its own."""
     if "wandb" in (report_to or ()):
         import wandb
 

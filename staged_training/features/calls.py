@@ -48,7 +48,7 @@ class Intercepted:
         self._within = False
 
     def whole(self, compute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Compute a call with all that it calls in turn, none of which is handled."""
+        """Run a call, and handle none of the calls within it."""
         self._within = True
         try:
             return compute(*args, **kwargs)
@@ -75,7 +75,7 @@ class Intercepted:
                     vars(module)["forward"] = own
 
     def _restart(self) -> None:
-        """Count calls from 0 again: another forward pass begins."""
+        """Restart the count of calls: another forward pass begins."""
         self._numbers.clear()
         self._within = False
 

@@ -35,11 +35,11 @@ def checked_batch(batch: Any) -> Batch:
         named = {name: value for name, value in batch.items() if value is not None}
         if named and all(isinstance(value, torch.Tensor) for value in named.values()):
             return named
-    raise CannotReuseError("its batches hold something else than tensors")
+    raise CannotReuseError("its batches hold other things than tensors")
 
 
 def numbers_in(batch: Batch) -> int:
-    """Return how many numbers a batch has."""
+    """Count the numbers in a batch."""
     return sum(tensor.numel() for tensor in batch.values())
 
 
@@ -76,7 +76,7 @@ def input_layouts(
 def _padding(
     tensor: torch.Tensor, parts: Sequence[torch.Tensor], layout: Layout, *, left: bool
 ) -> float:
-    """The number that stands beside the shortest examples of a batch."""
+    """Return the padding value that stands beside the shortest examples of a batch."""
     ones = [torch.ones_like(part, dtype=torch.bool) for part in parts]
     beside = ~layout.padded(0, left=left).joined(ones)
     return tensor[beside][0].item() if beside.shape == tensor.shape and beside.any() else 0
@@ -108,7 +108,7 @@ class Columns:
 
     @staticmethod
     def of(inputs: dict[str, Layout], cut: Cut, extents: Extents, keep: set[str]) -> "Columns":
-        """Describe what is kept of the inputs and at a cut.
+        """Describe what is stored of the inputs and at a cut.
 
         Args:
             inputs: The layouts of the inputs.
@@ -117,7 +117,7 @@ class Columns:
             keep: Inputs that are kept in any case.
 
         Raises:
-            CannotReuseError: The layers see lengths that cannot be told from the inputs.
+            CannotReuseError: The layers see lengths that do not follow from the inputs.
         """
         idle = [
             name
@@ -156,7 +156,7 @@ class Columns:
         return any(isinstance(where, Place) for where, _ in self.sources)
 
     def with_padding(self, longest: Any, collate: Collate) -> "Columns":
-        """Return the same columns, in which what is computed for padding is kept too.
+        """Return the same columns, with the values computed for padding stored too.
 
         Args:
             longest: The longest of all examples.
@@ -171,7 +171,7 @@ class Columns:
 
     @property
     def can_keep_padding(self) -> bool:
-        """Whether examples are padded, and their inputs tell how far."""
+        """Whether examples are padded, and their inputs show how far."""
         return self.differ and not self._runs_alike_only
 
     @cached_property
@@ -181,7 +181,7 @@ class Columns:
         return places | {where for where, _ in self.sources if isinstance(where, Place)}
 
     def _own_extents(self, single: Batch) -> list[int]:
-        """The extents of an example that its inputs tell; 0 for others."""
+        """Return the extents of an example that its inputs show; 0 for others."""
         return [
             single[where].shape[axis] if isinstance(where, str) and where else 0
             for where, axis in self.sources
@@ -190,7 +190,7 @@ class Columns:
     def compute(
         self, model: torch.nn.Module, examples: Sequence[Any], collate: Collate
     ) -> dict[str, torch.Tensor]:
-        """Run the frozen layers of a model on some examples; what is kept of them, by columns.
+        """Run the frozen layers of a model on some examples; return the columns to store.
 
         Args:
             model: The model, in evaluation mode.
@@ -215,14 +215,14 @@ class Columns:
         return self._stored(values, singles, known)
 
     def _batches(self, rows: Rows) -> list[list[int]]:
-        """The numbers of examples that run together."""
+        """Return the numbers of the examples of each batch."""
         numbers = range(len(rows))
         if not self._runs_alike_only:
             return [list(numbers)]
         return [list(some) for _, some in groupby(numbers, key=lambda index: list(rows[index]))]
 
     def _split(self, batch: Batch, rows: Rows) -> list[Batch]:
-        """The inputs of each example of a batch."""
+        """Return the inputs of each example of a batch."""
         kept = {name: layout for name, layout in self.inputs.items() if name not in self.idle}
         try:
             parts = [layout.parts(batch[name], rows) for name, layout in kept.items()]
@@ -235,7 +235,7 @@ class Columns:
     def _run(
         self, model: torch.nn.Module, batch: Batch, rows: Rows
     ) -> tuple[list[list[torch.Tensor]], list[list[int]]]:
-        """Of each example the values, without padding, and all extents."""
+        """Return the values of each example, without padding, and all extents."""
         found = _tensors_at(model, batch, self._wanted, self.cut)
         rows = [*rows, self.widest] if self.widest else rows
         known = [
@@ -268,7 +268,7 @@ class Columns:
     def _stored(
         self, values: Sequence[Sequence[torch.Tensor]], inputs: Sequence[Batch], rows: Rows
     ) -> dict[str, torch.Tensor]:
-        """The columns of some examples, in which each has its numbers in a row."""
+        """Return the columns of some examples, in which each has its numbers in a row."""
         flat = [torch.cat([value.reshape(-1) for value in own]) for own in values]
         fixed = all(value.layout.is_fixed for value in self.cut.values)
         columns = column(FEATURES, [part.cpu() for part in flat], ragged=not fixed)
@@ -312,7 +312,7 @@ class Columns:
 def _tensors_at(
     model: torch.nn.Module, batch: Batch, wanted: set[Place], cut: Cut
 ) -> dict[Place, torch.Tensor]:
-    """What is at some places of a model; it runs no further than to the last of them."""
+    """Return the tensors at some places of a model; it runs no further than to the last of them."""
     found: dict[Place, torch.Tensor] = {}
 
     def note(call: Call, leaves: Sequence[Any], *, is_output: bool) -> None:
@@ -348,12 +348,12 @@ class _AllFoundError(Exception):
 
 
 def _share(length: int, kind: Kind, examples: int) -> int:
-    """The extent of an example among others that are like it."""
+    """Return the extent of an example among others that are like it."""
     return length // examples if kind is Kind.ROWS else length
 
 
 def _compact(numbers: torch.Tensor) -> torch.Tensor:
-    """The same integers in the smallest type that holds them."""
+    """Return the same integers in the smallest type that holds them."""
     if numbers.dtype is torch.int64 and numbers.numel():
         for dtype in (torch.int8, torch.int32):
             bounds = torch.iinfo(dtype)
@@ -363,7 +363,7 @@ def _compact(numbers: torch.Tensor) -> torch.Tensor:
 
 
 def _split(numbers: torch.Tensor, shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """Tensors of some shapes that stand behind one another."""
+    """Split numbers into tensors of some shapes that stand one behind another."""
     ends = list(accumulate(prod(shape) for shape in shapes))
     starts = [0, *ends[:-1]]
     return [

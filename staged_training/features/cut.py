@@ -109,9 +109,9 @@ def find_cuts(
     extents: Extents,
     objective: Callable[[], tuple[torch.Tensor, Mapping[str, torch.Tensor]]],
 ) -> list[Cut]:
-    """Find where a model can be cut: the cut of which least must be kept first.
+    """Find where a model can be cut, the cut that needs the least storage first.
 
-    What is made use of is told by gradients: a use without any, such as a comparison, is not seen.
+    Gradients show what is used: a use without any, such as a comparison, is not seen.
     The first cut may come too late for it, the last one hardly.
 
     Args:
@@ -163,7 +163,7 @@ def find_cuts(
             cuts.insert(0, later)
     split = [c for c in cuts if c.values and all(v.layout.rows is not None for v in c.values)]
     if not split:
-        raise CannotReuseError("what its frozen layers pass on is not split by examples")
+        raise CannotReuseError("the output of its frozen layers is not split by example")
     return split
 
 
@@ -175,7 +175,7 @@ class _Matched:
         self._of = {id(record): others for record, *others in _together(passes)}
 
     def stand_in(self, model: nn.Module, record: Record) -> StandIn | None:
-        """Return what answers a call; `None` if it must run."""
+        """Return the stand-in that answers a call; `None` if it must run."""
         module = model.get_submodule(record.module)
         if any(parameter.requires_grad for parameter in module.parameters()):
             return None
@@ -204,7 +204,7 @@ class _Matched:
         return StandIn(record.spec, leaves)
 
     def entry(self, record: Record, number: int) -> Layout | None:
-        """Return the layout of what a call is given, if it is the same in every pass."""
+        """Return the layout of an input of a call, if it is the same in every pass."""
         others = self._of.get(id(record))
         if others is None or any(len(o.inputs) != len(record.inputs) for o in others):
             return None
@@ -212,7 +212,7 @@ class _Matched:
         return layout if layout and layout.rows is not None else None
 
     def _layout(self, leaves: Sequence[Leaf], *, has_parameters: bool = False) -> Layout | None:
-        """The layout of a tensor that frozen layers compute, and neither chance nor padding.
+        """Return the layout of a tensor of frozen layers, independent of chance and padding.
 
         Where gradients are off, as in `torch.no_grad()`, only a call of what has parameters is
         known to be computed by them.
@@ -252,7 +252,7 @@ def _used(
     layouts: Mapping[Place, Layout],
     objective: Callable[[], tuple[torch.Tensor, Mapping[str, torch.Tensor]]],
 ) -> tuple[list[Value], set[str]]:
-    """The places, and the inputs of the model, whose tensors are made use of beyond them.
+    """Return the places, and the inputs of the model, whose tensors are used beyond them.
 
     All are leaves of the gradient: one that reaches the objective only through another has none.
     """
@@ -333,7 +333,7 @@ def _numbered(records: Iterable[Record]) -> dict[Call, Record]:
 def _visible(
     records: Iterable[Record], answered: Mapping[int, StandIn]
 ) -> Iterable[tuple[Call, Record]]:
-    """Yield the calls that are not led to by answered ones, with their numbers."""
+    """Yield the calls that are not made by answered ones, with their numbers."""
     hidden: set[int] = set()
     numbers: Counter[str] = Counter()
     for record in records:
@@ -363,7 +363,7 @@ def layer_drop(model: nn.Module, name: str) -> list[float]:
 
 
 def _is_worth_it(module: nn.Module) -> bool:
-    """Whether a module does more than look rows up, which is as fast as to fetch what is kept."""
+    """Return whether a module does more than look up rows, which is as fast as reading features."""
     return any(
         parameter.ndim > 1
         for part in module.modules()
@@ -373,7 +373,7 @@ def _is_worth_it(module: nn.Module) -> bool:
 
 
 def _numbers(layout: Layout, extents: Extents) -> int:
-    """How many numbers a tensor has in the batch of all examples."""
+    """Count the numbers that a tensor has in the batch of all examples."""
     size = 1
     for axis in layout.axes:
         together = None if axis.extent is None else extents.seen[axis.extent][1].together

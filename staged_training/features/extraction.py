@@ -80,7 +80,7 @@ def computed(
     dataset: Dataset[Any] | Iterable[Any],
     cache: Path | None,
 ) -> FeatureDataset:
-    """The features of a data set: those that are in the cache, or else what a model computes.
+    """Return the features of a data set, from the cache or else computed by a model.
 
     Args:
         faster: Makes the model, from an example.
@@ -151,7 +151,7 @@ def _parts(
 def _windows(
     dataset: Dataset[Any] | Iterable[Any],
 ) -> Iterator[tuple[Sequence[Any] | Subset[Any], Sequence[int]]]:
-    """Yield neighbouring examples, as many as are run before any is kept, and in which order.
+    """Yield neighbouring examples, as many as are run before any is stored, and their order.
 
     Texts are run by length, so that little is padded.
     """
@@ -175,7 +175,7 @@ def _windows(
 
 
 def faster_model(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Module:
-    """A model that computes the features of evaluation mode in less time, or the same model.
+    """Return a model that computes features in evaluation mode faster, or the same model.
 
     Its layers have the same names, but not always the same groups.
 
@@ -188,7 +188,7 @@ def faster_model(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> 
 
 
 def _by_length(examples: Sequence[Any]) -> Sequence[int]:
-    """The numbers of examples in the order to run them."""
+    """Return the numbers of examples in the order to run them."""
     if _is_text(examples[0]):
         lengths = [len(example["input_ids"]) for example in examples]
         order: list[int] = np.argsort(lengths, kind="stable").tolist()
@@ -211,7 +211,7 @@ def _is_ascending(order: Sequence[int]) -> bool:
 def stored_columns(
     features: torch.Tensor, batch: Batch, others: set[str]
 ) -> dict[str, torch.Tensor]:
-    """The columns of a `FeatureDataset` for a batch; of texts, what is padding is left out.
+    """Return the columns of a `FeatureDataset` for a batch, without the padding of texts.
 
     Args:
         features: Those of the batch.

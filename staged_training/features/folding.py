@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def folded(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Module:
-    """A copy of a model in evaluation mode with folded convolutions, or the model itself.
+    """Return a copy of a model in evaluation mode with folded convolutions, or the model itself.
 
     Args:
         model: The model, which stays as it is.
@@ -45,7 +45,7 @@ def folded(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Mod
 def _neighbours(
     model: nn.Module, run: Callable[[nn.Module], torch.Tensor]
 ) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
-    """The convolutions that feed a BatchNorm, where both run once; and what the model computes."""
+    """Return the convolutions that feed a BatchNorm, both run once, and the model's output."""
     outputs: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # holds them: an id is not used again
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     ran: Counter[nn.Module] = Counter()

@@ -93,12 +93,12 @@ class FeatureHead(nn.Module):
 
 
 def base_features(model: nn.Module, batch: Batch, first: int = -1) -> torch.Tensor:
-    """What a layer group, by default the head, is given: `[batch, ...]`, without gradients."""
+    """Return the input of a layer group, by default the head: `[batch, ...]`, without gradients."""
     return inputs_of(upper_modules_from(model, first), model, batch)
 
 
 def inputs_of(upper_modules: Sequence[str], model: nn.Module, batch: Batch) -> torch.Tensor:
-    """What the first of these modules that runs is given."""
+    """Return the input of the first of these modules that runs."""
     found: list[torch.Tensor] = []
 
     def keep(name: str, inputs: tuple[Any, ...]) -> None:
@@ -116,7 +116,7 @@ def inputs_of(upper_modules: Sequence[str], model: nn.Module, batch: Batch) -> t
 
 @contextmanager
 def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what the head of a model is given, a vector for each example, while it runs.
+    """Collect the input of a model's head, a vector for each example, while it runs.
 
     Examples:
         >>> with collected_features(model) as features:
@@ -131,18 +131,18 @@ def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 
 def upper_modules_from(model: nn.Module, first: int) -> list[str]:
-    """The outermost modules of a layer group and of all above it, by their names in the model."""
+    """Return the outermost modules of a layer group and of all above it, by name in the model."""
     modules = modules_from(model, first)
     return [name for name in modules if name.rpartition(".")[0] not in modules]
 
 
 def modules_from(model: nn.Module, first: int) -> dict[str, nn.Module]:
-    """The modules of a layer group and of all above it, by their names in the model."""
+    """Return the modules of a layer group and of all above it, by name in the model."""
     return {name: m for group in layer_groups(model)[first:] for name, m in group.modules.items()}
 
 
 def inputs_of_head(model: nn.Module) -> set[str]:
-    """The inputs of a model that its head is given beside features: labels, and what it names."""
+    """Return the inputs that the head takes beside features: labels, and those that it names."""
     head = model.get_submodule(next(iter(layer_groups(model)[-1].modules)))
     own = inspect.signature(head.forward).parameters if _has_own_loss(head) else {}
     return {"labels", *own}
@@ -150,7 +150,7 @@ def inputs_of_head(model: nn.Module) -> set[str]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Let a model evaluate, without gradients, and be again what it was before."""
+    """Put a model in evaluation mode without gradients, and restore it afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -169,7 +169,7 @@ def _has_own_loss(head: nn.Module) -> bool:
 
 
 def _loss_of(model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The loss of a model from its logits and labels."""
+    """Return the loss of a model as a function of its logits and labels."""
     if isinstance(model, PreTrainedModel) and model.loss_type is not None:
         return lambda logits, labels: model.loss_function(labels, logits, model.config)
     return nn.functional.cross_entropy
@@ -187,7 +187,7 @@ def _on_device_of(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
 def _make_contiguous(
     module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: Any
 ) -> None:
-    """Lay weights out as `safetensors` writes them; `transformers` does so for its own models."""
+    """Make weights contiguous for `safetensors`; `transformers` does so for its own models."""
     for name, tensor in state.items():
         state[name] = tensor.contiguous()
 

@@ -31,7 +31,7 @@ class Axis:
     extent: int | None = None
 
     def own(self, extents: Sequence[int]) -> int:
-        """Return how long it is for an example with these extents."""
+        """Return its length for an example with these extents."""
         return self.size if self.extent is None else extents[self.extent]
 
 
@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 
 
 class Extents:
-    """The lengths in which examples differ, as a few of them tell.
+    """The lengths in which examples differ, as a few of them show.
 
     Args:
         examples: How many there are in the batch of all.
@@ -68,7 +68,7 @@ class Extents:
         return None
 
     def layout(self, tensors: Sequence[torch.Tensor]) -> "Layout | None":
-        """Return the layout that a tensor has, given as it is in each of the three batches."""
+        """Return the layout of a tensor, given as it is in each of the three batches."""
         if len({(tensor.ndim, tensor.dtype) for tensor in tensors}) > 1:
             return None
         shapes = zip(*(tensor.shape for tensor in tensors), strict=True)
@@ -133,7 +133,7 @@ class Layout:
         )
 
     def parts(self, tensor: torch.Tensor, batch: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """Split a tensor into what is each example's own, without padding.
+        """Split a tensor into the parts of the examples, without padding.
 
         Raises:
             ValueError: It has another shape than it should have.
@@ -151,7 +151,7 @@ class Layout:
         return parts
 
     def joined(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Put the parts of examples together again, padded to the longest."""
+        """Join the parts of examples, padded to the longest."""
         rows = self.rows
         assert rows is not None
         if len({(*p.shape[:rows], *p.shape[rows + 1 :]) for p in parts}) == 1:
@@ -167,7 +167,7 @@ class Layout:
         return joined
 
     def window(self, tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """Return the part of a tensor that is as long as a shape; its rows stay."""
+        """Return the part of a tensor that is as long as a shape, with all of its rows."""
         for number, axis in enumerate(self.axes):
             if axis.kind is Kind.LENGTH:
                 beside = tensor.shape[number] - shape[number]
@@ -176,5 +176,5 @@ class Layout:
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """Lay images out as convolutions are fastest on them; anything else stays as it is."""
+    """Put images in the memory format that convolutions are fastest on; leave anything else."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

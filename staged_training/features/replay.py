@@ -16,7 +16,7 @@ from staged_training.features.layouts import Layout
 
 @contextmanager
 def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterator[None]:
-    """Let a model run on batches of stored examples, and on others as ever.
+    """Let a model also run on batches of stored examples.
 
     Args:
         model: The model.
@@ -36,7 +36,7 @@ def on_stored(model: nn.Module, columns: Columns, blank: float = 0.0) -> Iterato
         return args, kwargs
 
     def filled(layout: Layout) -> torch.Tensor:
-        """A tensor of a layout, all of one number."""
+        """Return a tensor of a layout, all of one number."""
         assert stored is not None
         kind = {"dtype": layout.dtype, "device": stored["values"][0].device}
         number = blank if layout.dtype.is_floating_point else 0

@@ -123,7 +123,7 @@ def on_features(trainer: Trainer, cache: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _replaced(trainer: Trainer, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """Give a trainer other attributes for as long as the context lasts."""
+    """Replace attributes of a trainer within the context."""
     before = {name: vars(trainer)[name] for name in attributes if name in vars(trainer)}
     vars(trainer).update(attributes)
     try:
@@ -136,12 +136,12 @@ def _replaced(trainer: Trainer, attributes: Mapping[str, Any]) -> Iterator[None]
 
 @functools.cache
 def _warn_once(message: str) -> None:
-    """Warn, but not again in each of many folds."""
+    """Warn once, not in each of many folds."""
     logger.warning(message)
 
 
 def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, Any]]:
-    """What is kept of the examples of a trainer, and its data sets in that form.
+    """Return what is stored of the examples of a trainer, and its data sets in that form.
 
     Raises:
         CannotReuseError: Some process cannot train on features.
@@ -171,7 +171,7 @@ def _stored(trainer: Trainer, cache: Path | None) -> tuple[Columns, dict[str, An
 def _tried_columns(
     trainer: Trainer, data: Sequence[Any], collate: Collate, cache: Path | None
 ) -> tuple[Columns, str]:
-    """What must be kept of examples, as a few of them tell, and a digest of what is of those."""
+    """Return the columns to store, tried on a few examples, and a digest of those stored."""
     if isinstance(trainer.model, torch._dynamo.OptimizedModule) or trainer.args.torch_compile:
         raise CannotReuseError("a compiled model runs as a whole")
     own = [name for name in _NOT_TRIED if _is_of_user(trainer, name)]
@@ -192,7 +192,7 @@ def _tried_columns(
 
 
 def _is_of_user(trainer: Trainer, method: str) -> bool:
-    """Whether a method is neither of `transformers` nor of this package."""
+    """Return whether a method is neither of `transformers` nor of this package."""
     package = getattr(type(trainer), method).__module__.partition(".")[0]
     return package not in ("transformers", "staged_training")
 
@@ -205,7 +205,7 @@ def _features_of(
     collate: Collate,
     cache: Path | None,
 ) -> dict[str, Any]:
-    """The data sets of a trainer as features, by the attributes that hold them."""
+    """Return the data sets of a trainer as features, by the attributes that hold them."""
 
     def columns_of(model: nn.Module, examples: list[Any]) -> Batch:
         with trainer.accelerator.autocast():
@@ -228,7 +228,7 @@ def _features_of(
 
 
 def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
-    """The data sets of a trainer, by attribute and name: as given, and as they are read."""
+    """Return the data sets of a trainer, by attribute and name: as given, and as they are read."""
     found: dict[tuple[str, str], Any] = {}
     for part in ("train_dataset", "eval_dataset"):
         data = getattr(trainer, part, None)
@@ -244,7 +244,7 @@ def _data_of(trainer: Trainer) -> dict[tuple[str, str], tuple[Any, Any]]:
 
 
 def first_trained(model: nn.Module) -> int:
-    """The index of the lowest layer group of which anything is trained.
+    """Return the index of the lowest layer group of which anything is trained.
 
     Raises:
         InputError: All is frozen.
@@ -258,7 +258,7 @@ def first_trained(model: nn.Module) -> int:
 def _cache_file(
     trainer: Trainer, dataset: Dataset[Any], cache: Path | None, kept: str
 ) -> Path | None:
-    """The file of the features of a data set, if there is a cache and a way to tell its content."""
+    """Return the feature file of a data set, if there is a cache and a key to its content."""
     # `datasets.Dataset` keeps its own under a private name.
     fingerprint = getattr(dataset, "fingerprint", getattr(dataset, "_fingerprint", None))
     if cache is None or fingerprint is None:
@@ -270,12 +270,12 @@ def _cache_file(
 
 
 def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
-    """A name for the features of some data: it changes with any weight they depend on and the data.
+    """Return a name for the features of data; it changes with the weights below and the data.
 
     Args:
         model: The model; its layers from `first` on do not count.
-        data: What tells the examples and their preprocessing, such as the fingerprint of a data set
-            and the settings of a processor.
+        data: What identifies the examples and their preprocessing, such as the fingerprint of a
+            data set and the settings of a processor.
         first: Index of the layer group whose inputs are the features; by default the head.
     """
     digest = hashlib.sha256("\0".join(data).encode())
@@ -288,7 +288,7 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
 
 
 def _steady_sample(dataset: Dataset[Any], collate: Collate) -> list[Any]:
-    """Some examples, which come out the same twice, and without a random number being drawn.
+    """Return some examples that come out the same twice, and draw no random number.
 
     Augmentation that strikes seldom draws a number all the same.
 
@@ -300,12 +300,12 @@ def _steady_sample(dataset: Dataset[Any], collate: Collate) -> list[Any]:
     first, is_drawn = collate(examples), random_state() != state
     second = collate(_unequal(dataset))
     if is_drawn or not all(torch.equal(first[name], second[name]) for name in first):
-        raise CannotReuseError("the inputs differ from time to time")
+        raise CannotReuseError("an example gives other inputs each time")
     return examples
 
 
 def _sample(dataset: Dataset[Any]) -> list[Any]:
-    """Some examples: of a stream the first, else from all over the data."""
+    """Return some examples: the first of a stream, else from all over the data."""
     if isinstance(dataset, Sized):
         rows = np.linspace(0, len(dataset) - 1, min(_SAMPLE, len(dataset))).astype(int)
         return [dataset[int(row)] for row in rows]
@@ -313,7 +313,7 @@ def _sample(dataset: Dataset[Any]) -> list[Any]:
 
 
 def _unequal(dataset: Any) -> list[Any]:
-    """Some examples; where their lengths can be had at once, the shortest and the longest too."""
+    """Return some examples; where lengths can be had at once, also the shortest and the longest."""
     if isinstance(dataset, datasets.Dataset) and "input_ids" in dataset.column_names:
         lengths = [len(row) for row in dataset["input_ids"]]
         ends = [int(np.argmin(lengths)), int(np.argmax(lengths))]
@@ -322,7 +322,7 @@ def _unequal(dataset: Any) -> list[Any]:
 
 
 def _longest(data: Iterable[Any], collate: Collate) -> Any:
-    """The longest example of all."""
+    """Return the longest example of all."""
 
     everything = chain.from_iterable(
         map(dataset.__getitem__, range(len(dataset))) if hasattr(dataset, "__len__") else dataset

@@ -30,10 +30,10 @@ from staged_training.runtime.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
 
-_LENGTHS = ".lengths"  # how the name of a column ends that tells the lengths of another
+_LENGTHS = ".lengths"  # suffix of the column with the lengths of another
 _SHARE_OF_MEMORY = 1 / 4  # of what is free: features take twice their size while they are joined
 _BEFORE_DATA = 4096  # bytes: the length of the header, the header, and blanks
-_CHECKSUM = "sha256"  # of the columns, then of what the header tells of them
+_CHECKSUM = "sha256"  # of the columns, then of their descriptions in the header
 _DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
@@ -49,7 +49,7 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
             what else is kept.
             Where examples have unlike numbers of rows, as texts have one for each token, these
             stand behind one another, `[rows of all examples, ...]`, and a column of lengths,
-            `[examples]`, tells whose they are, see `column`.
+            `[examples]`, says whose they are, see `column`.
 
     Args:
         columns: See above.
@@ -75,7 +75,7 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
         return {n: self._of(n, index) for n in self.columns if not n.endswith(_LENGTHS)}
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor]]:
-        """The examples of a batch, for which `DataLoader` asks in one go."""
+        """Return the examples of a batch, which `DataLoader` asks for in one go."""
         if self._pages is None:
             return [self[index] for index in indices]
         examples = []
@@ -87,14 +87,14 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
         return examples
 
     def _of(self, name: str, index: int) -> torch.Tensor:
-        """What one example has in a column."""
+        """Return the value of one example in a column."""
         if name not in self._ends:
             return self.columns[name][index]
         end = int(self._ends[name][index])
         return self.columns[name][end - int(self.columns[f"{name}{_LENGTHS}"][index]) : end]
 
     def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> "FeatureDataset":
-        """Some of the examples."""
+        """Return some of the examples."""
         chosen = torch.as_tensor(indices)
         return FeatureDataset(
             {
@@ -107,7 +107,7 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 def column(name: str, rows: Sequence[torch.Tensor], *, ragged: bool) -> dict[str, torch.Tensor]:
-    """A column of a `FeatureDataset`, with its lengths where examples have unlike numbers of rows.
+    """Build a column of a `FeatureDataset`, with lengths where examples differ in rows.
 
     Args:
         name: Its name.
@@ -121,7 +121,7 @@ def column(name: str, rows: Sequence[torch.Tensor], *, ragged: bool) -> dict[str
 
 
 def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """A batch of examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
+    """Collate examples of a `FeatureDataset`; features of shorter texts end in rows of zeros."""
     columns = {name: [example[name] for example in examples] for name in examples[0]}
     features = columns.pop("features")
     alike = len({some.shape for some in features}) == 1  # then one pass over the memory is enough
@@ -130,7 +130,7 @@ def collate_features(examples: list[dict[str, torch.Tensor]]) -> dict[str, torch
 
 
 def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
-    """Keep features: the rows of all parts, those of the first first.
+    """Store features, the rows of one part after another.
 
     Args:
         parts: Columns as those of a `FeatureDataset`, with the same names each. Where the features
@@ -165,7 +165,7 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
 
 
 def read(file: Path) -> FeatureDataset:
-    """The features of a file that `kept` wrote, or `safetensors`.
+    """Read the features of a file that `kept` wrote, or `safetensors`.
 
     Raises:
         InputError: The file is damaged.
@@ -177,11 +177,11 @@ def read(file: Path) -> FeatureDataset:
             _check(stream)
             return _mapped(stream)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{file}: is no whole file of features. Delete it.") from error
+        raise InputError(f"{file}: is not a complete feature file. Delete it.") from error
 
 
 def room_for_features(folder: Path | None) -> float:
-    """How many bytes of features can be kept in a folder, or without one in memory or on disk."""
+    """Return how many bytes of features fit in a folder, or without one in memory or on disk."""
     there = Path(folder or tempfile.gettempdir()).absolute()
     while not there.exists():
         there = there.parent
@@ -195,7 +195,7 @@ def _drained(held: deque[Columns]) -> Iterator[Columns]:
 
 
 def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
-    """Write the features as they come, then all other columns, and at last the header."""
+    """Write the features as they come, then all other columns, and the header last."""
     others: dict[str, list[torch.Tensor]] = {}
     rows, none, checksum = 0, None, hashlib.sha256()
 
@@ -229,7 +229,7 @@ def _write(stream: IO[bytes], parts: Iterable[Columns]) -> None:
 
 
 def _described(like: torch.Tensor, rows: int, start: int) -> dict[str, object]:
-    """What the header tells of a column whose rows are like those of a tensor."""
+    """Describe, for the header, a column whose rows are like those of a tensor."""
     names = {dtype: name for name, dtype in _DTYPES.items()}
     shape = [rows, *like.shape[1:]]
     size = torch.Size(shape).numel() * like.element_size()
@@ -237,14 +237,14 @@ def _described(like: torch.Tensor, rows: int, start: int) -> dict[str, object]:
 
 
 def _header(stream: IO[bytes]) -> tuple[dict[str, Any], str | None]:
-    """What the header tells of each column, and the checksum, if there is one; up to the data."""
+    """Read the header, up to the data: the columns, and the checksum if there is one."""
     stream.seek(0)
     header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
     return header, header.pop("__metadata__", {}).get(_CHECKSUM)
 
 
 def _check(stream: BufferedReader) -> None:
-    """Compare a file with its checksum; one that `safetensors` wrote has none.
+    """Compare a file with its checksum; one written by `safetensors` has none.
 
     Raises:
         ValueError: It was changed.
@@ -253,11 +253,11 @@ def _check(stream: BufferedReader) -> None:
     checksum = hashlib.file_digest(stream, "sha256")
     checksum.update(json.dumps(header).encode())
     if expected not in (None, checksum.hexdigest()):
-        raise ValueError("It is not what was written.")
+        raise ValueError("Its content has changed since.")
 
 
 def _mapped(stream: IO[bytes]) -> FeatureDataset:
-    """The features of a file that is whole; it may be removed while they are in use."""
+    """Map the features of a complete file; it may be removed while they are in use."""
     header, _ = _header(stream)
     before_data = stream.tell()
     pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

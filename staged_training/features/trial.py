@@ -36,7 +36,7 @@ _Result = tuple[str, list[Any]]
 def tried(
     trainer: Trainer, collate: Collate, examples: Sequence[Any]
 ) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-    """Find out what to keep of the examples of a trainer, and prove that it is enough.
+    """Find out what to store of the examples of a trainer, and prove that it is enough.
 
     Two unequal examples run whole, in evaluation and in training. The lower layers run on each of
     them alone, the upper ones on both, so that what an example gets from one beside it shows. Loss,
@@ -85,7 +85,7 @@ class _Trial:
         self.both = collate([self.shortest, self.longest])
 
     def proved(self) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-        """Return what must be kept, and what is kept of the examples."""
+        """Return what must be stored, and that of the examples."""
         layers = list(self.model.modules())
         found = self._columns()
         found += [c.with_padding(self.longest, self.collate) for c in found if c.can_keep_padding]
@@ -97,12 +97,12 @@ class _Trial:
                 failures.append(error)
                 continue
             if layers != list(self.model.modules()):
-                raise CannotReuseError("its layers become others while it runs")
+                raise CannotReuseError("its layers change while it runs")
             return proved
         raise failures[0]
 
     def _proved(self, columns: Columns) -> tuple[Columns, list[Mapping[str, torch.Tensor]]]:
-        """What must be kept, and what is kept of the examples, if the model on it is the whole."""
+        """Return what to store, and that of the examples, if the model on it equals the whole."""
         try:
             stored = self._prove(columns)
         except RuntimeError as error:
@@ -114,7 +114,7 @@ class _Trial:
         return columns, stored
 
     def _columns(self) -> list[Columns]:
-        """What may be enough to keep, the least first."""
+        """Return the sets of columns that may be enough to store, the smallest first."""
         extents = Extents(len(self.singles))
         batches = [self.both, *self.singles]
         inputs = input_layouts(batches, self.singles, extents)
@@ -146,7 +146,7 @@ class _Trial:
         return [Columns.of(inputs, cut, extents, keep) for cut in cuts]
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
-        """What is kept of the examples; raises an error unless the model on it is the whole."""
+        """Return what is stored of the examples; raise an error unless the model on it is equal."""
         first, second = (
             self._stored(columns, [example])[0] for example in (self.shortest, self.longest)
         )
@@ -165,7 +165,7 @@ class _Trial:
 
     @torch.no_grad()
     def _check_others(self, columns: Columns) -> None:
-        """Check on more examples that they are the same, whatever they run beside.
+        """Check on more examples that results are equal, whatever examples share their batch.
 
         All run together, as a layer may have room for only so much of a batch. Where they have
         lengths of their own, each runs beside one like it, too, and beside one unlike it.
@@ -203,14 +203,14 @@ class _Trial:
                 raise CannotReuseError(f"its upper layers give another result on features, {what}")
 
     def _evaluated(self, batch: Mapping[str, Any]) -> "list[_Result]":
-        """Loss and outputs of a batch in evaluation."""
+        """Return the loss and outputs of a batch in evaluation."""
         _set_buffers(self.model, self.buffers)
         self.model.eval()
         loss, outputs = self._run(batch)
         return [("in evaluation", [loss, *self._told(outputs)])]
 
     def _trained(self, batch: Mapping[str, Any]) -> "list[_Result]":
-        """Loss, outputs and gradients of a batch in training, on random numbers that are known."""
+        """Return loss, outputs and gradients of a batch in training, with fixed random numbers."""
         self._begin_training()
         loss, outputs = self._run(batch)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -222,7 +222,7 @@ class _Trial:
         ]
 
     def _objective(self) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        """The sum of all outputs, weighted by chance, and the inputs that have gradients."""
+        """Return the sum of all outputs, randomly weighted, and the inputs that have gradients."""
         inputs = {
             name: tensor.detach().clone().requires_grad_()
             for name, tensor in self.both.items()
@@ -234,19 +234,19 @@ class _Trial:
         return cast(torch.Tensor, sum((t * torch.randn_like(t)).sum() for t in terms)), inputs
 
     def _run(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
-        """The loss and the outputs of a batch, as the trainer computes them."""
+        """Return the loss and the outputs of a batch, as the trainer computes them."""
         with self.trainer.accelerator.autocast():
             found = self.trainer.compute_loss(self.model, dict(batch), return_outputs=True)
         return cast(tuple[torch.Tensor, Any], found)
 
     def _begin_training(self) -> None:
-        """Let the model train from the same buffers on the same random numbers each time."""
+        """Put the model in training mode, with the same buffers and random numbers each time."""
         _set_buffers(self.model, self.buffers)
         self.model.train()
         set_seed(0)
 
     def _told(self, outputs: Any) -> list[torch.Tensor]:
-        """What evaluation tells of the outputs of a model."""
+        """Return the outputs of a model that evaluation reports."""
         ignored = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
         if isinstance(outputs, Mapping):
             outputs = {name: value for name, value in outputs.items() if name not in ignored}
@@ -259,7 +259,7 @@ class _Trial:
         others: Sequence[torch.Tensor | None],
         batch: Mapping[str, torch.Tensor],
     ) -> bool:
-        """Whether tensors of a batch are equal, but for padding and what is rounded off."""
+        """Return whether tensors of a batch are equal, but for padding and rounding."""
         most = max((_largest(one) for one in ones if one is not None), default=0.0)
         mask = batch.get("attention_mask")
         pairs = zip(ones, others, strict=True)
@@ -292,7 +292,7 @@ class _Trial:
 
 
 def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Where an output is not that of padding."""
+    """Return where an output is not that of padding."""
     if mask is None or output.shape[: mask.ndim] != mask.shape:
         return torch.ones_like(output, dtype=torch.bool)
     ones = (1 for _ in output.shape[mask.ndim :])
@@ -305,7 +305,7 @@ def _largest(tensor: torch.Tensor) -> float:
 
 
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares its weights: what a pass changes about it is not changed."""
+    """Return a copy of a model that shares its weights; a pass changes only the copy."""
     tensors = [*model.parameters(), *model.buffers()]
     try:
         return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
@@ -315,7 +315,7 @@ def _twin(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _all_trained(model: nn.Module) -> Iterator[None]:
-    """Count every parameter as trained, and keep nothing for gradients, which nobody asks for."""
+    """Mark every parameter as trained, and store no activations for unwanted gradients."""
     before = {p: p.requires_grad for p in model.parameters() if p.is_floating_point()}
     try:
         for parameter in before:
@@ -329,7 +329,7 @@ def _all_trained(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _undone(model: nn.Module) -> Iterator[None]:
-    """Leave a model, and all random numbers to come, as they were before."""
+    """Restore a model, and the random state, afterwards."""
     was_training, buffers = model.training, _buffers(model)
     states = random.getstate(), np.random.get_state()
     config = getattr(model, "config", None)

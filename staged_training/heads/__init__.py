@@ -1,1 +1,1 @@
-"""Heads on what a frozen base computes, and what can be told before a base is tuned."""
+"""Heads on the features of a frozen base, and advice before a base is tuned."""

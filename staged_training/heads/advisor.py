@@ -26,7 +26,7 @@ _SIMILAR_AND_SMALL = (
 )
 _DIFFERENT_AND_SMALL = (
     "Different and small: in trouble. The base does not know such data, and there are too few to "
-    "teach it. Train a classifier on top to have something, and get more labels."
+    "teach it. Train a classifier on top as a baseline, and get more labels."
 )
 _SIMILAR_AND_LARGE = (
     "Similar and large: train a classifier on top, then fine-tune a few more layers."
@@ -85,7 +85,7 @@ class Advice:
         examples: How many labelled examples there are.
         stages: What to train, ready for `StagedTrainer`.
         curve: Accuracy of linear probes by the number of training examples.
-        pretrained: What `StagedTrainer` must be told of what is pretrained, if anything.
+        pretrained: The argument `pretrained` of `StagedTrainer`, if it needs one.
     """
 
     similarity: Similarity
@@ -174,7 +174,7 @@ def advise(
 
 
 def _code(stage: Stage) -> str:
-    """A stage as code: the fields that differ from their defaults."""
+    """Return a stage as code: the fields that differ from their defaults."""
     _, *others = fields(stage)
     given = [f for f in others if getattr(stage, f.name) != f.default]
     arguments = [f"{f.name}={getattr(stage, f.name)!r}" for f in given]

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities `[examples, classes]` from logits of that shape."""
+    """Return the probabilities `[examples, classes]` of logits of that shape."""
     logits = np.asarray(logits, dtype=np.float64)
     exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=-1, keepdims=True)
@@ -17,7 +17,7 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def majority_logits(labels: ArrayLike, num_labels: int, examples: int) -> NDArray[np.float64]:
-    """Logits `[examples, num_labels]` that know only how frequent each training label is."""
+    """Return logits `[examples, num_labels]` that know only how frequent each label is."""
     counts = np.bincount(np.asarray(labels), minlength=num_labels)
     return np.tile(np.log(counts / counts.sum()), (examples, 1))
 
@@ -25,7 +25,7 @@ def majority_logits(labels: ArrayLike, num_labels: int, examples: int) -> NDArra
 def scores_on(
     labels: ArrayLike, probabilities: NDArray[np.float64], positive: int | None
 ) -> dict[str, float]:
-    """How well probabilities fit the labels, also of a class that is rare.
+    """Score how well probabilities fit the labels, also for a rare class.
 
     Args:
         labels: True label numbers, `[examples]`.
@@ -62,7 +62,7 @@ def metrics_on(positive: int | None) -> Callable[[Any], dict[str, float]]:
 
 
 def best_bias(labels: ArrayLike, logits: ArrayLike, positive: int) -> float:
-    """What to add to the logit of the positive class for the best macro-F1 on these examples.
+    """Return the bias on the positive logit that gives the best macro-F1 on these examples.
 
     A loss with class weights, or a class that is rare, puts the best decision away from equal
     logits; a shift of the head's bias puts it back, so that every user of the model decides well.
@@ -90,7 +90,7 @@ def best_bias(labels: ArrayLike, logits: ArrayLike, positive: int) -> float:
 
 
 def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
-    """As scikit-learn's, which takes a millisecond; one is needed for each example."""
+    """Compute macro-F1 as scikit-learn does, without its millisecond for each example."""
     pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
     pairs = pairs.reshape(classes, classes)
     seen = pairs.sum(axis=0) + pairs.sum(axis=1)
@@ -98,7 +98,7 @@ def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: 
 
 
 def positive_label(labels: Sequence[str], names: Sequence[str], chosen: str | None) -> int:
-    """The number in `names` of the label that matters: the chosen one, else the rarest."""
+    """Return the index in `names` of the label that matters: the chosen one, else the rarest."""
     if chosen is not None:
         return list(names).index(chosen)
     counts = [labels.count(name) for name in names]

@@ -1,9 +1,9 @@
-"""Whether a model knows what it is shown: an example far from all training examples is left alone.
+"""Out-of-distribution detection: an example far from all training examples is not classified.
 
 A classifier of cats and dogs gives one of the two to a fox as well, and with a high score: its
-scores compare its labels with each other, not with the rest of the world. How near the features of
-an example come to those of the nearest training example tells more (deep nearest neighbours: Sun et
-al., ICML 2022).
+scores compare its labels with each other, not with the rest of the world. How similar the
+features of an example are to those of the nearest training example says more (deep nearest
+neighbours: Sun et al., ICML 2022).
 """
 
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class Familiarity:
     threshold: float
 
     def similarity(self, features: torch.Tensor) -> torch.Tensor:
-        """Cosine similarity of each example `[examples, width]` to its nearest reference."""
+        """Return the cosine similarity of features `[examples, width]` to the nearest reference."""
         return (_normal(features) @ self.references.T).max(dim=1).values
 
     def save(self, folder: Path) -> None:
-        """Write it beside a saved model."""
+        """Save it beside a saved model."""
         tensors = {"references": self.references.half()}
         with written_whole(folder / FILE_NAME) as path:
             save_file(tensors, path, {"threshold": str(self.threshold)})
@@ -47,7 +47,7 @@ class Familiarity:
 def familiarity(
     train: torch.Tensor, validation: torch.Tensor | None = None, answered: float = ANSWERED
 ) -> Familiarity:
-    """Choose the threshold at which a share of examples of the right kind is still answered.
+    """Choose the threshold at which a share of in-distribution examples is still accepted.
 
     Args:
         train: Features of the training examples, `[examples, width]`.

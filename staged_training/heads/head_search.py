@@ -73,7 +73,7 @@ def search_head(
     rates: Sequence[float] = RATES,
     weight_decays: Sequence[float] = WEIGHT_DECAYS,
 ) -> TrainedHead:
-    """Train a head with each rate and weight decay; keep the one that is best on validation.
+    """Train a head with each rate and weight decay, and return the best on validation.
 
     Each starts from the weights and the seed at hand. The head ends with the weights of the best.
 
@@ -110,7 +110,7 @@ def _train(
     rate: float,
     weight_decay: float,
 ) -> ArrayLike:
-    """Train a head; its logits on validation."""
+    """Train a head, and return its logits on validation."""
     arguments = copy.copy(arguments)
     arguments.learning_rate, arguments.weight_decay = rate, weight_decay
     arguments.disable_tqdm = True

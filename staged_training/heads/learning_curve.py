@@ -1,4 +1,4 @@
-"""What more labels would bring: accuracy by the number of examples, and how it goes on."""
+"""Learning curve: accuracy by the number of examples, and its extrapolation."""
 
 from dataclasses import dataclass
 
@@ -59,13 +59,13 @@ def learning_curve(
 
 
 def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
-    """How many examples would bring the error down to a value, if the curve goes on as it did.
+    """Extrapolate how many examples would reduce the error to a value.
 
     Errors fall as a power of the number of examples (Hestness et al. 2017); the power is fitted to
     the curve.
 
     Returns:
-        The number; `None` where the curve hardly falls, so that it tells nothing.
+        The number; `None` where the curve hardly falls, so that it says nothing.
     """
     examples = np.log([point.examples for point in curve])
     errors = np.log([max(1 - point.accuracy, 1e-3) for point in curve])
@@ -78,21 +78,21 @@ def examples_needed(curve: list[CurvePoint], error: float) -> int | None:
 
 
 def what_more_would_bring(curve: list[CurvePoint]) -> str:
-    """How many examples would halve the errors, in a sentence."""
+    """Describe in a sentence how many examples would halve the errors."""
     error = 1 - curve[-1].accuracy
     if not error:
-        return "No error is left that more examples could spare."
+        return "No errors are left that more examples could avoid."
     needed = examples_needed(curve, error / 2)
     if needed is None:
-        return "The curve does not tell how many examples would halve the errors."
+        return "The curve does not show how many examples would halve the errors."
     more = needed - curve[-1].examples
     return (
-        f"If the errors go on to fall as they did, about {more:,} more examples would halve them."
+        f"If errors continue to fall at this rate, about {more:,} more examples would halve them."
     )
 
 
 def _draw(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
-    """Rows drawn at random, of two labels at least: there is nothing to learn from one."""
+    """Draw rows at random, of two labels at least: there is nothing to learn from one."""
     rows = rng.permutation(len(labels))
     other = rows[(labels[rows] != labels[rows[0]]).argmax()]
     rest = rows[1:][rows[1:] != other]

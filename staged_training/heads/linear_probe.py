@@ -43,11 +43,11 @@ class Probe:
     grid: list[Trial]
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Logits `float32 [examples, labels]` of features `[examples, width]`."""
+        """Return logits `float32 [examples, labels]` of features `[examples, width]`."""
         return np.asarray(features, np.float32) @ self.weight.T + self.bias
 
     def put_into(self, head: nn.Linear) -> None:
-        """Make it the head of a model, a linear layer of `width` inputs and `labels` outputs."""
+        """Set it as the head of a model, a linear layer of `width` inputs and `labels` outputs."""
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(self.weight))
             head.bias.copy_(torch.from_numpy(self.bias))
@@ -59,7 +59,7 @@ def linear_probe(
     num_labels: int,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
-    """Fit a linear head for each strength and keep the one that is best on validation.
+    """Fit a linear head for each `C`, and return the one that is best on validation.
 
     Args:
         train: Features `[examples, width]` and label numbers `[examples]`.
@@ -89,7 +89,7 @@ def linear_probe(
 
 
 def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
-    """Fit a linear head of a given strength.
+    """Fit a linear head with a given `C`.
 
     Args:
         examples: Features `[examples, width]` and label numbers `[examples]`.

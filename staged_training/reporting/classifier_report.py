@@ -23,11 +23,11 @@ def add_classifier_sections(
     examples: Sequence[str],
     metric: tuple[str, str] = ("average_precision", "AP"),
 ) -> None:
-    """Add how a classifier was trained and what it gets right and wrong on the test part.
+    """Add how a classifier was trained, and its right and wrong predictions on the test part.
 
     Args:
         report: The report.
-        outcome: What came of the training.
+        outcome: The result of the training.
         labels: True label numbers of the test part, `[examples]`.
         names: The names of the labels.
         positive: Number of the label that matters; `None` if all matter alike.
@@ -38,7 +38,7 @@ def add_classifier_sections(
     probabilities = np.asarray(outcome.probabilities)
     predicted = probabilities.argmax(axis=1)
     add_training(report, outcome, metric)
-    report.section("What it gets right and wrong on the test part")
+    report.section("Predictions on the test part")
     report.picture(
         "confusion", "true and predicted labels", plots.plot_confusion, labels, predicted, names
     )
@@ -58,16 +58,16 @@ def add_classifier_sections(
 
 
 def add_training(report: Report, outcome: Outcome, metric: tuple[str, str]) -> None:
-    """Add the stages of a model and the curves of its training, as far as there are some.
+    """Add the stages of a model and its training curves, where there are any.
 
     Args:
         report: The report.
-        outcome: What came of the training.
+        outcome: The result of the training.
         metric: The score that was followed on validation, and its title.
     """
     stages = [StageResult(**stage) for stage in outcome.stages]
     if stages:
-        report.section("How it was trained", f"{outcome.model}.", stage_table(stages), FROZEN)
+        report.section("Training", f"{outcome.model}.", stage_table(stages), FROZEN)
     if outcome.log:
         report.picture(
             "curves",
@@ -102,7 +102,7 @@ def add_learning_curve(
     validation: tuple[ArrayLike, ArrayLike],
     num_labels: int,
 ) -> None:
-    """Add what more labels would bring, by linear probes on parts of the training examples.
+    """Add a learning curve of linear probes, and what more labels would bring.
 
     Args:
         report: The report.
@@ -112,7 +112,7 @@ def add_learning_curve(
     """
     curve = learning_curve(train, validation, num_labels)
     report.section(
-        "What more labels would bring",
+        "Learning curve",
         "Linear probes on parts of the training examples of the first fold tested, mean and "
         f"standard deviation over three draws of each size. {what_more_would_bring(curve)}",
     )

@@ -27,7 +27,7 @@ code { overflow-wrap: anywhere; }
 
 
 def html_page(markdown: str, title: str, folder: Path) -> str:
-    """The page.
+    """Return a page of HTML, with its pictures inside.
 
     Args:
         markdown: Its content; HTML in it is shown, not obeyed.

@@ -125,7 +125,7 @@ def usage(
     trusts_code: bool = False,
     does: str = "classify",
 ) -> str:
-    """The lines of Python that use a model, for its card.
+    """Return the code that uses a model, for its card.
 
     Args:
         pipeline: The `pipeline` that runs it.
@@ -149,7 +149,7 @@ def usage(
 def usage_with_code(
     pipeline: str, reference: str, example: str, package: str, install: str, does: str = "classify"
 ) -> str:
-    """How to use a model that comes with code of this project, for its card: with it and without.
+    """Return, for its card, how to use a model with code of this project: with it and without.
 
     Args:
         pipeline: As for `usage`; so are `reference`, `example` and `does`.
@@ -171,7 +171,7 @@ def usage_with_code(
 
 
 def check_push(destination: Destination) -> Destination:
-    """Find out before any training whether a push can work.
+    """Check, before any training, whether a push can work.
 
     Returns:
         The destination with its whole name, the owner included.
@@ -204,7 +204,7 @@ def check_push(destination: Destination) -> Destination:
         ) from error
     if me.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise _refused(
-            f"`push_to_hub` {name!r}: the token is for reading only. Make one that may write in "
+            f"`push_to_hub` {name!r}: the token is read-only. Make one that may write in "
             "the settings of the Hub, and log in by `hf auth login`."
         )
     writable = [me["name"], *(owner["name"] for owner in me.get("orgs", []))]
@@ -227,14 +227,14 @@ def _refused(message: str) -> InputError:
 
 
 def push(folder: Path, destination: Destination) -> str:
-    """Upload a saved model with its card; returns the address of the commit.
+    """Upload a saved model with its card, and return the address of the commit.
 
     The report stays: it quotes mails and shows photos, which are not for all who see the model.
     What may pass, such as a server that is busy or a connection that broke, is tried again. Files
     that are on the Hub already are not sent twice.
 
     Raises:
-        InputError: It failed for good. The folder is as it was; the message says how to go on.
+        InputError: It failed for good. The folder is as it was; the message says how to continue.
     """
     api, to = HfApi(), destination
     try:
@@ -263,7 +263,7 @@ def push(folder: Path, destination: Destination) -> str:
 
 
 def _insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call the Hub, and again after a while where a failure may pass.
+    """Call the Hub, and retry later a failure that may pass.
 
     `huggingface_hub` does so for uploads of files, but not for commits and new repositories.
     """
@@ -282,7 +282,7 @@ def _insist(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, and the one that it came from, in one line."""
+    """Return the message of an error and of its cause, in one line."""
     texts = [str(error), str(error.__cause__ or "")]
     lines = [" ".join(text.split()) for text in texts if text.strip()]
     return "; ".join(dict.fromkeys(lines)) or type(error).__name__

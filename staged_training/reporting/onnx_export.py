@@ -21,7 +21,7 @@ _REPEATS = 20
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of an export.
+    """The result of an export.
 
     Attributes:
         difference: The largest difference of a logit from that of the model.
@@ -104,7 +104,7 @@ def _write(logits: _Logits, batch: Mapping[str, torch.Tensor], file: Path) -> No
 
 
 def _median_time(call: Callable[[], object]) -> float:
-    """Milliseconds of a call."""
+    """Return the median time of a call in milliseconds."""
     times = []
     for _ in range(_REPEATS):
         start = time.perf_counter()

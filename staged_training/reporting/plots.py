@@ -1,4 +1,4 @@
-"""Plots of training and of what a classifier gets right and wrong."""
+"""Plots of training and of the predictions of a classifier."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,7 +178,7 @@ def plot_learning_curve(path: Path, curve: Sequence[CurvePoint]) -> None:
 
 
 def _count_axis(axes: "Axes", counts: Sequence[int]) -> None:
-    """Numbers of examples from left to right, each step as wide as it multiplies them."""
+    """Label an axis with numbers of examples, on a logarithmic scale."""
     axes.set_xscale("log")
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
     axes.minorticks_off()

@@ -29,7 +29,7 @@ def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> 
 
 
 def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
-    """Which of the folds, of these numbers, the models of a table were tested on."""
+    """Return which of the folds, of these numbers, the models of a table were tested on."""
     if len(numbers) == 1:
         return "the test part of the split that came with the data"
     if len(folds) > 1:
@@ -38,7 +38,7 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
 
 
 def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """The rows as a Markdown table.
+    """Return the rows as a Markdown table.
 
     Args:
         rows: One for each model.
@@ -80,7 +80,7 @@ class Report:
         self._parts += [f"## {heading}", *paragraphs]
 
     def arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Add what was asked for."""
+        """Add the arguments of the run."""
         lines = (f"- `{name}`: {as_code(str(value))}" for name, value in arguments.items())
         self.section("Arguments", *lines)
 
@@ -107,7 +107,7 @@ class Report:
             )
 
     def write(self) -> Path:
-        """Write `report.md` and, as one file with its pictures, `index.html`; returns its path."""
+        """Write `report.md` and, as one file with its pictures, `index.html`; return its path."""
         content = printable("\n\n".join(self._parts) + "\n")
         page = html_page(content, self.title, self.folder)
         for name, text in {"report.md": content, "index.html": page}.items():

@@ -16,7 +16,7 @@ from staged_training.runtime.stopping import Stopped, close_progress_bars, stopp
 
 
 def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
-    """Run a command; report what it cannot use in one line, without a traceback.
+    """Run a command, and report unusable input in one line, without a traceback.
 
     Args:
         command: What it does.
@@ -31,7 +31,7 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
             return _reported(command)
     except Stopped as stopped:
         close_progress_bars()
-        hint = "; go on with --resume" if resumes else ""
+        hint = "; continue with --resume" if resumes else ""
         print(f"\nnlp-transfer: stopped{hint}", file=sys.stderr)
         return stopped.status
     except BrokenPipeError:
@@ -43,7 +43,7 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Return whether the reader of standard output went away, as `head` does."""
+    """Return whether the reader of standard output is gone, as `head` may be."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return bool(poll.poll(0))
@@ -51,7 +51,7 @@ def _nobody_reads() -> bool:
 
 @contextmanager
 def printable_errors() -> Iterator[None]:
-    """Show what `argparse` says of arguments as `printable` does."""
+    """Make the messages of `argparse` printable."""
     shown = sys.stderr and PrintableStream(sys.stderr)  # None where it is closed
     with redirect_stderr(cast(IO[str] | None, shown)):
         yield

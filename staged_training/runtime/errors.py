@@ -1,4 +1,4 @@
-"""Wrong input, told: the one exception for it, and what was left out where the rest is usable."""
+"""Wrong input: the one exception for it, and what was left out where the rest is usable."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -28,7 +28,7 @@ class InputError(ValueError):
         self.arguments = arguments
 
     def with_argument(self, name: str, other: str) -> "InputError":
-        """Return the same of an argument that another function calls otherwise."""
+        """Return the same error about an argument of another name."""
         message = str(self).replace(f"`{name}`", f"`{other}`")
         return InputError(message, [other if one == name else one for one in self.arguments])
 
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
 
 
 def given_path(source: str | PathLike[str]) -> Path:
-    """Return the path that was given; an empty one would be that of the current folder.
+    """Return the given path; refuse an empty one, which would be the current folder.
 
     Raises:
         InputError: It is empty.
@@ -55,17 +55,17 @@ def given_path(source: str | PathLike[str]) -> Path:
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of what an error of a library says, for a message of our own."""
+    """Return the first line of the message of a library's error, for a message of our own."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def flag(name: str) -> str:
-    """Return the flag of an argument of a function, or of a field."""
+    """Return the flag of an argument or a field."""
     return f"--{name.replace('_', '-')}"
 
 
 def in_flags(error: InputError) -> str:
-    """Return what an error says, with a flag for each argument of a function that it names."""
+    """Return the message of an error, with the arguments that it names as flags."""
     text = str(error)
     for name in error.arguments:
         text = text.replace(f"`{name}`", flag(name))

@@ -1,4 +1,4 @@
-"""Files that are either there whole or not at all, and what is told where none can be written."""
+"""Files that are either there whole or not at all, and errors where none can be written."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ _PROBE = 2**20  # bytes
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path to write a file or a folder to; it becomes `path` if all went well.
+    """Yield a temporary path for a file or a folder, which becomes `path` if all goes well.
 
     The temporary path has the same last name, and its folder is beside `path`, so the last step is
     a rename on one file system: after a crash the old content (or nothing) is found under `path`,
@@ -63,7 +63,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _open_to_readers(workspace: Path) -> None:
-    """Give files the rights that new files have; safetensors lets nobody but the owner read its."""
+    """Give files the usual permissions; safetensors lets nobody but the owner read its files."""
     usual = workspace / PARTIAL
     usual.touch()
     mode = usual.stat().st_mode
@@ -73,19 +73,19 @@ def _open_to_readers(workspace: Path) -> None:
 
 
 def state_of(path: Path) -> tuple[int, ...]:
-    """What changes when a file is changed or replaced, though its name, size and date stay."""
+    """Return what changes when a file is changed or replaced, even with the same size and date."""
     state = path.stat()
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what was being written in a folder, at any depth, when a process was killed."""
+    """Remove the partial files, at any depth, of a process that was killed."""
     for path in list(folder.rglob(f".*{PARTIAL}")):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def read_json(file: Path, kind: type = object) -> Any:
-    """Read a file of JSON that was written whole.
+    """Read a JSON file that was written whole.
 
     Args:
         file: The file.
@@ -105,13 +105,13 @@ def read_json(file: Path, kind: type = object) -> Any:
 
 
 def damaged(file: Path) -> InputError:
-    """Return the error that tells of a damaged file in the folder of a piece of work."""
-    return InputError(f"{file} is damaged. Delete {file.parent} to do that part anew.")
+    """Return the error of a damaged file in the folder of a piece of work."""
+    return InputError(f"{file} is damaged. Delete {file.parent} to run that part again.")
 
 
 @contextmanager
 def unwritable_told(path: Path | None = None) -> Iterator[None]:
-    """Tell of a path that is none, or a disk that is full or closed, as an `InputError`.
+    """Raise an `InputError` for an invalid path, or a full or read-only disk.
 
     Args:
         path: What is being written; by default the file that the error names.
@@ -127,14 +127,14 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        advice = "Make room, or allow it; a run then goes on with `resume`."
+        advice = "Free some space, or allow writing; then continue the run with `resume`."
         if reason in map(os.strerror, _NOT_THERE):
-            advice = "Check the path, and that nobody moves or removes what it leads to meanwhile."
+            advice = "Check the path, and that nothing on it is moved or removed meanwhile."
         raise InputError(f"{what} ({reason}). {advice}", ["resume"]) from error
 
 
 def _why_unwritable(error: Exception, path: Path | None) -> str | None:
-    """Why nothing could be written, if that is what an error is about."""
+    """Return why nothing could be written, if that is what an error is about."""
     if isinstance(error, OSError):
         return error.strerror if error.errno in _UNWRITABLE | _NOT_THERE else None
     of_rust = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors and tokenizers have
@@ -151,7 +151,7 @@ def _why_unwritable(error: Exception, path: Path | None) -> str | None:
 
 
 def check_replaceable(folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder for a model to be saved in that holds anything but an earlier model.
+    """Refuse to replace a folder that holds anything but an earlier model.
 
     Raises:
         InputError: It is a file, or holds something and no `config.json`.
@@ -159,11 +159,11 @@ def check_replaceable(folder: str | os.PathLike[str]) -> None:
     path = Path(folder)
     is_model = (path / "config.json").exists()
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not is_model):
-        raise InputError(f"{path}: holds something that is no model. Give a new or empty folder.")
+        raise InputError(f"{path}: holds something other than a model. Give a new or empty folder.")
 
 
 def existing_path(source: str | os.PathLike[str]) -> Path:
-    """Return the path of a file or a folder that is to be read.
+    """Return the path of an existing file or folder.
 
     Raises:
         InputError: There is none, it cannot be opened, or it is an empty file.

@@ -11,7 +11,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> float:
-    """Bytes of memory that this process may still take.
+    """Return the bytes of memory that this process may still take.
 
     They are what is free on the machine, or within the limit of a container or of a job if that is
     less, shared evenly with the processes that a launcher began beside this one; or what the
@@ -33,7 +33,7 @@ def _left_by_limits() -> Iterator[float]:
 
 
 def _left_to_groups() -> Iterator[float]:
-    """What the control groups of this process, each within the next, leave to it."""
+    """Yield what the control groups of this process, each within the next, leave to it."""
     try:
         groups = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:  # not Linux

@@ -15,7 +15,7 @@ _OBEYED = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""Return a text in which characters that change how others are shown are escaped.
+    r"""Return a text with the characters escaped that change how others are shown.
 
     Examples:
         >>> print(printable("clear \x1b[2J the screen"))
@@ -35,7 +35,7 @@ def one_line(text: str) -> str:
 
 
 def shell_path(path: Path) -> str:
-    r"""Return a path as it is written in a shell: one word that is no flag, on one line.
+    r"""Return a path quoted for a shell: one word that is no flag, on one line.
 
     Examples:
         >>> from pathlib import Path

@@ -1,7 +1,8 @@
-"""The processes of a run that `accelerate launch` or `torchrun` began: one writes, all know.
+"""The processes of a run that `accelerate launch` or `torchrun` began: one writes, all read.
 
-Each of them runs the same program. What trains or computes features is shared among them; what is
-done once, the first does, and tells the others. In a run of one process, all of this is nothing.
+Each of them runs the same program. Training and the computation of features are shared among them;
+what is done once, the main process does, and sends the result to the others. In a run of one
+process, all of this does nothing.
 """
 
 import os
@@ -30,7 +31,7 @@ _PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is
 
 
 def join() -> None:
-    """Join the other processes of the run, if a launcher began some; all but the first are quiet.
+    """Join the other processes of a distributed run, if any; silence all but the main process.
 
     Raises:
         InputError: They are so many that a batch cannot be shared evenly.
@@ -52,29 +53,29 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Wait for the other processes to have come to the end, too, and part from them."""
+    """Wait until all processes have finished, and leave the process group."""
     if _several():
         distributed.barrier()
         distributed.destroy_process_group()
 
 
 def number() -> int:
-    """The number of this process, 0 for the first."""
+    """Return the rank of this process, 0 for the main process."""
     return distributed.get_rank() if _several() else 0
 
 
 def count() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size() if _several() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and tells."""
+    """Return whether this process is the one that writes and reports."""
     return number() == 0
 
 
 def on_main_process(work: Callable[[], Result]) -> Result:
-    """What a piece of work returns that the first process does when all have come to this point.
+    """Run work in the main process, once all have come to this point; return its result in all.
 
     Raises:
         InputError: The work raised it; then it is raised in all processes.
@@ -95,12 +96,12 @@ def on_main_process(work: Callable[[], Result]) -> Result:
 
 
 def all_of(condition: bool) -> bool:
-    """Whether something holds in all processes."""
+    """Return whether something holds in all processes."""
     return all(_told_by_each(condition))
 
 
 def all_gather(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The rows of all processes, those of the first first, in each of them.
+    """Gather the rows of all processes, in the order of their ranks, in each of them.
 
     Args:
         columns: Tensors on the processor, `[rows, ...]`; a process that has no rows has none.

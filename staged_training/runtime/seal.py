@@ -1,7 +1,7 @@
 """Checksums of a saved model: whether its files are still those that were saved together.
 
 Most values of a configuration, a tokenizer or a processor can be changed into others that load just
-as well, and give other scores. Nothing but their checksums tells.
+as well, and give other scores. Only their checksums reveal it.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ def seal(folder: Path) -> None:
 
 
 def check_seal(name: str) -> None:
-    """Refuse a model whose files are not those that were saved; one without checksums passes.
+    """Refuse a model whose files are not those that were saved; accept one without checksums.
 
     Args:
         name: Folder or Hub name of the model.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a command that is asked to stop does so at once, and tells in one line."""
+"""Ctrl-C and SIGTERM: a command that is asked to stop does so at once, and says so in one line."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def close_progress_bars() -> None:
-    """Close what is still shown of progress; it would be shown again as the process ends."""
+    """Close open progress bars, which would be shown again as the process ends."""
     from tqdm import tqdm  # takes a while
 
     for bar in list(getattr(tqdm, "_instances", ())):
@@ -38,7 +38,7 @@ def close_progress_bars() -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise `Stopped` where one of these signals comes; where another does, end without more.
+    """Raise `Stopped` at the first of these signals; end at once at a second.
 
     Signals that are ignored, such as Ctrl-C by a process in the background, stay so.
     """

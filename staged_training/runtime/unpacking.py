@@ -37,12 +37,12 @@ class _Unpacked(io.RawIOBase):
 
 
 def most_unpacked(path: Path) -> int:
-    """Bytes that a file may unpack to; those of a small one need not be counted too closely."""
+    """Return how many bytes a file may unpack to, with a floor for small files."""
     return max(_ALWAYS, path.stat().st_size * MOST_GROWTH)
 
 
 def bounded(stream: BinaryIO, path: Path) -> io.BufferedReader:
-    """Return what unpacks from a file; reading more than it may unpack to is a `zlib.error`."""
+    """Return a stream of unpacked bytes; beyond what the file may unpack to, a `zlib.error`."""
     return io.BufferedReader(_Unpacked(stream, most_unpacked(path)), 2**18)
 
 

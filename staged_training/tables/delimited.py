@@ -20,7 +20,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 """By suffix, the delimiter that is expected; another one is found."""
 
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')  # by which Excel is told the delimiter
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*')  # that names the delimiter for Excel
 _QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 
 # One block holds any row that is worth reading; Arrow refuses a row longer than a block.
@@ -87,11 +87,11 @@ class _Reading(NamedTuple):
 
 
 def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
-    """Find how a file is written: the dialect in which each row is as wide as the first.
+    """Find the dialect of a file: the one in which each row is as wide as the first.
 
     The whole file is read, a row at a time. A quote that begins a cell and is not closed properly
     would take the rows below into the cell. If each line is a whole row, quotes are read as
-    characters then, which a warning tells.
+    characters then, with a warning.
 
     Args:
         path: The file.
@@ -138,7 +138,7 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
 
 
 def _best_reading(path: Path, quoted: Dialect) -> _Reading:
-    """Return the reading of some dialect, unless it is flawed and another way of quoting is not."""
+    """Return the reading of a dialect, unless it is flawed and another quoting is not."""
     reading = _read_as(path, quoted)
     if not reading.flaw:
         return reading
@@ -150,7 +150,7 @@ def _best_reading(path: Path, quoted: Dialect) -> _Reading:
 
 
 def _read_as(path: Path, dialect: Dialect) -> _Reading:
-    """Read a file to its end, or to what speaks against the dialect."""
+    """Read a file to its end, or to the first evidence against the dialect."""
     suspects: list[tuple[int, int, list[list[str]]]] = []
     by_line = dialect._replace(quoted=False, escaped=False)
     records = _records(path, dialect)
@@ -214,7 +214,7 @@ def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str], lis
 def _are_rows(
     rows: list[list[str]], broken: int, seen: list[set[str]], count: int, delimiter: str
 ) -> bool:
-    """Whether lines of a cell are rows: one of their columns holds what it does elsewhere.
+    """Return whether lines of a cell are rows: one of their columns holds what it does elsewhere.
 
     What stands in the first line before the cell, and in the last one after it, says nothing.
     """

@@ -12,9 +12,9 @@ logger = logging.getLogger(__name__)
 
 
 def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
-    """Return labels without what cannot be seen: white space about them, and composed accents.
+    """Strip white space about labels, and compose their accents.
 
-    Those that differ in case alone stay apart, which a warning tells.
+    Those that differ in case alone stay apart, with a warning.
 
     Args:
         source: The file or folder of the examples, for messages.

@@ -61,7 +61,7 @@ def _with_class_names(source: Path, table: pa.Table) -> pa.Table:
 
 
 def _named(feature: Any, value: Any) -> Any:
-    """Return a value of some feature with names in place of numbers; none for -1, as `datasets`."""
+    """Return a value with names in place of class numbers; none for -1, as in `datasets`."""
     if value is None:
         return None
     if isinstance(feature, dict):

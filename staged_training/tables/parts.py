@@ -26,7 +26,7 @@ _SHARE = 5  # of the rows to train on, one in so many validates where no part do
 
 
 def part_of(name: str) -> str | None:
-    """Return the part of a split that a name tells of, one of `PARTS`, if it does.
+    """Return the part of a split that a name stands for, one of `PARTS`, if it does.
 
     Examples:
         >>> from staged_training.tables.parts import part_of
@@ -38,7 +38,7 @@ def part_of(name: str) -> str | None:
 
 
 def parts_of(names: Sequence[str]) -> list[str | None]:
-    """Return the part of a split that each name tells of.
+    """Return the part of a split that each name stands for.
 
     Args:
         names: paths, or cells of a column `split`.
@@ -54,7 +54,7 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
         >>> parts_of(["test/a.jpg", "test/b.jpg"])
         [None, None]
     """
-    # A folder around all of them tells nothing: my-test/train, my-test/val.
+    # A folder around all of them says nothing: my-test/train, my-test/val.
     paths = without_shared([name.split("/") for name in names])
     parts = [part_of("/".join(path)) for path in paths]
     kinds = {PARTS.get(part or "") for part in parts}
@@ -64,7 +64,7 @@ def parts_of(names: Sequence[str]) -> list[str | None]:
 
 
 def without_shared(paths: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return paths, by their parts, from where they begin to differ."""
+    """Return paths from where they begin to differ, by their parts."""
     shared = list(takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
     return [path[len(shared) :] for path in paths]
 

@@ -28,7 +28,7 @@ _MOST_COLUMNS = 1_000  # each takes memory for every row
 
 
 def table_suffix(path: Path) -> str | None:
-    """Return which of `SUFFIXES` a file has, also below `.gz`; `None` if it is no table."""
+    """Return the suffix of a table, one of `SUFFIXES`, also below `.gz`; else `None`."""
     name = path.name.lower()
     suffix = Path(name.removesuffix(".gz")).suffix
     known = _TEXTS if name.endswith(".gz") else SUFFIXES
@@ -40,7 +40,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
 
     Args:
         source: the file.
-        as_text: columns that are texts whatever they look like (a CSV tells no types: the
+        as_text: columns that are texts whatever they look like (a CSV has no types: the
             others become numbers, dates or truth values where all their cells look like them).
 
     Raises:
@@ -48,7 +48,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
     """
     suffix = table_suffix(source)
     if suffix is None:
-        raise InputError(f"{source}: is no table ({', '.join(SUFFIXES)}). Export it as one.")
+        raise InputError(f"{source}: is not a table ({', '.join(SUFFIXES)}). Export it as one.")
     try:
         if suffix == ".parquet":
             file = parquet.ParquetFile(source)
@@ -76,7 +76,7 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
 
 
 def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
-    """Return the cells of a column that is there as texts (numbers and truth values written out).
+    """Return the cells of an existing column as texts, numbers and truth values written out.
 
     Raises:
         InputError: its cells are lists or records.
@@ -124,7 +124,7 @@ def check_columns(
 
 
 def _like(column: str, names: Sequence[str]) -> str | None:
-    """Return the name that is most like that of a column, if one is."""
+    """Return the name most similar to that of a column, if one is."""
     folded = {name.strip().casefold(): name for name in reversed(names)}
     found = difflib.get_close_matches(column.strip().casefold(), folded, n=1)
     return folded[found[0]] if found else None
@@ -146,7 +146,7 @@ def _check_names(source: Path, names: Sequence[str]) -> None:
 
 
 def _with_names(source: Path, table: pa.Table, needed: Sequence[str]) -> pa.Table:
-    """Name columns as pandas does where a name is missing, or is that of one before.
+    """Name columns as pandas does where a name is missing or a duplicate.
 
     Empty columns without a name are left out. Names that are needed stay as they are.
     """
@@ -194,7 +194,7 @@ def _read_json_lines(source: Path, as_text: Sequence[str]) -> pa.Table:
 def _from_cells(
     source: Path, names: Sequence[str], columns: Iterable[list[Any]], as_text: Sequence[str]
 ) -> pa.Table:
-    """Return a table of Python's values; a column of several kinds becomes texts."""
+    """Build a table of Python values; a column of several types becomes texts."""
     try:
         arrays = [
             _array(source, name, cells, must_be_alike=name in as_text)

@@ -18,7 +18,7 @@ _NO_WORKBOOK = (
 
 
 def read_sheet(source: Path) -> tuple[list[str], list[list[Any]]]:
-    """Read the first sheet with cells; a warning tells the other ones. Empty rows are left out.
+    """Read the first sheet with cells, without empty rows; warn of the other sheets.
 
     Formulas are read as the values that the program which saved the file has computed.
 
@@ -64,7 +64,7 @@ def read_sheet(source: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a sheet that hold anything."""
+    """Yield the rows of a sheet that are not empty."""
     from openpyxl.utils.escape import unescape
 
     sheet.reset_dimensions()  # some programs write wrong ones

@@ -14,7 +14,7 @@ def choose_text_columns(
     wanted: Sequence[str] | None,
     label_column: str | None = None,
 ) -> list[str]:
-    """Return the columns to join to a text: those that are wanted, `text`, or subject and body.
+    """Return the columns to join to a text: the wanted ones, `text`, or subject and body.
 
     Args:
         source: The table, for messages.

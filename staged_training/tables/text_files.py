@@ -61,7 +61,7 @@ def read_utf8(path: Path) -> str:
 
 
 def marked_encoding(path: Path) -> str:
-    """Return the Unicode encoding that the beginning of a file tells, else UTF-8.
+    """Return the Unicode encoding that a byte order mark shows, else UTF-8.
 
     Raises:
         InputError: It is a workbook, not text.
@@ -84,7 +84,7 @@ def marked_encoding(path: Path) -> str:
 
 
 def text_encoding(path: Path) -> str:
-    """Return the encoding of a text file; one that is not Unicode is told by a warning.
+    """Return the encoding of a text file; warn of one that is not Unicode.
 
     Raises:
         InputError: The file is damaged UTF-8, or its encoding is not clear. The message names
@@ -148,7 +148,7 @@ def _told(problem: str, encoding: str, line: bytes) -> str:
 
 
 def _readings(sample: bytes, era: chardet.EncodingEra) -> list[tuple[str, float]]:
-    """Return the encodings that give different texts, the likeliest first, and how likely."""
+    """Return the encodings that give different texts, the likeliest first, with likelihoods."""
     found: dict[str, tuple[str, float]] = {}
     for guess in chardet.detect_all(
         sample, ignore_threshold=True, encoding_era=era, compat_names=False
@@ -164,7 +164,7 @@ def _readings(sample: bytes, era: chardet.EncodingEra) -> list[tuple[str, float]
 
 
 def _around(line: bytes, encoding: str) -> str:
-    """Return what is about the first character beyond ASCII."""
+    """Return the text around the first character beyond ASCII."""
     text = line.decode(encoding)
     first = next((place for place, character in enumerate(text) if not character.isascii()), 0)
     return " ".join(text[max(0, first - _SHOWN // 2) :][:_SHOWN].split())

@@ -40,7 +40,7 @@ def lower_case(text: str) -> str:
 
 
 def checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts, each of which must be one.
+    """Yield the texts; refuse anything that is not one.
 
     Raises:
         InputError: `texts` is a single text, or one of them is something else, such as NaN.

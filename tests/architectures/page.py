@@ -21,7 +21,7 @@ choice, and a member of every module of timm, is built small, with random weight
 - `backbone[-1:]` is a block of the network;
 - with `layer_decay` the optimizer holds each parameter once;
 - on features the model ends with the weights of the plain `Trainer` after two epochs, to 1e-5, and
-  with its evaluation loss; or it is told that the frozen layers run in every epoch, and they do.
+  with its evaluation loss; or it warns that the frozen layers run in every epoch, and they do.
 
 `head` trains the head alone, `top` the last block too. The examples of a batch differ in content
 and, where the model takes it, in length. *Rounded* are weights that differ by more than 1e-5, and

@@ -35,7 +35,7 @@ BEGINNING = 1.0  # seconds in which Python starts, and a signal still ends it in
 POLL = 0.004
 # Paths may hold blanks.
 TOLD = re.compile(r"nlp-transfer: .+ cannot be (written|read or written) \(.+\)")
-REFUSED = re.compile(r"nlp-transfer: .+ cannot be resumed: the content of .+ is another now\.")
+REFUSED = re.compile(r"nlp-transfer: .+ cannot be resumed: the content of .+ has changed\.")
 
 MOMENTS = {"start": 0.15, "work": 0.3, "write": 0.4, "end": 0.15}
 """The moments of a run, and how often each kind is drawn: from its start to the end of start-up;
@@ -337,7 +337,7 @@ def _problems(code, log, kind, since, seconds, *, happened):
     if since < BEGINNING and code in (1, -SIGNALS[kind], 128 + SIGNALS[kind]):
         return []
     found = [] if code == 128 + SIGNALS[kind] else [f"ended with {code}"]
-    if "Traceback" in log or "stopped; go on with --resume" not in last:
+    if "Traceback" in log or "stopped; continue with --resume" not in last:
         found.append(f"said: {log.strip()[-300:]}")
     if seconds > SLOW:
         found.append(f"took {seconds:.1f} seconds to end")

@@ -87,7 +87,7 @@ def test_weights_that_no_model_has_are_refused(model, weight, value, tmp_path):
     tensors[weight].fill_(value)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     told = predicted(folder, source_of(model, tmp_path))
-    assert told.status == 2 and f"the weight {weight} holds what is no weight" in told.err
+    assert told.status == 2 and f"the weight {weight} holds invalid values" in told.err
 
 
 def test_a_tokenizer_that_panics_is_told_in_one_line(tmp_path, capfd):

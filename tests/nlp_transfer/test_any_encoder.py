@@ -105,7 +105,7 @@ def test_what_cannot_read_texts_is_refused_at_once_with_the_reason(model_type, t
 
 def test_an_encoder_that_sees_padding_is_told(tmp_path, caplog):
     load_encoder_classifier(saved(tmp_path, "fnet"), NAMES, seed=0)
-    assert "makes of a text changes with the longer texts beside it" in caplog.text
+    assert "features of a text depend on its padding" in caplog.text
 
 
 def test_what_is_listed_layer_by_layer_is_cut_alike():

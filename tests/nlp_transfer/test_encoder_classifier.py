@@ -135,7 +135,7 @@ def test_a_frozen_base_drops_nothing_while_the_head_does(classifier):
 
 
 def test_what_is_no_encoder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no encoder of texts could be loaded from there"):
+    with pytest.raises(InputError, match="no text encoder could be loaded from there"):
         load_encoder_classifier(tmp_path, ["a", "b"], seed=0)
     with pytest.raises(InputError, match=r"layers is \[0, 9\]; give some of 0 to 6"):
         load_encoder_classifier("bert", ["a", "b"], seed=0, layers=[0, 9])

@@ -27,7 +27,7 @@ def test_all_mail_of_a_folder_is_read_and_the_rest_named(tmp_path, caplog):
     assert {skipped.input.encode() for skipped in reading.skipped} == NOT_READ
     told = caplog.messages
     assert f"{len(NOT_READ)} of {count + len(NOT_READ)} messages skipped: " in told[0]
-    assert "fifo.eml is no file or folder that can be read; " in told[0]
+    assert "fifo.eml is not a readable file or folder; " in told[0]
     assert "1 of 18 messages have no text of their own and are read by their subject" in told[1]
     assert told[1].endswith(": scan.eml")
     assert "1 of 18 messages are read in part, up to 300,000 characters: long.eml" in told[2]

@@ -130,7 +130,7 @@ def test_a_saved_model_loads_through_the_auto_classes_and_carries_its_code(tmp_p
 
 
 def test_an_unknown_context_is_refused_by_the_configuration():
-    with pytest.raises(Exception, match="'next 2' is no context"):
+    with pytest.raises(Exception, match="'next 2' is not a context"):
         WindowLanguageModelConfig(context="next 2")
 
 
@@ -352,7 +352,7 @@ def test_what_nothing_can_be_learnt_from_is_refused(bad, message, tokenizer, tmp
 
 
 def test_an_unknown_context_is_refused_before_training(texts, tokenizer, tmp_path):
-    with pytest.raises(InputError, match="context: 'next 2' is no context"):
+    with pytest.raises(InputError, match="context: 'next 2' is not a context"):
         train_window_model(texts, tokenizer, output_dir=tmp_path, context="next 2")
 
 

@@ -100,4 +100,4 @@ def test_it_is_refused_by_name(make, change, photos, tmp_path, monkeypatch, caps
             main([*flags, *resumed])
     change(tmp_path / "data")
     assert main([*flags, "--resume"]) == 2
-    assert re.search("the content of (the data|--data) is another now", capsys.readouterr().err)
+    assert re.search("the content of (the data|--data) has changed", capsys.readouterr().err)

@@ -70,7 +70,7 @@ def test_every_candidate_has_a_score_at_every_number_of_labels(learnt):
 
 def test_the_report_answers_whether_it_paid_and_shows_what_was_left_out(learnt):
     report = (learnt / "report" / "report.md").read_text()
-    for told in ("Did pretraining pay?", "95 % interval", "PSNR", "notes.txt is no DICOM file"):
+    for told in ("Did pretraining pay?", "95 % interval", "PSNR", "notes.txt is not a DICOM file"):
         assert told in report
     assert "simulated" not in report  # these are given, and not those of the recipe
     for picture in ("label_efficiency", "examples"):
@@ -102,7 +102,7 @@ def test_scans_are_predicted_as_the_model_learnt_to_see_them(hospital, learnt, t
     assert answers[0]["input"] == str(hospital / "scans" / rows["file"][0])
     assert answers[80]["input"] == str(hospital / "scans" / "3.dcm")
     assert [answer["input"][-9:] for answer in answers[81:]] == [f".nii.gz#{n}" for n in (2, 1, 0)]
-    assert "notes.txt is no DICOM file" in told.err
+    assert "notes.txt is not a DICOM file" in told.err
     assert main(["predict", str(learnt), str(hospital / "scans" / "notes.txt")]) == 2
 
 
@@ -210,7 +210,7 @@ def test_augmentation_keeps_what_is_seen_and_adds_no_other_values():
         (["--window", "50"], "--window is"),
         (["--counts", "5"], "--counts is"),
         (["--counts", "600"], "Give smaller --counts"),
-        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--architecture", "resnet1000"], "not an architecture of timm"),
         (["--data", "nowhere"], "no such file"),
         (["--labels", "nowhere.csv"], "no such file"),
         (["--archive", "nowhere"], "no such file"),

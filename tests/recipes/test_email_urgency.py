@@ -234,7 +234,7 @@ def test_an_encoder_takes_the_place_of_word_vectors(small_data, tmp_path, capsys
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--base", "no/such-encoder"], "no encoder of texts could be loaded from there"),
+        (["--base", "no/such-encoder"], "no text encoder could be loaded from there"),
         (["--base", "bert", "--proxy", "none"], "--proxy tunes word vectors; leave it out"),
     ],
 )

@@ -90,7 +90,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
         "tokenizer_config.json",
     }
     report = (trained / "report" / "report.md").read_text()
-    assert "broken.jpg is no image" in report
+    assert "broken.jpg is not an image" in report
     assert "has 300 words, and more than 50 are left out" in report
     assert len(re.findall(r"^\| (?:best|median|worst)", report, re.MULTILINE)) == 10
     pictures = set(re.findall(r"\]\((\w+\.png)\)", report))
@@ -108,7 +108,7 @@ def test_photos_are_described_and_broken_ones_reported(trained, photos, capsys):
     assert len(rows) == 1 + 36
     assert rows[0]["input"] == PERSIAN and len(rows[0]["caption"].split()) > 2
     assert not re.search(r"[\[\]A-Z]", "".join(row["caption"] for row in rows))
-    assert "broken.jpg is no image" in output.err
+    assert "broken.jpg is not an image" in output.err
     (result,) = pipeline("image-text-to-text", model=str(trained))(PERSIAN, text="")
     assert result["generated_text"] == rows[0]["caption"]
     assert main(["predict", str(trained), PERSIAN]) == 0

@@ -53,7 +53,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
         | {"model.safetensors", "report"}
     )
     report = (trained / "report" / "report.md").read_text()
-    assert "broken.jpg is no image" in report
+    assert "broken.jpg is not an image" in report
     assert "1 images could not be decoded" in report
     assert "timm_model.global_pool.flatten` gives 1,280 numbers" in report
     assert "rate 0.01, weight decay 0.1" in report
@@ -85,7 +85,7 @@ def test_photos_are_classified_and_broken_ones_told(trained, photos, capsys):
     assert rows[0]["input"] == persian
     assert len(rows) == 1 + 36
     assert set(rows[0]["scores"]) == {"cat", "dog"}
-    assert "broken.jpg is no image" in output.err
+    assert "broken.jpg is not an image" in output.err
     assert main(["predict", str(trained), persian]) == 0
     assert persian in capsys.readouterr().out
 

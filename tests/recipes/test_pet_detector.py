@@ -63,7 +63,7 @@ def test_the_report_covers_every_model_and_shows_boxes(trained):
     assert list(metrics) == ["mean box", "head on the frozen base", "fine-tuned top layers"]
     assert set(metrics["mean box"]) >= {"map", "map_50", "map_75", "validation_map"}
     report = (trained / "report" / "report.md").read_text()
-    assert "broken.jpg is no image" in report
+    assert "broken.jpg is not an image" in report
     pictures = set(re.findall(r"\]\((\w+\.png)\)", report))
     assert pictures == {"models.png", "boxes.png", "curves.png"}
     assert all(Image.open(trained / "report" / name).width > 300 for name in pictures)
@@ -81,7 +81,7 @@ def test_boxes_in_photos_are_printed(trained, heads, capsys):
     rows = [json.loads(line) for line in output.out.splitlines()]
     assert rows[0]["input"] == PERSIAN
     assert len(rows) == 1 + 24
-    assert "broken.jpg is no image" in output.err
+    assert "broken.jpg is not an image" in output.err
     for row in rows:
         for box in row["boxes"]:
             assert (box["label"], box["score"] >= 0.5) == ("head", True)

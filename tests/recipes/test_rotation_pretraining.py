@@ -117,7 +117,7 @@ def test_nothing_is_learnt_from_photos_that_are_measured_on_wherever_they_lie(ph
         (["--epochs", "0"], "--epochs is 0"),
         (["--counts", "5"], "--counts is"),
         (["--counts", "600"], "Give smaller --counts"),
-        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--architecture", "resnet1000"], "not an architecture of timm"),
         (["--data", "nowhere"], "no such file"),
         (["--archive", "nowhere"], "no such file or folder"),
         (["--data", str(DATA), "--label-column", "breed"], "there are 37 labels"),

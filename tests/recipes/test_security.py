@@ -102,10 +102,10 @@ def test_damaged_weights_are_told(damage, folder, tmp_path, capsys):
         ("one weight", "lacks .* weights"),
         ("other names", "lacks .* weights"),
         ("another size", "lacks .* weights"),
-        ("NaN", "holds what is no weight"),
-        ("infinity", "holds what is no weight"),
-        ("whole numbers", "holds what is no weight"),
-        ("too large", "holds what is no weight"),
+        ("NaN", "holds invalid values"),
+        ("infinity", "holds invalid values"),
+        ("whole numbers", "holds invalid values"),
+        ("too large", "holds invalid values"),
     ],
 )
 def test_weights_that_do_not_make_the_model_are_refused(damage, told, folder, tmp_path, capsys):

@@ -40,7 +40,7 @@ def test_it_says_so_in_one_line_and_by_its_exit_status(number, command):
     _, said = process.communicate(timeout=20)
     assert time.monotonic() - start < 5
     assert process.returncode == 128 + number
-    hint = "; go on with --resume" if command == "run" else ""
+    hint = "; continue with --resume" if command == "run" else ""
     before, last = said.rstrip("\n").rsplit("\n", 1)
     assert last == f"nlp-transfer: stopped{hint}"
     assert "working" in before

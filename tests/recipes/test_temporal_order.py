@@ -98,7 +98,7 @@ def test_the_clips_of_the_package_are_there():
         (["--window", "60"], "Give more videos"),
         (["--channels", "2"], "--channels is 2"),
         (["--folds", "1"], "--folds is 1"),
-        (["--architecture", "resnet1000"], "no architecture of timm"),
+        (["--architecture", "resnet1000"], "not an architecture of timm"),
         (["--videos", "nowhere"], "no such file"),
     ],
 )

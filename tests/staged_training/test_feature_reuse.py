@@ -137,7 +137,7 @@ def test_augmentation_turns_reuse_off_and_is_told(arguments, images, caplog):
     seen = count_passes(trainer.model)
     with caplog.at_level(logging.WARNING), on_features(trainer):
         trainer.train()
-    assert "the inputs differ from time to time" in caplog.text
+    assert "an example gives other inputs each time" in caplog.text
     assert sum(seen) == 2 * len(images)
 
 

@@ -67,11 +67,11 @@ def test_what_outgrows_memory_goes_to_a_file_that_nobody_has_to_remove(
 def test_a_damaged_file_is_refused_by_name(damage, tmp_path):
     file = tmp_path / "features.safetensors"
     file.write_bytes(damage)
-    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+    with pytest.raises(InputError, match=r"features\.safetensors: is not a complete feature file"):
         read(file)
     kept(parts(), file)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+    with pytest.raises(InputError, match=r"features\.safetensors: is not a complete feature file"):
         read(file)
 
 
@@ -92,7 +92,7 @@ def test_a_header_that_was_changed_is_refused(old, new, tmp_path):
     content = file.read_bytes()
     assert old in content
     file.write_bytes(content.replace(old, new, 1))
-    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+    with pytest.raises(InputError, match=r"features\.safetensors: is not a complete feature file"):
         read(file)
 
 
@@ -103,7 +103,7 @@ def test_a_number_that_was_changed_is_refused(place, tmp_path):
     content = bytearray(file.read_bytes())
     content[place] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InputError, match=r"features\.safetensors: is no whole file"):
+    with pytest.raises(InputError, match=r"features\.safetensors: is not a complete feature file"):
         read(file)
 
 

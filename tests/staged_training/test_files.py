@@ -45,9 +45,9 @@ def test_only_a_model_or_nothing_may_be_replaced_by_a_model(tmp_path):
     check_replaceable(tmp_path / "new")
     check_replaceable(tmp_path)
     (tmp_path / "letters.txt").write_text("years of work")
-    with pytest.raises(InputError, match="holds something that is no model"):
+    with pytest.raises(InputError, match="holds something other than a model"):
         check_replaceable(tmp_path)
-    with pytest.raises(InputError, match="holds something that is no model"):
+    with pytest.raises(InputError, match="holds something other than a model"):
         check_replaceable(tmp_path / "letters.txt")
     (tmp_path / "config.json").write_text("{}")
     check_replaceable(tmp_path)

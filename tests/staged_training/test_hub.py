@@ -96,7 +96,7 @@ def test_a_push_without_login_or_with_a_bad_name_is_refused(hub, monkeypatch, tm
     with pytest.raises(InputError, match="for all to see"):
         check_push(Destination(NAME, private=True))
     monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
-    with pytest.raises(InputError, match="for reading only"):
+    with pytest.raises(InputError, match="read-only"):
         check_push(TO)
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
     with pytest.raises(InputError, match="renewed by `hf auth login`"):

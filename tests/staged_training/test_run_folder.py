@@ -81,7 +81,7 @@ def test_a_run_is_not_resumed_on_other_data(changed, tmp_path):
     change(data / ".DS_Store", "the place of a window")
     RunFolder(output, asked, resume=True).open()
     changed(data)
-    with pytest.raises(InputError, match="the content of `data` is another now"):
+    with pytest.raises(InputError, match="the content of `data` has changed"):
         RunFolder(output, asked, resume=True)
 
 
@@ -91,7 +91,7 @@ def test_a_run_is_not_resumed_on_other_images_than_a_table_named(tmp_path):
     RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open([photo])
     RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
     change(photo, "a dog")
-    with pytest.raises(InputError, match="the content of the data is another now"):
+    with pytest.raises(InputError, match="the content of the data has changed"):
         RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open([photo])
 
 
@@ -111,7 +111,7 @@ def test_what_is_read_along_with_what_was_given_counts_too(given, read, tmp_path
     change(data / "another.txt", "of no matter")
     RunFolder(tmp_path / "out", asked, resume=True).open()
     change(data / read, "after")
-    with pytest.raises(InputError, match="the content of `data` is another now"):
+    with pytest.raises(InputError, match="the content of `data` has changed"):
         RunFolder(tmp_path / "out", asked, resume=True)
 
 
@@ -119,14 +119,14 @@ def test_a_run_is_not_resumed_with_other_labels_than_were_read(tmp_path):
     read = [["a mail", "another"], np.array([0, 1])]
     RunFolder(tmp_path / "out", ARGUMENTS, resume=False).open((), *read)
     RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open((), *read)
-    with pytest.raises(InputError, match="the content of the data is another now"):
+    with pytest.raises(InputError, match="the content of the data has changed"):
         RunFolder(tmp_path / "out", ARGUMENTS, resume=True).open((), read[0], read[1][::-1])
 
 
 def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
     others = {**run_folder.versions(), "torch": "1.0"}
     monkeypatch.setattr(run_folder, "versions", lambda: others)
-    with pytest.raises(InputError, match="torch is another version now"):
+    with pytest.raises(InputError, match="torch has another version now"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
@@ -134,16 +134,16 @@ def test_a_run_is_not_resumed_on_other_libraries(cut_off, monkeypatch):
 def test_a_damaged_record_is_told(cut_off, damage):
     cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "part" / "done.json").write_bytes(damage)
-    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to run that"):
         cut_off.run_cached("part", lambda folder: 1)
     (cut_off.runs / "arguments.json").write_bytes(damage)
-    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to run that"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
 def test_a_record_of_another_kind_is_told(cut_off):
     (cut_off.runs / "arguments.json").write_text("[]")
-    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to do that"):
+    with pytest.raises(InputError, match=r"arguments\.json is damaged. Delete .*/runs to run that"):
         RunFolder(cut_off.path, ARGUMENTS, resume=True)
 
 
@@ -172,7 +172,7 @@ def write_examples(folder):
 def test_what_was_done_is_gone_on_with_only_as_it_was_left(damage, cut_off):
     cut_off.run_cached("part", write_examples)
     damage(cut_off.runs / "part")
-    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to do that"):
+    with pytest.raises(InputError, match=r"part/done\.json is damaged. Delete .*/part to run that"):
         cut_off.run_cached("part", write_examples)
     shutil.rmtree(cut_off.runs / "part")
     assert cut_off.run_cached("part", write_examples) == {"score": 0.5}

@@ -261,7 +261,7 @@ def test_a_stage_whose_patience_ran_out_before_the_kill_is_not_prolonged(argumen
 def test_a_run_that_was_cut_off_is_not_overwritten(arguments, images):
     with pytest.raises(Killed):
         staged(new_model(), arguments(), images, callbacks=[KillAfter(4)]).train()
-    with pytest.raises(InputError, match="holds a run that was cut off"):
+    with pytest.raises(InputError, match="holds an interrupted run"):
         staged(new_model(), arguments(), images).train()
 
 
@@ -297,7 +297,7 @@ def test_what_is_damaged_of_a_stage_is_told_by_name(file, damage, arguments, ima
     folder = "finished/" * (file != "asked.json")
     (damaged,) = (tmp_path / "out" / "_stages").glob(f"*/{folder}{file}")
     damaged.write_bytes(damage)
-    with pytest.raises(InputError, match=rf"{file} is damaged. Delete .* to do that"):
+    with pytest.raises(InputError, match=rf"{file} is damaged. Delete .* to run that"):
         staged(new_model(), arguments(), images).train(resume_from_checkpoint=True)
 
 

@@ -173,19 +173,19 @@ def test_nothing_to_resume_from_is_told_once(arguments, images, tmp_path, caplog
     trainer = staged(new_model(), arguments(), images, HEAD)
     assert not trainer.begun
     trainer.train(resume_from_checkpoint=True)
-    assert caplog.text.count("nothing to go on from") == 1
+    assert caplog.text.count("nothing to resume") == 1
     assert trainer.begun
     trainer.train(resume_from_checkpoint=str(tmp_path / "out"))
-    assert caplog.text.count("nothing to go on from") == 1
+    assert caplog.text.count("nothing to resume") == 1
 
 
 @pytest.mark.parametrize(
     "change, told",
     [
-        ({"epochs": 4}, "'head' is another now: epochs was 3 and is 4"),
+        ({"epochs": 4}, "'head' has changed: epochs was 3 and is 4"),
         ({"learning_rate": 0.1}, "learning_rate was 0.05 and is 0.1"),
         ({"train": "head, backbone[-1:]"}, "train was 'head' and is"),
-        ({"name": "top"}, "'top blocks' is another|'head' is another now: name was"),
+        ({"name": "top"}, "'top blocks' has changed|'head' has changed: name was"),
     ],
 )
 @pytest.mark.parametrize("steps", [4, 100])

@@ -97,7 +97,7 @@ def test_few_examples_of_a_label_stay_to_be_learnt(tmp_path):
 
 
 def test_copies_across_parts_and_folds_are_counted(tmp_path):
-    told = "1 examples have copies in several parts: what is tested on may have been learnt."
+    told = "1 examples have copies in several parts: test examples may have been trained on."
     fill(tmp_path, "{part}/{label}")
     shutil.copy(tmp_path / "train" / "cat" / "1.png", tmp_path / "test" / "cat" / "z.png")
     used, copies = read_image_task(tmp_path).notes
@@ -205,7 +205,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
     shutil.copy(tmp_path / "cat" / "1.png", tmp_path / "dog" / "z.png")
     shutil.copy(tmp_path / "cat" / "1.png", tmp_path / "cat" / "z.png")
     assert read_image_task(tmp_path).notes == [
-        "1 images are there under several labels, such as cat/1.png (cat), which is the same as "
+        "1 images are there under several labels, such as cat/1.png (cat), a copy of "
         "dog/z.png (dog). Correct the labels."
     ]
     rows = {"file_name": ["cat/1.png", "cat/1.png", "cat/2.png", "dog/13.png", "dog/14.png"] * 3}
@@ -213,7 +213,7 @@ def test_a_photo_under_two_labels_is_told(tmp_path):
     folds = [0] * 5 + [1] * 5 + [2] * 5
     pd.DataFrame(rows | {"label": labels, "fold": folds}).to_csv(tmp_path / "t.csv", index=False)
     assert (
-        "cat/1.png (cat), which is the same as cat/1.png (dog)"
+        "cat/1.png (cat), a copy of cat/1.png (dog)"
         in (read_image_task(tmp_path / "t.csv").notes[0])
     )
 

@@ -99,7 +99,7 @@ def test_broken_images_are_left_out_and_named(folders):
     assert len(task.paths) == 18
     assert [(item.path.name, item.reason.split(" (")[0]) for item in task.skipped] == [
         ("1.png", "is damaged or truncated"),
-        ("0.png", "is no image"),
+        ("0.png", "is not an image"),
     ]
 
 

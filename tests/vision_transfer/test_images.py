@@ -201,8 +201,8 @@ def test_damaged_images_are_refused_with_the_reason(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     for name, reason in {
         "truncated.jpg": "damaged or truncated",
-        "text.jpg": "is no image",
-        "empty.png": "is no image",
+        "text.jpg": "is not an image",
+        "empty.png": "is not an image",
     }.items():
         for read in (load_rgb, check_image):
             with pytest.raises(BrokenImageError, match=reason):
@@ -213,7 +213,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    for name, reason in {"pipe": "is no file", "folder": "is no file", "link": "not exist"}.items():
+    for name, reason in {"pipe": "not a file", "folder": "not a file", "link": "not exist"}.items():
         with pytest.raises(BrokenImageError, match=reason):
             check_image(tmp_path / f"{name}.jpg")
 

@@ -89,7 +89,7 @@ def test_a_film_that_breaks_off_is_read_up_to_there_and_broken_ones_are_named(tm
     frames, problems = read(tmp_path, 32)
     told = {problem.file: problem.reason for problem in problems}
     assert set(told) >= {"text.mp4", "sound.avi"}
-    assert "no pictures" in told["sound.avi"] and "at its start" in told["text.mp4"]
+    assert "no frames" in told["sound.avi"] and "at its start" in told["text.mp4"]
     files = np.array(frames["file"])
     assert (files == "whole.mkv").sum() == 60 and 10 < (files == "cut.mkv").sum() < 50
     same = np.flatnonzero(files == "cut.mkv")[:10]

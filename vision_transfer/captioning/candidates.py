@@ -179,7 +179,7 @@ class CaptionerCandidate(Candidate):
         return model, caption_processor(self.image_processor, tokenizer)
 
     def _phases(self, split: Split, processor: VisionTextDualEncoderProcessor) -> Iterator[Phase]:
-        """Yield what is trained on stored features, and what is trained on images after that."""
+        """Yield the stages on stored features, then those on images."""
         features = [self.features.rows(rows) for rows in split]
         yield Phase(self.stages, features, {"pretrained": self.pretrained})
         if self.top_layers:

@@ -77,7 +77,7 @@ def image_features(
     *,
     attention: bool = False,
 ) -> FeatureDataset:
-    """Return the features that any captioner on an encoder has of all images of a task.
+    """Return the features of all images of a task for any captioner on an encoder.
 
     They are computed once and kept in a file.
 
@@ -113,12 +113,12 @@ def _width_of_map(encoder: PreTrainedModel) -> int:
 def caption_processor(
     images: BaseImageProcessor, tokenizer: PreTrainedTokenizerFast
 ) -> VisionTextDualEncoderProcessor:
-    """Return one processor for the images and the captions of a captioner, which can be saved."""
+    """Return one processor for images and captions of a captioner, which can be saved."""
     return VisionTextDualEncoderProcessor(_savable(images), tokenizer)
 
 
 def _savable(processor: BaseImageProcessor) -> BaseImageProcessor:
-    """Return a processor of `transformers` in place of one of timm, which cannot be saved alone."""
+    """Return a `transformers` processor in place of one of timm, which cannot be saved alone."""
     if not hasattr(processor, "data_config"):
         return processor
     settings = processor.data_config
@@ -191,7 +191,7 @@ def captions_of(
 
 
 def set_generation(model: CaptionerForImageTextToText, longest: int, **search: Any) -> None:
-    """Set the search for words of a captioner, which is saved with it.
+    """Set the generation config of a captioner, which is saved with it.
 
     Args:
         model: The captioner.

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"\s*\d+\s*[|,]?")  # one row of results.csv lacks the bar 
 
 
 def is_flickr(path: Path) -> bool:
-    """Whether a file is in this format, by its ending or by its header."""
+    """Return whether a file is in this format, by its ending or by its header."""
     is_headed = path.suffix == ".csv" and _header(read_utf8(path).split("\n")) in _HEADERS
     return is_headed or path.suffix in (".txt", ".token")
 
@@ -75,5 +75,5 @@ def _rows(path: Path) -> Iterator[CaptionRow]:
 
 
 def _header(lines: list[str]) -> str:
-    """The first line of a file, without spaces."""
+    """Return the first line of a file, without spaces."""
     return "".join(lines[0].split())

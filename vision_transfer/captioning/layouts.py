@@ -1,4 +1,4 @@
-"""Files of captions as people have them: tables, Flickr8k and 30k, COCO; each with its row."""
+"""Files of captions: tables, Flickr8k and 30k, COCO; each with its row."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ class CaptionFile:
 
 
 def read_captions(source: Path) -> CaptionFile:
-    """Read captions from any of the layouts that are known.
+    """Read captions in any of the known layouts.
 
     Args:
         source: A folder or a file. Tables (`captions.jsonl`, `metadata.jsonl` or .csv, .parquet)
@@ -80,7 +80,7 @@ def _rows(path: Path, problems: list[Problem]) -> list[CaptionRow]:
 
 
 def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow], Path]:
-    """Return what finds the image of a caption.
+    """Return a finder of the image of a caption.
 
     Args:
         file: The captions.
@@ -102,7 +102,7 @@ def image_files(file: CaptionFile, images: Path | None) -> Callable[[CaptionRow]
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The file of captions in a folder, or those of the parts of a split."""
+    """Return the caption file in a folder, or those of the parts of a split."""
     for name in _NAMES:
         if (folder / name).exists():
             return [folder / name]
@@ -122,7 +122,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    """What tells the part of a split that a file is of: its name, else that of its folder."""
+    """Return the name that shows a file's part of a split: its own, else that of its folder."""
     return f"{path.name} {path.parent.name}"
 
 
@@ -148,7 +148,7 @@ def _table(path: Path) -> Iterator[CaptionRow]:
 
 
 def _folds(path: Path, table: pd.DataFrame) -> dict[str, Any]:
-    """The fold of each image, where the table or the `metadata.jsonl` beside it has one."""
+    """Return the fold of each image, where the table or the `metadata.jsonl` beside it has one."""
     beside = path.parent / "metadata.jsonl"
     if not {"fold", "split"} & {*table} and beside.exists() and beside != path:
         path, table = beside, read_table(beside, "file_name")

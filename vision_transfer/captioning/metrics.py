@@ -19,7 +19,7 @@ TITLES = {"cider": "CIDEr", "bleu": "BLEU-4", "rouge": "ROUGE-L"}
 
 
 def require_metrics() -> None:
-    """Refuse to begin without the library that computes the scores.
+    """Refuse to run without the library that computes the scores.
 
     Raises:
         InputError: It is not installed.

@@ -1,4 +1,4 @@
-"""Image captioning: a pretrained CNN that sees, a recurrent decoder that says it, as one model."""
+"""Image captioning: a pretrained CNN and a recurrent decoder, as one model."""
 
 from typing import Any, cast
 
@@ -84,7 +84,7 @@ class Attention(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(self, cells: torch.Tensor, keys: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """The mean of the cells by their weights, `[batch, context]`.
+        """Return the mean of the cells by their weights, `[batch, context]`.
 
         Args:
             cells: `[batch, cells, context]`.
@@ -150,13 +150,13 @@ class CaptionDecoder(nn.Module):
         return CausalLMOutput(loss=self._loss(logits, labels), logits=logits)
 
     def _before(self, labels: torch.Tensor) -> torch.Tensor:
-        """The words that stand before each of those to be said, `[batch, tokens]`."""
+        """Return the words before each of those to be predicted, `[batch, tokens]`."""
         words = labels.masked_fill(labels == -100, cast(int, self.config.pad_token_id))
         begin = words.new_full((len(words), 1), cast(int, self.config.bos_token_id))
         return torch.cat([begin, words[:, :-1]], dim=1)
 
     def _read(self, image: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """What the next word is scored by, `[batch, tokens, hidden + context]`."""
+        """Compute the states that score the next word, `[batch, tokens, hidden + context]`."""
         if self.attention is None:
             seen = image.unsqueeze(1).expand(-1, words.shape[1], -1)
             states, _ = self.recurrent(torch.cat([words, seen], dim=-1))
@@ -220,10 +220,10 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch` makes them: encoder and embedding come with their weights."""
+        """Keep layers as `torch` initializes them; encoder and embedding come with weights."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The word embedding."""
+        """Return the word embedding."""
         return self.decoder.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -231,7 +231,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         self.decoder.embedding = cast(nn.Embedding, value)
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """What the decoder sees of images, see `CaptionDecoder.forward`.
+        """Compute the features of images that the decoder reads, see `CaptionDecoder.forward`.
 
         Args:
             pixel_values: `[batch, channels, height, width]`, as the processor prepares them.
@@ -291,7 +291,7 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
         features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Say what images show; the encoder looks at them once.
+        """Generate captions of images, with one pass of the encoder.
 
         Args:
             *inputs: The words that captions begin with, `int64 [batch, tokens]`, and what
@@ -311,13 +311,13 @@ class CaptionerForImageTextToText(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: torch.Tensor, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """All words so far, which are read anew for each word that follows, and the features."""
+        """Return the features and all words so far, which are read anew for each that follows."""
         names = ("features", "attention_mask", "logits_to_keep")
         return {"input_ids": input_ids, **{name: kwargs.get(name) for name in names}}
 
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
-        """There are no keys and values to keep."""
+        """Return false: there are no keys and values to cache."""
         return False
 
 
@@ -325,5 +325,5 @@ CaptionerConfig.register_for_auto_class()
 CaptionerForImageTextToText.register_for_auto_class("AutoModelForImageTextToText")
 AutoConfig.register(CaptionerConfig.model_type, CaptionerConfig)
 AutoModelForImageTextToText.register(CaptionerConfig, CaptionerForImageTextToText)
-# Or `pipeline` would tell of each such model that it is not supported.
+# Or `pipeline` would warn of each such model that it is not supported.
 _SUPPORTED[CaptionerConfig.model_type] = CaptionerForImageTextToText.__name__

@@ -74,7 +74,7 @@ def publish_captioner(
     vectors = describe_vectors(result, candidate.embedding.name, known_words)
 
     report = Report(run.report, title)
-    report.section("What was done", protocol, training)
+    report.section("Method", protocol, training)
     report.section("Results", results, choice, BASELINE_NOTES, METRIC_NOTES)
     description = "CIDEr of each model on test"
     report.picture("models", description, plots.plot_rows, result.rows, "cider", "CIDEr")
@@ -116,7 +116,7 @@ def publish_captioner(
 
 
 def _without_other_controls(result: CrossValidation) -> CrossValidation:
-    """Return results without the scores that models had without images, but for the chosen one."""
+    """Return results without the control "no image", but for the chosen model."""
     kept = result.chosen.name + NO_IMAGE
     outcomes = [
         [item for item in of_fold if item.model == kept or not item.model.endswith(NO_IMAGE)]
@@ -126,7 +126,7 @@ def _without_other_controls(result: CrossValidation) -> CrossValidation:
 
 
 def describe_protocol(task: CaptionTask, result: CrossValidation, *, quick: bool) -> str:
-    """Return how captioners were measured."""
+    """Describe how captioners were measured."""
     numbers, parts, rounds = task.fold_numbers, "parts to train, validate and test on", ""
     captions = sum(map(len, task.captions))
     if len(numbers) > 1:
@@ -144,7 +144,7 @@ def describe_protocol(task: CaptionTask, result: CrossValidation, *, quick: bool
 
 
 def describe_training(candidate: CaptionerCandidate, backbone: str) -> str:
-    """Return how captioners were trained."""
+    """Describe how captioners were trained."""
     inputs = "cells of the last feature map" if candidate.attention else "bottleneck features"
     return (
         f"The {inputs} of {backbone} were computed once for each photo, and a recurrent decoder was"
@@ -155,7 +155,7 @@ def describe_training(candidate: CaptionerCandidate, backbone: str) -> str:
 
 
 def describe_choice(result: CrossValidation) -> str:
-    """Return which model validation chose, and whether it beats what needs no training."""
+    """Describe which model validation chose, and whether it beats the baselines."""
     chosen, metrics = result.chosen.name, result.chosen.metrics
     words = ("better than", "worse than", "not clearly better than")
     compared = [
@@ -170,7 +170,7 @@ def describe_choice(result: CrossValidation) -> str:
 
 
 def describe_no_image(result: CrossValidation) -> str:
-    """Return how the chosen model scores without images."""
+    """Describe how the chosen model scores without images."""
     chosen = result.chosen.name
     blind = chosen + NO_IMAGE
     seen, unseen, common = (np.mean(_cider(result, n)) for n in (chosen, blind, MOST_COMMON))
@@ -182,7 +182,7 @@ def describe_no_image(result: CrossValidation) -> str:
 
 
 def describe_vectors(result: CrossValidation, vectors: str, known_words: float) -> str:
-    """Return whether word vectors beat random embeddings.
+    """Describe whether word vectors beat random embeddings.
 
     Args:
         result: The results.
@@ -237,7 +237,7 @@ def _verdict(
 
 
 def describe_difference(result: CrossValidation, one: str, other: str) -> str:
-    """Return the mean difference of the CIDEr of two models in words, with its interval."""
+    """Describe the mean difference of the CIDEr of two models, with its interval."""
     mean, low, high = _difference(result, one, other)
     interval = f", 95 % interval {low:+.3f} to {high:+.3f}" if np.isfinite(low) else ""
     return f"{mean:+.3f}{interval}"

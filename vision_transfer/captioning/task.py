@@ -121,7 +121,7 @@ def read_caption_task(source: str | Path, images: str | Path | None = None) -> C
 
 
 def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[CaptionRow]:
-    """Return the captions of an image that can be used; add the others to the problems."""
+    """Return the usable captions of an image, and add the others to the problems."""
     usable = []
     for row in rows:
         count = len(words(row.caption).split())
@@ -139,6 +139,6 @@ def _usable(rows: Sequence[CaptionRow], problems: list[Problem]) -> list[Caption
 
 
 def _dealt(groups: Sequence[int]) -> Indices:
-    """Deal images into folds of nearly equal size, those of a group into the same one."""
+    """Deal images into folds of nearly equal size, each group into one."""
     order = np.random.default_rng(0).permutation(max(groups) + 1)
     return np.asarray(order[groups] % _FOLDS, np.int64)

@@ -44,7 +44,7 @@ class CtReading(NamedTuple):
     problems: list[Problem]
 
     def summary(self) -> str:
-        """What was read and what was wrong, a line each."""
+        """Return a line on what was read, and one on each problem."""
         rows = len(self.dataset)
         patients, series = (len(set(self.dataset[name])) for name in ("patient", "series"))
         read = f"{rows:,} slices of {series:,} series of {patients:,} patients"
@@ -52,7 +52,7 @@ class CtReading(NamedTuple):
 
 
 def extent(dataset: "Dataset") -> str:
-    """How many slices, scans and patients a data set of `read_ct` has, in words."""
+    """Describe how many slices, scans and patients a data set of `read_ct` has."""
     patients, scans = (len(set(dataset[name])) for name in ("patient", "series"))
     return f"{len(dataset):,} slices of {scans:,} scans of {patients:,} patients"
 
@@ -110,7 +110,7 @@ def read_ct(
 
 
 def check_layout(size: object, spacing: object, step: object = None) -> None:
-    """Refuse what is none of these arguments of `read_ct`, or would take memory without end.
+    """Refuse invalid layout arguments of `read_ct`, or sizes that would exhaust memory.
 
     Raises:
         InputError: One of them is.
@@ -146,7 +146,7 @@ def hounsfield(part: Slice) -> NDArray[np.int16]:
 
 
 def _shape(found: Found, size: int | None, spacing: float | None) -> tuple[int, int]:
-    """Height and width of all rows."""
+    """Return height and width of all rows."""
     shapes: dict[tuple[int, int], Slice] = {}
     for series in found.series:
         for part in series.slices:
@@ -179,7 +179,7 @@ def _resampled_shape(part: Slice, spacing: float | None) -> tuple[int, int]:
 
 
 def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
-    """The rows in a file of Arrow, of which only what is asked for is in memory."""
+    """Write the rows to a file of Arrow, so that only those in use are in memory."""
     from datasets import Array3D, Dataset, Features, Value
 
     count = 1 + 2 * layout.neighbours
@@ -220,7 +220,7 @@ def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
 
 
 def _broken(told: Sequence[str]) -> Iterator[Problem]:
-    """What is wrong with slices, once for all of a file that have it in common."""
+    """Yield the problems of slices, once for all slices of a file that share one."""
     indices: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for problem in filter(None, told):
         file, index, reason = problem.split("\0")
@@ -234,7 +234,7 @@ def _broken(told: Sequence[str]) -> Iterator[Problem]:
 def _rows(
     series: Sequence[Series], layout: _Layout, root: Path, states: Sequence[tuple[int, ...]]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the data set, and in place of those that cannot be made, why."""
+    """Yield the rows of the data set; a row that cannot be made holds the reason."""
     empty = np.zeros((1 + 2 * layout.neighbours, *layout.shape), np.int16)
     for one in series:
 
@@ -267,7 +267,7 @@ Mix = list[tuple[int, float]]  # slices by number, and their weights
 
 
 def _stacks(slices: list[Slice], layout: _Layout) -> Iterator[tuple[float, list[Mix]]]:
-    """Position of each row, and the slices that each slice of its stack is mixed from."""
+    """Yield the position of each row, and the slices that its stack is mixed from."""
     places = [part.position for part in slices]
     if layout.step is None or len(places) == 1:
         mixes: list[Mix] = [[(number, 1.0)] for number in range(len(slices))]
@@ -292,7 +292,7 @@ def _mixed(slices: dict[int, NDArray[np.int16]], mix: Mix) -> NDArray[np.int16]:
 
 
 def _laid_out(values: NDArray[np.int16], part: Slice, layout: _Layout) -> NDArray[np.int16]:
-    """A slice at the spacing and of the size of a data set."""
+    """Resample and crop or pad a slice to the spacing and size of a data set."""
     shape = _resampled_shape(part, layout.spacing)
     if shape != values.shape:
         pixels = torch.from_numpy(values.astype(np.float32))[None, None]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vision_transfer.ct.slices import AIR, BrokenSliceError, LeftOutError
 
-# What tells acquisitions of a series apart, in the order of time where they are of a kind.
+# What distinguishes acquisitions of a series, in the order of time where they are of a kind.
 _ACQUISITION = (
     "AcquisitionNumber",
     "AcquisitionDate",
@@ -81,7 +81,7 @@ class Header:
         return np.cross(self.orientation[:3], self.orientation[3:])
 
     def lies_like(self, other: "Header") -> bool:
-        """Whether both could be slices of one scan, by their pixels and how they are turned."""
+        """Return whether both could be slices of one scan, by their pixels and orientation."""
         return (
             len(self.orientation) == len(other.orientation)
             and np.allclose(self.orientation, other.orientation, rtol=0, atol=_JITTER)
@@ -90,14 +90,14 @@ class Header:
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file begins as DICOM does, with its preamble or without."""
+    """Return whether a file begins as DICOM does, with its preamble or without."""
     with file.open("rb") as opened:
         start = opened.read(132)
     return start[128:] == b"DICM" or start[:2] in _FIRST_GROUPS
 
 
 def read_header(file: Path, name: str) -> Header:
-    """Read what a slice is and where it belongs.
+    """Read the identity and position of a slice.
 
     Raises:
         LeftOutError: It is none of CT, or lacks what makes Hounsfield units of it.
@@ -107,7 +107,7 @@ def read_header(file: Path, name: str) -> Header:
 
     try:
         if not is_dicom(file):
-            raise LeftOutError("is no DICOM file")
+            raise LeftOutError("is not a DICOM file")
         with disable_value_validation():  # its warnings quote what the header says
             data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_TAGS)
             return _checked_header(data, file, name)
@@ -123,9 +123,9 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
     if data.get("SamplesPerPixel", 1) != 1:
         raise LeftOutError("is a picture in colours, a secondary capture")
     if data.get("Modality") != "CT":
-        raise LeftOutError(f"is no CT, but {data.get('Modality') or 'of no modality'}")
+        raise LeftOutError(f"is not CT, but {data.get('Modality') or 'of no modality'}")
     if "LOCALIZER" in (data.get("ImageType") or ()):
-        raise LeftOutError("is a localizer, which looks through the body and is no slice of it")
+        raise LeftOutError("is a localizer, which looks through the body, not a slice")
     if int(data.get("NumberOfFrames") or 1) != 1:
         raise LeftOutError("has several frames in one file, which is not read")
     if data.get("RescaleSlope") is None or data.get("RescaleIntercept") is None:
@@ -153,7 +153,7 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
 
 
 def header_value(file: Path, tag: str) -> str:
-    """What the header of a file that `read_header` could read says under a name of DICOM."""
+    """Return the value of a DICOM field in the header of a file that `read_header` could read."""
     import pydicom
 
     data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
@@ -186,7 +186,7 @@ def pixels_of_dicom(file: Path) -> NDArray[Any]:
 
 
 def _syntax(data: Any) -> str:
-    """How the pixels are encoded; where the file does not say so, as its header is."""
+    """Return how the pixels are encoded; if the file does not say so, as its header is."""
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     if "TransferSyntaxUID" not in data.file_meta:
@@ -199,7 +199,7 @@ def _syntax(data: Any) -> str:
 
 
 def _is_padding(data: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where pixels stand for no tissue; their value may be written with a sign or without."""
+    """Return where pixels stand for no tissue; a file may give their value signed or unsigned."""
     value = data.get("PixelPaddingValue")
     if value is None:
         return np.zeros(stored.shape, bool)

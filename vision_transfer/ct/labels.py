@@ -25,7 +25,7 @@ _FOLDS = 5
 def read_labels(
     table: Path, dataset: "Dataset", source: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """Read which slices of a data set have which label.
+    """Read the labels of slices of a data set.
 
     Args:
         table: A table (.csv, .tsv, .jsonl, .parquet, .xlsx) with a column `label` and one of `file`
@@ -79,7 +79,7 @@ def read_labels(
 def split_by_patient(
     labels: NDArray[np.int64], patients: NDArray[np.int64], names: Sequence[str]
 ) -> Split:
-    """Part slices so that no patient is in two parts: three to train on, one each for the others.
+    """Split slices by patient: three folds to train on, one for each other part.
 
     Raises:
         InputError: A label has slices of too few patients to be in each part.
@@ -94,7 +94,7 @@ def split_by_patient(
 
 
 def _by_name(files: Sequence[str]) -> Mapping[str, list[int]]:
-    """The rows of each file, with its ending and without, and of each folder."""
+    """Map each file name, with its ending and without, and each folder to its rows."""
     known: defaultdict[str, list[int]] = defaultdict(list)
     for row, file in enumerate(files):
         path = PurePosixPath(Path(file).as_posix())
@@ -105,7 +105,7 @@ def _by_name(files: Sequence[str]) -> Mapping[str, list[int]]:
 
 
 def _by_header(dataset: "Dataset", source: Path, column: str) -> Mapping[str, list[int]]:
-    """The rows of each series or patient, by what the header of one of its files calls it."""
+    """Map the name of each series or patient, from the header of one of its files, to its rows."""
     root = source if source.is_dir() else source.parent
     rows_of: defaultdict[int, list[int]] = defaultdict(list)
     for row, number in enumerate(dataset[column]):
@@ -124,7 +124,7 @@ def _named(
     named: tuple[str, str, str | None],
     where: str,
 ) -> list[int]:
-    """The rows that a row of the table names, at least one."""
+    """Return the rows that a row of the table names, at least one."""
     by, name, index = named
     if by == "file":
         name = str(PurePosixPath(name.strip().replace("\\", "/")))
@@ -137,7 +137,7 @@ def _named(
         rows = [row for row in rows if dataset[row]["index"] == wanted]
         name = f"{name}, slice {wanted}"
     if not rows:
-        # What a hospital calls its patients is not told.
+        # The names of patients are not shown.
         told = f"names {name}, which" if by == "file" else f"names a {by} that"
         raise InputError(
             f"{where} {told} is not among the slices that could be read. Correct it, or leave the "

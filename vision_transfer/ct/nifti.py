@@ -19,17 +19,17 @@ _MASK_FILE = re.compile(rf"(.*[^a-z])?({_MASK})([^a-z].*)?", re.IGNORECASE)
 
 
 def is_nifti(file: Path) -> bool:
-    """Whether a file is NIfTI by its name."""
+    """Return whether a file is NIfTI by its name."""
     return file.name.lower().endswith(_ENDINGS)
 
 
 def without_ending(name: str) -> str:
-    """The name of a file without the ending of its format."""
+    """Return the name of a file without the ending of its format."""
     return re.sub(r"\.(nii|nii\.gz|dcm|dicom|ima)$", "", name, flags=re.IGNORECASE)
 
 
 def volume_slices(file: Path) -> tuple[list[Slice], float]:
-    """The slices of a volume from feet to head, and by how many degrees it is sheared.
+    """Return the slices of a volume from feet to head, and its shear in degrees.
 
     Raises:
         LeftOutError: It is no volume of CT.
@@ -44,7 +44,7 @@ def volume_slices(file: Path) -> tuple[list[Slice], float]:
     except LeftOutError:
         raise
     except Exception as error:  # what a parser meets in a damaged file
-        raise LeftOutError(f"is no NIfTI file, or damaged ({type(error).__name__})") from error
+        raise LeftOutError(f"is not a NIfTI file, or damaged ({type(error).__name__})") from error
     width, height, step = (float(sizes[axis]) for axis in axes)
     columns, rows, depth = (image.shape[axis] for axis in axes)
     upwards = nibabel.io_orientation(image.affine)[axes[2], 1] > 0
@@ -58,28 +58,28 @@ def volume_slices(file: Path) -> tuple[list[Slice], float]:
 
 def _check(image: Any, file: Path) -> None:
     if len(image.shape) < 3 or any(size != 1 for size in image.shape[3:]):
-        raise LeftOutError(f"is no volume: it has {len(image.shape)} dimensions, not 3")
+        raise LeftOutError(f"is not a volume: it has {len(image.shape)} dimensions, not 3")
     kind, scaled = image.get_data_dtype(), (image.dataobj.slope, image.dataobj.inter) != (1, 0)
     if kind.kind not in "iuf":
-        raise LeftOutError(f"is no CT: its voxels are {kind}, and not numbers")
+        raise LeftOutError(f"is not CT: its voxels are {kind}, and not numbers")
     if kind.itemsize == 1 and not scaled:
-        raise LeftOutError("is no CT, but a mask or a picture: its voxels have 8 bits")
+        raise LeftOutError("is not CT, but a mask or a picture: its voxels have 8 bits")
     if (
         image.header.get_intent("code")[0] == _LABEL_INTENT
         or _MASK_FOLDER.fullmatch(file.absolute().parent.name)
         or _MASK_FILE.fullmatch(without_ending(file.name))
     ):
-        raise LeftOutError("is a mask of labels by its header, name or folder, and no CT")
+        raise LeftOutError("is a mask of labels by its header, name or folder, not CT")
 
 
 def degrees_apart(normal: NDArray[np.float64], direction: NDArray[np.float64]) -> float:
-    """The angle between two lines, in degrees; 0 where slices lie straight above one another."""
+    """Return the angle between two lines, in degrees; 0 for slices straight above one another."""
     lengths = np.linalg.norm(normal) * np.linalg.norm(direction)
     return float(np.degrees(np.arccos(np.clip(abs(normal @ direction) / lengths, 0, 1))))
 
 
 def pixels_of_nifti(part: Slice) -> NDArray[Any]:
-    """One slice as DICOM has it: rows from the front, columns from the patient's right.
+    """Return one slice as DICOM has it: rows from the front, columns from the patient's right.
 
     Raises:
         BrokenSliceError: Some of its voxels are no numbers.
@@ -101,7 +101,7 @@ def pixels_of_nifti(part: Slice) -> NDArray[Any]:
 
 
 def anatomical_axes(image: Any) -> list[int]:
-    """The axes of a volume of nibabel that run left or right, front or back, and up or down."""
+    """Return the axes of a nibabel volume that run left or right, front or back, and up or down."""
     import nibabel
 
     meanings = nibabel.io_orientation(image.affine)[:, 0].tolist()
@@ -110,7 +110,7 @@ def anatomical_axes(image: Any) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _volume(file: Path, _: tuple[int, ...]) -> Any:
-    """A volume, kept as long as its file stays as it is."""
+    """Load a volume, and cache it until its file changes."""
     import nibabel
 
     # Kept open, a compressed file is read once through and not from its start for each slice.

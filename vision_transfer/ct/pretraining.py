@@ -150,7 +150,7 @@ def untrained_ct_model(
     output_stride: int,
     seed: int = 0,
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
-    """Return a model with random weights, which keeps the format of its slices, and its processor.
+    """Return a model with random weights that keeps the slice format, and its processor.
 
     Args:
         architecture: Of timm, see `untrained_backbone`, also for `labels` and `output_stride`.
@@ -172,7 +172,7 @@ def _as_photos(part: LabelledImages, _: BaseImageProcessor) -> LabelledImages:
 
 
 def _as_photo(pixels: torch.Tensor) -> torch.Tensor:
-    """Return a slice as a model of photos takes it: three channels, twice as large."""
+    """Return a slice as a photo model takes it: three channels, twice as large."""
     larger = torch.nn.functional.interpolate(
         pixels[None], scale_factor=2, mode="bilinear", antialias=True
     )

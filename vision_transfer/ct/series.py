@@ -1,7 +1,7 @@
 """Which slices there are in files of DICOM or NIfTI, and in which order; no pixel is read.
 
 Only what orders and scales the slices is taken from a header. Patients and series are numbered, so
-that nothing in a reading says who they are. Names of files are told as they are: keep identifiers
+that nothing in a reading says who they are. Names of files are shown as they are: keep identifiers
 out of those.
 """
 
@@ -22,8 +22,8 @@ from vision_transfer.ct.slices import LeftOutError, Slice
 
 _SAME = 1e-2  # mm, between positions that are one
 _GAP = 1.5  # times the distance beside it, from which on one between slices is another
-_UNEVEN = 1.1  # times the smallest distance, from which on the largest is told
-_TILT = 1.0  # degrees, from which on it is told
+_UNEVEN = 1.1  # times the smallest distance, from which on the largest is reported
+_TILT = 1.0  # degrees, from which on it is reported
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 def is_scan(file: Path) -> bool:
-    """Whether a file is NIfTI by its name, or begins as DICOM does."""
+    """Return whether a file is NIfTI by its name, or begins as DICOM does."""
     try:
         return is_nifti(file) or is_dicom(file)
     except OSError:  # may not be read
@@ -126,7 +126,7 @@ def find_series(source: str | Path) -> Found:
 def _in_order(
     headers: Sequence[Header], problems: list[Problem]
 ) -> Iterator[tuple[str, list[Slice]]]:
-    """The slices of each scan by position, with its patient; tells what has no place in one."""
+    """Yield each scan's slices by position, with its patient; report those that fit in no scan."""
     scans = [scan for group in _groups(headers) for scan in _acquisitions(group, problems)]
     folders: defaultdict[Path, list[list[Header]]] = defaultdict(list)
     for scan in scans:
@@ -151,7 +151,7 @@ def _in_order(
 
 
 def _groups(headers: Sequence[Header]) -> Iterator[list[Header]]:
-    """Slices that belong together by their UIDs, their pixels and how they are turned."""
+    """Yield the slices that belong together by their UIDs, their pixels and orientation."""
     groups: defaultdict[tuple[object, ...], list[list[Header]]] = defaultdict(list)
     for header in headers:
         known = groups[header.patient, header.series]
@@ -166,7 +166,7 @@ def _groups(headers: Sequence[Header]) -> Iterator[list[Header]]:
 
 
 def _acquisitions(group: list[Header], problems: list[Problem]) -> list[list[Header]]:
-    """The scans of a series: acquisitions that do not lie one after another are none of one."""
+    """Split a series into scans: acquisitions, unless they interleave."""
     if len(group) > 1:
         reason = "has no position, so that its place in the series is unknown"
         problems += [Problem(header.name, reason) for header in group if not header.placed]
@@ -190,14 +190,14 @@ def _acquisitions(group: list[Header], problems: list[Problem]) -> list[list[Hea
 
 
 def _side_by_side(one: list[float], other: list[float]) -> bool:
-    """Whether some slices lie at the same position, or the slices of one between the others'."""
+    """Return whether slices of both share a position, or their ranges of positions overlap."""
     overlap = min(max(one), max(other)) - max(min(one), min(other))
     same = (np.abs(np.subtract.outer(one, other)) < _SAME).any()
     return bool(same) or (len(one) > 1 and len(other) > 1 and overlap > _SAME)
 
 
 def _once_each(scan: list[Header], problems: list[Problem]) -> list[Header]:
-    """The slices of a scan by position, without those that are there twice, which are told."""
+    """Return the slices of a scan by position, without duplicates, which are reported."""
     kept: list[Header] = []
     seen: dict[str, str] = {}
     for header in sorted(scan, key=lambda h: (_position(h, scan[0]), h.name)):
@@ -214,7 +214,7 @@ def _once_each(scan: list[Header], problems: list[Problem]) -> list[Header]:
 
 
 def _position(header: Header, first: Header) -> float:
-    """Where a slice lies along the axis of its scan, in mm; all by the axis of the first."""
+    """Return where a slice lies along the axis of its scan, in mm; the first gives the axis."""
     return float(first.normal @ header.origin) if header.placed else 0.0
 
 
@@ -228,7 +228,7 @@ def _tilted(name: str, degrees: float) -> list[Problem]:
 def _without_gaps(
     slices: list[Slice], root: Path, problems: list[Problem]
 ) -> Iterator[list[Slice]]:
-    """The parts of a series of equal distances, between missing slices; both are told."""
+    """Yield the evenly spaced parts of a series, split where slices are missing; report both."""
     distances = np.diff([part.position for part in slices]).tolist()
     names = [str(part.file.relative_to(root)) for part in slices]
     starts = [0]

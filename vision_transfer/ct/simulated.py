@@ -3,7 +3,7 @@
 No lesion here was ever in a patient. Each is drawn into a real slice: a smooth, round one is called
 benign, an irregular one with spicules malignant, as radiologists tell solid nodules apart (margin
 categories of the LIDC-IDRI, Armato et al. 2011). Size and contrast have the same distribution for
-both, and the ranges of irregularity meet. A model that tells them apart has learnt to see a margin,
+both, and the ranges of irregularity meet. A model that separates them has learnt to see a margin,
 and nothing about cancer.
 
 The slices, of four people, come with the packages pydicom and pydicom-data: heads, a spine with
@@ -39,7 +39,7 @@ LABELS = ("benign", "malignant")
 NOTICE = (
     "**The lesions are simulated.** Each was drawn into a slice of a real scan of one of four "
     "people: smooth and round ones are called benign, irregular ones with spicules malignant. What "
-    "tells them apart says nothing about cancer, and the model is no use in a clinic."
+    "separates them says nothing about cancer, and the model is of no use in a clinic."
 )
 """What everyone must know who sees results on simulated scans."""
 
@@ -66,7 +66,7 @@ class Shape:
 
 
 def random_shape(malignant: bool, random: np.random.Generator) -> Shape:
-    """Draw a shape; benign ones have few, short strands or none, and an even inside."""
+    """Draw a shape; benign ones have few, short strands or none, and a uniform inside."""
     radius = random.uniform(4.0, 8.0)
     if malignant:
         return Shape(

@@ -37,14 +37,14 @@ def windowed(hounsfield: Pixels, window: str | tuple[float, float] = "soft tissu
     if isinstance(window, str):
         if window not in WINDOWS:
             raise InputError(
-                f"{window!r} is no window that is known; give one of {', '.join(WINDOWS)}, or "
+                f"{window!r} is not a known window; give one of {', '.join(WINDOWS)}, or "
                 "centre and width in Hounsfield units."
             )
         window = WINDOWS[window]
     try:
         centre, width = map(float, window)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{window!r} is no window; give centre and width of one.") from error
+        raise InputError(f"{window!r} is not a window; give its centre and width.") from error
     if not (0 < width < math.inf and math.isfinite(centre)):
         raise InputError(f"The window {window} has the width {width}; give a positive one.")
     return ((hounsfield - (centre - width / 2)) / width).clip(0, 1)
@@ -76,6 +76,6 @@ class WindowedSlices(Sequence[torch.Tensor]):
         return len(self.hounsfield)
 
     def __getitem__(self, index: int) -> torch.Tensor:  # type: ignore[override]
-        """`float32 [channels, height, width]`."""
+        """Return an image, `float32 [channels, height, width]`."""
         units = np.asarray(self.hounsfield[index], np.float32)
         return torch.from_numpy(windowed(units, self.window)) * 2 - 1

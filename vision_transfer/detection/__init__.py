@@ -1,4 +1,4 @@
-"""Detection: Fast R-CNN on any timm backbone, annotations as people have them, COCO's scores.
+"""Detection: Fast R-CNN on any timm backbone, the usual annotation formats, COCO's scores.
 
 Importing it makes the models known to the Auto classes and to `pipeline` of `transformers`.
 """

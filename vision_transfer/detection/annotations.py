@@ -1,4 +1,4 @@
-"""Boxes as people have them: COCO's JSON, Pascal VOC's XML, YOLO's texts, a column of a table."""
+"""Boxes from COCO's JSON, Pascal VOC's XML, YOLO's texts, or a column of a table."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ def read_annotations(
     label_column: str | None,
     problems: list[Problem] | None = None,
 ) -> list[AnnotatedImage]:
-    """Read the boxes of images, whichever way they are written down.
+    """Read the boxes of images, in any of the known formats.
 
     Args:
         source: A COCO file (.json); a folder with such files, with .xml files as Pascal VOC's
@@ -64,7 +64,7 @@ def read_annotations(
 
 
 def _tables(source: Path) -> list[Path]:
-    """A table, that of a folder, or those of the folders of parts in it."""
+    """Return a table, that of a folder, or those of its folders of parts."""
     if source.is_file():
         return [source]
     if (source / "Annotations").is_dir():
@@ -74,7 +74,7 @@ def _tables(source: Path) -> list[Path]:
 
 
 def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> list[AnnotatedImage]:
-    """The boxes of a folder that is in one of the formats of label tools."""
+    """Return the boxes of a folder in one of the formats of label tools."""
     voc = voc_files(folder)
     is_voc = voc and (folder / "Annotations").is_dir()
     if not is_voc and (coco := coco_files(folder)):
@@ -90,7 +90,7 @@ def _of_folder(folder: Path, images: Path | None, problems: list[Problem]) -> li
 
 
 def _check_files(source: Path, annotated: list[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Refuse an image that stands twice, each time with a part of its boxes."""
+    """Refuse an image that is listed twice, each time with a part of its boxes."""
     counts = Counter(image.file for image in annotated)
     if twice := [file.name for file, count in counts.items() if count > 1]:
         raise InputError(
@@ -130,12 +130,12 @@ def _read_table(
 
 
 def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
-    """The boxes in a cell of a table."""
+    """Return the boxes in a cell of a table."""
     if isinstance(cell, str):
         try:
             cell = json.loads(cell) if cell.strip() else None
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].") from error
+            raise InputError(f"{where}: {cell!r} is not a box. Write [x1, y1, x2, y2].") from error
     if isinstance(cell, dict):
         boxes: Any = cell.get("bbox")
         classes: Any = cell.get("categories", cell.get("category"))
@@ -146,5 +146,5 @@ def _of_row(where: str, cell: Any, label: str) -> list[Marked]:
     if is_scalar(cell):
         if pd.isna(cell):
             return []
-        raise InputError(f"{where}: {cell!r} is no box. Write [x1, y1, x2, y2].")
+        raise InputError(f"{where}: {cell!r} is not a box. Write [x1, y1, x2, y2].")
     return [Marked(where, label, cell)] if len(cell) else []

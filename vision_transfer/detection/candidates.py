@@ -62,7 +62,7 @@ class DetectorCandidate(StagedCandidate):
         return replace(short, views=min(1, self.views))
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
-        """Train all stages and score each, with new weights of its own in every fold."""
+        """Train all stages and score each, with new weights in every fold."""
         return super().evaluate(round_._replace(seed=round_.seed + round_.fold), folder)
 
     def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:

@@ -49,7 +49,7 @@ def read_coco_folder(
 
 
 def read_coco(file: Path, images: Path | None, problems: list[Problem]) -> list[AnnotatedImage]:
-    """Read a file; what is marked as a crowd is left out.
+    """Read a file, without annotations that are marked as crowds.
 
     Args:
         file: The file.

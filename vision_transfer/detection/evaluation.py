@@ -1,4 +1,4 @@
-"""How good detections are: the average precision of COCO, by its own code."""
+"""Scores of detections: the average precision of COCO, by its own code."""
 
 import contextlib
 import io
@@ -54,7 +54,7 @@ class Boxes(NamedTuple):
 
 
 def require_metrics() -> None:
-    """Refuse to begin without the library that computes the scores.
+    """Refuse to run without the library that computes the scores.
 
     Raises:
         InputError: It is not installed.

@@ -25,7 +25,7 @@ _TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
     8: lambda x, y: (y, 1 - x),
 }
 
-_CHANGED = "come with another size than their own; their boxes were scaled or turned to fit"
+_CHANGED = "are annotated at another size; their boxes were scaled or rotated to fit"
 _UNSURE = (
     "are turned by their EXIF data, and nothing says whether their boxes were drawn before or "
     "after that: they were read as those of the upright images"
@@ -39,7 +39,7 @@ def upright_boxes(
     """Return the sizes of images, and their boxes in pixels of the upright image, cut at its edges.
 
     Boxes that were drawn on an image before it was turned or scaled are turned and scaled too: the
-    size that comes with them tells. Where all numbers are from 0 to 1, they are shares.
+    size that comes with them says. Where all numbers are from 0 to 1, they are relative.
 
     Args:
         source: The file or folder of the boxes, for messages.
@@ -76,7 +76,7 @@ def upright_boxes(
 
 
 def _corners(mark: Marked, file: Path) -> Corners:
-    """The corners of a box, the first one first."""
+    """Return the corners of a box, the first one first."""
     shown = f"the box {list(mark.corners)} of {file.name}"
     try:
         x1, y1, x2, y2 = map(float, mark.corners)
@@ -97,7 +97,7 @@ def _are_shares(box: Corners) -> bool:
 
 
 def _turn(image: AnnotatedImage, size: Size) -> int:
-    """How the frame of the boxes is to be turned to be the upright one, by EXIF's number."""
+    """Return the EXIF orientation that makes the frame of the boxes upright."""
     frame = image.frame or size
     if frame in (size, SHARES, UNSAID):
         return 1
@@ -115,19 +115,19 @@ def _turn(image: AnnotatedImage, size: Size) -> int:
 
 
 def _fits(frame: Frame, size: Frame) -> bool:
-    """Whether one is the other scaled, each side of the smaller one rounded by a pixel at most."""
+    """Return whether one is the other scaled, with sides rounded by a pixel at most."""
     return abs(frame[0] * size[1] - frame[1] * size[0]) <= max(sum(frame), sum(size))
 
 
 def _is_unsure(file: Path, frame: Frame, size: Size) -> bool:
-    """Whether an image is turned, and its size does not say if its boxes are."""
+    """Return whether an image is turned, and its size does not say if its boxes are."""
     alike = frame in (SHARES, UNSAID) or _fits(frame, size[::-1])
     turned = orientation(file)
     return turned != 1 and (alike or turned not in QUARTER_TURNED)
 
 
 def _moved(box: Corners, frame: Frame, size: Size, turn: int) -> Corners:
-    """A box, turned and scaled from its frame into an image of some size."""
+    """Turn and scale a box from its frame into an image of some size."""
     if frame in (size, UNSAID):
         return box
     points = [_TURNS[turn](box[i] / frame[0], box[i + 1] / frame[1]) for i in (0, 2)]
@@ -138,7 +138,7 @@ def _moved(box: Corners, frame: Frame, size: Size, turn: int) -> Corners:
 def _cut(
     mark: Marked, file: Path, width: int, height: int, problems: list[Problem]
 ) -> Marked | None:
-    """A box, cut at the edges of its image; `None` if it has no area."""
+    """Cut a box at the edges of its image; return `None` if it has no area."""
     x1, y1, x2, y2 = mark.corners
     where, drawn = mark.where, ", ".join(f"{x:g}" for x in mark.corners)
     shown = f"the box [{drawn}] of {file.name}"
@@ -152,10 +152,10 @@ def _cut(
         problems.append(Problem(where, f"was left out: {shown} has no area"))
         return None
     if max(cut) <= 1:
-        told = f"was left out: {shown} lies in its first pixel. Is it made of shares?"
+        told = f"was left out: {shown} lies in its first pixel. Are its coordinates relative?"
         problems.append(Problem(where, told))
         return None
     out = max(abs(a - b) for a, b in zip(cut, (x1, y1, x2, y2), strict=True))
     if out > _AT_EDGE:
-        problems.append(Problem(where, f"was cut: {shown} stands out of it by {out:.0f} pixels"))
+        problems.append(Problem(where, f"was cut: {shown} extends beyond it by {out:.0f} pixels"))
     return mark._replace(corners=cut)

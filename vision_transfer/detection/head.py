@@ -110,7 +110,7 @@ class FastRCNNHead(nn.Module):
         targets: list[dict[str, torch.Tensor]] | None,
         given: torch.Tensor | None,
     ) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-        """The regions to look at in each image, in pixels, and the losses of who proposes them."""
+        """Propose regions of each image, in pixels, and compute the losses of the proposals."""
         if self.rpn is not None:
             regions, losses = self.rpn(images, maps, targets)
             return regions, losses
@@ -125,7 +125,7 @@ class FastRCNNHead(nn.Module):
     def _as_output(
         self, found: Sequence[dict[str, torch.Tensor]], images: ImageList
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and boxes of what torchvision found."""
+        """Return logits and boxes of what torchvision found."""
         height, width = images.image_sizes[0]
         shape = len(found), self.config.num_detections
         scores = images.tensors.new_full((*shape, int(self.config.num_labels or 0) + 1), _LEAST)
@@ -141,7 +141,7 @@ class FastRCNNHead(nn.Module):
 
     @contextmanager
     def _as_in_training(self) -> Iterator[None]:
-        """Let torchvision's parts give losses, which they do in training only.
+        """Make torchvision's parts give losses, which they do in training only.
 
         In evaluation the regions that they draw by chance are the same ones each time.
         """
@@ -162,7 +162,7 @@ class FastRCNNHead(nn.Module):
 
 
 def _proposal_network(config: FastRCNNConfig, anchors: AnchorGenerator) -> RegionProposalNetwork:
-    """The region proposal network of Faster R-CNN, with the thresholds of its paper."""
+    """Build the region proposal network of Faster R-CNN, with the thresholds of its paper."""
     # As many in training as otherwise: an evaluation takes the regions that its loss was of.
     kept = {"training": config.num_proposals, "testing": config.num_proposals}
     return RegionProposalNetwork(
@@ -181,7 +181,7 @@ def _proposal_network(config: FastRCNNConfig, anchors: AnchorGenerator) -> Regio
 def _target(
     objects: torch.Tensor | dict[str, torch.Tensor], width: int, height: int
 ) -> dict[str, torch.Tensor]:
-    """The objects of an image as torchvision wants them: boxes in pixels, classes from 1."""
+    """Return the objects of an image as torchvision wants them: boxes in pixels, classes from 1."""
     if isinstance(objects, torch.Tensor):
         real = objects[objects[:, 0] >= 0]
         classes, boxes = real[:, 0].long(), real[:, 1:]
@@ -191,6 +191,6 @@ def _target(
 
 
 def _in_pixels(boxes: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """Corners in pixels, of boxes as shares of the image."""
+    """Return corners in pixels, of boxes as shares of the image."""
     corners: torch.Tensor = box_convert(boxes, "cxcywh", "xyxy")
     return corners * boxes.new_tensor([width, height] * 2)

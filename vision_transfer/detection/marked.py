@@ -54,13 +54,13 @@ def corners_from_size(where: str, box: Any) -> tuple[float, float, float, float]
         x, y, width, height = map(float, box)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{where}: {box!r} is no box. It takes four numbers, [x, y, width, height]."
+            f"{where}: {box!r} is not a box. It takes four numbers, [x, y, width, height]."
         ) from error
     return x, y, x + width, y + height
 
 
 def frame_of(width: Any, height: Any) -> tuple[float, float]:
-    """Return the frame that annotations name, if they do: many have 0 there, or nothing."""
+    """Return the frame that annotations name, if any: many have 0 there, or nothing."""
     try:
         frame = float(width), float(height)
     except (TypeError, ValueError, OverflowError):

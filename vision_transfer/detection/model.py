@@ -56,10 +56,10 @@ class FastRCNNForObjectDetection(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave layers as `torch`, torchvision and timm make them."""
+        """Keep layers as `torch`, torchvision and timm initialize them."""
 
     def feature_map(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """The maps of the backbone side by side, `[batch, channels, height, width]`."""
+        """Compute the feature maps of the backbone, joined: `[batch, channels, height, width]`."""
         first, *others = self.backbone(pixel_values).feature_maps
         size = first.shape[-2:]
         resized = (nn.functional.interpolate(o, size=size, mode="bilinear") for o in others)

@@ -18,17 +18,18 @@ from vision_transfer.detection.model import FastRCNNForObjectDetection
 from vision_transfer.preprocessing import preprocessing
 
 STRIDES = (16, 32)
-"""Pixels for each cell of the maps that are seen, along a side: where something is can be told from
+"""Pixels for each cell of the maps, along a side: where something is can be seen from
 the first, what it is from the second."""
 
 
 def fitted_anchors(images: Sequence[Boxes], size: int) -> dict[str, Any]:
-    """Anchors like the boxes that are to be found, after the clusters of YOLOv2 (Redmon and
-    Farhadi 2017): four sizes and three ratios at quantiles of theirs.
+    """Fit anchors to boxes: four sizes and three ratios at quantiles of theirs.
+
+    This follows the clusters of YOLOv2 (Redmon and Farhadi 2017).
 
     Args:
         images: The boxes of the training images, as shares of them.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
 
     Returns:
         `anchor_sizes` and `aspect_ratios` for `FastRCNNConfig`.
@@ -71,7 +72,7 @@ def load_detector(
     timm_model = getattr(base, "timm_model", None)
     if timm_model is None:
         raise InputError(
-            f"{name_or_path} is no model of timm, which detectors are built on. Give one, such as "
+            f"{name_or_path} is not a timm model, which detectors are built on. Give one, such as "
             "timm/resnet50.a1_in1k."
         )
     known = [stage["reduction"] for stage in timm_model.feature_info]
@@ -97,7 +98,7 @@ def load_detector(
 
 
 def _copy_weights(whole: nn.Module, lower: nn.Module, name: str) -> None:
-    """Give the lower layers of a model the weights that they have in it.
+    """Copy into a model the weights of its own lower layers.
 
     timm names some of them otherwise where it leaves the head out, but keeps their order.
     """

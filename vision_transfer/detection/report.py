@@ -27,7 +27,7 @@ _BANDS = ((0.0, 0.5), (0.5, 0.75), (0.75, 0.9), (0.9, 1.01))
 def describe_protocol(
     candidate: DetectorCandidate, result: CrossValidation, *, quick: bool = False
 ) -> str:
-    """Return how a detector was trained and measured.
+    """Describe how a detector was trained and measured.
 
     Args:
         candidate: The detector.
@@ -102,7 +102,7 @@ def detection_report(
 ) -> Report:
     """Return a report on detectors; see `publish_detector`."""
     report = Report(folder, title)
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.section("Results", results_table(result.rows, METRICS), METRIC_NOTES)
     description = "average precision of each model"
     report.picture("models", description, plots.plot_rows, result.rows, "map", "AP")

@@ -138,7 +138,7 @@ class DetectionDataset(ImageDataset):
     def _labels(
         self, boxes: torch.Tensor, classes: torch.Tensor, size: tuple[int, int]
     ) -> torch.Tensor:
-        """`[most, 5]`: classes, and boxes by centre and size as shares of the image."""
+        """Return `[most, 5]`: classes, and boxes by centre and size as shares of the image."""
         labels = torch.zeros(self.most, 5)
         labels[:, 0] = -1
         labels[: len(classes), 0] = classes.float()
@@ -187,7 +187,7 @@ def read_detection_task(
     tidy = dict(zip(marked, tidy_labels(path, marked), strict=True))
     names = sorted(set(tidy.values()))
     if not names:
-        raise InputError(f"{path}: there is no box. Mark what is to be found.")
+        raise InputError(f"{path}: there are no boxes. Mark what is to be found.")
     labels = [[names.index(tidy[mark.label]) for mark in of_image] for of_image in boxes]
     corners = [
         np.asarray([mark.corners for mark in of_image], np.float32).reshape(-1, 4)

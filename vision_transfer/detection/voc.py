@@ -65,7 +65,7 @@ def read_voc(
 
 
 def _read(file: Path, problems: list[Problem]) -> _Sheet | None:
-    """What a file says; nothing if it is XML of another kind, which is told."""
+    """Read a file; one that is XML of another kind is reported and gives nothing."""
     boxes = []
     try:
         tree = ElementTree.parse(file).getroot()
@@ -91,7 +91,7 @@ def _read(file: Path, problems: list[Problem]) -> _Sheet | None:
 def _split(
     folder: Path, sheets: list[_Sheet], problems: list[Problem]
 ) -> tuple[list[_Sheet], list[str | None]]:
-    """The files that are used, and the part of the split that each is in."""
+    """Return the files that are used, and the part of the split that each is in."""
     listed = {
         (lists.parent.parent, _without_ending(line.strip())): part
         for lists in folder.glob("**/ImageSets/Main")
@@ -123,7 +123,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _from(first: int, mark: Marked) -> Marked:
-    """A box whose corners count from 0, and do not include the last pixel."""
+    """Return a box whose corners count from 0 and exclude the last pixel."""
     x1, y1, x2, y2 = mark.corners
     return mark._replace(corners=(x1 - first, y1 - first, x2, y2))
 

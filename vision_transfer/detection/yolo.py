@@ -22,7 +22,7 @@ Names = dict[str, str]
 
 
 def yolo_source(folder: Path) -> Path | None:
-    """Return what describes a folder in this format: its data.yaml, else itself, if it is one.
+    """Return a folder's data.yaml in this format, else the folder itself, if it is one.
 
     A data.yaml may lie in a folder of it too, as archives are unpacked.
     """
@@ -75,7 +75,7 @@ def read_yolo(source: Path, images: Path | None, problems: list[Problem]) -> lis
 def _tell(
     source: Path, problems: list[Problem], kept: list[Path], files: dict[Path, Path | None]
 ) -> None:
-    """Tell of images without a file of boxes, and of such files without an image."""
+    """Report images without a file of boxes, and such files without an image."""
     bare = [image.name for image in kept if not files[image]]
     if bare:
         told = f"{len(bare)} images, such as {bare[0]}, have no file of boxes: they show nothing"
@@ -85,18 +85,18 @@ def _tell(
     beside = {file for folder in folders for file in folder.glob("[!.]*.txt")}
     stray = sorted(file.name for file in beside - used if file.name not in _CLASSES)
     if stray:
-        told = f"{len(stray)} files of boxes, such as {stray[0]}, were left out: of no image"
+        told = f"{len(stray)} files of boxes, such as {stray[0]}, were left out: they have no image"
         problems.append(Problem(f"{source}:", told))
 
 
 def _description(file: Path) -> dict[str, Any]:
-    """What a data.yaml says, every cell as a text; nothing if it is none."""
+    """Read a data.yaml, every cell as a text; return nothing if it is none."""
     content, _ = read_yaml(file)
     return {str(k): v for k, v in content.items()} if isinstance(content, dict) else {}
 
 
 def _names_in(file: Path, data: dict[str, Any]) -> Names:
-    """The classes of a data.yaml, a list or by their numbers."""
+    """Return the classes of a data.yaml, a list or by their numbers."""
     names = data.get("names")
     if isinstance(names, list):
         names = {str(number): name for number, name in enumerate(names)}
@@ -106,7 +106,7 @@ def _names_in(file: Path, data: dict[str, Any]) -> Names:
 
 
 def _names_above(labels: Path, folder: Path) -> Names:
-    """The classes in the nearest list of them, beside the files of boxes or above them."""
+    """Return the classes in the nearest list of them, beside the files of boxes or above them."""
     above = [parent for parent in labels.parents if parent.is_relative_to(folder)]
     lists = (parent / name for parent in [labels, *above] for name in _CLASSES)
     found = next((file for file in lists if file.exists()), None)
@@ -122,7 +122,7 @@ def _names_above(labels: Path, folder: Path) -> Names:
 
 
 def _listed(source: Path, data: dict[str, Any], problems: list[Problem]) -> dict[Path, str | None]:
-    """The images that a data.yaml lists, and the part of the split that each is in."""
+    """Return the images that a data.yaml lists, and the part of the split that each is in."""
     listed: dict[str, list[Path]] = {}
     for key in filter(part_of, data):
         entries = data[key] or []
@@ -143,7 +143,7 @@ def _listed(source: Path, data: dict[str, Any], problems: list[Problem]) -> dict
 
 
 def _place(source: Path, path: str, name: str) -> Path | None:
-    """A folder or list of a data.yaml, which may be written as from another folder."""
+    """Return a folder or list of a data.yaml, which may be written as from another folder."""
     plain = Path(*(part for part in Path(name).parts if part != ".."))
     places = (source.parent / path / name, source.parent / name, source.parent / plain)
     return next((place.resolve() for place in places if place.exists()), None)
@@ -157,7 +157,7 @@ def _images_at(place: Path) -> list[Path]:
 
 
 def _file_of(image: Path, images: Path | None, folder: Path) -> Path | None:
-    """The file of the boxes of an image, if there is one."""
+    """Return the file of the boxes of an image, if there is one."""
     places = [image.with_suffix(".txt")]
     for level, name in enumerate(image.parts):
         if name in ("images", "JPEGImages"):
@@ -175,7 +175,7 @@ def _boxes(file: Path, names: Names, data: dict[str, Any]) -> list[Marked]:
 
 
 def _box(where: str, cells: list[str], names: Names, data: dict[str, Any]) -> Marked:
-    """The box in a line: class, centre, width and height; or a class and a polygon."""
+    """Return the box in a line: class, centre, width and height; or a class and a polygon."""
     try:
         number, *values = map(float, cells)
     except ValueError as error:
@@ -201,6 +201,6 @@ def _box(where: str, cells: list[str], names: Names, data: dict[str, Any]) -> Ma
 
 
 def _down_to(levels: int, folder: Path, name: str) -> Iterator[Path]:
-    """Files of a name in a folder and so many levels below it."""
+    """Yield files of a name in a folder and in its sub-folders down to some level."""
     for level in range(levels + 1):
         yield from folder.glob("*/" * level + name)

@@ -53,7 +53,7 @@ def learn_by_rotation(
         data: The archive to learn from, and the test photos to score on.
         new_model: Makes the model.
         folder: For checkpoints, the base and the examples.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
         epochs: Passes over the archive.
         seed: Random seed.
         report_to: Where to watch training.
@@ -94,7 +94,7 @@ def learn_by_rotation(
 
 
 def describe_rotation(scores: Mapping[str, Any]) -> list[str]:
-    """Return how well rotations are predicted: a sentence, and a table.
+    """Describe how well rotations are predicted: a sentence, and a table.
 
     Args:
         scores: From `learn_by_rotation`.
@@ -171,7 +171,7 @@ def learn_by_inpainting(
 
 
 def describe_inpainting(scores: Mapping[str, Any]) -> list[str]:
-    """Return how well holes are filled, in a sentence.
+    """Describe how well holes are filled, in a sentence.
 
     Args:
         scores: From `learn_by_inpainting`.
@@ -192,7 +192,7 @@ def _mean_around(images: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def load_examples(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the examples that a base was saved with, `float32 [examples, channels, ...]`."""
+    """Load the examples that a base was saved with, `float32 [examples, channels, ...]`."""
     return load_file(folder / "examples.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""What a base that learnt a pretext task is worth: candidates compared on few labels."""
+"""Candidates compared on few labels: is a base that learnt a pretext task worth it?"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ _FEATURES = "features.safetensors"
 
 @dataclass(frozen=True)
 class FewLabelComparison:
-    """A model from scratch, a base that learnt a pretext task, and one that ImageNet taught.
+    """A model from scratch, a base that learnt a pretext task, and one trained on ImageNet.
 
     Attributes:
         base: What the base is called.
@@ -65,7 +65,7 @@ class FewLabelComparison:
             run: Where finished work is kept, to go on after an interruption.
             base: The folder of the base.
             counts: Numbers of labels, in ascending order.
-            draws: How often each number of labels is drawn.
+            draws: Number of draws for each number of labels.
             seed: Random seed of the first draw.
         """
         kept = run.runs / "features"
@@ -94,7 +94,7 @@ class FewLabelComparison:
             photos = [self.data.as_photos(part, processor) for part in (train, test)]
             found |= _features_of_parts("imagenet", model, *photos)
         except InputError as error:
-            print(f"Without a model that ImageNet taught: {error}")
+            print(f"Without an ImageNet model: {error}")
         with written_whole(folder / _FEATURES) as path:
             save_file(found, path)
 

@@ -22,7 +22,7 @@ class NewModel(Protocol):
     def __call__(
         self, labels: Sequence[str], *, seed: int = 0
     ) -> tuple[PreTrainedModel, BaseImageProcessor]:
-        """Return a model for some labels; the seed is that of its random weights."""
+        """Return a model for some labels, with random weights of a seed."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def photo_data(task: ImageTask, archive: str | None, size: int) -> PretrainingDa
         task: The labelled photos; the first fold is tested on.
         archive: A folder of photos without labels, from which copies of test photos are left out;
             by default the labelled ones, except the test photos.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
 
     Raises:
         InputError: There are not two labels, or the archive cannot be read.

@@ -56,7 +56,7 @@ class MaskedImages(Dataset[dict[str, torch.Tensor]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values`, the whole image, and `mask`, `bool [1, height, width]`, true in holes."""
+        """Return `pixel_values` and, true in its holes, `mask`, `bool [1, height, width]`."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         pixels = self.images[index]
@@ -112,7 +112,7 @@ class InpaintingOutput(ModelOutput):
 class ContextEncoder(PretextModel):
     """A timm backbone and a small decoder that makes an image again of its last map of features.
 
-    With an adversarial term a critic learns to tell filled images from whole ones in the same step:
+    With an adversarial term a critic learns to separate filled images from whole ones in that step:
     its gradient goes on to what filled them with its sign reversed (Ganin and Lempitsky 2015), so
     that one loss and one optimizer train both.
 
@@ -163,7 +163,7 @@ class ContextEncoder(PretextModel):
         return InpaintingOutput(loss=loss, reconstruction=made)
 
     def _told_apart(self, whole: Image, made: Image) -> torch.Tensor:
-        """How badly the critic tells whole images from filled ones, as cross-entropy."""
+        """Return the cross-entropy of the critic on whole and on filled images."""
         reversed_ = _Reversed.apply(made, self.config.adversarial)
         logits = self.critic(torch.cat([whole, reversed_])).mean((1, 2, 3))
         is_whole = torch.arange(len(logits), device=logits.device) < len(whole)
@@ -171,7 +171,7 @@ class ContextEncoder(PretextModel):
 
 
 def _decoder(width: int, stride: int, channels: int) -> nn.Sequential:
-    """Layers that double a map of features until it is as large as an image.
+    """Build layers that double a map of features until it is as large as an image.
 
     It is small by design: what has to be understood must be understood by the backbone.
     """
@@ -190,7 +190,7 @@ def _decoder(width: int, stride: int, channels: int) -> nn.Sequential:
 
 
 def _critic(channels: int) -> nn.Sequential:
-    """Layers that halve an image three times and tell of each place whether it was made."""
+    """Build layers that halve an image three times and judge whether each place is generated."""
     widths = (channels, _NARROWEST, 2 * _NARROWEST, 4 * _NARROWEST)
     layers: list[nn.Module] = []
     for width, wider in pairwise(widths):
@@ -199,7 +199,7 @@ def _critic(channels: int) -> nn.Sequential:
 
 
 class _Reversed(torch.autograd.Function):
-    """What it is given, and on the way back the gradient times a negative weight."""
+    """The identity, whose gradient is multiplied by a negative weight."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weight: float) -> torch.Tensor:
@@ -212,7 +212,7 @@ class _Reversed(torch.autograd.Function):
 
 
 def _feature_map(backbone: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The last map of features, `[batch, features, rows, columns]`, of any kind of backbone."""
+    """Return the last feature map, `[batch, features, rows, columns]`, of any kind of backbone."""
     features = backbone.forward_features(pixels)
     if features.ndim == 3:  # tokens of a transformer
         tokens = features[:, getattr(backbone, "num_prefix_tokens", 0) :]
@@ -236,7 +236,7 @@ class InpaintingScores(NamedTuple):
 
 
 def filled(original: Image, reconstruction: Image, mask: torch.Tensor) -> Image:
-    """Images as they were, with their holes from a reconstruction.
+    """Fill the holes of images from a reconstruction.
 
     Args:
         original: `float32 [images, channels, height, width]` from -1 to 1.

@@ -37,7 +37,7 @@ class PretextModel(PreTrainedModel):
 
     @classmethod
     def around(cls, encoder: PreTrainedModel, seed: int = 0, **settings: Any) -> Self:
-        """A model with a backbone at hand and all else new.
+        """Build a model around a given backbone, with all else new.
 
         Args:
             encoder: The backbone, as `untrained_backbone` makes it.
@@ -51,4 +51,4 @@ class PretextModel(PreTrainedModel):
         return model
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Leave weights as PyTorch and timm draw them."""
+        """Keep weights as PyTorch and timm initialize them."""

@@ -78,7 +78,7 @@ class OrderResult:
         )
 
     def describe(self) -> str:
-        """Return whether the order of frames was learnt, in Markdown."""
+        """Describe in Markdown whether the order of frames was learnt."""
         accuracy, error = self.row.metrics["accuracy"], self.row.std["accuracy"]
         above = (accuracy - 0.5) / error if error > 0 else 0.0
         distance = f"{above:+.1f}" if error > 0 else "an unknown number of"
@@ -102,12 +102,12 @@ class OrderResult:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderLearning:
-    """Training of a base to tell whether three frames are in order, from random weights.
+    """Training of a base to predict whether three frames are in order, from random weights.
 
     Attributes:
         architecture: A model of timm.
-        size: Height and width of what the model sees, in pixels.
-        channels: 3 for colours, 1 for gray.
+        size: Height and width of the model's input, in pixels.
+        channels: 3 for RGB, 1 for grayscale.
         epochs: Passes over all windows.
         seed: Random seed.
         report_to: Where training is watched, as for `TrainingArguments`.

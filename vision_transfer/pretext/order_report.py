@@ -24,7 +24,7 @@ def describe_protocol(
     *,
     quick: bool,
 ) -> str:
-    """Return how the base was trained and measured, in Markdown.
+    """Describe in Markdown how the base was trained and measured.
 
     Args:
         learning: How it was trained.
@@ -36,8 +36,8 @@ def describe_protocol(
     told = " **Quick run: at most two epochs, and one fold; do not judge by it.**" if quick else ""
     return (
         f"`{learning.architecture}` was trained from random weights for {learning.epochs} epochs, "
-        f"at {learning.size} pixels, to tell whether three frames are in order (Shuffle & Learn, "
-        f"Misra et al. 2016). The frames are from {len(windows):,} windows with motion in "
+        f"at {learning.size} pixels, to predict whether three frames are in order (Shuffle & "
+        f"Learn, Misra et al. 2016). The frames are from {len(windows):,} windows with motion in "
         f"{len(set(videos['video'])):,} videos ({len(videos):,} frames). It was tested in "
         f"{len(result.folds)} fold(s), each with a model of its own that was not trained on the "
         f"test windows; the saved base was trained on all windows.{told}"
@@ -57,7 +57,7 @@ def order_report(
     """
     report = Report(folder, "Temporal order")
     report.section("Was the order learnt?", result.describe(), result.by_video())
-    report.section("What was done", protocol)
+    report.section("Method", protocol)
     report.picture(
         "triplets",
         "test examples: three frames each, in order and out of order",

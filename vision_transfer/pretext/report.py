@@ -21,7 +21,7 @@ QUICK = " **Quick run: fewer epochs, steps and draws; do not judge by it.**"
 def describe_pretraining(
     data: PretrainingData, architecture: str, epochs: int, pretext: str, *, quick: bool = False
 ) -> str:
-    """Return what was learnt from what, and how it was measured.
+    """Describe what was learnt from what, and how it was measured.
 
     Args:
         data: The archive and the labelled images.
@@ -82,8 +82,8 @@ def publish_pretraining(
     report = Report(run.report, title)
     report.section("Did pretraining pay?", answer, *filter(None, [notice]))
     efficiency.add_to(report)
-    report.section("What was done", protocol)
-    report.section("What the base learnt to do", *skill)
+    report.section("Method", protocol)
+    report.section("The pretext task", *skill)
     shown = {kind: images.numpy() for kind, images in load_examples(pretrained).items()}
     report.picture("examples", picture, plot_pixels, shown)
     if data.left_out:

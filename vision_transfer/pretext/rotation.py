@@ -75,7 +75,7 @@ class RotatedImages(Dataset[dict[str, torch.Tensor]]):
 
     Args:
         images: `uint8 [channels, height, width]`, such as `Photos`; or `float32` from 0 to 1.
-        size: Height and width of what the model sees, in pixels.
+        size: Height and width of the model's input, in pixels.
         augmented: Whether to cut a new square each time, mirror some and change colours; otherwise
             it is the middle one.
 
@@ -95,7 +95,7 @@ class RotatedImages(Dataset[dict[str, torch.Tensor]]):
         return len(ROTATIONS) * len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """`pixel_values`, `float32 [channels, size, size]`, and `labels`, see `ROTATIONS`."""
+        """Return an image, `float32 [channels, size, size]`, and the number of its rotation."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # by which Python's loops know the end
         row, rotation = divmod(index, len(ROTATIONS))

@@ -41,7 +41,7 @@ def train_pretext(
         learning_rate: The peak.
         batch_size: Examples for each step.
         seed: Of the order of the examples.
-        label: The name of what the model is to tell, among the columns.
+        label: Name of the column that the model is to predict.
         report_to: Where to watch the curves.
         **settings: All else that `TrainingArguments` takes.
     """

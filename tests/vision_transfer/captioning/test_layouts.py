@@ -136,7 +136,7 @@ def test_copies_in_several_parts_of_a_split_are_told(folder):
     source = table(folder)
     (folder / "8.jpg").write_bytes((folder / "0.jpg").read_bytes())
     (problem,) = map(str, read_caption_task(source).problems)
-    assert "1 examples have copies in several parts: what is tested on may have been" in problem
+    assert "1 examples have copies in several parts: test examples may have been" in problem
 
 
 def test_a_file_of_one_part_is_dealt_into_folds(folder):

@@ -66,7 +66,7 @@ def test_a_series_is_parted_where_a_slice_is_missing(tmp_path):
         ({"RescaleSlope": None}, "no rescale slope"),
         ({"PixelSpacing": None}, "no pixel spacing"),
         ({"ImagePositionPatient": None}, "no position"),
-        ({"Modality": "MR"}, "is no CT, but MR"),
+        ({"Modality": "MR"}, "is not CT, but MR"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "is a localizer"),
         ({"ImagePositionPatient": [-158.1, -179.0, -73.2]}, "same position"),
     ],
@@ -86,8 +86,8 @@ def test_a_slice_that_cannot_be_used_is_left_out_with_its_reason(tmp_path, value
         ("SC_rgb_rle.dcm", "secondary capture"),
         ("test-SR.dcm", "without an image"),
         ("rtplan.dcm", "without an image"),
-        ("MR_small.dcm", "is no CT, but MR"),
-        ("README.txt", "is no DICOM file"),
+        ("MR_small.dcm", "is not CT, but MR"),
+        ("README.txt", "is not a DICOM file"),
     ],
 )
 def test_other_objects_are_named_for_what_they_are(tmp_path, name, reason):
@@ -244,7 +244,7 @@ def test_a_volume_of_another_shape_or_no_volume_is_told(tmp_path):
     found = find_series(tmp_path)
     assert [part.shape for part in found.series[0].slices] == [(5, 4)] * 6
     assert "2 dimensions" in reasons(found)["b.nii.gz"]
-    assert "no NIfTI file" in reasons(found)["c.nii"]
+    assert "not a NIfTI file" in reasons(found)["c.nii"]
 
 
 def test_nothing_found_says_who_the_patients_are(tmp_path):

@@ -99,7 +99,7 @@ def test_what_stands_out_of_its_image_is_cut_and_told(table):
     assert task.boxes[0].tolist() == [[0, 10, 50, 80]]
     (problem,) = task.problems
     assert "metadata.jsonl: row 1 was cut" in str(problem)
-    assert "stands out of it by 20 pixels" in str(problem)
+    assert "extends beyond it by 20 pixels" in str(problem)
 
 
 def test_a_box_without_area_is_left_out_and_told(table):
@@ -127,7 +127,7 @@ def test_what_cannot_be_a_box_is_refused_by_file_and_row(box, message, table):
 
 def test_a_text_that_is_no_box_is_refused_by_its_row(table):
     rows = [row | {"head_box": "10 10 20 20"} for row in rows_of(WHOLE)]
-    with pytest.raises(InputError, match=r"row 1: '10 10 20 20' is no box. Write \[x1, y1, x2, y2"):
+    with pytest.raises(InputError, match=r"row 1: '10 10 20 20' is not a box. Write \[x1, y1"):
         read(table(*rows))
 
 
@@ -140,7 +140,7 @@ def test_a_text_that_is_no_box_is_refused_by_its_row(table):
         ),
         ({"image_id": 5, "category_id": 7}, "is of image 5, which is not in `images`"),
         ({"image_id": [0], "category_id": 7}, r"is of image \[0\], which is not in `images`"),
-        ({"image_id": 0, "category_id": 7, "bbox": [1, 2]}, r"\[1, 2\] is no box"),
+        ({"image_id": 0, "category_id": 7, "bbox": [1, 2]}, r"\[1, 2\] is not a box"),
     ],
 )
 def test_coco_annotations_of_unknown_things_are_refused_by_number(annotation, message, coco):
@@ -155,7 +155,7 @@ def test_other_files_and_images_that_are_not_there_are_told(folder, coco, table)
         read_annotations(folder / "boxes.json", None, "objects", None)
     with pytest.raises(InputError, match=r"has no column 'objects'\. Its columns are: file_name"):
         read_detection_task(table(*rows_of(WHOLE)))
-    with pytest.raises(InputError, match="there is no box"):
+    with pytest.raises(InputError, match="there are no boxes"):
         read(table(*({**row, "head_box": None} for row in rows_of(WHOLE))))
     task = read(table(*rows_of(WHOLE), {"file_name": "d.jpg", "head_box": WHOLE, "fold": 0}))
     assert [str(item) for item in task.skipped] == ["d.jpg does not exist"]

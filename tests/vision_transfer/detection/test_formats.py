@@ -89,7 +89,7 @@ def test_copies_in_several_parts_of_a_split_are_told(tmp_path):
     copy = (source / "train" / "photo 0.jpg").read_bytes()
     (source / "valid" / "photo 7.jpg").write_bytes(copy)
     (problem,) = map(str, read_detection_task(source).problems)
-    assert "1 examples have copies in several parts: what is tested on may have been" in problem
+    assert "1 examples have copies in several parts: test examples may have been" in problem
 
 
 def test_boxes_are_those_that_pycocotools_reads(tmp_path, capsys):
@@ -238,7 +238,7 @@ def test_images_and_files_of_yolo_without_the_other_are_told(tmp_path):
     told = [str(problem) for problem in task.problems]
     assert len(told) == 2
     assert "1 images, such as photo 5.jpg, have no file of boxes: they show nothing" in told[0]
-    assert "1 files of boxes, such as photo 99.txt, were left out: of no image" in told[1]
+    assert "1 files of boxes, such as photo 99.txt, were left out: they have no image" in told[1]
 
 
 @pytest.mark.parametrize(

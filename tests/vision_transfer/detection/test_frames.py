@@ -87,7 +87,7 @@ def test_boxes_of_another_size_are_scaled_and_told(size, orientation, write, tmp
     task = read(tmp_path, BOX, write=write)
     np.testing.assert_allclose(task.boxes[0][0], white_in(tmp_path / "a.png"), atol=max(size) / 60)
     (problem,) = (str(p) for p in task.problems)
-    assert "1 images, such as a.png, come with another size than their own" in problem
+    assert "1 images, such as a.png, are annotated at another size" in problem
 
 
 @pytest.mark.parametrize("frame", [(60, 90), (90, 90), (416, 416), (90, 70)])
@@ -127,7 +127,7 @@ def test_shares_in_a_table_are_told_from_pixels(tmp_path):
     task = read_detection_task(tmp_path, box_column="box")
     assert list(map(len, task.boxes)) == [1, 0, 0, 0, 0]
     assert "row 2 was left out" in str(task.problems[0])
-    assert "lies in its first pixel. Is it made of shares?" in str(task.problems[0])
+    assert "lies in its first pixel. Are its coordinates relative?" in str(task.problems[0])
 
 
 @pytest.mark.parametrize(
