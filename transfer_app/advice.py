@@ -87,7 +87,7 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
 
 
 def _small(pixel_values: torch.Tensor) -> NDArray[np.float32]:
-    """An image in 16 x 16 pixels, as a vector: what is to be seen without any pretraining."""
+    """Return an image in 16 x 16 pixels as a vector, a baseline without any pretraining."""
     return torch.nn.functional.adaptive_avg_pool2d(pixel_values, 16).flatten().numpy()
 
 

@@ -148,7 +148,7 @@ def log_place(error: Exception) -> None:
 
 
 def _name(host: str) -> str:
-    """The host without its port; empty where there is none."""
+    """Return the host without its port; empty if there is none."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -156,7 +156,7 @@ def _name(host: str) -> str:
 
 
 def _size(request: Request) -> int | None:
-    """The length in bytes of what is sent; `None` where it is not told."""
+    """Return the length of a request in bytes; `None` if it is not given."""
     if request.method != "POST":
         return 0
     if "transfer-encoding" in request.headers:  # which counts, whatever length is told
