@@ -32,8 +32,8 @@ class LayerGroup:
     """
 
     name: str
-    modules: dict[str, nn.Module] = field(default_factory=dict)
-    parameters: dict[str, nn.Parameter] = field(default_factory=dict)
+    modules: dict[str, nn.Module] = field(default_factory=dict, repr=False)
+    parameters: dict[str, nn.Parameter] = field(default_factory=dict, repr=False)
 
 
 def layer_groups(model: nn.Module) -> list[LayerGroup]:

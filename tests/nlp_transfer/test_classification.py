@@ -4,16 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import pipeline
+from transformers import pipeline, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.classification import (
-    recurrent_classifier,
-    stage_outcomes,
-    staged_text_trainer,
-)
+from nlp_transfer.candidates import WordVectorCandidate
+from nlp_transfer.classification import recurrent_classifier, staged_text_trainer
 from nlp_transfer.text_task import read_task
 from staged_training import InputError, Stage
+from staged_training.experiment.cross_validation import Round
 
 STAGES = [
     Stage("frozen embedding", train="backbone[1:], head", epochs=1, learning_rate=1e-3),
@@ -39,30 +37,26 @@ def task(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    train, validation, test = task.parts(0)
-    tokenizer = build_vocabulary(train.texts, min_frequency=1)
-    matrix = align(tokenizer, open_vectors("glove-6b-50d")).matrix
-    model = recurrent_classifier(matrix, task.names, seed=0)
-    trainer = staged_text_trainer(
-        model, tokenizer, STAGES, train, validation, task.positive, folder / "run", seed=0
-    )
-    trainer.train()
-    rows = ["net, frozen", "net, tuned"]
-    outcomes = stage_outcomes(trainer, rows, validation, test, task.positive, folder)
-    return folder, matrix, trainer, outcomes
+    vectors = open_vectors("glove-6b-50d")
+    net = WordVectorCandidate(name="net", task=task, vectors=vectors, stages=STAGES)
+    outcomes = net.evaluate(Round(0, 0, task.split(0)), folder)
+    tokenizer = build_vocabulary(task.parts(0)[0].texts, min_frequency=1)
+    set_seed(0)  # words without a vector are drawn
+    return folder / "models", align(tokenizer, vectors).matrix, outcomes
 
 
 def test_each_stage_scores_on_validation_what_chose_its_epoch(trained):
-    _, _, trainer, outcomes = trained
-    for item, result in zip(outcomes, trainer.results, strict=True):
-        assert item.validation["average_precision"] == pytest.approx(result.best_score, abs=1e-6)
+    _, _, outcomes = trained
+    for item in outcomes:
+        best = item.stages[-1]["best_score"]
+        assert item.validation["average_precision"] == pytest.approx(best, abs=1e-6)
     assert [len(item.stages) for item in outcomes] == [1, 2]
     assert {entry["stage"] for entry in outcomes[0].log} == {"frozen embedding"}
     assert outcomes[1].seconds > outcomes[0].seconds
 
 
 def test_the_saved_model_gives_each_text_its_own_score(trained, task):
-    folder, _, _, outcomes = trained
+    folder, _, outcomes = trained
     test = task.parts(0)[2]
     for item in outcomes:
         classify = pipeline("text-classification", model=str(folder / item.model), top_k=None)
@@ -73,15 +67,15 @@ def test_the_saved_model_gives_each_text_its_own_score(trained, task):
 
 
 def test_the_frozen_embedding_is_e_t_and_the_tuned_one_is_not(trained):
-    folder, matrix, trainer, _ = trained
-    assert trainer.results[1].best_epoch
+    folder, matrix, outcomes = trained
+    assert outcomes[1].stages[1]["best_epoch"]
     embedding = {
         name: pipeline("text-classification", model=str(folder / name)).model.embedding_matrix()
-        for name in ("net, frozen", "net, tuned")
+        for name in ("net, frozen embedding", "net, fine-tuned")
     }
-    assert np.array_equal(embedding["net, frozen"], matrix)
-    assert not np.array_equal(embedding["net, tuned"], matrix)
-    assert not embedding["net, tuned"][0].any()  # padding
+    assert np.array_equal(embedding["net, frozen embedding"], matrix)
+    assert not np.array_equal(embedding["net, fine-tuned"], matrix)
+    assert not embedding["net, fine-tuned"][0].any()  # padding
 
 
 def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):

@@ -19,6 +19,7 @@ from transfer_app.command_line import main
 KILLED_AT = """
 import os, signal, sys
 from transformers import Trainer
+from nlp_transfer import candidates
 
 kill_at, steps, step = int(sys.argv[1]), 0, Trainer.training_step
 
@@ -30,6 +31,7 @@ def counted(*args, **kwargs):
     return step(*args, **kwargs)
 
 Trainer.training_step = counted
+candidates.MIN_STEPS = 100
 from transfer_app.command_line import main
 status = main(["run", "email-urgency", *sys.argv[2:]])
 print("steps:", steps)
@@ -151,8 +153,8 @@ def test_coverage_is_told_before_any_training(small_data, capsys):
 
 
 def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path):
-    """Eleven steps to an epoch, 37 + 5 epochs to a way: the second is killed in both stages."""
-    epoch, first, way = 11, 37, 42
+    """Eleven steps an epoch, 12 + 5 epochs a candidate: the second is killed in both stages."""
+    epoch, first, way = 11, 12, 17
 
     def run(folder, kill_at=0, *flags):
         command = [sys.executable, "-c", KILLED_AT, str(kill_at)]
@@ -171,7 +173,7 @@ def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path
     in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; five epochs of it are done by then
     assert run("killed", in_stage_1).returncode == -signal.SIGKILL
     refused = run("killed", 0)
-    assert "Add --resume to go on" in refused.stderr
+    assert "Add --resume to continue it" in refused.stderr
     assert run("killed", in_stage_2 - 5 * epoch, "--resume").returncode == -signal.SIGKILL
     last = run("killed", 0, "--resume")
     assert last.returncode == 0, last.stderr
