@@ -307,6 +307,6 @@ def text_candidates(
             candidates.append(replace(on_vectors, name=name, proxy=proxy))
     if base:
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
-        name = Path(base).name
+        name = Path(base).absolute().name
         candidates.append(EncoderCandidate(name=name, task=task, base=base, report_to=report_to))
     return TextCandidates(controls, candidates)

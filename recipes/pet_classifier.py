@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             epochs=1 if arguments.quick else images.TOP_LAYERS.epochs,
         )
         candidate = images.BackboneCandidate(
-            name=Path(arguments.backbone).name,
+            name=Path(arguments.backbone).absolute().name,
             task=task,
             backbone=arguments.backbone,
             cache=run.runs,

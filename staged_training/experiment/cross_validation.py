@@ -2,7 +2,7 @@
 
 import shutil
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -20,6 +20,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.task import Task
 from staged_training.experiment.tracking import end_tracking
+from staged_training.runtime.errors import InputError
 from staged_training.runtime.processes import on_main_process
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
@@ -301,6 +302,9 @@ def cross_validate(
         scores_only: Whether no model is kept. Without an accelerator several candidates are trained
             at a time then.
 
+    Raises:
+        InputError: A name cannot be that of a folder, or several candidates share it.
+
     Examples:
         >>> from staged_training import RunFolder, Task, cross_validate
         >>> from staged_training.experiment.outcome import Outcome
@@ -322,6 +326,7 @@ def cross_validate(
     """
     rounds = {(f, s): draw(Round(f, s, task.split(f))) for f in folds for s in seeds}
     everyone = [*controls, *candidates]
+    _check_names(everyone)
     names, pieces = [], {}
     for (fold, seed), round_ in rounds.items():
         keep = not scores_only and (fold, seed) == (folds[0], seeds[0])
@@ -342,6 +347,16 @@ def cross_validate(
     of_first = zip(everyone, names, strict=False)
     folders = {candidate.name: run.runs / name for candidate, name in of_first}
     return CrossValidation(candidates, outcomes, folds, seeds, metric, folders)
+
+
+def _check_names(candidates: Sequence[Candidate]) -> None:
+    """Refuse names that cannot be folders, or that several candidates or models share."""
+    rows = [name for candidate in candidates for name in candidate.row_names()]
+    for names in ([candidate.name for candidate in candidates], rows):
+        for name, count in Counter(names).items():
+            if count > 1 or not name.strip(". ") or set(name) & {"/", "\0"}:
+                why = f"{count} candidates share it" if count > 1 else "it cannot name a folder"
+                raise InputError(f"A candidate is called {name!r}, but {why}. Choose another name.")
 
 
 def _evaluate(
