@@ -132,6 +132,8 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
             names = ["all", "head", "backbone", *(group.name for group in groups)]
             alike = get_close_matches(part, names, 1)
             guess = f"Did you mean {alike[0]!r}? " if alike else ""
+            if len(part.split()) > 1:
+                guess = "Put a comma between selectors. "
             raise InputError(
                 f"The selector {part!r} matches no parameters of {type(model).__name__}. {guess}"
                 "Use 'all', 'head', 'backbone', 'backbone[-2:]', a pattern of parameter names, or "

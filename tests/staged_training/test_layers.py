@@ -112,6 +112,8 @@ def test_an_unknown_selector_names_the_groups_that_exist(bert, selector):
 def test_a_selector_that_is_misspelt_is_guessed(bert):
     with pytest.raises(InputError, match=r"Did you mean 'encoder\.layer\.1'"):
         select_parameters(bert, "encoder.layers.1")
+    with pytest.raises(InputError, match="Put a comma between selectors"):
+        select_parameters(bert, "backbone[-1:] head")
 
 
 def test_an_empty_selector_is_refused(bert):
