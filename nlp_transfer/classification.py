@@ -8,16 +8,16 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
+from staged_training.experiment.tracking import tracked_arguments
 from staged_training.heads.class_balance import metrics_on
 from staged_training.layers import head_layers
-from staged_training.runtime.processes import ONE_BATCH
 
 
 def recurrent_classifier(
@@ -71,19 +71,15 @@ def staged_text_trainer(
         report_to: As for `TrainingArguments`; the run is called as the last three parts of
             `output_dir`.
     """
-    arguments = TrainingArguments(
-        str(output_dir),
-        seed=seed,
+    arguments = tracked_arguments(
+        output_dir,
+        seed,
+        report_to,
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=256,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model="average_precision",
-        accelerator_config=ONE_BATCH,
-        dataloader_pin_memory=torch.accelerator.is_available(),  # it warns where there is none
-        report_to=report_to,
-        run_name="/".join(output_dir.parts[-3:]),
-        project="nlp-transfer",
     )
     return StagedTrainer(
         model,

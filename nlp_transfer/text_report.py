@@ -107,8 +107,7 @@ def publish_text_classifier(
     """
     protocol = describe_protocol(task, result, cut=base.cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
-    reference = run.destination.repo_id if run.destination else str(run.path)
-    usage = ("text-classification", reference, json.dumps(about.example))
+    usage = ("text-classification", run.reference, json.dumps(about.example))
     results = results_table(result.rows, TITLES)
     stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
     refit = run.arguments.get("refit")

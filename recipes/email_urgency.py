@@ -104,7 +104,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.runtime.processes import is_main_process
 
     with start_run(arguments, "email-urgency") as run:
-        corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
         messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
         task = read_task(messages, columns, arguments.label_column, arguments.positive_label)
         vectors = proxy = None
@@ -125,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         if arguments.compare:
             require_gensim()
+            corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
             run.open(corpus.files, task.contents, proxy and proxy.contents)
             comparison = compare(run, corpus, controls[0], candidates, folds, seeds)
             if is_main_process():

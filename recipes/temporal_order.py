@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             Task("image-feature-extraction", "Videos", "videos", {"accuracy": "accuracy of order"}),
             CARD,
             {
-                "reference": run.destination.repo_id if run.destination else str(run.path),
+                "reference": run.reference,
                 "protocol": protocol,
                 "result": result,
                 "shipped": arguments.videos is None,

@@ -20,7 +20,7 @@ from transformers import (
 from staged_training.experiment.cross_validation import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
-from staged_training.experiment.tracking import end_tracking
+from staged_training.experiment.tracking import end_tracking, tracked_arguments
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.features.reuse import features_key
@@ -178,17 +178,13 @@ class BackboneCandidate(Candidate):
         """Train the top layers of a model with its head, after some seconds of earlier training."""
         processor = self.base[1]
         train, validation, test = (self.task.dataset(rows, processor) for rows in round_.split)
-        arguments = TrainingArguments(
-            str(folder),
-            seed=round_.seed,
+        arguments = tracked_arguments(
+            folder,
+            round_.seed,
+            self.report_to,
             per_device_train_batch_size=16,
             metric_for_best_model="accuracy",
-            accelerator_config=ONE_BATCH,
-            dataloader_pin_memory=torch.accelerator.is_available(),
             remove_unused_columns=False,
-            report_to=self.report_to,
-            run_name="/".join(folder.parts[-3:]),
-            project="nlp-transfer",
         )
         trainer = StagedTrainer(
             model,

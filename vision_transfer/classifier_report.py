@@ -102,7 +102,6 @@ def publish_image_classifier(
         licensed: Whether images and weights are those that come with the recipe.
     """
     task = candidate.task
-    reference = run.destination.repo_id if run.destination else str(run.path)
     protocol, results = describe_protocol(task, result), results_table(result.rows, TITLES)
     choice = f"Validation chose **{result.chosen.name}** ({result.describe_scores(result.chosen)})."
     abstention = describe_abstention(task, result, saved)
@@ -117,7 +116,7 @@ def publish_image_classifier(
     _add_sections(report, candidate, result, saved, abstention)
     values = {
         "labels": ", ".join(map(as_markdown, task.names)),
-        "usage": describe_usage(saved.model, reference),
+        "usage": describe_usage(saved.model, run.reference),
         "protocol": protocol,
         "base": base,
         "trained_on": part,

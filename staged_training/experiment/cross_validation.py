@@ -207,10 +207,6 @@ class CrossValidation:
         """The table of models: a row for each, with its means over folds and seeds."""
         return mean_rows(self.outcomes)
 
-    def row(self, name: str) -> Row:
-        """Return the row of a model."""
-        return next(row for row in self.rows if row.name == name)
-
     def best_of(self, *candidates: Candidate) -> Row:
         """Return the row of some candidates that scored best on validation."""
         names = {name for candidate in candidates for name in candidate.row_names()}

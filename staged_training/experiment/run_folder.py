@@ -163,6 +163,11 @@ class RunFolder:
                 "give another `output_dir`."
             ) from error
 
+    @property
+    def reference(self) -> str:
+        """What the model is loaded by: its name on the Hub, or its folder."""
+        return self.destination.repo_id if self.destination else str(self.path)
+
     def __getstate__(self) -> dict[str, Any]:  # a worker does pieces of work, and holds no lock
         return self.__dict__ | {"_lock": None}
 

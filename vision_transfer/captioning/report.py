@@ -86,10 +86,9 @@ def publish_captioner(
         report.section("Left out", *(f"- {item}" for item in left_out))
 
     pipeline, example = "image-text-to-text", '"photo.jpg", text=""'
-    reference = run.destination.repo_id if run.destination else str(run.path)
     package, install = "vision_transfer", "'nlp-transfer[vision]'"
     values = {
-        "usage": usage_with_code(pipeline, reference, example, package, install, "describe"),
+        "usage": usage_with_code(pipeline, run.reference, example, package, install, "describe"),
         "protocol": f"{protocol} {training}",
         "results": results,
         "choice": choice,

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerFast, TrainingArguments, default_data_collator
+from transformers import PreTrainedTokenizerFast, default_data_collator
 
 from staged_training import Stage, StagedTrainer
-from staged_training.runtime.processes import ONE_BATCH
+from staged_training.experiment.tracking import tracked_arguments
 from vision_transfer.captioning.captioner import CaptionPairs, captions_of
 from vision_transfer.captioning.metrics import cider_of_each
 from vision_transfer.captioning.modeling_captioner import CaptionerForImageTextToText
@@ -68,19 +68,15 @@ def caption_trainer(
         captions = captions_of(model, validation.images, tokenizer, num_beams=1)
         return {"cider": float(cider_of_each(captions, validation.captions).mean())}
 
-    arguments = TrainingArguments(
-        str(folder),
-        seed=seed,
+    arguments = tracked_arguments(
+        folder,
+        seed,
+        report_to,
         per_device_train_batch_size=32,
         per_device_eval_batch_size=64,
         weight_decay=0.1,
         metric_for_best_model="cider",
-        accelerator_config=ONE_BATCH,
-        dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
-        report_to=report_to,
-        run_name="/".join(folder.parts[-3:]),
-        project="nlp-transfer",
     )
     return StagedTrainer(
         model,

@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
-import torch
 from transformers import (
     BaseImageProcessor,
     PreTrainedModel,
-    TrainingArguments,
     default_data_collator,
 )
 
 from staged_training.experiment.cross_validation import Built, Round, StagedCandidate
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.splits import Indices, Split
-from staged_training.runtime.processes import ONE_BATCH
+from staged_training.experiment.tracking import tracked_arguments
 from staged_training.trainer import StagedTrainer
 from vision_transfer.backbones import save_classifier
 from vision_transfer.detection.evaluation import (
@@ -70,21 +68,17 @@ class DetectorCandidate(StagedCandidate):
         task = self.task
         anchors = fitted_anchors(task.true_boxes(train), self.size)
         model, processor = load_detector(self.backbone, task.names, self.size, seed=seed, **anchors)
-        arguments = TrainingArguments(
-            str(folder),
-            seed=self.seed,
+        arguments = tracked_arguments(
+            folder,
+            self.seed,
+            self.report_to,
             per_device_train_batch_size=16,
             per_device_eval_batch_size=32,
             weight_decay=0.01,
             warmup_steps=0.1,
             lr_scheduler_type="cosine",
             metric_for_best_model="map",
-            accelerator_config=ONE_BATCH,
-            dataloader_pin_memory=torch.accelerator.is_available(),
             remove_unused_columns=False,
-            report_to=self.report_to,
-            run_name="/".join(folder.parts[-3:]),
-            project="nlp-transfer",
         )
         trainer = StagedTrainer(
             model,

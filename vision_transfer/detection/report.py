@@ -69,12 +69,13 @@ def publish_detector(
     task, pipeline = candidate.task, "object-detection"
     protocol = describe_protocol(candidate, result, quick=run.arguments["quick"])
     results = results_table(result.rows, METRICS)
-    reference = run.destination.repo_id if run.destination else str(run.path)
     package, install = "vision_transfer", "'nlp-transfer[vision]'"
     values = {
         "classes": ", ".join(map(as_markdown, task.names)),
         "backbone": candidate.backbone,
-        "usage": usage_with_code(pipeline, reference, '"photo.jpg"', package, install, "detect"),
+        "usage": usage_with_code(
+            pipeline, run.reference, '"photo.jpg"', package, install, "detect"
+        ),
         "protocol": protocol,
         "results": results,
         "metric_notes": METRIC_NOTES,

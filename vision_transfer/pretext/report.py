@@ -90,7 +90,7 @@ def publish_pretraining(
         report.section("Left out", *(f"- {item}" for item in data.left_out))
     about = {
         "labels": ", ".join(map(as_markdown, data.labelled.names)),
-        "reference": run.destination.repo_id if run.destination else str(run.path),
+        "reference": run.reference,
         "protocol": protocol,
         "kept": efficiency.describe_kept(),
         "results": efficiency.table(),
