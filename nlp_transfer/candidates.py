@@ -5,9 +5,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
+import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from nlp_transfer.alignment import align, random_like
@@ -24,13 +24,10 @@ from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_lon
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
-from staged_training.experiment.cross_validation import (
-    Built,
-    StagedCandidate,
-    stages_with_epochs,
-)
+from staged_training.experiment.candidate import Built, StagedCandidate, stages_with_epochs
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
+from staged_training.experiment.target import Scaling, SingleLabel
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 
@@ -89,7 +86,7 @@ class TextCandidate(StagedCandidate):
 
     def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
         """Return a trainer of a new model."""
-        texts = self.task.all
+        target, scaling = self.task.target, self._scaling(train)
         model, tokenizer, earlier = self.new_model(
             train, validates=validation is not None, seed=seed, folder=folder
         )
@@ -97,9 +94,9 @@ class TextCandidate(StagedCandidate):
             model,
             tokenizer,
             self.stages,
-            texts.select(train),
-            None if validation is None else texts.select(validation),
-            self.task.positive,
+            self._scaled(train, scaling),
+            None if validation is None else self._scaled(validation, scaling),
+            target,
             folder,
             seed,
             pretrained=self.pretrained,
@@ -112,16 +109,30 @@ class TextCandidate(StagedCandidate):
     def score(
         self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
     ) -> Outcome:
-        """Score the model, with its decision threshold tuned on validation."""
+        """Score the model, with its decision tuned on validation."""
+        mean, std = self._scaling(split.train)
         parts = [self.task.all.select(rows) for rows in (split.validation, split.test)]
-        logits = [classifier_logits(trainer, part) for part in parts]
+        logits = [std * classifier_logits(trainer, part) + mean for part in parts]
         labels = [part.labels for part in parts]
-        return outcome(row, labels, logits, self.task.positive, **about_training)
+        return outcome(row, labels, logits, self.task.target, **about_training)
 
-    def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
-        """Save the model and its tokenizer, with the decision in the bias of the head."""
-        decision_bias = mean(outcome.decision_bias for outcome in outcomes)
-        save_classifier(trainer, self.task.positive, decision_bias, folder)
+    def save(
+        self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
+    ) -> None:
+        """Save the model and its tokenizer, with the decision in the head."""
+        bias = np.mean([outcome.decision_bias for outcome in outcomes], axis=0).tolist()
+        save_classifier(trainer, self.task.target, self._scaling(rows), bias, folder)
+
+    def _scaling(self, train: Indices) -> Scaling:
+        return self.task.target.scaling(self.task.values[train])
+
+    def _scaled(self, rows: Indices, scaling: Scaling) -> LabelledTexts:
+        """Return texts with their labels as they are learnt."""
+        some = self.task.all.select(rows)
+        if scaling == Scaling():
+            return some
+        labels = [(value - scaling.mean) / scaling.std for value in some.labels]
+        return replace(some, labels=labels)
 
     def with_enough_steps(self, size: int) -> Self:
         """Return the same with at least `MIN_STEPS` in the first stage, on so many texts."""
@@ -154,7 +165,8 @@ class EncoderCandidate(TextCandidate):
         self, train: Indices, *, validates: bool, seed: int, folder: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
         """Return the encoder with a new head, and its tokenizer."""
-        return *load_encoder_classifier(self.base, self.task.names, seed), []
+        names, problem_type = self.task.names, self.task.target.problem_type
+        return *load_encoder_classifier(self.base, names, seed, problem_type=problem_type), []
 
     def describe_base(self) -> BaseKnowledge:
         """Describe how many texts are read window by window, and how many are cut."""
@@ -210,7 +222,9 @@ class WordVectorCandidate(TextCandidate):
             proxy = self.proxy.beside(train)
             parts = proxy.without(0.1, seed) if validates else (proxy, None)
             earlier, matrix = self._train_on_proxy(tokenizer, matrix, parts, seed, folder / "proxy")
-        return recurrent_classifier(matrix, self.task.names, seed), tokenizer, earlier
+        target = self.task.target
+        model = recurrent_classifier(matrix, self.task.names, seed, target.problem_type)
+        return model, tokenizer, earlier
 
     def _train_on_proxy(
         self,
@@ -223,7 +237,9 @@ class WordVectorCandidate(TextCandidate):
         """Return the results of the stages of the proxy task, and its embedding at their end."""
         assert self.proxy
         model = recurrent_classifier(matrix, self.proxy.names, seed)
-        trainer = staged_text_trainer(model, tokenizer, self.proxy_stages, *parts, 0, folder, seed)
+        target = SingleLabel(self.proxy.names, positive=0)
+        stages = self.proxy_stages
+        trainer = staged_text_trainer(model, tokenizer, stages, *parts, target, folder, seed)
         trainer.train(resume_from_checkpoint=trainer.begun)
         return trainer.results, model.embedding_matrix()
 
@@ -251,7 +267,9 @@ class LanguageModelCandidate(TextCandidate):
         """Return the language model with a new head, and its tokenizer."""
         language_model = RecurrentForCausalLM.from_pretrained(self.base)
         tokenizer = AutoTokenizer.from_pretrained(self.base)
-        return classifier_from(language_model, self.task.names, seed), tokenizer, []
+        model = classifier_from(language_model, self.task.names, seed)
+        model.config.problem_type = self.task.target.problem_type
+        return model, tokenizer, []
 
     def describe_base(self) -> BaseKnowledge:
         """Describe the model; no text is cut."""

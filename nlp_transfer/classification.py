@@ -15,13 +15,14 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
+from staged_training.experiment.target import Scaling, SingleLabel, Target
 from staged_training.experiment.tracking import tracked_arguments
-from staged_training.heads.class_balance import metrics_on
-from staged_training.layers import head_layers
+from staged_training.heads.decision import move_outputs
+from staged_training.tables.labels import ProblemType
 
 
 def recurrent_classifier(
-    matrix: Matrix, names: Sequence[str], seed: int
+    matrix: Matrix, names: Sequence[str], seed: int, problem_type: ProblemType | None = None
 ) -> RecurrentForSequenceClassification:
     """Build a recurrent classifier on word vectors, with new recurrent layers and a new head.
 
@@ -29,9 +30,12 @@ def recurrent_classifier(
         matrix: E_T, see `align`.
         names: The names of the labels.
         seed: Of the random weights.
+        problem_type: As in a `PreTrainedConfig`; by default each text has one label.
     """
     set_seed(seed)
-    config = RecurrentConfig(vocab_size=matrix.shape[0], embedding_size=matrix.shape[1])
+    config = RecurrentConfig(
+        vocab_size=matrix.shape[0], embedding_size=matrix.shape[1], problem_type=problem_type
+    )
     model = RecurrentForSequenceClassification(config)
     model.load_embedding(torch.from_numpy(matrix))
     model.new_head(names)
@@ -44,7 +48,7 @@ def staged_text_trainer(
     stages: Sequence[Stage],
     train: LabelledTexts,
     validation: LabelledTexts | None,
-    positive: int,
+    target: Target,
     output_dir: Path,
     seed: int,
     *,
@@ -60,9 +64,9 @@ def staged_text_trainer(
         tokenizer: Its tokenizer.
         stages: What to train, in order.
         train: What to train on.
-        validation: What decides which epoch of a stage is best, by average precision. Without it
-            every stage runs to its end.
-        positive: Number of the class that matters.
+        validation: What decides which epoch of a stage is best, by the metric of the target.
+            Without it every stage runs to its end.
+        target: What is predicted; numbers are given as they are to be learnt, see `Scaling`.
         output_dir: Where checkpoints go.
         seed: Of all that is random in training.
         pretrained: Selector of the layers that carry pretrained weights; by default the embedding.
@@ -79,7 +83,7 @@ def staged_text_trainer(
         per_device_eval_batch_size=256,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
-        metric_for_best_model="average_precision",
+        metric_for_best_model=target.metric,
     )
     return StagedTrainer(
         model,
@@ -90,26 +94,30 @@ def staged_text_trainer(
         processing_class=tokenizer,
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=validation.tokenized(tokenizer) if validation else None,
-        compute_metrics=metrics_on(positive),
+        compute_metrics=target.compute_metrics(),
     )
 
 
 def save_classifier(
-    trainer: StagedTrainer, positive: int, decision_bias: float, folder: Path
+    trainer: StagedTrainer,
+    target: Target,
+    scaling: Scaling,
+    decision_bias: Sequence[float],
+    folder: Path,
 ) -> None:
-    """Save a trained classifier with its tokenizer, so that its largest score decides.
+    """Save a trained classifier with its tokenizer, so that its outputs decide as they are.
 
     Args:
         trainer: What trained it.
-        positive: Number of the label that matters; `config.positive_label` will hold its name.
-        decision_bias: What makes the decision best, see `best_bias`; it goes into the bias of the
-            head, so that every user of the model decides so.
+        target: What is predicted; `config.positive_label` will hold the label that matters.
+        scaling: How the numbers to be learnt were scaled.
+        decision_bias: What makes the decision best, see `Target.decision_bias`.
         folder: Where to save it.
     """
     model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
-    with torch.no_grad():
-        list(head_layers(model).values())[-1].bias[positive] += decision_bias
-    model.config.positive_label = cast(dict[int, str], model.config.id2label)[positive]
+    move_outputs(model, decision_bias, *scaling)
+    if isinstance(target, SingleLabel) and target.positive is not None:
+        model.config.positive_label = target.names[target.positive]
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     save_trained(model, tokenizer, trainer.state, folder)
 

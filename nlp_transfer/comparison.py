@@ -23,12 +23,14 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_report import METRIC, METRICS, QUICK, TITLES
+from nlp_transfer.text_report import QUICK, titles_of
 from nlp_transfer.text_task import TextTask
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
-from staged_training.experiment.cross_validation import Round, cross_validate
+from staged_training.experiment.candidate import Round
+from staged_training.experiment.cross_validation import cross_validate
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.target import Target
 from staged_training.reporting import plots
 from staged_training.reporting.report import Report, results_table, tested_on, write_results
 from staged_training.runtime.markdown import as_code, markdown_table
@@ -49,12 +51,14 @@ class Comparison:
     """Candidates with all labels and with few.
 
     Attributes:
+        target: What is predicted.
         rows: The table of models by the number of labels, in rising order; all of them come last.
         controls: The names of the rows that nothing was transferred to.
         transferred: The names of the other rows, without the baselines.
         learnt: The seconds that it took to learn from the corpus, by what was learnt.
     """
 
+    target: Target
     rows: dict[int, list[Row]]
     controls: list[str]
     transferred: list[str]
@@ -69,7 +73,7 @@ class Comparison:
     def verdict(self) -> str:
         """Describe which transferred rows score above the control at 500 labels, or at most."""
         size = max((n for n in self.rows if n <= max(SIZES)), default=max(self.rows))
-        scores = {row.name: row.metrics[METRIC] for row in self.rows[size]}
+        scores = {row.name: row.metrics[self.target.metric] for row in self.rows[size]}
         control = max(scores[name] for name in self.controls if name in scores)
         below = [name for name in self.transferred if scores.get(name, 1.0) <= control]
         told = f"With {size:,} labels the random embedding scores {control:.3f}. "
@@ -118,7 +122,7 @@ def compare(
             run,
             task,
             some[1:],
-            METRIC,
+            task.target.metric,
             controls=some[:1],
             folds=folds,
             seeds=seeds,
@@ -129,7 +133,7 @@ def compare(
         )
         rows[size or whole] = result.rows
     transferred = [name for candidate in everyone[1:] for name in candidate.row_names()]
-    return Comparison(rows, control.row_names(), transferred, seconds)
+    return Comparison(task.target, rows, control.row_names(), transferred, seconds)
 
 
 def learn_candidates(
@@ -229,25 +233,27 @@ def report_comparison(
         comparison: The results of the candidates.
         folds: The folds that were tested on.
     """
+    target = task.target
     *_, all_rows = comparison.rows.values()
     quick = QUICK if run.arguments["quick"] else ""
     protocol = (
         f"{len(task.all.texts):,} texts from {as_code(task.source.name)}. Tested on "
         f"{tested_on(folds, task.fold_numbers)}. {FEW_LABELS}{quick}"
     )
-    table = results_table(all_rows, TITLES)
+    table = results_table(all_rows, titles_of(target))
     report = Report(run.report, "Email urgency: where the knowledge comes from")
     report.section("Method", protocol)
     report.section("With all labels", table)
-    report.picture("models", "test AP of each model", plots.plot_rows, all_rows, METRIC, "AP")
+    drawn = plots.plot_rows, all_rows, target.metric, target.title
+    report.picture("models", f"test {target.title} of each model", *drawn)
     report.section("With few labels", _by_labels(comparison), comparison.verdict())
     report.picture(
         "labels",
-        "test AP by the number of labels",
+        f"test {target.title} by the number of labels",
         plots.plot_label_efficiency,
         comparison.everywhere(),
-        METRIC,
-        METRICS[METRIC],
+        target.metric,
+        target.title,
     )
     learnt = [(name, f"{seconds:.0f}") for name, seconds in comparison.learnt.items()]
     report.section("Learnt from the corpus", markdown_table(("what", "seconds"), learnt))
@@ -265,13 +271,13 @@ def report_comparison(
 
 
 def _by_labels(comparison: Comparison) -> str:
-    """Return test AP of every model by the number of labels, as a table."""
+    """Return the test score of every model by the number of labels, as a table."""
     scores = {
-        size: {row.name: f"{row.metrics[METRIC]:.3f}" for row in rows}
+        size: {row.name: f"{row.metrics[comparison.target.metric]:.3f}" for row in rows}
         for size, rows in comparison.rows.items()
     }
     names = dict.fromkeys(row.name for rows in comparison.rows.values() for row in rows)
     return markdown_table(
-        ["AP by labels", *(f"{size:,}" for size in scores)],
+        [f"{comparison.target.title} by labels", *(f"{size:,}" for size in scores)],
         [[name, *(at_size.get(name, "") for at_size in scores.values())] for name in names],
     )

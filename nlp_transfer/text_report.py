@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from nlp_transfer.candidates import BaseKnowledge
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
@@ -18,16 +21,27 @@ from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from staged_training.stages import StageResult
 
-METRIC = "average_precision"
-METRICS = {METRIC: "AP", "macro_f1": "macro-F1"}
-TITLES = METRICS | {f"validation_{METRIC}": "AP on validation"}
-
-BALANCE = (
+POSITIVE = (
     "Rare labels: every example has the same weight in the loss (on the validation parts of the "
     "shipped texts class weights gave nothing), and epochs are chosen by average precision, which "
     "needs no threshold. The decision threshold was then tuned on validation, for macro-F1, and is "
-    "stored in the model, in the bias of its head."
+    "stored in the model, in the bias of its head. AP is the average precision of the label that "
+    "matters, over all thresholds; macro-F1 is taken at the tuned decision."
 )
+METHODS: dict[type[Target], str] = {
+    SingleLabel: "All labels matter alike: epochs and models are chosen by the first score of the "
+    "table. Macro-F1 is the mean of the F1 of all labels, rare ones too; accuracy is the share of "
+    "right predictions.",
+    MultiLabel: "Each label is decided by itself, at a threshold that is best for its F1 on "
+    "validation and stored in the model, in the bias of its head. Macro AP is the mean of the "
+    "average precision of all labels, over all thresholds; macro-F1 is the mean of their F1, and "
+    "micro-F1 that of all decisions together.",
+    Regression: "Numbers are learnt with mean 0 and deviation 1 over the training part; the model "
+    "gives them in their own units. R² is the share of the variance that is explained, 0 for who "
+    "always says the mean; Spearman is the correlation of ranks; MAE is the mean absolute error.",
+}
+"""How models of each kind of target are chosen, and what their scores mean."""
+
 QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
 
 
@@ -43,27 +57,38 @@ def describe_protocol(
         quick: Whether every stage had one epoch only.
     """
     numbers = task.fold_numbers
-    positive = task.all.labels.count(task.positive)
     dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
     too_long = f" {cut:,} texts are too long and were cut." if cut else ""
     return (
-        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}, {positive:,} of them "
-        f"{task.names[task.positive]}, in {len(numbers)} folds{dealt}. Tested on "
-        f"{tested_on(result.folds, numbers)}; {len(result.seeds)} seed(s). For test fold f, "
-        f"fold f + 1 validates and the others train.{too_long}{QUICK if quick else ''}"
+        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{_describe_values(task)}, "
+        f"in {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}; "
+        f"{len(result.seeds)} seed(s). For test fold f, fold f + 1 validates and the others train."
+        f"{too_long}{QUICK if quick else ''}"
+    )
+
+
+def _describe_values(task: TextTask) -> str:
+    """Describe how often each label is there, or which numbers are, behind a comma."""
+    target, values = task.target, task.values
+    if isinstance(target, Regression):
+        return f", each with a number, {values.min():g} to {values.max():g}"
+    if isinstance(target, SingleLabel) and target.positive is not None:
+        count = (values == target.positive).sum()
+        return f", {count:,} of them {as_markdown(target.names[target.positive])}"
+    several = ", each with any number" if isinstance(target, MultiLabel) else ""
+    return (
+        f"{several} of {len(target.names)} labels"
+        if several
+        else (f" with {len(target.names)} labels")
     )
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
     """Describe which model was chosen, and how much a single fold decides."""
-    told = f"Validation chose **{result.chosen.name}** ({result.describe_scores(result.chosen)})."
+    told = result.describe_choice()
     if len(result.folds) == 1:
-        _, _, test = task.parts(result.folds[0])
-        positive = test.labels.count(task.positive)
-        told += (
-            f" One fold, with {positive} texts of the label {task.names[task.positive]}, decides "
-            "little: run all folds, with several seeds."
-        )
+        test = len(task.split(result.folds[0]).test)
+        told += f" One fold, of {test:,} texts, decides little: run all folds, with several seeds."
     return told
 
 
@@ -108,7 +133,7 @@ def publish_text_classifier(
     protocol = describe_protocol(task, result, cut=base.cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
     usage = ("text-classification", run.reference, json.dumps(about.example))
-    results = results_table(result.rows, TITLES)
+    results = results_table(result.rows, titles_of(task.target))
     stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
     refit = run.arguments.get("refit")
     trained_on = "all of them" if refit else "the training part of the first fold tested"
@@ -125,7 +150,7 @@ def publish_text_classifier(
     }
     card = Card(
         about.title,
-        Task("text-classification", about.title, task.source.stem, METRICS),
+        Task("text-classification", about.title, task.source.stem, task.target.titles),
         about.card,
         values,
         about.tags,
@@ -149,22 +174,24 @@ def text_report(
     knowledge: str,
 ) -> Report:
     """Return a report of classifiers of texts; see `publish_text_classifier`."""
-    _, _, test = task.parts(result.folds[0])
+    target = task.target
+    matters = isinstance(target, SingleLabel) and target.positive is not None
     report = Report(folder, title)
-    report.section("Method", protocol, BALANCE)
-    report.section(
-        "Results",
-        results_table(result.rows, TITLES),
-        choice,
-        "AP is the average precision of the label that matters, over all thresholds; macro-F1 is "
-        "taken at the decision that was best on validation.",
-    )
-    report.picture("models", "test AP of each model", plots.plot_rows, result.rows, METRIC, "AP")
+    report.section("Method", protocol, POSITIVE if matters else METHODS[type(target)])
+    report.section("Results", results_table(result.rows, titles_of(target)), choice)
+    draw = plots.plot_rows, result.rows, target.metric, target.title
+    report.picture("models", f"test {target.title} of each model", *draw)
     report.section("What the base knows", knowledge)
-    examples = [as_markdown(" ".join(text.split())[:120]) for text in test.texts]
-    outcome = result.chosen_outcomes[0]
-    add_classifier_sections(report, outcome, test.labels, task.names, task.positive, examples)
+    texts = task.all.texts
+    add_classifier_sections(
+        report, task, result, lambda row: as_markdown(" ".join(texts[row].split())[:120])
+    )
     return report
+
+
+def titles_of(target: Target) -> dict[str, str]:
+    """Return the columns of a table of results, with the score that models are chosen by."""
+    return target.titles | {f"validation_{target.metric}": f"{target.title} on validation"}
 
 
 def example_table(task: TextTask, result: CrossValidation) -> str:
@@ -172,20 +199,24 @@ def example_table(task: TextTask, result: CrossValidation) -> str:
 
     Two have the label that matters, as far as there are so many.
     """
-    _, _, test = task.parts(result.folds[0])
-    probabilities = result.chosen_outcomes[0].probabilities
-    positive = [row for row, label in enumerate(test.labels) if label == task.positive][:2]
-    others = [row for row, label in enumerate(test.labels) if label != task.positive][:3]
-    rows = sorted(positive + others, key=lambda row: -probabilities[row][task.positive])
+    target = task.target
+    rows, predictions = result.pooled()
+    values = task.values[rows]
+    if isinstance(target, SingleLabel) and target.positive is not None:
+        positive = np.flatnonzero(values == target.positive)[:2]
+        others = np.flatnonzero(values != target.positive)[:3]
+        shown, scores = np.concatenate([positive, others]), predictions[:, target.positive]
+    else:
+        shown, scores = np.arange(min(5, len(rows))), predictions.max(axis=1)
     return markdown_table(
         ["score", "predicted", "true", "text"],
         [
             [
-                f"{probabilities[row][task.positive]:.2f}",
-                task.names[max(range(len(task.names)), key=probabilities[row].__getitem__)],
-                task.names[test.labels[row]],
-                " ".join(test.texts[row].split())[:60],
+                f"{scores[i]:.2f}",
+                target.describe_prediction(predictions[i]),
+                target.describe_value(values[i]),
+                " ".join(task.all.texts[rows[i]].split())[:60],
             ]
-            for row in rows
+            for i in sorted(shown, key=lambda i: -scores[i])
         ],
     )

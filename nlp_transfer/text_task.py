@@ -3,22 +3,24 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from transformers import PreTrainedTokenizerBase
 
-from nlp_transfer.emails import read_labelled_texts
-from staged_training.experiment.splits import (
-    fold_numbers,
-    given_folds,
-    near_duplicate_groups,
-    stratified_folds,
+from nlp_transfer.emails.reading import read_labelled_texts, read_labels_and_texts
+from staged_training.experiment.splits import given_folds, near_duplicate_groups
+from staged_training.experiment.target import (
+    SingleLabel,
+    check_folds,
+    positive_number,
+    target_of,
 )
-from staged_training.experiment.task import Task
-from staged_training.heads import class_balance
+from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.errors import InputError, given_path
+from staged_training.tables.labels import LabelFormat
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """Texts and the numbers of their labels."""
+    """Texts and the values of their labels, see `Labels`."""
 
     texts: list[str]
-    labels: list[int]
+    labels: list[Any]
 
     def __add__(self, other: "LabelledTexts") -> "LabelledTexts":
         return LabelledTexts(self.texts + other.texts, self.labels + other.labels)
@@ -60,22 +62,23 @@ def count_longer(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, token
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTask(Task):
+class TextTask(LabelledTask):
     """What a text classifier learns from and is measured on.
 
     Attributes:
         inputs: The name of each text, such as `messages.parquet#3`.
-        all: The texts and their label numbers.
-        names: The names of the labels, in the order of their numbers.
-        positive: Number of the label that matters.
+        all: The texts and the values of their labels.
         columns: The names of the further columns of the texts.
     """
 
     inputs: list[str]
     all: LabelledTexts
-    names: list[str]
-    positive: int
     columns: list[str]
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What is true of each text."""
+        return np.asarray(self.all.labels)
 
     @property
     def contents(self) -> list[Any]:
@@ -99,7 +102,8 @@ class TextTask(Task):
         if size is None:
             return rows
         labels = [self.all.labels[row] for row in rows]
-        few, _ = train_test_split(rows, train_size=size, stratify=labels, random_state=seed)
+        alike = labels if isinstance(self.target, SingleLabel) else None
+        few, _ = train_test_split(rows, train_size=size, stratify=alike, random_state=seed)
         return sorted(few)
 
 
@@ -108,8 +112,11 @@ def read_task(
     text_columns: Sequence[str] | None = None,
     label_column: str = "label",
     positive_label: str | None = None,
+    *,
+    label_separator: str | None = None,
+    task: Literal["classification", "regression"] = "classification",
 ) -> TextTask:
-    """Read labelled texts, see `read_labelled_texts`.
+    """Read labelled texts.
 
     A column `fold` says which fold each text belongs to. Without it the texts are dealt into five
     folds with equal shares of each label, near-duplicates in the same one.
@@ -117,8 +124,11 @@ def read_task(
     Args:
         source: A table with labels, or a folder with one sub-folder of mails per label.
         text_columns: Columns of a table to read as text.
-        label_column: Column of a table that holds the labels.
-        positive_label: The label that matters; by default the rarest.
+        label_column: Column of a table that holds the labels. If it holds lists, a text has any
+            number of labels.
+        positive_label: The label that matters; by default the rarer of two, and of more none.
+        label_separator: What parts the labels of a text, where it has any number of them.
+        task: Whether labels are names, or numbers to be predicted.
 
     Raises:
         InputError: The texts cannot be read or learnt from, there is no such label, or the folds
@@ -132,43 +142,25 @@ def read_task(
         (['0', '1'], 24, [0, 1, 2, 3, 4])
     """
     path = given_path(source)
-    dataset = read_labelled_texts(path, text_columns, label_column).dataset
-    texts, labels = list(dataset["text"]), list(dataset["label"])
-    names = sorted(set(labels))
-    if positive_label is not None and positive_label not in names:
-        raise InputError(
-            f"{path}: no text has the label {positive_label!r}, which `positive_label` asks for. "
-            f"The labels are: {', '.join(names)}.",
-            ["positive_label"],
-        )
-    number = class_balance.positive_label(labels, names, positive_label)
+    written = LabelFormat(label_column, label_separator, task)
+    dataset, labels = read_labels_and_texts(path, text_columns, written)
+    texts, values = list(dataset["text"]), np.asarray(labels.values)
+    target = target_of(labels, positive_number(path, labels, positive_label))
     own_folds = "fold" in dataset.column_names
     if own_folds:
         folds = given_folds(path, dataset["fold"])
     else:
-        folds = stratified_folds(labels, near_duplicate_groups(texts))
-    for fold in fold_numbers(folds):
-        _check_both_kinds(path, fold, np.asarray(labels)[folds == fold], names[number])
+        folds = target.folds(values, near_duplicate_groups(texts))
+    check_folds(path, target, values, folds)
     return TextTask(
         source=path,
         inputs=list(dataset["input"]),
-        all=LabelledTexts(texts, [names.index(label) for label in labels]),
-        names=names,
-        positive=number,
+        all=LabelledTexts(texts, labels.values),
+        target=target,
         folds=folds,
         own_folds=own_folds,
         columns=dataset.column_names,
     )
-
-
-def _check_both_kinds(path: Path, fold: int, labels: np.ndarray, positive: str) -> None:
-    share = (labels == positive).mean()
-    if share in (0, 1):
-        found = "no text" if share == 0 else "nothing but texts"
-        raise InputError(
-            f"{path}: fold {fold} has {found} of the label {positive!r}, so that nothing can be "
-            "measured on it. Deal the texts anew, or leave the column 'fold' out."
-        )
 
 
 @dataclass(frozen=True)

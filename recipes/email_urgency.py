@@ -136,9 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.open((), task.contents, proxy and proxy.contents)
         baselines = partial(round_baselines, task)
         result = cross_validate(
-            run, task, candidates, texts.METRIC, folds, seeds, baselines, controls=controls
+            run, task, candidates, task.target.metric, folds, seeds, baselines, controls=controls
         )
-        run.publish(result.refit(run, task) if arguments.refit else result.chosen_model)
+        run.publish(result.refit(run) if arguments.refit else result.chosen_model)
         if not is_main_process():
             return
         gains = []

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = cross_validate(run, task, [candidate], METRIC, folds, [arguments.seed], majority)
         if arguments.refit:  # a head only: fine-tuning needs validation to choose its epoch
             result = replace(result, candidates=[replace(candidate, top_layers=None)])
-            folder, split = result.refit(run, task), None
+            folder, split = result.refit(run), None
         else:
             folder, split = result.chosen_model, task.split(folds[0])
         run.publish(folder)

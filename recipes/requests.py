@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.open((), task.contents)
         baselines = partial(round_baselines, task)
         seeds = [arguments.seed]
-        result = cross_validate(run, task, candidates, texts.METRIC, folds, seeds, baselines)
+        result = cross_validate(run, task, candidates, task.target.metric, folds, seeds, baselines)
         run.publish(result.chosen_model)
         if is_main_process():
             shipped = arguments.data is None

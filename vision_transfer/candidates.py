@@ -17,7 +17,7 @@ from transformers import (
     default_data_collator,
 )
 
-from staged_training.experiment.cross_validation import MODELS, Candidate, Round
+from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.tracking import end_tracking, tracked_arguments
@@ -166,7 +166,7 @@ class BackboneCandidate(Candidate):
             row,
             [_arrays(part)[1] for part in (validation, test)],
             [_logits(head, part) for part in (validation, test)],
-            None,
+            self.task.target,
             seconds=seconds + time.perf_counter() - start,
             trainable_parameters=sum(p.numel() for p in head.parameters()),
             grid=[asdict(trial) for trial in grid],
@@ -206,7 +206,7 @@ class BackboneCandidate(Candidate):
             FINE_TUNED,
             (validation.labels, test.labels),
             logits,
-            None,
+            self.task.target,
             seconds=seconds + result.seconds,
             trainable_parameters=result.trainable_parameters,
             stages=[asdict(result)],
@@ -288,7 +288,7 @@ def majority_baseline(task: ImageTask, round_: Round) -> list[Outcome]:
     true = [labels[rows] for rows in round_.split[1:]]
     train = labels[round_.split.train]
     logits = [majority_logits(train, len(task.names), len(part)) for part in true]
-    return [outcome("majority class", true, logits, None, seconds=0.0)]
+    return [outcome("majority class", true, logits, task.target, seconds=0.0)]
 
 
 def best_trial(found: Outcome) -> Trial:

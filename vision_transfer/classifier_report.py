@@ -152,15 +152,7 @@ def _add_sections(
     split = task.split(result.folds[0])
     test = split.test
     _add_grids(report, result.outcomes[0])
-    add_classifier_sections(
-        report,
-        chosen,
-        [task.labels[row] for row in test],
-        task.names,
-        None,
-        [task.paths[row].name for row in test],
-        (METRIC, METRIC),
-    )
+    add_classifier_sections(report, task, result, lambda row: task.paths[row].name)
     add_error_pictures(report, task, test, chosen.probabilities)
     report.section("Out-of-distribution images", abstention)
     vectors = saved.features.columns["features"].flatten(1).numpy()

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
@@ -22,7 +24,8 @@ from staged_training.experiment.splits import (
     stratified_folds,
     torn_groups,
 )
-from staged_training.experiment.task import Task
+from staged_training.experiment.target import SingleLabel
+from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import check_labels, tidy_labels
@@ -105,13 +108,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTask(Task):
+class ImageTask(LabelledTask):
     """What an image classifier learns from and is measured on.
 
     Attributes:
         paths: The files.
         labels: Their label numbers.
-        names: The names of the labels, in the order of their numbers.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
         notes: Further sentences about the images, for the report.
@@ -119,10 +121,14 @@ class ImageTask(Task):
 
     paths: list[Path]
     labels: list[int]
-    names: list[str]
     skipped: list[Skipped]
     unusual: dict[str, int]
     notes: list[str]
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What is true of each image."""
+        return np.asarray(self.labels)
 
     @property
     def contents(self) -> list[Any]:
@@ -205,7 +211,7 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
         own_folds=given is not None,
         paths=paths,
         labels=numbers,
-        names=names,
+        target=SingleLabel(names),
         skipped=skipped,
         unusual=unusual,
         notes=notes + told,

@@ -1,6 +1,6 @@
 """Mail and tables of texts to a `datasets.Dataset`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,8 @@ from nlp_transfer.emails.messages import Email, Skipped, contents, readable
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
-from staged_training.tables.labels import check_labels, tidy_labels
+from staged_training.tables.labelled_texts import joined_texts, read_labelled_rows
+from staged_training.tables.labels import ONE_LABEL, LabelFormat, Labels, check_filled, read_labels
 from staged_training.tables.text_columns import DEFAULTS, MAIL, choose_text_columns
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
         tables.check_columns(path, table.column_names, MAIL)
         texts = {name: tables.text_column(table, path, name) for name in MAIL}
         filled = {name: [cell or "" for cell in cells] for name, cells in texts.items()}
-        return Reading(_dataset({"input": _row_names(path, table.num_rows), **filled}, table), [])
+        names = _row_names(path, range(1, table.num_rows + 1))
+        return Reading(_dataset({"input": names, **filled}, table), [])
     emails, skipped = _read_all(path, keep_quotes)
     columns = {name: [getattr(email, name) for email in emails] for name in Email._fields}
     return Reading(_dataset(columns), skipped)
@@ -121,7 +123,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
     """
     path = existing_path(source)
     if _is_table(path):
-        return Reading(_texts_of_table(path, text_columns, label_column=None), [])
+        return Reading(_texts_of_table(path, text_columns), [])
     emails, skipped = _read_all(path, keep_quotes=False)
     return Reading(_dataset(_mail_columns(emails)), skipped)
 
@@ -144,9 +146,61 @@ def iter_texts(
     """
     path = existing_path(source)
     if _is_table(path):
-        columns = _texts_of_table(path, text_columns, label_column=None)
+        columns = _texts_of_table(path, text_columns)
         return zip(columns["input"], columns["text"], strict=True)
     return ((email.input, _mail_text(email)) for email in readable(path, False, []))
+
+
+class LabelledReading(NamedTuple):
+    """Labelled texts.
+
+    Attributes:
+        dataset: The texts as columns `input` and `text`, and the other columns of a table.
+        labels: Their labels, see `Labels`.
+    """
+
+    dataset: "Dataset"
+    labels: Labels
+
+
+def read_labels_and_texts(
+    source: str | PathLike[str],
+    text_columns: Sequence[str] | None = None,
+    written: LabelFormat = ONE_LABEL,
+) -> LabelledReading:
+    """Return labelled texts, checked.
+
+    A folder is read as `FOLDER/<label>/*.eml`. Rows of a table without text are left out, with a
+    warning.
+
+    Args:
+        source: a table with a column of labels, or a folder with one sub-folder per label.
+        text_columns: as for `read_texts`.
+        written: how the labels of a table are written.
+
+    Raises:
+        InputError: as `read_texts`; labels that cannot be used, see `read_labels`.
+    """
+    path = existing_path(source)
+    if _is_table(path):
+        found = read_labelled_rows(path, text_columns, written)
+        columns = {"input": _row_names(path, found.rows), "text": found.texts}
+        dataset, places, cells = _dataset(columns, found.table), found.places, found.cells
+    elif path.is_dir() and not is_maildir(path):
+        if written != LabelFormat(written.column):
+            raise InputError(
+                f"{path}: the folders of mail are the labels, one for each. For several labels or "
+                "numbers give a table with a column of them."
+            )
+        emails, _ = _read_all(path, keep_quotes=False)
+        dataset = _dataset(_mail_columns(emails))
+        places, cells = dataset["input"], [_folder_label(path, name) for name in dataset["input"]]
+    else:
+        raise InputError(
+            f"{path}: holds no labels. Give a table with a column '{written.column}', or a folder "
+            "with one sub-folder of .eml files per label."
+        )
+    return LabelledReading(dataset, read_labels(path, places, cells, written, "text"))
 
 
 def read_labelled_texts(
@@ -156,17 +210,15 @@ def read_labelled_texts(
 ) -> Reading:
     """Return labelled texts as columns `input`, `text` and `label`, checked.
 
-    Like `read_texts`, with `label` as text, whatever the column's type. A folder is read as
-    `FOLDER/<label>/*.eml`.
+    Like `read_texts`, with `label` as text, whatever the column's type.
 
     Args:
-        source: a table with a column of labels, or a folder with one sub-folder per label.
+        source: as for `read_labels_and_texts`.
         text_columns: as for `read_texts`.
         label_column: the column of a table that holds the labels.
 
     Raises:
-        InputError: as `read_texts`; a row without label, fewer than two labels, or a label that
-            occurs only once.
+        InputError: as `read_labels_and_texts`.
 
     Examples:
         >>> import pandas as pd
@@ -175,21 +227,11 @@ def read_labelled_texts(
         >>> reading.dataset[3]["input"], sorted(set(reading.dataset["label"]))
         ('messages.csv#4', ['0', '1'])
     """
-    path = existing_path(source)
-    if _is_table(path):
-        reading = Reading(_texts_of_table(path, text_columns, label_column), [])
-    elif path.is_dir() and not is_maildir(path):
-        emails, skipped = _read_all(path, keep_quotes=False)
-        columns = _mail_columns(emails)
-        labels = [_folder_label(path, name) for name in columns["input"]]
-        reading = Reading(_dataset({**columns, "label": tidy_labels(path, labels)}), skipped)
-    else:
-        raise InputError(
-            f"{path}: holds no labels. Give a table with a column '{label_column}', or a folder "
-            "with one sub-folder of .eml files per label."
-        )
-    check_labels(path, reading.dataset["input"], reading.dataset["label"], "text")
-    return reading
+    dataset, labels = read_labels_and_texts(source, text_columns, LabelFormat(label_column))
+    if "label" in dataset.column_names:
+        dataset = dataset.remove_columns("label")
+    named = [labels.names[number] for number in labels.values]
+    return Reading(dataset.add_column("label", named), [])
 
 
 def _is_table(path: Path) -> bool:
@@ -231,35 +273,18 @@ def _folder_label(folder: Path, name: str) -> str:
     return label
 
 
-def _texts_of_table(
-    path: Path, text_columns: Sequence[str] | None, label_column: str | None
-) -> "Dataset":
-    as_text = [*(text_columns or DEFAULTS), *filter(None, [label_column])]
-    table = tables.read_table(path, as_text)
-    text_columns = choose_text_columns(path, table.column_names, text_columns, label_column)
-    cells = [tables.text_column(table, path, column) for column in text_columns]
-    columns = {
-        "input": _row_names(path, table.num_rows),
-        "text": ["\n".join(filter(None, row)) for row in zip(*cells, strict=True)],
-    }
-    _check_filled(path, columns["text"], f"text in {' and '.join(text_columns)}")
-    if label_column is not None:
-        labels = [cell or "" for cell in tables.text_column(table, path, label_column)]
-        _check_filled(path, labels, f"label in '{label_column}'")
-        columns["label"] = tidy_labels(path, labels)
-    return _dataset(columns, table)
+def _texts_of_table(path: Path, text_columns: Sequence[str] | None) -> "Dataset":
+    table = tables.read_table(path, text_columns or DEFAULTS)
+    text_columns = choose_text_columns(path, table.column_names, text_columns)
+    texts, numbers = joined_texts(table, path, text_columns), range(1, table.num_rows + 1)
+    what = f"text in {' and '.join(text_columns)}"
+    check_filled(path, [f"row {number}" for number in numbers], texts, what)
+    return _dataset({"input": _row_names(path, numbers), "text": texts}, table)
 
 
-def _row_names(path: Path, rows: int) -> list[str]:
+def _row_names(path: Path, rows: Iterable[int]) -> list[str]:
     name = shown_name(path.name)
-    return [f"{name}#{row}" for row in range(1, rows + 1)]
-
-
-def _check_filled(path: Path, cells: list[str], what: str) -> None:
-    empty = [row for row, cell in enumerate(cells, start=1) if not cell.strip()]
-    if empty:
-        more = f", nor have {len(empty) - 1} more rows" if len(empty) > 1 else ""
-        raise InputError(f"{path}: row {empty[0]} has no {what}{more}. Fill or delete it.")
+    return [f"{name}#{row}" for row in rows]
 
 
 def _dataset(columns: dict[str, list[str]], table: pa.Table | None = None) -> "Dataset":

@@ -103,16 +103,19 @@ class ConvHeadForSequenceClassification(PreTrainedModel):
         Args:
             input_ids: Token numbers, `int64 [batch, tokens]`, padded on the right.
             attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`.
-            labels: Numbers of the true labels, `int64 [batch]`.
+            labels: What is true, as `config.problem_type` says: numbers of labels, `int64
+                [batch]`, 0 or 1 for each, `float [batch, num_labels]`, or numbers, `float [batch]`.
             **kwargs: Not used.
 
         Returns:
-            `logits`, `[batch, num_labels]`, and with labels `loss`, their mean cross-entropy.
+            `logits`, `[batch, num_labels]`, and with labels `loss`, the mean over the batch.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         logits = self.head(self.states(input_ids, attention_mask))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=cast(Any, loss), logits=logits)
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

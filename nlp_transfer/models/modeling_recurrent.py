@@ -191,12 +191,15 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         Args:
             input_ids: Word numbers, `int64 [batch, tokens]`, padded on the right.
             attention_mask: 1 for real tokens, 0 for padding, `[batch, tokens]`.
-            labels: Numbers of the true labels, `int64 [batch]`.
+            labels: What is true, as `config.problem_type` says: numbers of labels, `int64
+                [batch]`, 0 or 1 for each, `float [batch, num_labels]`, or numbers, `float [batch]`.
 
         Returns:
-            `logits`, `[batch, num_labels]`, and with labels `loss`, their mean cross-entropy.
+            `logits`, `[batch, num_labels]`, and with labels `loss`, the mean over the batch.
         """
         features = self.recurrent(input_ids, attention_mask).pooler_output
         logits = self.classifier(self.dropout(features))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)

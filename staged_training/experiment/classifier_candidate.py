@@ -1,16 +1,17 @@
 """A candidate of your own: a function that makes a `StagedTrainer`, and the data it learns from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from numpy.typing import ArrayLike
 from torch.utils.data import Dataset, Subset
 
-from staged_training.experiment.cross_validation import Built, StagedCandidate
+from staged_training.experiment.candidate import Built, StagedCandidate
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
+from staged_training.experiment.target import SingleLabel, Target
 from staged_training.stages import Stage
 from staged_training.trainer import StagedTrainer
 
@@ -26,6 +27,7 @@ class ClassifierCandidate(StagedCandidate):
     Attributes:
         dataset: All examples; a `datasets.Dataset`, or one of PyTorch.
         new_trainer: Makes a trainer of a new model. Its `metric_for_best_model` chooses epochs.
+        target: What it predicts; by default one label, all of which matter alike.
 
     Examples:
         >>> import copy
@@ -55,6 +57,7 @@ class ClassifierCandidate(StagedCandidate):
 
     dataset: Any
     new_trainer: NewTrainer
+    target: Target = field(default_factory=SingleLabel)
 
     def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
         """Return a trainer of a new model."""
@@ -68,9 +71,11 @@ class ClassifierCandidate(StagedCandidate):
         found = [trainer.predict(self._rows(rows)) for rows in (split.validation, split.test)]
         labels = [cast(ArrayLike, part.label_ids) for part in found]
         logits = [cast(ArrayLike, part.predictions) for part in found]
-        return outcome(row, labels, logits, None, **about_training)
+        return outcome(row, labels, logits, self.target, **about_training)
 
-    def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
+    def save(
+        self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
+    ) -> None:
         """Save the model with its processor."""
         trainer.save_model(str(folder))
 

@@ -1,186 +1,27 @@
 """Cross-validation: candidates are trained and scored on each fold, validation chooses one."""
 
 import shutil
-from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, Row, mean_rows
 from staged_training.experiment.parallel import run_parallel, run_serial
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.splits import Indices, Split
-from staged_training.experiment.task import Task
-from staged_training.experiment.tracking import end_tracking
+from staged_training.experiment.splits import Indices
+from staged_training.experiment.task import LabelledTask, Task
+from staged_training.experiment.verdict import INTERVAL, Difference, drawn_scores
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.processes import on_main_process
-from staged_training.stages import Stage, StageResult
-from staged_training.trainer import StagedTrainer
-
-MODELS = "models"
-"""The folder in that of a candidate's work in which its models are, by the names of their rows."""
-
-
-class Round(NamedTuple):
-    """One round of cross-validation: the fold to test on, a random seed, and the rows of it."""
-
-    fold: int
-    seed: int
-    split: Split
-
-
-class Candidate(ABC):
-    """A candidate model, such as a pretrained base with the stages that tune it.
-
-    Attributes:
-        name: What people call it.
-    """
-
-    name: str
-
-    @abstractmethod
-    def row_names(self) -> list[str]:
-        """Return the names of the models that it ends with, each a row of the table."""
-
-    @abstractmethod
-    def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
-        """Train and score its models in one round; save each to `folder/models/NAME OF ROW`.
-
-        Args:
-            round_: The rows to train, validate and test on.
-            folder: For checkpoints and models; what was done there before is not done again.
-        """
-
-    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
-        """Train the chosen model on all rows; save it to `folder/model`.
-
-        Args:
-            rows: All of them.
-            outcomes: The scores of the chosen model in each round of cross-validation.
-            seed: Random seed.
-            folder: For checkpoints and the model.
-        """
-        raise NotImplementedError
-
-
-class Built(NamedTuple):
-    """A trainer of stages, and the results of stages that its model went through before."""
-
-    trainer: StagedTrainer
-    earlier: Sequence[StageResult] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class StagedCandidate(Candidate):
-    """A candidate that a `StagedTrainer` trains; each stage ends with a row of the table.
-
-    Attributes:
-        name: What people call it.
-        stages: What is trained, in order.
-    """
-
-    name: str
-    stages: list[Stage]
-
-    @abstractmethod
-    def build(self, train: Indices, validation: Indices | None, seed: int, folder: Path) -> Built:
-        """Return a trainer of a new model.
-
-        Args:
-            train: The rows to train on.
-            validation: The rows that choose the best epochs; `None` to run stages to their ends.
-            seed: Random seed.
-            folder: For checkpoints.
-        """
-
-    @abstractmethod
-    def score(
-        self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
-    ) -> Outcome:
-        """Score the model as it is, on the validation and the test part of a split.
-
-        Args:
-            trainer: What trained it.
-            row: The name of its row.
-            split: The rows.
-            about_training: The fields of `Outcome` from `seconds` on.
-        """
-
-    @abstractmethod
-    def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
-        """Save the model as it is.
-
-        Args:
-            trainer: What trained it.
-            outcomes: Its scores; of a model that was trained on all rows, those of every fold.
-            folder: Where to save it.
-        """
-
-    def row_names(self) -> list[str]:
-        """Return a name for each stage."""
-        return [f"{self.name}, {stage.name}" for stage in self.stages]
-
-    def with_epochs(self, epochs: Callable[[Stage], int]) -> Self:
-        """Return the same with other numbers of epochs, without the stages that have none."""
-        return replace(self, stages=stages_with_epochs(self.stages, epochs))
-
-    def quick(self) -> Self:
-        """Return the same with one epoch in each stage."""
-        return self.with_epochs(lambda _: 1)
-
-    def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
-        """Train all stages, then score and save the model as it was after each."""
-        split = round_.split
-        built = self.build(split.train, split.validation, round_.seed, folder)
-        trainer = built.trainer
-        trainer.train(resume_from_checkpoint=trainer.begun)
-        log: list[dict[str, Any]] = trainer.state.log_history
-        outcomes = []
-        for number, (stage, row) in enumerate(
-            zip(trainer.stages, self.row_names(), strict=True), start=1
-        ):
-            trainer.load_stage(stage.name)
-            results = [*built.earlier, *trainer.results[:number]]
-            done = {result.name for result in results}
-            about_training = {
-                "seconds": sum(result.seconds for result in results),
-                "trainable_parameters": results[-1].trainable_parameters,
-                "stages": [asdict(result) for result in results],
-                "log": [entry for entry in log if entry["stage"] in done],
-            }
-            outcome = self.score(trainer, row, split, about_training)
-            self.save(trainer, [outcome], folder / MODELS / row)
-            outcomes.append(outcome)
-        end_tracking(trainer.args.report_to)
-        return outcomes
-
-    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
-        """Train on all rows, each stage for as many epochs as were best on validation.
-
-        Stages that did not pay are left out.
-        """
-        best: dict[str, list[int]] = defaultdict(list)
-        for stage in (stage for outcome in outcomes for stage in outcome.stages):
-            best[stage["name"]].append(stage["best_epoch"])
-        epochs = {name: round(median(found)) for name, found in best.items()}
-        chosen = self.with_epochs(lambda stage: epochs.get(stage.name, 0))
-        trainer = chosen.build(rows, None, seed, folder).trainer
-        trainer.train(resume_from_checkpoint=trainer.begun)
-        self.save(trainer, outcomes, folder / "model")
-        end_tracking(trainer.args.report_to)
-
-
-def stages_with_epochs(stages: Sequence[Stage], epochs: Callable[[Stage], int]) -> list[Stage]:
-    """Return stages with other numbers of epochs, without those that have none."""
-    return [replace(stage, epochs=number) for stage in stages if (number := epochs(stage))]
 
 
 @dataclass(frozen=True)
@@ -188,18 +29,22 @@ class CrossValidation:
     """The results of the candidates.
 
     Attributes:
+        task: What they were measured on.
         candidates: The candidates that validation chose among.
         outcomes: For each fold, the outcomes of baselines and candidates, of every seed.
         folds: The folds that were tested on.
         seeds: The random seeds.
         metric: The score on validation by which a model is chosen.
+        controls: Candidates that were measured beside the others, and never chosen.
     """
 
+    task: Task
     candidates: Sequence[Candidate]
     outcomes: list[list[Outcome]]
     folds: Sequence[int]
     seeds: Sequence[int]
     metric: str
+    controls: Sequence[Candidate] = ()
     _folders: Mapping[str, Path] = field(default_factory=dict)
 
     @cached_property
@@ -233,6 +78,17 @@ class CrossValidation:
         """The folder of the chosen model, as it was trained on the first fold and seed."""
         return self._folders[self.chosen_candidate.name] / MODELS / self.chosen.name
 
+    @cached_property
+    def _drawn(self) -> Mapping[str, NDArray[np.float64]]:
+        assert isinstance(self.task, LabelledTask)
+        return drawn_scores(self.task, self.outcomes, self.folds, self.metric)
+
+    def difference(self, row: Row, other: Row) -> Difference:
+        """Return how much more one row scores than another on validation."""
+        metric = f"validation_{self.metric}"
+        deviation = float(np.std(self._drawn[row.name] - self._drawn[other.name], ddof=1))
+        return Difference(row.metrics[metric] - other.metrics[metric], INTERVAL * deviation)
+
     def describe_gain(self, what: str, new: Candidate, old: Candidate) -> str:
         """Describe whether something paid on validation.
 
@@ -242,12 +98,48 @@ class CrossValidation:
             old: That without it.
         """
         with_it, without = self.best_of(new), self.best_of(old)
-        metric = f"validation_{self.metric}"
-        paid = "paid" if with_it.metrics[metric] > without.metrics[metric] else "did not pay"
-        return (
-            f"{what} {paid}: {self.describe_scores(with_it)} with it, "
-            f"{self.describe_scores(without)} without it."
-        )
+        found = self.difference(with_it, without)
+        if not found.is_seen:
+            return f"{what}: no difference to be seen on validation ({found})."
+        return f"{what} {'paid' if found.mean > 0 else 'cost'} on validation ({found})."
+
+    def describe_choice(self) -> str:
+        """Describe which row validation chose, and whether a simpler one is as good.
+
+        The rows come in the order from simple to complex.
+        """
+        chosen = self.chosen
+        told = f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."
+        controls = {name for control in self.controls for name in control.row_names()}
+        others = [row for row in self.rows if row.name not in {chosen.name, *controls}]
+        differences = {row.name: self.difference(chosen, row) for row in others}
+        alike = [name for name, found in differences.items() if not found.is_seen]
+        simpler = [row.name for row in self.rows[: self.rows.index(chosen)]]
+        if alike and alike[0] in simpler:
+            told += (
+                f" No difference to be seen from {alike[0]}, which is simpler "
+                f"({differences[alike[0]]}): use that."
+            )
+        elif alike:
+            told += f" No difference to be seen from {' and '.join(alike)}."
+        seen = [name for name in differences if name not in alike]
+        if seen:
+            nearest = min(seen, key=lambda name: differences[name].mean)
+            told += f" It is ahead of {nearest} ({differences[nearest]})"
+            told += " and of the others." if len(seen) > 1 else "."
+        return told
+
+    def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
+        """Return the rows of all test parts, and what the chosen model predicted of each.
+
+        Of several seeds the first counts. `[rows]` and `[rows, outputs]`.
+        """
+        first = [
+            next(outcome for outcome in of_fold if outcome.model == self.chosen.name)
+            for of_fold in self.outcomes
+        ]
+        rows = np.concatenate([self.task.split(fold).test for fold in self.folds])
+        return rows, np.concatenate([outcome.probabilities for outcome in first])
 
     def describe_scores(self, row: Row) -> str:
         """Describe the scores of a row on validation and on test."""
@@ -255,14 +147,14 @@ class CrossValidation:
         validation, test = metrics[f"validation_{self.metric}"], metrics[self.metric]
         return f"{name} {validation:.3f} on validation, {test:.3f} on test"
 
-    def refit(self, run: RunFolder, task: Task) -> Path:
+    def refit(self, run: RunFolder) -> Path:
         """Train the chosen candidate on all rows; return the folder of the model.
 
         See `Candidate.refit`.
         """
         candidate = self.chosen_candidate
         print(f"On all rows: {self.chosen.name}", flush=True)
-        rows = np.arange(len(task.folds))
+        rows = np.arange(len(self.task.folds))
         work = partial(candidate.refit, rows, self.chosen_outcomes, self.seeds[0])
         run.run_cached("refit", work)
         return run.runs / "refit" / "model"
@@ -303,13 +195,14 @@ def cross_validate(
 
     Examples:
         >>> from staged_training import RunFolder, Task, cross_validate
+        >>> from staged_training.experiment.candidate import Candidate
         >>> from staged_training.experiment.outcome import Outcome
         >>> class Constant(Candidate):  # most train something: see `ClassifierCandidate`
         ...     name = "constant"
         ...     def row_names(self):
         ...         return ["constant"]
         ...     def evaluate(self, round_, folder):
-        ...         return [Outcome("constant", {"accuracy": 0.5}, {"accuracy": 0.6}, [], 0.0, 0.1)]
+        ...         return [Outcome("constant", {"accuracy": 0.5}, {"accuracy": 0.6}, [], [], 0.1)]
         >>> run = RunFolder("run")
         >>> run.open()
         >>> task = Task(folds=np.array([0, 1, 2]))
@@ -342,7 +235,7 @@ def cross_validate(
         outcomes.append(of_fold)
     of_first = zip(everyone, names, strict=False)
     folders = {candidate.name: run.runs / name for candidate, name in of_first}
-    return CrossValidation(candidates, outcomes, folds, seeds, metric, folders)
+    return CrossValidation(task, candidates, outcomes, folds, seeds, metric, controls, folders)
 
 
 def _check_names(candidates: Sequence[Candidate]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from staged_training.heads.class_balance import best_bias, scores_on, softmax
+from staged_training.experiment.target import Target
 
 
 def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArray[np.float64]:
@@ -31,10 +31,11 @@ class Outcome:
 
     Attributes:
         model: What the model is.
-        metrics: Its scores on the test part, see `scores_on`.
+        metrics: Its scores on the test part, see `Target.scores`.
         validation: Its scores on the validation part.
-        probabilities: Of each class for each test example, `[examples][classes]`.
-        decision_bias: What was added to the logit of the class that matters, see `best_bias`.
+        probabilities: Of each class for each test example, `[examples][classes]`; of a number, the
+            number, `[examples][1]`.
+        decision_bias: What was added to the logits, `[classes]`, see `Target.decision_bias`.
         seconds: Wall time of its training.
         trainable_parameters: Numbers that its last stage trained.
         stages: The `StageResult` of each of its stages, as dictionaries.
@@ -42,52 +43,49 @@ class Outcome:
         predictions: Of each test example, what else than probabilities is predicted: a caption,
             boxes.
         grid: The `Trial` of each setting that was tried, as dictionaries.
+        validation_probabilities: As `probabilities`, of the validation part.
     """
 
     model: str
     metrics: dict[str, float]
     validation: dict[str, float]
     probabilities: list[list[float]]
-    decision_bias: float
+    decision_bias: list[float]
     seconds: float
     trainable_parameters: int = 0
     stages: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[Any] = field(default_factory=list)
     grid: list[dict[str, Any]] = field(default_factory=list)
+    validation_probabilities: list[list[float]] = field(default_factory=list)
 
 
 def outcome(
     model: str,
-    labels: Sequence[ArrayLike],
+    values: Sequence[ArrayLike],
     logits: Sequence[ArrayLike],
-    positive: int | None,
+    target: Target,
     **about_training: Any,
 ) -> Outcome:
-    """Score a model; where one class matters, at the decision threshold best on validation.
+    """Score a model, with the decisions that are best on validation.
 
     Args:
         model: What the model is.
-        labels: Label numbers of the validation and of the test part.
-        logits: `[examples, classes]` for each of these parts.
-        positive: Number of the class that matters; `None` if all matter alike.
+        values: What is true of the validation and of the test part, see `Target`.
+        logits: `[examples, outputs]` for each of these parts.
+        target: What is predicted.
         **about_training: The fields of `Outcome` from `seconds` on.
     """
-    decision_bias = 0.0 if positive is None else best_bias(labels[0], logits[0], positive)
-    moved = [np.array(part, dtype=np.float64) for part in logits]
-    for part in moved:
-        part[:, positive or 0] += decision_bias
-    probabilities = [softmax(part) for part in moved]
-    validation, test = (
-        scores_on(true, scored, positive)
-        for true, scored in zip(labels, probabilities, strict=True)
-    )
+    decision_bias = target.decision_bias(values[0], logits[0])
+    found = [target.predictions(np.asarray(part, np.float64) + decision_bias) for part in logits]
+    validation, test = map(target.scores, values, found)
     return Outcome(
         model=model,
         metrics=test,
         validation=validation,
-        probabilities=probabilities[1].tolist(),
-        decision_bias=decision_bias,
+        probabilities=found[1].tolist(),
+        validation_probabilities=found[0].tolist(),
+        decision_bias=decision_bias.tolist(),
         **about_training,
     )
 

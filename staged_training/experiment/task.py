@@ -1,9 +1,14 @@
 """A task: what a model learns from and is measured on, dealt into folds."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from staged_training.experiment.splits import Indices, Split, fold_numbers, fold_split
+from staged_training.experiment.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +38,24 @@ class Task:
     def fold_numbers(self) -> list[int]:
         """The numbers of the folds to test on."""
         return fold_numbers(self.folds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledTask(Task, ABC):
+    """A task whose examples have labels or numbers to be predicted.
+
+    Attributes:
+        target: What is predicted.
+    """
+
+    target: Target
+
+    @property
+    @abstractmethod
+    def values(self) -> NDArray[Any]:
+        """What is true of each example, see `Target`."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the labels, in the order of their numbers."""
+        return list(self.target.names)

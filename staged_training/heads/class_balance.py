@@ -61,7 +61,9 @@ def metrics_on(positive: int | None) -> Callable[[Any], dict[str, float]]:
     )
 
 
-def best_bias(labels: ArrayLike, logits: ArrayLike, positive: int) -> float:
+def best_bias(
+    labels: ArrayLike, logits: ArrayLike, positive: int, scored: Sequence[int] | None = None
+) -> float:
     """Return the bias on the positive logit that gives the best macro-F1 on these examples.
 
     A loss with class weights, or a class that is rare, puts the best decision away from equal
@@ -72,34 +74,33 @@ def best_bias(labels: ArrayLike, logits: ArrayLike, positive: int) -> float:
         labels: True label numbers, `[examples]`, of validation data.
         logits: `[examples, classes]`.
         positive: Number of the class that matters.
+        scored: The classes whose F1 counts, by default all.
     """
     labels, logits = np.asarray(labels), np.asarray(logits, dtype=np.float64)
+    classes = np.arange(logits.shape[1])
+    counted = np.isin(classes, classes if scored is None else scored)
     rest = np.delete(logits, positive, axis=1)
     needed = np.sort(rest.max(axis=1) - logits[:, positive])  # shifts at which a decision turns
     shifts = np.concatenate([needed[:1] - 1, (needed[1:] + needed[:-1]) / 2, needed[-1:] + 1])
     gaps = np.concatenate([[0], np.diff(needed), [0]])
-    others = np.where(np.arange(logits.shape[1]) == positive, -np.inf, logits).argmax(axis=1)
+    others = np.where(classes == positive, -np.inf, logits).argmax(axis=1)
 
     def macro_f1(shift: float) -> float:
         chosen = np.where(logits[:, positive] + shift > rest.max(axis=1), positive, others)
-        return _macro_f1(labels, chosen, logits.shape[1])
+        return _macro_f1(labels, chosen, counted)
 
     values = np.array([macro_f1(shift) for shift in shifts])
     best = np.flatnonzero(values == values.max())
     return float(shifts[best[gaps[best].argmax()]])
 
 
-def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
+def _macro_f1(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], counted: NDArray[np.bool]
+) -> float:
     """Compute macro-F1 as scikit-learn does, without its millisecond for each example."""
+    classes = len(counted)
     pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
     pairs = pairs.reshape(classes, classes)
     seen = pairs.sum(axis=0) + pairs.sum(axis=1)
-    return float((2 * pairs.diagonal()[seen > 0] / seen[seen > 0]).mean())
-
-
-def positive_label(labels: Sequence[str], names: Sequence[str], chosen: str | None) -> int:
-    """Return the index in `names` of the label that matters: the chosen one, else the rarest."""
-    if chosen is not None:
-        return list(names).index(chosen)
-    counts = [labels.count(name) for name in names]
-    return int(np.argmin(counts))
+    counted = counted & (seen > 0)
+    return float((2 * pairs.diagonal()[counted] / seen[counted]).mean())

@@ -161,6 +161,16 @@ def plot_reliability(path: Path, labels: ArrayLike, scores: NDArray[np.float64],
         )
 
 
+def plot_numbers(path: Path, values: ArrayLike, predicted: ArrayLike, name: str) -> None:
+    """Plot predicted numbers against true ones, each `[examples]`."""
+    values, predicted = np.asarray(values), np.asarray(predicted)
+    ends = [min(values.min(), predicted.min()), max(values.max(), predicted.max())]
+    with _axes(path, width=4.6, height=4.2) as axes:
+        axes.plot(ends, ends, color="0.7", linewidth=1)
+        axes.plot(values, predicted, "o", markersize=3, alpha=0.5)
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+
+
 def plot_learning_curve(path: Path, curve: Sequence[CurvePoint]) -> None:
     """Plot accuracy on validation by the number of training examples."""
     with _axes(path, width=5.5) as axes:

@@ -11,7 +11,7 @@ from nlp_transfer.candidates import WordVectorCandidate
 from nlp_transfer.classification import recurrent_classifier, staged_text_trainer
 from nlp_transfer.text_task import read_task
 from staged_training import InputError, Stage
-from staged_training.experiment.cross_validation import Round
+from staged_training.experiment.candidate import Round
 
 STAGES = [
     Stage("frozen embedding", train="backbone[1:], head", epochs=1, learning_rate=1e-3),

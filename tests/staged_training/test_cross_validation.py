@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from staged_training import InputError, RunFolder, Task, cross_validate
-from staged_training.experiment.cross_validation import MODELS, Candidate
+from staged_training.experiment.candidate import MODELS, Candidate
 from staged_training.experiment.outcome import Outcome
 
 TASK = Task(folds=np.array([0, 1, 2] * 4))

@@ -17,7 +17,7 @@ from transformers import (
     VisionTextDualEncoderProcessor,
 )
 
-from staged_training.experiment.cross_validation import MODELS, Candidate, Round
+from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.tracking import end_tracking
@@ -235,4 +235,4 @@ def _outcome(
         caption_scores(texts, task.captions_of(rows))
         for texts, rows in zip(captions, split[1:], strict=True)
     )
-    return Outcome(name, test, validation, [], 0.0, predictions=captions[1], **about)
+    return Outcome(name, test, validation, [], [], predictions=captions[1], **about)

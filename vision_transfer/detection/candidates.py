@@ -11,7 +11,7 @@ from transformers import (
     default_data_collator,
 )
 
-from staged_training.experiment.cross_validation import Built, Round, StagedCandidate
+from staged_training.experiment.candidate import Built, Round, StagedCandidate
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.tracking import tracked_arguments
@@ -108,12 +108,14 @@ class DetectorCandidate(StagedCandidate):
             metrics=test,
             validation=validation,
             probabilities=[],
-            decision_bias=0.0,
+            decision_bias=[],
             predictions=[boxes.to_lists() for boxes in found],
             **about_training,
         )
 
-    def save(self, trainer: StagedTrainer, outcomes: Sequence[Outcome], folder: Path) -> None:
+    def save(
+        self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
+    ) -> None:
         """Save the detector with its preprocessing."""
         processor = cast(BaseImageProcessor, trainer.processing_class)
         save_classifier(cast(PreTrainedModel, trainer.model), processor, folder)
@@ -124,4 +126,4 @@ def mean_box_baseline(task: DetectionTask, round_: Round) -> list[Outcome]:
     train, validation, test = map(task.true_boxes, round_.split)
     box = mean_box(train)
     scores = [average_precision(part, [box] * len(part)) for part in (validation, test)]
-    return [Outcome("mean box", scores[1], scores[0], [], decision_bias=0.0, seconds=0.0)]
+    return [Outcome("mean box", scores[1], scores[0], [], decision_bias=[], seconds=0.0)]

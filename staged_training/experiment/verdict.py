@@ -1,0 +1,68 @@
+"""Whether two models differ: their scores on the same validation examples, drawn many times."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from staged_training.experiment.outcome import Outcome
+from staged_training.experiment.task import LabelledTask
+
+DRAWS = 100
+"""Draws of the examples; they give the deviation of a difference to a tenth."""
+
+INTERVAL = 1.96
+"""Deviations to either side of a mean that hold 95 % of a normal distribution."""
+
+
+class Difference(NamedTuple):
+    """How much more one model scores than another, on validation.
+
+    Attributes:
+        mean: The difference.
+        half: Half its 95 % interval.
+    """
+
+    mean: float
+    half: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return abs(self.mean) > self.half
+
+    def __str__(self) -> str:
+        low, high = self.mean - self.half, self.mean + self.half
+        return f"{self.mean:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+
+
+def drawn_scores(
+    task: LabelledTask, outcomes: Sequence[Sequence[Outcome]], folds: Sequence[int], metric: str
+) -> Mapping[str, NDArray[np.float64]]:
+    """Score models on draws of the validation examples, the same for all (Efron 1979).
+
+    Args:
+        task: The examples.
+        outcomes: For each fold, the outcomes of all models, of every seed.
+        folds: The folds that were tested on.
+        metric: The score.
+
+    Returns:
+        By model its scores, `[DRAWS]`: means over folds of the means over seeds.
+    """
+    scores: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    by_fold = zip(folds, outcomes, strict=True)
+    for fold, of_fold in tqdm(by_fold, "intervals", len(folds), delay=2, leave=False):
+        values = task.values[task.split(fold).validation]
+        rows = np.random.default_rng(fold).integers(len(values), size=(DRAWS, len(values)))
+        of_models: dict[str, list[list[float]]] = defaultdict(list)
+        for found in of_fold:
+            predicted = np.asarray(found.validation_probabilities)
+            drawn = [task.target.scores(values[some], predicted[some])[metric] for some in rows]
+            of_models[found.model].append(drawn)
+        for model, of_seeds in of_models.items():
+            scores[model].append(np.mean(of_seeds, axis=0))
+    return {model: np.mean(of_folds, axis=0) for model, of_folds in scores.items()}
