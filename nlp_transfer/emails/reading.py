@@ -228,10 +228,10 @@ def read_labelled_texts(
         ('messages.csv#4', ['0', '1'])
     """
     dataset, labels = read_labels_and_texts(source, text_columns, LabelFormat(label_column))
-    if "label" in dataset.column_names:
-        dataset = dataset.remove_columns("label")
-    named = [labels.names[number] for number in labels.values]
-    return Reading(dataset.add_column("label", named), [])
+    others = [name for name in dataset.column_names if name not in ("input", "text", "label")]
+    named = {"label": [labels.names[number] for number in labels.values]}
+    columns = {name: dataset[name][:] for name in ("input", "text")} | named
+    return Reading(_dataset(columns, dataset.data.table.select(others)), [])
 
 
 def _is_table(path: Path) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 
 from nlp_transfer.baselines import baseline_outcomes
 from nlp_transfer.text_task import LabelledTexts
+from staged_training.experiment.target import SingleLabel
 
 
 def part(urgent, other):
@@ -16,7 +17,8 @@ TEST = part(["please do call me today"], ["what a nice photo", "next year then",
 
 
 def test_they_are_scored_like_any_model():
-    majority, regression = baseline_outcomes(TRAIN, VALIDATION, TEST, ["other", "urgent"], 1)
+    target = SingleLabel(["other", "urgent"], positive=1)
+    majority, regression = baseline_outcomes(TRAIN, VALIDATION, TEST, target)
     assert majority.model == "majority class"
     assert majority.metrics["average_precision"] == 0.25  # the share of urgent ones
     assert regression.model == "TF-IDF + logistic regression"

@@ -63,7 +63,7 @@ def test_the_saved_model_gives_each_text_its_own_score(trained, task):
         assert classify.model.config.positive_label == "urgent"
         for text, row in list(zip(test.texts, item.probabilities, strict=True))[::7]:
             scores = {score["label"]: score["score"] for score in classify(text)[0]}
-            assert scores["urgent"] == pytest.approx(row[task.positive], abs=1e-4)
+            assert scores["urgent"] == pytest.approx(row[task.target.positive], abs=1e-4)
 
 
 def test_the_frozen_embedding_is_e_t_and_the_tuned_one_is_not(trained):
@@ -84,6 +84,6 @@ def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):
     model = recurrent_classifier(torch.randn(len(tokenizer), 8).numpy(), task.names, seed=0)
     with pytest.raises(InputError, match=r"trains pretrained layers .* before the new layers"):
         staged_text_trainer(
-            model, tokenizer, STAGES[1:], train, validation, task.positive, tmp_path / "run", seed=0
+            model, tokenizer, STAGES[1:], train, validation, task.target, tmp_path / "run", seed=0
         )
     assert not (tmp_path / "run").exists()

@@ -34,7 +34,7 @@ def test_folds_that_come_with_the_texts_are_kept(tmp_path):
     assert test.texts == [row["text"] for row in rows(20)]
     assert len(validation.texts) == len(train.texts) == 20
     assert task.names == ["other", "urgent"]
-    assert task.positive == 1  # the rarer one
+    assert task.target.positive == 1  # the rarer one
     assert task.own_folds
 
 
@@ -54,8 +54,8 @@ def test_without_folds_texts_are_dealt_and_near_duplicates_stay_together(tmp_pat
 
 def test_the_label_that_matters_can_be_chosen(tmp_path):
     path = write(tmp_path / "t.jsonl", rows(60))
-    assert read_task(path, positive_label="other").positive == 0
-    with pytest.raises(InputError, match=r"no text has the label 'spam'.*are: other, urgent"):
+    assert read_task(path, positive_label="other").target.positive == 0
+    with pytest.raises(InputError, match=r"no example has the label 'spam'.*are: other, urgent"):
         read_task(path, positive_label="spam")
 
 
@@ -65,7 +65,7 @@ def test_the_label_that_matters_can_be_chosen(tmp_path):
         (lambda i: i % 2, "at least three"),
         (lambda i: "first", "not a whole number"),
         (lambda i: 1 + i % 3, "must be numbered 0, 1, 2"),
-        (lambda i: i % 4, "fold 0 has nothing but texts of the label 'urgent'"),
+        (lambda i: i % 4, "fold 0 has nothing but examples of the label 'urgent'"),
     ],
 )
 def test_folds_that_cannot_be_used_are_refused(tmp_path, fold, message):

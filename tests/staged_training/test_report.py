@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from staged_training.experiment.candidate import Candidate
+from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, Row
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
+from staged_training.experiment.task import LabelledTask
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.report import Report, results_table, write_results
@@ -33,7 +38,38 @@ LOG = [
     {"stage": "head", "epoch": 1.0, "loss": 0.7, "eval_loss": 0.8, "eval_average_precision": 0.5},
     {"stage": "top", "epoch": 2.0, "loss": 0.5, "eval_loss": 0.7, "eval_average_precision": 0.4},
 ]
-OUTCOME = Outcome("net", {}, {}, PROBABILITIES, 0.0, 1.5, 10, [STAGE], LOG)
+OUTCOME = Outcome("net", {"a": 0}, {}, PROBABILITIES, [0.0, 0.0], 1.5, 10, [STAGE], LOG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pets(LabelledTask):
+    """Six pets, of which fold 0 tests the first four."""
+
+    target: Target = SingleLabel(["cat", "dog"], positive=1)  # noqa: RUF009
+    truth: np.ndarray = field(default_factory=lambda: np.append(LABELS, [0, 1]))
+
+    @property
+    def values(self):
+        return self.truth
+
+
+PETS = Pets(folds=np.array([0, 0, 0, 0, 1, 2]))
+
+
+class Net(Candidate):
+    name = "net"
+
+    def row_names(self):
+        return ["net"]
+
+    def evaluate(self, round_, folder):
+        raise NotImplementedError
+
+
+def add_sections(report, outcome=OUTCOME, task=PETS, describe=["a", "b", "c|", "d"].__getitem__):
+    outcome = replace(outcome, validation={task.target.metric: 0.0})
+    result = CrossValidation(task, [Net()], [[outcome]], [0], [0], task.target.metric)
+    add_classifier_sections(report, task, result, describe)
 
 
 @pytest.fixture
@@ -42,7 +78,7 @@ def report(tmp_path):
 
 
 def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(report):
-    add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, ["a", "b", "c|", "d"])
+    add_sections(report)
     report.picture(
         "rows", "models", plots.plot_rows, [Row("net", {"ap": 0.5}, {"ap": 0.1})], "ap", "AP"
     )
@@ -58,14 +94,46 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
 
 
 def test_without_errors_the_report_says_so(report):
-    right = Outcome("net", {}, {}, np.eye(2)[LABELS].tolist(), 0.0, 1.5, 10, [STAGE], LOG)
-    add_classifier_sections(report, right, LABELS, ["cat", "dog"], 1, list("abcd"))
+    right = Outcome(
+        "net", {"a": 0}, {}, np.eye(2)[LABELS].tolist(), [0.0, 0.0], 1.5, 10, [STAGE], LOG
+    )
+    add_sections(report, right)
     assert "There are none." in report.write().read_text()
+
+
+def test_more_than_two_labels_have_a_table_of_each(report):
+    labels = SingleLabel(["bird", "cat", "dog"])
+    probabilities = np.eye(3)[[0, 1, 1, 2]].tolist()
+    task = Pets(folds=PETS.folds, target=labels, truth=np.array([0, 1, 2, 2, 0, 1]))
+    add_sections(report, replace(OUTCOME, probabilities=probabilities), task)
+    text = report.write().with_name("report.md").read_text()
+    assert re.search(r"\| cat +\| 0\.500 +\| 1\.000 +\| 0\.667 +\| 1 ", text)
+    assert "The largest label, dog, is 50.0% of the examples." in text
+
+
+def test_several_labels_have_a_table_and_their_worst_errors(report):
+    values = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [1, 0], [0, 1]])
+    probabilities = [[0.9, 0.1], [0.8, 0.3], [0.1, 0.2], [0.6, 0.95]]
+    task = Pets(folds=PETS.folds, target=MultiLabel(["late", "broken"]), truth=values)
+    add_sections(report, replace(OUTCOME, probabilities=probabilities), task)
+    text = report.write().with_name("report.md").read_text()
+    assert re.search(r"\| late +\| 0\.667 +\| 1\.000 +\| 0\.800 +\| 2 ", text)
+    assert re.search(r"\| 0\.70 +\| late +\| late, broken +\| b ", text)
+
+
+def test_numbers_are_drawn_and_the_largest_errors_listed(report):
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    probabilities = [[1.0], [2.5], [1.0], [4.0]]
+    task = Pets(folds=PETS.folds, target=Regression(["price"]), truth=values)
+    add_sections(report, replace(OUTCOME, probabilities=probabilities), task)
+    text = report.write().with_name("report.md").read_text()
+    assert "](numbers.png)" in text
+    assert text.index("| 2 ") < text.index("| 0.5 ")
 
 
 def test_without_matplotlib_pictures_are_told_how_to_get(report, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, list("abcd"))
+    add_sections(report)
     assert "pip install 'nlp-transfer[plots]'" in report.write().read_text()
     assert not list(report.folder.glob("*.png"))
 
@@ -86,7 +154,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_holds_its_pictures_and_says_what_is_on_them(report):
-    add_classifier_sections(report, OUTCOME, LABELS, ["cat", "dog"], 1, list("abcd"))
+    add_sections(report)
     page = Page(report.write().read_text())
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     assert [picture["alt"] for picture in pictures][1] == "true and predicted labels"
