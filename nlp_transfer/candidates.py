@@ -161,6 +161,10 @@ class EncoderCandidate(TextCandidate):
     base: str
     stages: list[Stage] = field(default_factory=ENCODER_STAGES.copy)
 
+    def is_quick_to_refit(self, row: str) -> bool:
+        """Return whether only the head was trained, on features that are computed once."""
+        return row == self.row_names()[0]
+
     def new_model(
         self, train: Indices, *, validates: bool, seed: int, folder: Path
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[StageResult]]:
@@ -282,13 +286,15 @@ class TextCandidates(NamedTuple):
     controls: list[WordVectorCandidate]
     candidates: list[TextCandidate]
 
-    def quick(self) -> "TextCandidates":
-        """Return the same with one epoch in each stage."""
-        return TextCandidates([c.quick() for c in self[0]], [c.quick() for c in self[1]])
+    def planned(self, *, quick: bool) -> "TextCandidates":
+        """Return the same with one epoch in each stage, or with enough steps for their texts."""
 
-    def with_enough_steps(self, size: int) -> "TextCandidates":
-        """Return the same with enough steps on so many texts, see `TextCandidate`."""
-        controls, candidates = ([c.with_enough_steps(size) for c in some] for some in self)
+        def plan(candidate: TextCandidate) -> TextCandidate:
+            task = candidate.task
+            size = min(len(task.split(fold).train) for fold in task.fold_numbers)
+            return candidate.quick() if quick else candidate.with_enough_steps(size)
+
+        controls, candidates = ([*map(plan, some)] for some in self)
         return TextCandidates(cast(list[WordVectorCandidate], controls), candidates)
 
 

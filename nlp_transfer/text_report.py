@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nlp_transfer.candidates import BaseKnowledge
+from nlp_transfer.candidates import TextCandidate
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
@@ -75,12 +75,10 @@ def _describe_values(task: TextTask) -> str:
     if isinstance(target, SingleLabel) and target.positive is not None:
         count = (values == target.positive).sum()
         return f", {count:,} of them {as_markdown(target.names[target.positive])}"
-    several = ", each with any number" if isinstance(target, MultiLabel) else ""
-    return (
-        f"{several} of {len(target.names)} labels"
-        if several
-        else (f" with {len(target.names)} labels")
+    several = (
+        ", each with any number of" if isinstance(target, MultiLabel) else ", each with one of"
     )
+    return f"{several} {len(target.names)} labels"
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
@@ -102,14 +100,16 @@ class About(NamedTuple):
         tags: Tags for the Hub.
         shipped: Whether it was trained on the texts that come with the recipe.
         licensed: Whether what it began as comes with it, too.
+        refitted: Whether it was trained once more on all texts.
     """
 
     title: str
     card: Path
     example: str
-    tags: Sequence[str]
-    shipped: bool
-    licensed: bool
+    tags: Sequence[str] = ()
+    shipped: bool = False
+    licensed: bool = False
+    refitted: bool = False
 
 
 def publish_text_classifier(
@@ -117,7 +117,6 @@ def publish_text_classifier(
     task: TextTask,
     result: CrossValidation,
     about: About,
-    base: BaseKnowledge,
     gains: Sequence[str] = (),
 ) -> None:
     """Write the report and the card of a classifier of texts, print a summary, upload the model.
@@ -127,21 +126,22 @@ def publish_text_classifier(
         task: The labelled texts.
         result: The results of the candidates.
         about: What the report and the card say of the model.
-        base: What the base knows of the texts.
         gains: What else the scores show, in sentences.
     """
-    protocol = describe_protocol(task, result, cut=base.cut, quick=run.arguments["quick"])
+    bases = [c.describe_base() for c in result.candidates if isinstance(c, TextCandidate)]
+    cut = max((base.cut for base in bases), default=0)
+    protocol = describe_protocol(task, result, cut=cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
     usage = ("text-classification", run.reference, json.dumps(about.example))
     results = results_table(result.rows, titles_of(task.target))
     stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
-    refit = run.arguments.get("refit")
-    trained_on = "all of them" if refit else "the training part of the first fold tested"
+    part = "all of them" if about.refitted else "the training part of the first fold tested"
     values = {
         "labels": " or ".join(map(as_markdown, task.names)),
+        "predicts": describe_target(task.target),
         "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
         "protocol": protocol,
-        "trained_on": trained_on,
+        "trained_on": part,
         "stages": stages,
         "results": results,
         "choice": choice,
@@ -157,7 +157,8 @@ def publish_text_classifier(
         license_id="apache-2.0" if about.licensed else None,
         language="en" if about.shipped else None,
     )
-    report = text_report(run.report, about.title, task, result, protocol, choice, base.description)
+    known = list(dict.fromkeys(base.description for base in bases))
+    report = text_report(run.report, about.title, task, result, protocol, choice, known)
     examples = "Five test examples: score, predicted label, true label, text.\n"
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]
@@ -171,7 +172,7 @@ def text_report(
     result: CrossValidation,
     protocol: str,
     choice: str,
-    knowledge: str,
+    knowledge: Sequence[str],
 ) -> Report:
     """Return a report of classifiers of texts; see `publish_text_classifier`."""
     target = task.target
@@ -181,12 +182,22 @@ def text_report(
     report.section("Results", results_table(result.rows, titles_of(target)), choice)
     draw = plots.plot_rows, result.rows, target.metric, target.title
     report.picture("models", f"test {target.title} of each model", *draw)
-    report.section("What the base knows", knowledge)
+    report.section("What the bases know", *knowledge)
     texts = task.all.texts
     add_classifier_sections(
         report, task, result, lambda row: as_markdown(" ".join(texts[row].split())[:120])
     )
     return report
+
+
+def describe_target(target: Target) -> str:
+    """Describe what a model predicts of a text, in Markdown."""
+    names = ", ".join(map(as_markdown, target.names))
+    if isinstance(target, Regression):
+        return f"a number, {names}"
+    if isinstance(target, MultiLabel):
+        return f"any number of these labels: {names}"
+    return f"one of these labels: {names}"
 
 
 def titles_of(target: Target) -> dict[str, str]:

@@ -37,7 +37,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
 DATA = RECIPES / "data" / "email_urgency"
-VECTORS = "glove-6b-50d"
+OURS = {None, "none", "bert", "glove-6b-50d"}  # bases whose licenses the card knows
 CARD = Path(__file__).parent / "cards" / "email_urgency.md"
 
 
@@ -56,11 +56,13 @@ class Arguments(RunArguments):
     )
     label_column: str = option("label", "Column of the labels.")
     positive_label: str | None = option(None, "The label that matters; the rarest by default.")
-    vectors: str = option(
-        VECTORS, "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format."
+    vectors: str | None = option(
+        None,
+        "Word vectors: a name, a file in GloVe, Word2Vec or gensim format, or `none`; by default "
+        "GloVe, if it knows the words.",
     )
     base: str | None = option(
-        None, "Encoder in place of word vectors: `bert` (MiniLM), a folder, or a name on the Hub."
+        None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."
     )
     proxy: str | None = option(
         None, "Texts labelled for a related task, to train on first; `none` for none."
@@ -80,7 +82,9 @@ class Arguments(RunArguments):
         None, "`all`, or the fold to test on; by default 0, and with --compare all."
     )
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
-    refit: bool = option(False, "Save the chosen model, trained once more on all labelled texts.")
+    refit: bool | None = option(
+        None, "Train the chosen model once more on all texts; by default where that is quick."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,10 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.comparison import compare, report_comparison
     from nlp_transfer.corpus import Corpus
-    from nlp_transfer.encoder_classifier import PACKAGED
+    from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
     from nlp_transfer.evaluation import require_gensim
     from nlp_transfer.text_task import read_proxy, read_task
-    from nlp_transfer.word_vectors import open_vectors
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -106,17 +109,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     with start_run(arguments, "email-urgency") as run:
         messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
         task = read_task(messages, columns, arguments.label_column, arguments.positive_label)
-        vectors = proxy = None
-        if arguments.compare or not arguments.base:
-            vectors = open_vectors(arguments.vectors)
-            source = arguments.proxy or ("none" if arguments.data else DATA / "proxy.parquet")
-            if source != "none":
-                proxy = read_proxy(source, task, columns, arguments.proxy_label_column)
-        base = arguments.base or ("bert" if arguments.compare else None)
+        vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
+        source = arguments.proxy or (NONE if arguments.data else DATA / "proxy.parquet")
+        proxy = None
+        if vectors and source != NONE:
+            proxy = read_proxy(source, task, columns, arguments.proxy_label_column)
         found = text_candidates(task, vectors, base, proxy, arguments.report_to)
         if not arguments.compare:
-            smallest = min(len(task.split(fold).train) for fold in task.fold_numbers)
-            found = found.quick() if arguments.quick else found.with_enough_steps(smallest)
+            found = found.planned(quick=arguments.quick)
         controls, candidates = found
         by_default = "all" if arguments.compare and not arguments.quick else "0"
         folds = chosen_folds(arguments.folds or by_default, task.folds)
@@ -131,14 +131,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 report_comparison(run, task, comparison, folds)
             return
 
-        base_knowledge = candidates[0].describe_base()
-        print(f"{base_knowledge.description}\n")
         run.open((), task.contents, proxy and proxy.contents)
-        baselines = partial(round_baselines, task)
+        baselines, metric = partial(round_baselines, task), task.target.metric
         result = cross_validate(
-            run, task, candidates, task.target.metric, folds, seeds, baselines, controls=controls
+            run, task, candidates, metric, folds, seeds, baselines, controls=controls
         )
-        run.publish(result.refit(run) if arguments.refit else result.chosen_model)
+        folder, refitted = result.final_model(run, arguments.refit)
+        run.publish(folder)
         if not is_main_process():
             return
         gains = []
@@ -153,9 +152,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             example="Please send me the figures before noon.",
             tags=["email", "urgency"],
             shipped=shipped,
-            licensed=shipped and (base or arguments.vectors) in (*PACKAGED, VECTORS),
+            licensed=shipped and {arguments.base, arguments.vectors} <= OURS,
+            refitted=refitted,
         )
-        texts.publish_text_classifier(run, task, result, about, base_knowledge, gains)
+        texts.publish_text_classifier(run, task, result, about, gains)
         print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
 
 
@@ -168,8 +168,10 @@ def check_arguments(arguments: Arguments) -> None:
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
             "nlp-transfer run word-embeddings --data CORPUS."
         )
-    if arguments.base and arguments.proxy and not arguments.compare:
-        raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
+    if arguments.vectors == "none" and (arguments.proxy or arguments.compare):
+        raise InputError("--proxy and --compare need word vectors; leave out --vectors none.")
+    if arguments.base == "none" and arguments.compare:
+        raise InputError("--compare needs an encoder; leave out --base none.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:
             raise InputError(f"--compare saves no model, so {flag} cannot be used.")

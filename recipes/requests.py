@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         columns = arguments.text_columns, arguments.label_column
         task = read_task(arguments.data or DATA, *columns, arguments.positive_label)
         found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
-        candidates = (found.quick() if arguments.quick else found).candidates
+        candidates = found.planned(quick=arguments.quick).candidates
         folds = chosen_folds(arguments.folds, task.folds)
         run.open((), task.contents)
         baselines = partial(round_baselines, task)
@@ -72,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 shipped=shipped,
                 licensed=shipped and arguments.base in PACKAGED,
             )
-            base = candidates[0].describe_base()
-            texts.publish_text_classifier(run, task, result, about, base)
+            texts.publish_text_classifier(run, task, result, about)
 
 
 if __name__ == "__main__":

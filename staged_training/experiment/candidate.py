@@ -48,6 +48,10 @@ class Candidate(ABC):
             folder: For checkpoints and models; what was done there before is not done again.
         """
 
+    def is_quick_to_refit(self, row: str) -> bool:
+        """Return whether to train a model once more takes little of what its choice took."""
+        return False
+
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Train the chosen model on all rows; save it to `folder/model`.
 

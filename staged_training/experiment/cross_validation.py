@@ -147,6 +147,17 @@ class CrossValidation:
         validation, test = metrics[f"validation_{self.metric}"], metrics[self.metric]
         return f"{name} {validation:.3f} on validation, {test:.3f} on test"
 
+    def final_model(self, run: RunFolder, refit: bool | None) -> tuple[Path, bool]:
+        """Return the folder of the model to publish, and whether it was trained on all rows.
+
+        Args:
+            run: Where what is done is kept.
+            refit: Whether to train the chosen model on all rows; `None` to do so where it is quick.
+        """
+        if refit is None:
+            refit = self.chosen_candidate.is_quick_to_refit(self.chosen.name)
+        return (self.refit(run), True) if refit else (self.chosen_model, False)
+
     def refit(self, run: RunFolder) -> Path:
         """Train the chosen candidate on all rows; return the folder of the model.
 
