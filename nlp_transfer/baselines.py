@@ -105,7 +105,8 @@ def _linear(target: Target, inverse_penalty: float) -> BaseEstimator:
 def _count(model: Any) -> int:
     """Count the fitted numbers of a linear model."""
     parts = getattr(model, "estimators_", [model])
-    return sum(np.size(part.coef_) + np.size(part.intercept_) for part in parts)
+    fitted = (part for part in parts if hasattr(part, "coef_"))  # not of a label never seen
+    return sum(np.size(part.coef_) + np.size(part.intercept_) for part in fitted)
 
 
 def _long_words(text: str) -> list[str]:

@@ -75,10 +75,8 @@ def _describe_values(task: TextTask) -> str:
     if isinstance(target, SingleLabel) and target.positive is not None:
         count = (values == target.positive).sum()
         return f", {count:,} of them {as_markdown(target.names[target.positive])}"
-    several = (
-        ", each with any number of" if isinstance(target, MultiLabel) else ", each with one of"
-    )
-    return f"{several} {len(target.names)} labels"
+    many = "any number" if isinstance(target, MultiLabel) else "one"
+    return f", each with {many} of {len(target.names)} labels"
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
@@ -159,7 +157,7 @@ def publish_text_classifier(
     )
     known = list(dict.fromkeys(base.description for base in bases))
     report = text_report(run.report, about.title, task, result, protocol, choice, known)
-    examples = "Five test examples: score, predicted label, true label, text.\n"
+    examples = "Five test examples:\n"
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]
     publish(run, result.rows, result.chosen, report, card, "\n\n".join(summary))
@@ -206,28 +204,28 @@ def titles_of(target: Target) -> dict[str, str]:
 
 
 def example_table(task: TextTask, result: CrossValidation) -> str:
-    """Return five test examples as a table: score, predicted label, true label, text.
+    """Return five test examples as a table: score, predicted and true label, text.
 
     Two have the label that matters, as far as there are so many.
     """
     target = task.target
     rows, predictions = result.pooled()
     values = task.values[rows]
+    scores, shown = predictions.max(axis=1), np.arange(len(rows))[:5]
     if isinstance(target, SingleLabel) and target.positive is not None:
-        positive = np.flatnonzero(values == target.positive)[:2]
-        others = np.flatnonzero(values != target.positive)[:3]
-        shown, scores = np.concatenate([positive, others]), predictions[:, target.positive]
-    else:
-        shown, scores = np.arange(min(5, len(rows))), predictions.max(axis=1)
-    return markdown_table(
-        ["score", "predicted", "true", "text"],
+        matters = values == target.positive
+        shown = np.concatenate([np.flatnonzero(matters)[:2], np.flatnonzero(~matters)[:3]])
+        scores = predictions[:, target.positive]
+    cells = [
         [
-            [
-                f"{scores[i]:.2f}",
-                target.describe_prediction(predictions[i]),
-                target.describe_value(values[i]),
-                " ".join(task.all.texts[rows[i]].split())[:60],
-            ]
-            for i in sorted(shown, key=lambda i: -scores[i])
-        ],
-    )
+            f"{scores[i]:.2f}",
+            target.describe_prediction(predictions[i]),
+            target.describe_value(values[i]),
+            " ".join(task.all.texts[rows[i]].split())[:60],
+        ]
+        for i in sorted(shown, key=lambda i: -scores[i])
+    ]
+    titles = ["score", "predicted", "true", "text"]
+    if isinstance(target, Regression):  # its score is what is predicted
+        titles, cells = titles[1:], [row[1:] for row in cells]
+    return markdown_table(titles, cells)

@@ -24,6 +24,7 @@ RECIPES = (
     "requests",
     "rotation-pretraining",
     "temporal-order",
+    "text-classifier",
     "word-embeddings",
 )
 

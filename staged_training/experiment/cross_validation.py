@@ -78,6 +78,11 @@ class CrossValidation:
         """The folder of the chosen model, as it was trained on the first fold and seed."""
         return self._folders[self.chosen_candidate.name] / MODELS / self.chosen.name
 
+    @property
+    def floor(self) -> str | None:
+        """The name of the row that looks at no example."""
+        return self.task.target.floor if isinstance(self.task, LabelledTask) else None
+
     @cached_property
     def _drawn(self) -> Mapping[str, NDArray[np.float64]]:
         assert isinstance(self.task, LabelledTask)
@@ -104,30 +109,31 @@ class CrossValidation:
         return f"{what} {'paid' if found.mean > 0 else 'cost'} on validation ({found})."
 
     def describe_choice(self) -> str:
-        """Describe which row validation chose, and whether a simpler one is as good.
+        """Describe which row validation chose, and how it compares with all others.
 
         The rows come in the order from simple to complex.
         """
         chosen = self.chosen
-        told = f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."
+        told = [f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."]
         controls = {name for control in self.controls for name in control.row_names()}
         others = [row for row in self.rows if row.name not in {chosen.name, *controls}]
         differences = {row.name: self.difference(chosen, row) for row in others}
         alike = [name for name, found in differences.items() if not found.is_seen]
-        simpler = [row.name for row in self.rows[: self.rows.index(chosen)]]
-        if alike and alike[0] in simpler:
-            told += (
-                f" No difference to be seen from {alike[0]}, which is simpler "
-                f"({differences[alike[0]]}): use that."
-            )
-        elif alike:
-            told += f" No difference to be seen from {' and '.join(alike)}."
-        seen = [name for name in differences if name not in alike]
-        if seen:
-            nearest = min(seen, key=lambda name: differences[name].mean)
-            told += f" It is ahead of {nearest} ({differences[nearest]})"
-            told += " and of the others." if len(seen) > 1 else "."
-        return told
+        if alike:
+            told.append(f"No difference to be seen from {'; '.join(alike)}.")
+            order = [row.name for row in self.rows]
+            if alike[0] == self.floor:
+                told.append(f"So nothing shows yet that it has learnt: {differences[alike[0]]}.")
+            elif order.index(alike[0]) < order.index(chosen.name):
+                found = f"{alike[0]}, is as good ({differences[alike[0]]})"
+                told.append(f"The simplest of these, {found}: use that.")
+        for seen, word in ((True, "ahead of"), (False, "behind")):
+            names = [n for n, d in differences.items() if d.is_seen and (d.mean > 0) == seen]
+            if names:
+                nearest = min(names, key=lambda name: abs(differences[name].mean))
+                more = " and of the others" if len(names) > 1 else ""
+                told.append(f"It is {word} {nearest} ({differences[nearest]}){more}.")
+        return " ".join(told)
 
     def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
         """Return the rows of all test parts, and what the chosen model predicted of each.
@@ -144,6 +150,8 @@ class CrossValidation:
     def describe_scores(self, row: Row) -> str:
         """Describe the scores of a row on validation and on test."""
         name, metrics = self.metric.replace("_", " "), row.metrics
+        if isinstance(self.task, LabelledTask):
+            name = self.task.target.titles[self.metric]
         validation, test = metrics[f"validation_{self.metric}"], metrics[self.metric]
         return f"{name} {validation:.3f} on validation, {test:.3f} on test"
 

@@ -342,19 +342,20 @@ def check_folds(source: Path, target: Target, values: NDArray[Any], folds: Indic
             fewer than three folds (to train, to validate and to test), or all numbers are equal.
     """
     numbers = fold_numbers(folds)
+    positive = target.positive if isinstance(target, SingleLabel) else None
     for fold in numbers:
         inside = values[folds == fold]
-        if isinstance(target, SingleLabel) and target.positive is not None:
-            inside, name = inside == target.positive, f"the label {target.names[target.positive]!r}"
-        else:
-            name = "one label"
+        found = "nothing but one number"
+        if positive is not None:
+            inside = inside == positive
+            which = "nothing but examples" if inside[0] else "no example"
+            found = f"{which} of the label {target.names[positive]!r}"
+        elif not isinstance(target, Regression):
+            found = "nothing but examples of one label"
         if len(np.unique(inside, axis=0)) < 2:
-            found = (
-                "no example" if name != "one label" and not inside[0] else "nothing but examples"
-            )
             raise InputError(
-                f"{source}: fold {fold} has {found} of {name}, so that nothing can be measured on "
-                "it. Deal the examples anew, or leave the column 'fold' out."
+                f"{source}: fold {fold} has {found}, so that nothing can be measured on it. Deal "
+                "the examples anew, or leave the column 'fold' out."
             )
     if isinstance(target, MultiLabel) and len(numbers) > 1:
         for name, column in zip(target.names, values.T, strict=True):

@@ -1,5 +1,6 @@
 """Whether two models differ: their scores on the same validation examples, drawn many times."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -61,7 +62,8 @@ def drawn_scores(
         of_models: dict[str, list[list[float]]] = defaultdict(list)
         for found in of_fold:
             predicted = np.asarray(found.validation_probabilities)
-            drawn = [task.target.scores(values[some], predicted[some])[metric] for some in rows]
+            with warnings.catch_warnings(action="ignore"):  # of draws without a rare label
+                drawn = [task.target.scores(values[some], predicted[some])[metric] for some in rows]
             of_models[found.model].append(drawn)
         for model, of_seeds in of_models.items():
             scores[model].append(np.mean(of_seeds, axis=0))
