@@ -28,6 +28,7 @@ from staged_training.experiment.candidate import Built, StagedCandidate, stages_
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.target import Scaling, SingleLabel
+from staged_training.heads.class_weights import ClassWeight
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 
@@ -66,6 +67,7 @@ class TextCandidate(StagedCandidate):
     Attributes:
         task: The labelled texts.
         report_to: Where training is watched, as for `TrainingArguments`.
+        class_weight: What each label weighs in the loss.
     """
 
     pretrained: ClassVar[str] = "backbone"
@@ -73,6 +75,7 @@ class TextCandidate(StagedCandidate):
 
     task: TextTask
     report_to: str = "none"
+    class_weight: ClassWeight = None
 
     @abstractmethod
     def new_model(
@@ -103,6 +106,7 @@ class TextCandidate(StagedCandidate):
             reuse_features=self.reuse_features,
             batch_size=_batch_size(len(train)),
             report_to=self.report_to,
+            class_weight=self.class_weight,
         )
         return Built(trainer, earlier)
 
@@ -304,6 +308,7 @@ def text_candidates(
     base: str | None,
     proxy: ProxyTask | None = None,
     report_to: str = "none",
+    class_weight: ClassWeight = None,
 ) -> TextCandidates:
     """Return the candidates that begin with word vectors, with an encoder, or both.
 
@@ -313,16 +318,18 @@ def text_candidates(
         base: An encoder, as for `load_encoder_classifier`.
         proxy: A related task to train word vectors on first.
         report_to: Where training is watched, as for `TrainingArguments`.
+        class_weight: What each label weighs in the loss.
 
     Raises:
         InputError: There is no such encoder.
     """
+    shared: dict[str, Any] = {"task": task, "report_to": report_to, "class_weight": class_weight}
     controls: list[WordVectorCandidate] = []
     candidates: list[TextCandidate] = []
     if vectors:
         words = proxy.own.texts if proxy else ()
         on_vectors = WordVectorCandidate(
-            name=vectors.title, task=task, vectors=vectors, more_texts=words, report_to=report_to
+            name=vectors.title, vectors=vectors, more_texts=words, **shared
         )
         controls.append(replace(on_vectors, name="random embedding", random=True))
         candidates.append(on_vectors)
@@ -332,5 +339,5 @@ def text_candidates(
     if base:
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
         name = Path(base).absolute().name
-        candidates.append(EncoderCandidate(name=name, task=task, base=base, report_to=report_to))
+        candidates.append(EncoderCandidate(name=name, base=base, **shared))
     return TextCandidates(controls, candidates)

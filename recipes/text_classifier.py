@@ -58,6 +58,9 @@ class Arguments(RunArguments):
     positive_label: str | None = option(
         None, "The one label that matters; by default the rarer of two, and of more all matter."
     )
+    class_weight: list[str] | None = option(
+        None, "Weights in the loss: `balanced`, or LABEL=WEIGHT ...; by default all weigh alike."
+    )
     base: str | None = option(
         None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."
     )
@@ -78,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.data:
         raise InputError("Give your labelled texts: --data FILE, a table or folders of mail.")
     check_positive(arguments, "seeds")
+    if arguments.task == "regression" and arguments.class_weight:
+        raise InputError("--class-weight is for labels, not for numbers; leave it out.")
     check_texts(arguments.data, arguments.text_columns, *labels)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
@@ -88,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
+    from staged_training.heads.class_weights import read_class_weight
     from staged_training.runtime.processes import is_main_process
 
     with start_run(arguments, "text-classifier") as run:
@@ -100,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             task=arguments.task,
         )
         vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
-        found = text_candidates(task, vectors, base, report_to=arguments.report_to)
+        weights = read_class_weight(arguments.class_weight, task.names)
+        found = text_candidates(task, vectors, base, None, arguments.report_to, weights)
         candidates = found.planned(quick=arguments.quick).candidates
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)

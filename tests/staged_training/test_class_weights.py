@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
-from staged_training.heads.class_weights import class_weights, read_class_weight, weighted_loss
 
 from staged_training import InputError
+from staged_training.heads.class_weights import class_weights, read_class_weight, weighted_loss
 
 NAMES = ["a", "b", "c"]
 
