@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -25,6 +26,7 @@ from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training.experiment.candidate import Built, StagedCandidate, stages_with_epochs
+from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.target import Scaling, SingleLabel
@@ -289,6 +291,15 @@ class TextCandidates(NamedTuple):
 
     controls: list[WordVectorCandidate]
     candidates: list[TextCandidate]
+
+    def describe_gains(self, result: CrossValidation) -> list[str]:
+        """Describe whether word vectors paid, and the proxy task."""
+        steps = [
+            *self.controls,
+            *(c for c in self.candidates if isinstance(c, WordVectorCandidate)),
+        ]
+        changes = zip(("The vectors", "The proxy task"), pairwise(steps), strict=False)
+        return [result.describe_gain(what, new, old) for what, (old, new) in changes]
 
     def planned(self, *, quick: bool) -> "TextCandidates":
         """Return the same with one epoch in each stage, or with enough steps for their texts."""

@@ -15,6 +15,7 @@ from nlp_transfer.candidates import (
     WordVectorCandidate,
 )
 from nlp_transfer.corpus import Corpus, corpus_vocabulary
+from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
     classifier_from,
@@ -24,7 +25,7 @@ from nlp_transfer.language_models.recurrent import (
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.text_report import QUICK, titles_of
-from nlp_transfer.text_task import TextTask
+from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.candidate import Round
 from staged_training.experiment.cross_validation import cross_validate
@@ -35,7 +36,7 @@ from staged_training.reporting import plots
 from staged_training.reporting.report import Report, results_table, tested_on, write_results
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
-from staged_training.runtime.processes import on_main_process
+from staged_training.runtime.processes import is_main_process, on_main_process
 
 SIZES = (100, 200, 500)
 DIM = 50
@@ -84,22 +85,44 @@ class Comparison:
 
 def compare(
     run: RunFolder,
+    source: str | Path,
+    control: WordVectorCandidate,
+    candidates: Sequence[TextCandidate],
+    proxy: ProxyTask | None,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> None:
+    """Compare candidates, and what is learnt from related texts; write a report and print tables.
+
+    Args:
+        run: The run; it is opened here.
+        source: Related texts without labels, as for `Corpus`.
+        control: The candidate on a random embedding.
+        candidates: Those that need no learning from the corpus; the last is put last.
+        proxy: The task that some train on first, if any.
+        folds: The folds to test on.
+        seeds: Random seeds.
+
+    Raises:
+        InputError: gensim is not installed, or there are no such texts.
+    """
+    require_gensim()
+    corpus = Corpus(source)
+    run.open(corpus.files, control.task.contents, proxy and proxy.contents)
+    comparison = train_and_score(run, corpus, control, candidates, folds, seeds)
+    if is_main_process():
+        report_comparison(run, control.task, comparison, folds)
+
+
+def train_and_score(
+    run: RunFolder,
     corpus: Corpus,
     control: WordVectorCandidate,
     candidates: Sequence[TextCandidate],
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> Comparison:
-    """Learn from a corpus, and train every candidate on each fold with all labels and with few.
-
-    Args:
-        run: Where what is done is kept, to go on after an interruption.
-        corpus: Related texts without labels.
-        control: The candidate on a random embedding.
-        candidates: Those that need no learning from the corpus; the last is put last.
-        folds: The folds to test on.
-        seeds: Random seeds.
-    """
+    """Learn from a corpus, and train every candidate on each fold with all labels and with few."""
     quick = run.arguments["quick"]  # every stage has one epoch, and 500 texts are learnt from
     learnt, seconds = learn_candidates(run, corpus, control, quick=quick)
     task = control.task
@@ -130,6 +153,7 @@ def compare(
             draw=draw,
             prefix="" if size is None else f"{size}-labels/",
             scores_only=True,
+            parallel=True,
         )
         rows[size or whole] = result.rows
     transferred = [name for candidate in everyone[1:] for name in candidate.row_names()]

@@ -6,16 +6,15 @@ What it does, on each fold and for each seed:
      at a smaller rate; the epoch that is best on validation is kept in each stage;
   3. where there is a related task (the proxy task), trains such a net on it first in the same two
      stages, keeps of it the embedding, and goes on from there with new layers as in 2;
-  4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
+  4. puts a head on a pretrained encoder (--base), which computes its features of every text once,
+     then fine-tunes it, each layer slower than the one above; long texts are read in windows;
+  5. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
      random embedding, which shows what the word vectors gained.
-With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
-computes its features of every text once, a head is trained on them, and then the encoder is
-fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
-With --compare it trains all of these, and vectors and a language model that it learns from related
-mails, and compares them in one table, with all labels and with few.
+Validation chooses the best of all. With --compare vectors and a language model that are learnt from
+related mails come along, and all are compared in one table, with all labels and with few.
 
-What it costs: about two minutes for one fold on two cores, and 1 GB of memory. It prints the table
-of models, the stages of the chosen one, five examples, and where the model and the report are.
+What it costs: about three minutes for one fold on two cores, and 2 GB of memory. It prints the
+table of models, the stages of the chosen one, examples, and where the model and the report are.
 """
 
 import sys
@@ -95,10 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer import text_report as texts
     from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
-    from nlp_transfer.comparison import compare, report_comparison
-    from nlp_transfer.corpus import Corpus
+    from nlp_transfer.comparison import compare
     from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
-    from nlp_transfer.evaluation import require_gensim
     from nlp_transfer.text_task import read_proxy, read_task
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
@@ -123,28 +120,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
         if arguments.compare:
-            require_gensim()
-            corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
-            run.open(corpus.files, task.contents, proxy and proxy.contents)
-            comparison = compare(run, corpus, controls[0], candidates, folds, seeds)
-            if is_main_process():
-                report_comparison(run, task, comparison, folds)
+            corpus = arguments.corpus or DATA.parent / "related_emails"
+            compare(run, corpus, controls[0], candidates, proxy, folds, seeds)
             return
 
         run.open((), task.contents, proxy and proxy.contents)
-        baselines, metric = partial(round_baselines, task), task.target.metric
+        simple, metric = partial(round_baselines, task), task.target.metric
         result = cross_validate(
-            run, task, candidates, metric, folds, seeds, baselines, controls=controls
+            run, task, candidates, metric, folds, seeds, simple, controls=controls, parallel=True
         )
         folder, refitted = result.final_model(run, arguments.refit)
         run.publish(folder)
         if not is_main_process():
             return
-        gains = []
-        if vectors:
-            gains.append(result.describe_gain("The vectors", candidates[0], controls[0]))
-        if proxy:
-            gains.append(result.describe_gain("The proxy task", candidates[1], candidates[0]))
         shipped = arguments.data is None
         about = texts.About(
             title="Email urgency",
@@ -155,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             licensed=shipped and {arguments.base, arguments.vectors} <= OURS,
             refitted=refitted,
         )
-        texts.publish_text_classifier(run, task, result, about, gains)
+        texts.publish_text_classifier(run, task, result, about, found.describe_gains(result))
         print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
 
 

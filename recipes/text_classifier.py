@@ -114,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.open((), task.contents)
         baselines = partial(round_baselines, task)
         metric = task.target.metric
-        result = cross_validate(run, task, candidates, metric, folds, seeds, baselines)
+        result = cross_validate(
+            run, task, candidates, metric, folds, seeds, baselines, parallel=True
+        )
         folder, refitted = result.final_model(run, arguments.refit)
         run.publish(folder)
         if is_main_process():

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, Row, mean_rows
-from staged_training.experiment.parallel import run_parallel, run_serial
+from staged_training.experiment.parallel import (
+    gains_from_parallel,
+    run_parallel,
+    run_serial,
+)
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.task import LabelledTask, Task
@@ -192,6 +195,7 @@ def cross_validate(
     draw: Callable[[Round], Round] = lambda round_: round_,
     prefix: str = "",
     scores_only: bool = False,
+    parallel: bool = False,
 ) -> CrossValidation:
     """Train and score candidates on each fold, with every seed.
 
@@ -206,8 +210,9 @@ def cross_validate(
         controls: Candidates that are measured beside the others, and never chosen.
         draw: Draws fewer rows to train on.
         prefix: Of the names of the pieces of work.
-        scores_only: Whether no model is kept. Without an accelerator several candidates are trained
-            at a time then.
+        scores_only: Whether no model is kept.
+        parallel: Whether the candidates are small, so that without an accelerator each had better
+            be trained on a core of its own, beside the others. Each shows no progress then.
 
     Raises:
         InputError: A name cannot be that of a folder, or several candidates share it.
@@ -242,7 +247,7 @@ def cross_validate(
             names.append(f"{prefix}fold-{fold}/seed-{seed}/{candidate.name}")
             work = partial(run.run_cached, names[-1], partial(_evaluate, candidate, round_, keep))
             pieces[f"{prefix}Fold {fold}, seed {seed}: {candidate.name}"] = work
-    if scores_only and not torch.accelerator.is_available():
+    if parallel and len(pieces) > 1 and gains_from_parallel():
         results = iter(run_parallel(pieces, f"{prefix}models"))
     else:
         results = iter(run_serial(pieces))
