@@ -22,7 +22,7 @@ from staged_training.experiment.parallel import (
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.task import LabelledTask, Task
-from staged_training.experiment.verdict import INTERVAL, Difference, drawn_scores
+from staged_training.experiment.verdict import AS_GOOD, INTERVAL, Difference, drawn_scores
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.processes import on_main_process
 
@@ -124,12 +124,13 @@ class CrossValidation:
         alike = [name for name, found in differences.items() if not found.is_seen]
         if alike:
             told.append(f"No difference to be seen from {'; '.join(alike)}.")
-            order = [row.name for row in self.rows]
-            if alike[0] == self.floor:
-                told.append(f"So nothing shows yet that it has learnt: {differences[alike[0]]}.")
-            elif order.index(alike[0]) < order.index(chosen.name):
-                found = f"{alike[0]}, is as good ({differences[alike[0]]})"
-                told.append(f"The simplest of these, {found}: use that.")
+        as_good = [name for name in alike if differences[name].mean <= AS_GOOD]
+        order = [row.name for row in self.rows]
+        if alike[:1] == [self.floor]:
+            told.append(f"So nothing shows yet that it has learnt ({differences[alike[0]]}).")
+        elif as_good and order.index(as_good[0]) < order.index(chosen.name):
+            simple = f"{as_good[0]}, is as good ({differences[as_good[0]]})"
+            told.append(f"The simplest of them, {simple}: use that.")
         for seen, word in ((True, "ahead of"), (False, "behind")):
             names = [n for n, d in differences.items() if d.is_seen and (d.mean > 0) == seen]
             if names:
@@ -248,7 +249,8 @@ def cross_validate(
             work = partial(run.run_cached, names[-1], partial(_evaluate, candidate, round_, keep))
             pieces[f"{prefix}Fold {fold}, seed {seed}: {candidate.name}"] = work
     if parallel and len(pieces) > 1 and gains_from_parallel():
-        results = iter(run_parallel(pieces, f"{prefix}models"))
+        turned = dict(reversed(pieces.items()))  # what takes longest begins first
+        results = reversed(run_parallel(turned, f"{prefix}models"))
     else:
         results = iter(run_serial(pieces))
     outcomes = []

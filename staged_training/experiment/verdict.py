@@ -18,6 +18,9 @@ DRAWS = 100
 INTERVAL = 1.96
 """Deviations to either side of a mean that hold 95 % of a normal distribution."""
 
+AS_GOOD = 0.02
+"""The most that a simpler model may score less, where no difference is to be seen, to be advised."""
+
 
 class Difference(NamedTuple):
     """How much more one model scores than another, on validation.
