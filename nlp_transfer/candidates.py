@@ -294,11 +294,9 @@ class TextCandidates(NamedTuple):
 
     def describe_gains(self, result: CrossValidation) -> list[str]:
         """Describe whether word vectors paid, and the proxy task."""
-        steps = [
-            *self.controls,
-            *(c for c in self.candidates if isinstance(c, WordVectorCandidate)),
-        ]
-        changes = zip(("The vectors", "The proxy task"), pairwise(steps), strict=False)
+        on_vectors = [c for c in self.candidates if isinstance(c, WordVectorCandidate)]
+        steps = pairwise([*self.controls, *on_vectors])
+        changes = zip(("The vectors", "The proxy task"), steps, strict=False)
         return [result.describe_gain(what, new, old) for what, (old, new) in changes]
 
     def planned(self, *, quick: bool) -> "TextCandidates":

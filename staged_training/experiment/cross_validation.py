@@ -135,7 +135,7 @@ class CrossValidation:
             names = [n for n, d in differences.items() if d.is_seen and (d.mean > 0) == seen]
             if names:
                 nearest = min(names, key=lambda name: abs(differences[name].mean))
-                more = " and of the others" if len(names) > 1 else ""
+                more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
                 told.append(f"It is {word} {nearest} ({differences[nearest]}){more}.")
         return " ".join(told)
 

@@ -19,7 +19,7 @@ INTERVAL = 1.96
 """Deviations to either side of a mean that hold 95 % of a normal distribution."""
 
 AS_GOOD = 0.02
-"""The most that a simpler model may score less, where no difference is to be seen, to be advised."""
+"""How much less a simpler model may score to be as good, where no difference is to be seen."""
 
 
 class Difference(NamedTuple):
