@@ -79,7 +79,7 @@ def linear_probe(
     grid: list[Trial] = []
     best: Probe | None = None
     for strength in strengths:
-        probe = _probe(_fitted(*train, strength), num_labels, grid)
+        probe = probe_of(_fitted(*train, strength), num_labels, grid)
         trial = score_trial({"strength": strength}, validation[1], probe.logits(validation[0]))
         if not grid or trial.rank > max(other.rank for other in grid):
             best = probe
@@ -104,14 +104,23 @@ def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: 
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    return _probe(_fitted(*examples, strength), num_labels, [])
+    return probe_of(_fitted(*examples, strength), num_labels, [])
 
 
-def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
+def probe_of(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:
+    """Return the linear head whose softmax gives the probabilities of a logistic regression.
 
+    Args:
+        model: A fitted one, of label numbers.
+        num_labels: How many labels there are; those not seen are never predicted.
+        grid: What every strength scored on validation.
 
-def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:
+    Examples:
+        >>> model = LogisticRegression().fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+        >>> logits = probe_of(model, num_labels=2, grid=[]).logits([[0.5]])
+        >>> np.allclose(torch.from_numpy(logits).softmax(1), model.predict_proba([[0.5]]))
+        True
+    """
     weight = np.zeros((num_labels, model.coef_.shape[1]), np.float32)
     bias = np.full(num_labels, -1e4, np.float32)  # of labels that were not seen
     if len(model.coef_) == 1:  # two labels: scikit-learn keeps the difference of their logits
@@ -120,3 +129,7 @@ def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Pro
     else:
         weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
     return Probe(weight, bias, float(model.C), grid)
+
+
+def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
