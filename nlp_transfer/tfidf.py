@@ -1,4 +1,4 @@
-"""Linear models on TF-IDF of words and pairs of words, fitted by scikit-learn, saved as any model."""
+"""Linear models on TF-IDF of words and pairs: fitted by scikit-learn, saved like any model."""
 
 import time
 from collections.abc import Sequence

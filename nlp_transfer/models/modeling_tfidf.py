@@ -26,12 +26,13 @@ class TfidfFeatures(nn.Module):
     """
 
     codes: torch.Tensor
+    idf: torch.Tensor
 
     def __init__(self, config: TfidfConfig) -> None:
         super().__init__()
         self.num_embeddings = config.vocab_size  # as an embedding says how many words it takes
         self.register_buffer("codes", torch.zeros(config.num_features, dtype=torch.long))
-        self.idf = nn.Parameter(torch.ones(config.num_features))
+        self.register_buffer("idf", torch.ones(config.num_features))
 
     def forward(
         self, input_ids: torch.Tensor, real: torch.Tensor

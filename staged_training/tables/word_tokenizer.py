@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedTokenizer
 
@@ -32,8 +32,8 @@ class WordTokenizer(PreTrainedTokenizer):
         [2, 1, 1, 3, 1]
     """
 
-    vocab_files_names = {"vocab": "vocab.json"}
-    model_input_names = ["input_ids", "attention_mask"]
+    vocab_files_names = {"vocab": "vocab.json"}  # noqa: RUF012 - as `transformers` has it
+    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -45,11 +45,10 @@ class WordTokenizer(PreTrainedTokenizer):
     ) -> None:
         if not isinstance(vocab, Mapping):
             vocab = json.loads(Path(vocab).read_text(encoding="utf-8"))
-        self.vocab = dict(vocab)
+        self.vocab = dict(cast(Mapping[str, int], vocab))
         self._words = {number: word for word, number in self.vocab.items()}
-        super().__init__(
-            pad_token=pad_token, unk_token=unk_token, model_max_length=model_max_length, **kwargs
-        )
+        tokens = {"pad_token": pad_token, "unk_token": unk_token}
+        super().__init__(**tokens, model_max_length=model_max_length, **kwargs)  # type: ignore[no-untyped-call]
 
     @property
     def vocab_size(self) -> int:
@@ -60,12 +59,12 @@ class WordTokenizer(PreTrainedTokenizer):
         """Return the number of each word."""
         return self.vocab | self.added_tokens_encoder
 
-    def tokenize(self, text: str, **kwargs: Any) -> list[str]:
-        """Return the words of a text that count, known or not."""
+    def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
+        """Return the words of a text, known or not; other arguments mean nothing here."""
         return long_words(text.lower())
 
     def _convert_token_to_id(self, token: str) -> int:
         return self.vocab.get(token, self.vocab[self.unk_token])
 
     def _convert_id_to_token(self, index: int) -> str:
-        return self._words.get(index, self.unk_token)
+        return self._words.get(index, str(self.unk_token))
