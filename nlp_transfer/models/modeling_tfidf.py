@@ -31,6 +31,7 @@ class TfidfFeatures(nn.Module):
     def __init__(self, config: TfidfConfig) -> None:
         super().__init__()
         self.num_embeddings = config.vocab_size  # as an embedding says how many words it takes
+        self.num_features = config.num_features
         self.register_buffer("codes", torch.zeros(config.num_features, dtype=torch.long))
         self.register_buffer("idf", torch.ones(config.num_features))
 
@@ -53,9 +54,9 @@ class TfidfFeatures(nn.Module):
         pairs = (self.num_embeddings * words[:-1] + words[1:])[together]
         feature, known = self._look_up(torch.cat([words, pairs]))
         text = torch.cat([text, text[1:][together]])
-        size = self.codes.shape[0]
-        cells, counts = torch.unique((size * text + feature)[known], return_counts=True)
-        text, feature = cells // size, cells % size
+        cells = (self.num_features * text + feature)[known]
+        cells, counts = torch.unique(cells, return_counts=True)
+        text, feature = cells // self.num_features, cells % self.num_features
         values = (1 + counts.to(self.idf.dtype).log()) * self.idf[feature]
         # Not `index_add`, which ONNX has without repeated indices only.
         squares = values.new_zeros(input_ids.shape[0]).scatter_add(0, text, values**2)
@@ -66,11 +67,11 @@ class TfidfFeatures(nn.Module):
 
         This is a binary search; ONNX has no `searchsorted`.
         """
-        size = self.codes.shape[0]
         found = torch.zeros_like(codes)
-        for bit in reversed(range(size.bit_length())):
+        for bit in reversed(range(self.num_features.bit_length())):
             further = found + 2**bit
-            fits = (further < size) & (self.codes[further.clamp(max=size - 1)] <= codes)
+            there = further < self.num_features
+            fits = there & (self.codes[further.where(there, 0)] <= codes)
             found = torch.where(fits, further, found)
         return found, self.codes[found] == codes
 
@@ -126,7 +127,7 @@ class TfidfForSequenceClassification(PreTrainedModel):
         input_ids = input_ids.long()  # texts without words come as float from a tokenizer
         real = input_ids != self.config.pad_token_id
         if attention_mask is not None:
-            real &= attention_mask.bool()
+            real = real & attention_mask.bool()
         text, feature, values = self.tfidf(input_ids, real)
         parts = values.unsqueeze(1) * self.classifier.weight.T[feature]
         sums = parts.new_zeros(input_ids.shape[0], parts.shape[1])
