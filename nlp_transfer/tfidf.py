@@ -63,7 +63,7 @@ class TfidfCandidate(Candidate):
         """Save a model, with the decision in the bias of its head."""
         names, positive = self.task.names, self.task.positive
         vectorizer, regression = pipeline
-        probe = probe_of(regression, len(names), [])
+        probe = probe_of(regression, len(names))
         probe.bias[positive] += mean(found.decision_bias for found in outcomes)
         model, tokenizer = tfidf_classifier(vectorizer, probe.weight, probe.bias, names)
         model.config.positive_label = names[positive]
@@ -135,7 +135,12 @@ def _fitted(train: LabelledTexts, strength: float) -> Pipeline:
 
 
 def tfidf_vectorizer() -> TfidfVectorizer:
-    """Return what computes TF-IDF of words and pairs of words, in any script; not fitted yet."""
+    """Return what computes TF-IDF of words and pairs of words, in any script; not fitted yet.
+
+    Examples:
+        >>> tfidf_vectorizer().fit(["Call me"]).get_feature_names_out().tolist()
+        ['call', 'call me', 'me']
+    """
     return TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, tokenizer=long_words, token_pattern=None
     )

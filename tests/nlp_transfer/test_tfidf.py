@@ -253,7 +253,7 @@ def test_the_model_of_all_rows_predicts_and_is_exported(task, tmp_path, capsys):
 def test_two_labels_have_logits_whose_softmax_is_the_probability():
     labels = [int(number == 1) for number in LABELS]
     regression = LogisticRegression(C=10).fit(FEATURES, labels)
-    probe = probe_of(regression, 2, [])
+    probe = probe_of(regression, 2)
     model, _ = tfidf_classifier(VECTORIZER, probe.weight, probe.bias, ["other", "urgent"])
     wanted = regression.predict_proba(VECTORIZER.transform(UNSEEN))
     np.testing.assert_allclose(softmax(logits(UNSEEN, model)), wanted, atol=1e-6)
