@@ -57,7 +57,9 @@ class TfidfCandidate(Candidate):
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Fit it to all rows, with the median of the strengths that were best."""
         strength = median_low(found.grid[0]["settings"]["strength"] for found in outcomes)
-        self._save(_fitted(self.task.all.select(rows), strength), outcomes, folder / "model")
+        known = self.task.all.select(rows)
+        pipeline = make_pipeline(tfidf_vectorizer(), _regression(strength))
+        self._save(pipeline.fit(known.texts, known.labels), outcomes, folder / "model")
 
     def _save(self, pipeline: Pipeline, outcomes: Sequence[Outcome], folder: Path) -> None:
         """Save a model, with the decision in the bias of its head."""
@@ -120,18 +122,20 @@ def tfidf_logistic_regression(
     Returns:
         A fitted scikit-learn pipeline; `predict_log_proba` gives its logits.
     """
+    vectorizer = tfidf_vectorizer()
+    features, unseen = vectorizer.fit_transform(train.texts), vectorizer.transform(validation.texts)
     is_positive = np.asarray(validation.labels) == positive
 
-    def score(model: Pipeline) -> float:
-        scores = model.predict_proba(validation.texts)[:, positive]
+    def score(regression: LogisticRegression) -> float:
+        scores = regression.predict_proba(unseen)[:, positive]
         return float(average_precision_score(is_positive, scores))
 
-    return max((_fitted(train, strength) for strength in STRENGTHS), key=score)
+    regressions = [_regression(strength).fit(features, train.labels) for strength in STRENGTHS]
+    return make_pipeline(vectorizer, max(regressions, key=score))
 
 
-def _fitted(train: LabelledTexts, strength: float) -> Pipeline:
-    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-    return make_pipeline(tfidf_vectorizer(), regression).fit(train.texts, train.labels)
+def _regression(strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
 
 
 def tfidf_vectorizer() -> TfidfVectorizer:
