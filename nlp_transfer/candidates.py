@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -22,10 +22,16 @@ from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
 from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
+from nlp_transfer.tfidf import TfidfCandidate
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
-from staged_training.experiment.candidate import Built, StagedCandidate, stages_with_epochs
+from staged_training.experiment.candidate import (
+    Built,
+    Candidate,
+    StagedCandidate,
+    stages_with_epochs,
+)
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
@@ -53,6 +59,9 @@ ENCODER_STAGES = [
 FEW_TEXTS = 500
 BATCH_OF_FEW = 8
 MIN_STEPS = 400
+
+
+Staged = TypeVar("Staged", bound="TextCandidate")
 
 
 class BaseKnowledge(NamedTuple):
@@ -287,28 +296,39 @@ class LanguageModelCandidate(TextCandidate):
 
 
 class TextCandidates(NamedTuple):
-    """Candidates for a classifier of texts, and the control on a random embedding, if it is one."""
+    """Candidates for a classifier of texts, from simple to complex.
+
+    Attributes:
+        controls: The control on a random embedding, if there are word vectors.
+        simple: A linear model on TF-IDF.
+        staged: Those that are trained in stages.
+    """
 
     controls: list[WordVectorCandidate]
-    candidates: list[TextCandidate]
+    simple: TfidfCandidate
+    staged: list[TextCandidate]
+
+    @property
+    def all(self) -> list[Candidate]:
+        """Those that validation chooses among."""
+        return [self.simple, *self.staged]
 
     def describe_gains(self, result: CrossValidation) -> list[str]:
         """Describe whether word vectors paid, and the proxy task."""
-        on_vectors = [c for c in self.candidates if isinstance(c, WordVectorCandidate)]
+        on_vectors = [c for c in self.staged if isinstance(c, WordVectorCandidate)]
         steps = pairwise([*self.controls, *on_vectors])
         changes = zip(("The vectors", "The proxy task"), steps, strict=False)
         return [result.describe_gain(what, new, old) for what, (old, new) in changes]
 
     def planned(self, *, quick: bool) -> "TextCandidates":
         """Return the same with one epoch in each stage, or with enough steps for their texts."""
+        task = self.simple.task
+        size = min(len(task.split(fold).train) for fold in task.fold_numbers)
 
-        def plan(candidate: TextCandidate) -> TextCandidate:
-            task = candidate.task
-            size = min(len(task.split(fold).train) for fold in task.fold_numbers)
+        def plan(candidate: Staged) -> Staged:
             return candidate.quick() if quick else candidate.with_enough_steps(size)
 
-        controls, candidates = ([*map(plan, some)] for some in self)
-        return TextCandidates(cast(list[WordVectorCandidate], controls), candidates)
+        return self._replace(controls=[*map(plan, self.controls)], staged=[*map(plan, self.staged)])
 
 
 def text_candidates(
@@ -319,7 +339,7 @@ def text_candidates(
     report_to: str = "none",
     class_weight: ClassWeight = None,
 ) -> TextCandidates:
-    """Return the candidates that begin with word vectors, with an encoder, or both.
+    """Return the candidates on TF-IDF, and those that begin with word vectors and an encoder.
 
     Args:
         task: The labelled texts.
@@ -349,4 +369,4 @@ def text_candidates(
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
         name = Path(base).absolute().name
         candidates.append(EncoderCandidate(name=name, base=base, **shared))
-    return TextCandidates(controls, candidates)
+    return TextCandidates(controls, TfidfCandidate(task), candidates)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nlp_transfer.baselines import round_baselines
 from nlp_transfer.candidates import (
     LanguageModelCandidate,
     TextCandidate,
+    TextCandidates,
     WordVectorCandidate,
 )
 from nlp_transfer.corpus import Corpus, corpus_vocabulary
@@ -86,8 +86,7 @@ class Comparison:
 def compare(
     run: RunFolder,
     source: str | Path,
-    control: WordVectorCandidate,
-    candidates: Sequence[TextCandidate],
+    found: TextCandidates,
     proxy: ProxyTask | None,
     folds: Sequence[int],
     seeds: Sequence[int],
@@ -97,8 +96,7 @@ def compare(
     Args:
         run: The run; it is opened here.
         source: Related texts without labels, as for `Corpus`.
-        control: The candidate on a random embedding.
-        candidates: Those that need no learning from the corpus; the last is put last.
+        found: The candidates that need no learning from the corpus; the last is put last.
         proxy: The task that some train on first, if any.
         folds: The folds to test on.
         seeds: Random seeds.
@@ -108,25 +106,26 @@ def compare(
     """
     require_gensim()
     corpus = Corpus(source)
-    run.open(corpus.files, control.task.contents, proxy and proxy.contents)
-    comparison = train_and_score(run, corpus, control, candidates, folds, seeds)
+    task = found.simple.task
+    run.open(corpus.files, task.contents, proxy and proxy.contents)
+    comparison = train_and_score(run, corpus, found, folds, seeds)
     if is_main_process():
-        report_comparison(run, control.task, comparison, folds)
+        report_comparison(run, task, comparison, folds)
 
 
 def train_and_score(
     run: RunFolder,
     corpus: Corpus,
-    control: WordVectorCandidate,
-    candidates: Sequence[TextCandidate],
+    found: TextCandidates,
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> Comparison:
     """Learn from a corpus, and train every candidate on each fold with all labels and with few."""
+    (control,), simple = found.controls, found.simple
     quick = run.arguments["quick"]  # every stage has one epoch, and 500 texts are learnt from
     learnt, seconds = learn_candidates(run, corpus, control, quick=quick)
     task = control.task
-    *first, last = candidates
+    *first, last = found.staged
     everyone = [control, *first, *learnt, last]
     if quick:
         everyone = [candidate.quick() for candidate in everyone]
@@ -144,12 +143,11 @@ def train_and_score(
         result = cross_validate(
             run,
             task,
-            some[1:],
+            [simple, *some[1:]],
             task.target.metric,
             controls=some[:1],
             folds=folds,
             seeds=seeds,
-            baselines=partial(round_baselines, task),
             draw=draw,
             prefix="" if size is None else f"{size}-labels/",
             scores_only=True,

@@ -20,7 +20,6 @@ table of models, the stages of the chosen one, examples, and where the model and
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from staged_training.recipe import (
@@ -92,7 +91,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(arguments)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.comparison import compare
     from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
@@ -114,20 +112,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = text_candidates(task, vectors, base, proxy, arguments.report_to)
         if not arguments.compare:
             found = found.planned(quick=arguments.quick)
-        controls, candidates = found
         by_default = "all" if arguments.compare and not arguments.quick else "0"
         folds = chosen_folds(arguments.folds or by_default, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
         if arguments.compare:
             corpus = arguments.corpus or DATA.parent / "related_emails"
-            compare(run, corpus, controls[0], candidates, proxy, folds, seeds)
+            compare(run, corpus, found, proxy, folds, seeds)
             return
 
         run.open((), task.contents, proxy and proxy.contents)
-        simple, metric = partial(round_baselines, task), task.target.metric
+        metric = task.target.metric
         result = cross_validate(
-            run, task, candidates, metric, folds, seeds, simple, controls=controls, parallel=True
+            run, task, found.all, metric, folds, seeds, controls=found.controls, parallel=True
         )
         folder, refitted = result.final_model(run, arguments.refit)
         run.publish(folder)

@@ -18,7 +18,6 @@ prints the table of models, five examples, and where the model and the report ar
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -86,7 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_texts(arguments.data, arguments.text_columns, *labels)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.defaults import chosen_base, chosen_vectors
     from nlp_transfer.text_task import read_task
@@ -108,15 +106,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
         weights = read_class_weight(arguments.class_weight, task.names)
         found = text_candidates(task, vectors, base, None, arguments.report_to, weights)
-        candidates = found.planned(quick=arguments.quick).candidates
+        candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
         run.open((), task.contents)
-        baselines = partial(round_baselines, task)
         metric = task.target.metric
-        result = cross_validate(
-            run, task, candidates, metric, folds, seeds, baselines, parallel=True
-        )
+        result = cross_validate(run, task, candidates, metric, folds, seeds, parallel=True)
         folder, refitted = result.final_model(run, arguments.refit)
         run.publish(folder)
         if is_main_process():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
-from staged_training.experiment.outcome import Outcome, Row, mean_rows
+from staged_training.experiment.outcome import Outcome, Row, mean_rows, outcome
 from staged_training.experiment.parallel import (
     gains_from_parallel,
     run_parallel,
@@ -207,7 +207,8 @@ def cross_validate(
         metric: By which score.
         folds: The folds to test on.
         seeds: Random seeds.
-        baselines: What a candidate has to beat, scored in each round of the first seed.
+        baselines: What a candidate has to beat, scored in each round of the first seed; a
+            prediction that looks at no example is among them, where the task has labels or numbers.
         controls: Candidates that are measured beside the others, and never chosen.
         draw: Draws fewer rows to train on.
         prefix: Of the names of the pieces of work.
@@ -255,13 +256,22 @@ def cross_validate(
         results = iter(run_serial(pieces))
     outcomes = []
     for fold in folds:
-        of_fold = baselines(rounds[fold, seeds[0]])
+        of_fold = [*_floor(task, rounds[fold, seeds[0]]), *baselines(rounds[fold, seeds[0]])]
         for found in islice(results, len(seeds) * len(everyone)):
             of_fold += [Outcome(**outcome) for outcome in found]
         outcomes.append(of_fold)
     of_first = zip(everyone, names, strict=False)
     folders = {candidate.name: run.runs / name for candidate, name in of_first}
     return CrossValidation(task, candidates, outcomes, folds, seeds, metric, controls, folders)
+
+
+def _floor(task: Task, round_: Round) -> list[Outcome]:
+    """Score what looks at no example: the majority class, frequencies of labels, or the mean."""
+    if not isinstance(task, LabelledTask):
+        return []
+    target, (train, *parts) = task.target, (task.values[rows] for rows in round_.split)
+    logits = [target.floor_logits(train, len(part)) for part in parts]
+    return [outcome(target.floor, parts, logits, target, seconds=0.0)]
 
 
 def _check_names(candidates: Sequence[Candidate]) -> None:

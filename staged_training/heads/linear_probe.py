@@ -6,7 +6,7 @@ Alain and Bengio 2016).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class Probe:
         weight: `float32 [labels, width]`.
         bias: `float32 [labels]`.
         strength: The inverse strength of its penalty.
-        grid: What every strength scored on validation; empty if it was fitted by `fit_probe`.
+        grid: What every strength scored on validation; empty if none was chosen.
 
     Examples:
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
@@ -79,13 +79,13 @@ def linear_probe(
     grid: list[Trial] = []
     best: Probe | None = None
     for strength in strengths:
-        probe = _probe(_fitted(*train, strength), num_labels, grid)
+        probe = probe_of(_fitted(*train, strength), num_labels)
         trial = score_trial({"strength": strength}, validation[1], probe.logits(validation[0]))
         if not grid or trial.rank > max(other.rank for other in grid):
             best = probe
         grid.append(trial)
     assert best is not None
-    return best
+    return replace(best, grid=grid)
 
 
 def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
@@ -104,14 +104,23 @@ def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: 
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    return _probe(_fitted(*examples, strength), num_labels, [])
+    return probe_of(_fitted(*examples, strength), num_labels)
 
 
-def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
+def probe_of(model: LogisticRegression, num_labels: int) -> Probe:
+    """Return the linear head whose softmax gives the probabilities of a logistic regression.
 
+    Args:
+        model: A fitted one, of label numbers.
+        num_labels: How many labels there are; those not seen are never predicted.
 
-def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:
+    Examples:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> model = LogisticRegression().fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+        >>> logits = probe_of(model, num_labels=2).logits([[0.5]])
+        >>> np.allclose(torch.from_numpy(logits).softmax(1), model.predict_proba([[0.5]]))
+        True
+    """
     weight = np.zeros((num_labels, model.coef_.shape[1]), np.float32)
     bias = np.full(num_labels, -1e4, np.float32)  # of labels that were not seen
     if len(model.coef_) == 1:  # two labels: scikit-learn keeps the difference of their logits
@@ -119,4 +128,8 @@ def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Pro
         bias[model.classes_] = np.array([-model.intercept_[0], model.intercept_[0]]) / 2
     else:
         weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
-    return Probe(weight, bias, float(model.C), grid)
+    return Probe(weight, bias, float(model.C), [])
+
+
+def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
