@@ -154,6 +154,10 @@ def _parser(
         default = one.default if made is dataclasses.MISSING else made()
         about = one.metadata["help"]
         parser.add_argument(*names, default=default, help=about, **_reading(hints[one.name]))
+        if default is True:
+            no, about = flag(f"no_{one.name}"), f"The same as `{flag(one.name)} false`."
+            off: Any = {"action": "store_false", "default": argparse.SUPPRESS}
+            parser.add_argument(no, dest=one.name, help=about, **off)
     return parser
 
 
@@ -185,7 +189,12 @@ def _flags_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
     values, lines = read_yaml(path)
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    switches_off = argparse._StoreFalseAction
+    actions = {
+        action.dest: action
+        for action in parser._actions
+        if action.dest != "help" and not isinstance(action, switches_off)
+    }
     if not isinstance(values, dict) or not values.keys() <= actions.keys():
         unknown = beginning(values)
         if isinstance(values, dict):

@@ -2,7 +2,8 @@
 
 With few labels and features that are computed once, logistic regression by L-BFGS ends at the
 optimum that a head trained by steps only approaches, in milliseconds (linear classifier probes:
-Alain and Bengio 2016). Several labels are as many logistic regressions; numbers, a ridge regression.
+Alain and Bengio 2016). Several labels are as many logistic regressions; numbers, a ridge
+regression.
 """
 
 from collections.abc import Sequence
