@@ -176,7 +176,7 @@ class EncoderCandidate(TextCandidate):
     base: str
     stages: list[Stage] = field(default_factory=ENCODER_STAGES.copy)
 
-    def is_quick_to_refit(self, row: str) -> bool:
+    def refits_cheaply(self, row: str) -> bool:
         """Return whether only the head was trained, on features that are computed once."""
         return row == self.row_names()[0]
 

@@ -1,6 +1,5 @@
 """A recurrent classifier of texts on word vectors, trained in stages."""
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -15,10 +14,10 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
-from staged_training.experiment.target import MultiLabel, Scaling, SingleLabel, Target
+from staged_training.experiment.target import MultiLabel, Scaling, Target
 from staged_training.experiment.tracking import tracked_arguments
 from staged_training.heads.class_weights import ClassWeight, class_weights, weighted_loss
-from staged_training.heads.decision import move_outputs
+from staged_training.heads.decision import with_decision
 from staged_training.tables.labels import ProblemType
 
 
@@ -120,10 +119,7 @@ def save_classifier(
         decision_bias: What makes the decision best, see `Target.decision_bias`.
         folder: Where to save it.
     """
-    model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
-    move_outputs(model, decision_bias, *scaling)
-    if isinstance(target, SingleLabel) and target.positive is not None:
-        model.config.positive_label = target.names[target.positive]
+    model = with_decision(cast(PreTrainedModel, trainer.model), target, scaling, decision_bias)
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     save_trained(model, tokenizer, trainer.state, folder)
 

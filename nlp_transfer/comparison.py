@@ -24,7 +24,7 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_report import QUICK, titles_of
+from nlp_transfer.text_report import QUICK
 from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.candidate import Round
@@ -34,6 +34,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.target import Target
 from staged_training.reporting import plots
 from staged_training.reporting.report import Report, results_table, tested_on, write_results
+from staged_training.reporting.targets import titles_of
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import is_main_process, on_main_process

@@ -11,36 +11,26 @@ from nlp_transfer.candidates import TextCandidate
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
+from staged_training.experiment.target import Regression, SingleLabel
 from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.reporting.targets import (
+    describe_method,
+    describe_target,
+    describe_values,
+    titles_of,
+)
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from staged_training.stages import StageResult
 
-POSITIVE = (
-    "Rare labels: every example has the same weight in the loss (on the validation parts of the "
-    "shipped texts class weights gave nothing), and epochs are chosen by average precision, which "
-    "needs no threshold. The decision threshold was then tuned on validation, for macro-F1, and is "
-    "stored in the model, in the bias of its head. AP is the average precision of the label that "
-    "matters, over all thresholds; macro-F1 is taken at the tuned decision."
+RARE = (
+    "Rare labels: every example has the same weight in the loss; on the validation parts of the "
+    "shipped texts class weights gave nothing."
 )
-METHODS: dict[type[Target], str] = {
-    SingleLabel: "All labels matter alike: epochs and models are chosen by the first score of the "
-    "table. Macro-F1 is the mean of the F1 of all labels, rare ones too; accuracy is the share of "
-    "right predictions.",
-    MultiLabel: "Each label is decided by itself, at a threshold that is best for its F1 on "
-    "validation and stored in the model, in the bias of its head. Macro AP is the mean of the "
-    "average precision of all labels, over all thresholds; macro-F1 is the mean of their F1, and "
-    "micro-F1 that of all decisions together.",
-    Regression: "Numbers are learnt with mean 0 and deviation 1 over the training part; the model "
-    "gives them in their own units. R² is the share of the variance that is explained, 0 for who "
-    "always says the mean; Spearman is the correlation of ranks; MAE is the mean absolute error.",
-}
-"""How models of each kind of target are chosen, and what their scores mean."""
 
 QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
 
@@ -60,23 +50,11 @@ def describe_protocol(
     dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
     too_long = f" {cut:,} texts are too long and were cut." if cut else ""
     return (
-        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{_describe_values(task)}, "
+        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{describe_values(task)}, "
         f"in {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}; "
         f"{len(result.seeds)} seed(s). For test fold f, fold f + 1 validates and the others train."
         f"{too_long}{QUICK if quick else ''}"
     )
-
-
-def _describe_values(task: TextTask) -> str:
-    """Describe how often each label is there, or which numbers are, behind a comma."""
-    target, values = task.target, task.values
-    if isinstance(target, Regression):
-        return f", each with a number, {values.min():g} to {values.max():g}"
-    if isinstance(target, SingleLabel) and target.positive is not None:
-        count = (values == target.positive).sum()
-        return f", {count:,} of them {as_markdown(target.names[target.positive])}"
-    many = "any number" if isinstance(target, MultiLabel) else "one"
-    return f", each with {many} of {len(target.names)} labels"
 
 
 def describe_choice(task: TextTask, result: CrossValidation) -> str:
@@ -176,7 +154,7 @@ def text_report(
     target = task.target
     matters = isinstance(target, SingleLabel) and target.positive is not None
     report = Report(folder, title)
-    report.section("Method", protocol, POSITIVE if matters else METHODS[type(target)])
+    report.section("Method", protocol, *([RARE] if matters else []), describe_method(target))
     report.section("Results", results_table(result.rows, titles_of(target)), choice)
     draw = plots.plot_rows, result.rows, target.metric, target.title
     report.picture("models", f"test {target.title} of each model", *draw)
@@ -186,21 +164,6 @@ def text_report(
         report, task, result, lambda row: as_markdown(" ".join(texts[row].split())[:120])
     )
     return report
-
-
-def describe_target(target: Target) -> str:
-    """Describe what a model predicts of a text, in Markdown."""
-    names = ", ".join(map(as_markdown, target.names))
-    if isinstance(target, Regression):
-        return f"a number, {names}"
-    if isinstance(target, MultiLabel):
-        return f"any number of these labels: {names}"
-    return f"one of these labels: {names}"
-
-
-def titles_of(target: Target) -> dict[str, str]:
-    """Return the columns of a table of results, with the score that models are chosen by."""
-    return target.titles | {f"validation_{target.metric}": f"{target.title} on validation"}
 
 
 def example_table(task: TextTask, result: CrossValidation) -> str:

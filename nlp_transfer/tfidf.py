@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
 from transformers import TrainerState
 
 from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
@@ -22,7 +20,7 @@ from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
-from staged_training.heads.linear_probe import probe_of
+from staged_training.heads.linear_probe import fit_linear
 from staged_training.tables.word_tokenizer import WordTokenizer
 from staged_training.tables.words import long_words
 
@@ -76,7 +74,7 @@ class TfidfCandidate(Candidate):
         """Return its name: it ends with one model."""
         return [self.name]
 
-    def is_quick_to_refit(self, row: str) -> bool:
+    def refits_cheaply(self, row: str) -> bool:
         """Return that it is."""
         return True
 
@@ -104,8 +102,8 @@ class TfidfCandidate(Candidate):
         known = self.task.all.select(rows)
         vectorizer = tfidf_vectorizer()
         features = vectorizer.fit_transform(known.texts)
-        weight, bias = fit_linear(features, np.asarray(known.labels), self.task.target, strength)
-        self._save(LinearModel(vectorizer, weight, bias, strength), outcomes, folder / "model")
+        fitted = fit_linear(features, known.labels, self.task.target, strength, "balanced")
+        self._save(LinearModel(vectorizer, *fitted, strength), outcomes, folder / "model")
 
     def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
         """Save a model, with the decision in the bias of its head."""
@@ -127,49 +125,17 @@ def fit_best(train: LabelledTexts, validation: LabelledTexts, target: Target) ->
         target: What is predicted.
     """
     vectorizer = tfidf_vectorizer()
-    features, values = vectorizer.fit_transform(train.texts), np.asarray(train.labels)
-    models = [
-        LinearModel(vectorizer, *fit_linear(features, values, target, strength), strength)
-        for strength in STRENGTHS
-    ]
+    features = vectorizer.fit_transform(train.texts)
+    models = []
+    for strength in STRENGTHS:
+        fitted = fit_linear(features, train.labels, target, strength, "balanced")
+        models.append(LinearModel(vectorizer, *fitted, strength))
 
     def score(model: LinearModel) -> float:
         predictions = target.predictions(model.logits(validation.texts))
         return target.scores(validation.labels, predictions)[target.metric]
 
     return max(models, key=score)
-
-
-def fit_linear(
-    features: csr_matrix, values: NDArray[Any], target: Target, strength: float
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Fit weights `[outputs, features]` and biases `[outputs]`, with balanced classes.
-
-    Args:
-        features: `[examples, features]`.
-        values: What is true of the examples, see `Target`.
-        target: What is predicted.
-        strength: The inverse strength of the L2 penalty.
-    """
-    if isinstance(target, Regression):
-        ridge = Ridge(alpha=1 / strength).fit(features, values)
-        return ridge.coef_[None], np.array([ridge.intercept_])
-    if isinstance(target, MultiLabel):
-        bias = target.floor_logits(values, 1)[0]  # of labels that all or none of them have
-        weight = np.zeros((len(bias), features.shape[1]))
-        for label in np.flatnonzero(np.ptp(values, axis=0)):
-            model = _logistic_regression(features, values[:, label], strength)
-            weight[label], bias[label] = model.coef_[0], model.intercept_[0]
-        return weight, bias
-    probe = probe_of(_logistic_regression(features, values, strength), len(target.names))
-    return probe.weight, probe.bias
-
-
-def _logistic_regression(
-    features: csr_matrix, labels: NDArray[Any], strength: float
-) -> LogisticRegression:
-    regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-    return regression.fit(features, labels)
 
 
 def tfidf_vectorizer() -> TfidfVectorizer:

@@ -90,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
-    from vision_transfer.backbones import PACKAGED, bottleneck
-    from vision_transfer.classifier_report import METRIC, describe_base, publish_image_classifier
+    from vision_transfer.backbones import PACKAGED
+    from vision_transfer.classifier_report import publish_image_classifier
     from vision_transfer.image_task import read_image_task
 
     with start_run(arguments, "pet-classifier") as run:
@@ -99,10 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for sentence in task.remarks:
             print(one_line(sentence))
         top_layers = replace(
-            images.TOP_LAYERS,
-            train=arguments.train,
-            learning_rate=arguments.learning_rate,
-            epochs=1 if arguments.quick else images.TOP_LAYERS.epochs,
+            images.TOP_LAYERS, train=arguments.train, learning_rate=arguments.learning_rate
         )
         candidate = images.BackboneCandidate(
             name=Path(arguments.backbone).absolute().name,
@@ -111,36 +108,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             cache=run.runs,
             hidden=arguments.hidden,
             views=arguments.views,
-            head_epochs=1 if arguments.quick else images.HEAD_EPOCHS,
             top_layers=top_layers if arguments.fine_tune else None,
             report_to=arguments.report_to,
         )
+        candidate = candidate.quick() if arguments.quick else candidate
         candidate.check()
-        folds = chosen_folds(arguments.folds, task.folds)
-        layer = bottleneck(candidate.base[0])
-        print(f"The bottleneck of {arguments.backbone} is {layer.name}, {layer.width} values wide.")
-
+        folds, metric = chosen_folds(arguments.folds, task.folds), task.target.metric
         run.open(task.paths, task.contents)
-        majority = partial(images.majority_baseline, task)
-        result = cross_validate(run, task, [candidate], METRIC, folds, [arguments.seed], majority)
+        majority = partial(images.floor_baseline, task)
+        result = cross_validate(run, task, [candidate], metric, folds, [arguments.seed], majority)
         if arguments.refit:  # a head only: fine-tuning needs validation to choose its epoch
             result = replace(result, candidates=[replace(candidate, top_layers=None)])
-            folder, split = result.refit(run), None
-        else:
-            folder, split = result.chosen_model, task.split(folds[0])
-        run.publish(folder)
-        saved = candidate.add_familiarity(result.chosen.name, run.path, split)
+        saved = images.save_chosen(run, result, refit=arguments.refit)
         if is_main_process():
-            publish_image_classifier(
-                run,
-                "Pet classifier",
-                CARD,
-                candidate,
-                result,
-                saved,
-                base=describe_base(arguments.backbone, layer),
-                licensed=arguments.data is None and arguments.backbone in PACKAGED,
-            )
+            licensed = arguments.data is None and arguments.backbone in PACKAGED
+            publish_image_classifier(run, "Pet classifier", CARD, result, saved, licensed=licensed)
 
 
 def label_column(arguments: Arguments) -> str:

@@ -191,7 +191,12 @@ def _flags_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
     values, lines = read_yaml(path)
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    switches_off = argparse._StoreFalseAction
+    actions = {
+        action.dest: action
+        for action in parser._actions
+        if action.dest != "help" and not isinstance(action, switches_off)
+    }
     if not isinstance(values, dict) or not values.keys() <= actions.keys():
         unknown = beginning(values)
         if isinstance(values, dict):

@@ -17,6 +17,7 @@ from nlp_transfer.defaults import SIMILAR_COVERAGE
 from nlp_transfer.emails.containers import is_mail_file
 from nlp_transfer.emails.reading import read_labelled_texts
 from staged_training.experiment.splits import fold_split, stratified_folds
+from staged_training.experiment.target import SingleLabel
 from staged_training.features.extraction import compute_features
 from staged_training.heads.advisor import Advice, Ladder, Similarity, advise
 from staged_training.heads.linear_probe import linear_probe
@@ -95,7 +96,8 @@ def _probe_accuracy(features: NDArray[np.float32], labels: Sequence[int]) -> flo
     split = fold_split(stratified_folds(labels, range(len(labels))), 0)
     values = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     train, validation, test = ((values[rows], numbers[rows]) for rows in split)
-    probe = linear_probe(train, validation, int(numbers.max()) + 1)
+    target = SingleLabel([str(number) for number in np.unique(numbers)])
+    probe = linear_probe(train, validation, target)
     return float((probe.logits(test[0]).argmax(1) == test[1]).mean())
 
 

@@ -48,8 +48,8 @@ class Candidate(ABC):
             folder: For checkpoints and models; what was done there before is not done again.
         """
 
-    def is_quick_to_refit(self, row: str) -> bool:
-        """Return whether to train a model once more takes little of what its choice took."""
+    def refits_cheaply(self, row: str) -> bool:
+        """Return whether a model can be trained on all rows in little time, by its row's name."""
         return False
 
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:

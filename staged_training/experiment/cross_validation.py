@@ -72,6 +72,11 @@ class CrossValidation:
         return next(c for c in self.candidates if self.chosen.name in c.row_names())
 
     @property
+    def refits_cheaply(self) -> bool:
+        """Whether the chosen model can be trained on all rows in little time."""
+        return self.chosen_candidate.refits_cheaply(self.chosen.name)
+
+    @property
     def chosen_outcomes(self) -> list[Outcome]:
         """The outcomes of the chosen model, by fold and seed."""
         return [o for of_fold in self.outcomes for o in of_fold if o.model == self.chosen.name]
@@ -167,7 +172,7 @@ class CrossValidation:
             refit: Whether to train the chosen model on all rows; `None` to do so where it is quick.
         """
         if refit is None:
-            refit = self.chosen_candidate.is_quick_to_refit(self.chosen.name)
+            refit = self.refits_cheaply
         return (self.refit(run), True) if refit else (self.chosen_model, False)
 
     def refit(self, run: RunFolder) -> Path:

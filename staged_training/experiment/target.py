@@ -310,6 +310,12 @@ def target_of(labels: Labels, positive: int | None = None) -> Target:
     return SingleLabel(labels.names, positive)
 
 
+def label_matrix(target: Target, values: ArrayLike) -> NDArray[np.bool]:
+    """Return which labels apply to which examples, `[examples, labels]`."""
+    values = np.asarray(values)
+    return values > 0 if values.ndim == 2 else values[:, None] == np.arange(len(target.names))
+
+
 def positive_number(source: Path, labels: Labels, chosen: str | None) -> int | None:
     """Return the number of the label that matters: the chosen one, else the rarer of two.
 
