@@ -1,24 +1,27 @@
 """A linear model on TF-IDF: the numbers of scikit-learn, as a model of `transformers`."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nlp_transfer.baselines import baseline_outcomes
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import average_precision_score
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from nlp_transfer.explanation import explain
 from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
-from nlp_transfer.text_task import read_task
+from nlp_transfer.text_task import LabelledTexts, read_task
 from nlp_transfer.tfidf import TfidfCandidate, tfidf_classifier, tfidf_vectorizer
-from staged_training.experiment.cross_validation import MODELS, Round
+from staged_training.experiment.candidate import MODELS, Round
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel
 from staged_training.heads.class_balance import softmax
-from staged_training.heads.linear_probe import probe_of
+from staged_training.heads.linear_probe import fit_linear
 from staged_training.reporting.onnx_export import export_onnx
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.word_tokenizer import WordTokenizer
@@ -218,27 +221,62 @@ def task(tmp_path):
     return read_task(tmp_path / "messages.parquet")
 
 
-def test_as_a_candidate_it_scores_what_the_baseline_scores_and_is_saved(task, tmp_path):
-    candidate = TfidfCandidate(task=task)
+def test_as_a_candidate_it_scores_what_scikit_learn_scores_and_is_saved(task, tmp_path):
     round_ = Round(0, 0, task.split(0))
-    (found,) = candidate.evaluate(round_, tmp_path)
-    baseline = baseline_outcomes(*task.parts(0), task.names, task.positive)[1]
-    for field in ("model", "metrics", "validation", "probabilities", "grid"):
-        assert getattr(found, field) == getattr(baseline, field)
-    (row,) = candidate.row_names()
-    folder = tmp_path / MODELS / row
+    (found,) = TfidfCandidate(task).evaluate(round_, tmp_path)
+    train, _, test = task.parts(0)
+    strength = found.grid[0]["strength"]
+    wanted = make_pipeline(
+        tfidf_vectorizer(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    ).fit(train.texts, train.labels)
+    positive = task.target.positive
+    scores = wanted.predict_proba(test.texts)[:, positive]
+    precision = average_precision_score(np.array(test.labels) == positive, scores)
+    assert found.metrics["average_precision"] == pytest.approx(precision)
+
+    folder = tmp_path / MODELS / found.model
     check_seal(str(folder))
     classify = pipeline("text-classification", str(folder), top_k=None)
-    _, _, test = task.parts(0)
-    scores = [
+    shown = [
         next(label["score"] for label in labels if label["label"] == "urgent")
         for labels in classify(test.texts)
     ]
-    assert scores == pytest.approx([p[task.positive] for p in found.probabilities], abs=1e-5)
+    assert shown == pytest.approx([p[positive] for p in found.probabilities], abs=1e-5)
+
+
+def labelled(task, target, labels):
+    return replace(task, target=target, all=LabelledTexts(task.all.texts, labels))
+
+
+def test_several_labels_are_one_regression_each(task, tmp_path):
+    labels = [[float("meet" in text), 1.0, float(len(text) > 50)] for text in task.all.texts]
+    task = labelled(task, MultiLabel(["meets", "is text", "is long"]), labels)
+    (found,) = TfidfCandidate(task).evaluate(Round(0, 0, task.split(0)), tmp_path)
+    _, _, test = task.parts(0)
+    predicted = np.array(found.probabilities)
+    wanted = average_precision_score(np.array(test.labels), predicted)
+    assert found.metrics["macro_average_precision"] == pytest.approx(wanted)
+    classify = pipeline("text-classification", str(tmp_path / MODELS / found.model), top_k=None)
+    for row, scores in zip(predicted[:5], classify(test.texts[:5]), strict=True):
+        shown = {score["label"]: score["score"] for score in scores}
+        assert [shown[name] for name in task.names] == pytest.approx(row.tolist(), abs=1e-5)
+
+
+def test_numbers_are_a_ridge_regression(task, tmp_path):
+    numbers = [1000.0 + len(text) for text in task.all.texts]
+    task = labelled(task, Regression(["length"]), numbers)
+    (found,) = TfidfCandidate(task).evaluate(Round(0, 0, task.split(0)), tmp_path)
+    train, _, test = task.parts(0)
+    ridge = make_pipeline(tfidf_vectorizer(), Ridge(alpha=1 / found.grid[0]["strength"]))
+    wanted = ridge.fit(train.texts, train.labels).predict(test.texts)
+    assert np.ravel(found.probabilities) == pytest.approx(wanted)
+    predict = pipeline("text-classification", str(tmp_path / MODELS / found.model))
+    shown = [one["score"] for one in predict(test.texts[:5])]
+    assert shown == pytest.approx(wanted[:5].tolist(), rel=1e-5)
 
 
 def test_the_model_of_all_rows_predicts_and_is_exported(task, tmp_path, capsys):
-    candidate = TfidfCandidate(task=task)
+    candidate = TfidfCandidate(task)
     (found,) = candidate.evaluate(Round(0, 0, task.split(0)), tmp_path)
     candidate.refit(np.arange(len(task.folds)), [found], 0, tmp_path)
     folder = tmp_path / "model"
@@ -252,8 +290,8 @@ def test_the_model_of_all_rows_predicts_and_is_exported(task, tmp_path, capsys):
 
 def test_two_labels_have_logits_whose_softmax_is_the_probability():
     labels = [int(number == 1) for number in LABELS]
-    regression = LogisticRegression(C=10).fit(FEATURES, labels)
-    probe = probe_of(regression, 2)
-    model, _ = tfidf_classifier(VECTORIZER, probe.weight, probe.bias, ["other", "urgent"])
+    regression = LogisticRegression(C=10, max_iter=1000).fit(FEATURES, labels)
+    fitted = fit_linear(FEATURES, labels, SingleLabel(["other", "urgent"]), strength=10)
+    model, _ = tfidf_classifier(VECTORIZER, *fitted, ["other", "urgent"])
     wanted = regression.predict_proba(VECTORIZER.transform(UNSEEN))
     np.testing.assert_allclose(softmax(logits(UNSEEN, model)), wanted, atol=1e-6)
