@@ -110,7 +110,8 @@ def publish_text_classifier(
     choice = " ".join([describe_choice(task, result), *gains])
     usage = ("text-classification", run.reference, json.dumps(about.example))
     results = results_table(result.rows, titles_of(task.target))
-    stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
+    trained = [StageResult(**stage) for stage in result.chosen_outcomes[0].stages]
+    stages = stage_table(trained) if trained else "It was fitted at once, without stages."
     part = "all of them" if about.refitted else "the training part of the first fold tested"
     values = {
         "labels": " or ".join(map(as_markdown, task.names)),

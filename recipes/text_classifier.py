@@ -38,8 +38,8 @@ CARD = Path(__file__).parent / "cards" / "text_classifier.md"
 class Arguments(RunArguments):
     """Arguments of the recipe; each field is a flag."""
 
-    data: str = option(
-        "",
+    data: str | None = option(
+        None,
         "Labelled texts: a table (.csv, .tsv, .jsonl, .parquet, .xlsx), or a folder with one "
         "sub-folder of .eml files per label. Without a column `fold` they are dealt into five "
         "folds, near-duplicates in the same one.",

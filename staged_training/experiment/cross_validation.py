@@ -132,7 +132,8 @@ class CrossValidation:
         as_good = [name for name in alike if differences[name].mean <= AS_GOOD]
         order = [row.name for row in self.rows]
         if alike[:1] == [self.floor]:
-            told.append(f"So nothing shows yet that it has learnt ({differences[alike[0]]}).")
+            found = f"{alike[0]} looks at no example ({differences[alike[0]]})"
+            told.append(f"That it has learnt anything is not seen yet: {found}.")
         elif as_good and order.index(as_good[0]) < order.index(chosen.name):
             simple = f"{as_good[0]}, is as good ({differences[as_good[0]]})"
             told.append(f"The simplest of them, {simple}: use that.")
