@@ -13,17 +13,10 @@ models, which was chosen and whether a simpler one is as good, and where model a
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from staged_training.recipe import (
-    RunArguments,
-    check_images,
-    option,
-    parse_arguments,
-    run_script,
-)
+from staged_training.recipe import RunArguments, check_images, option, parse_arguments, run_script
 from staged_training.runtime.errors import InputError
 
 CARD = Path(__file__).parent / "cards" / "image_classifier.md"
@@ -61,19 +54,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe; unusable input raises an `InputError` before anything is written."""
     arguments = parse_arguments(Arguments, argv, "image-classifier", __doc__)
     if not arguments.data:
-        raise InputError(
-            "--data is missing: give a folder with one sub-folder of images per label."
-        )
+        raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
     check_images(arguments.data, label_column=arguments.label_column)
     # These imports take seconds, so the arguments are checked first.
     from staged_training.tables.labels import LabelFormat
     from vision_transfer.image_tables import check_labels_of
 
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_labels_of(arguments.data, written)
-    from staged_training.experiment.cross_validation import cross_validate
+    check_labels_of(arguments.data, written, arguments.positive_label)
     from staged_training.experiment.run_folder import start_run
-    from staged_training.experiment.splits import chosen_folds
     from staged_training.runtime.printable import one_line, shell_path
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
@@ -81,13 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_transfer.image_task import read_image_task
 
     with start_run(arguments, "image-classifier") as run:
-        task = read_image_task(
-            arguments.data,
-            arguments.label_column,
-            arguments.positive_label,
-            label_separator=arguments.label_separator,
-            task=arguments.task,
-        )
+        given = {"label_separator": arguments.label_separator, "task": arguments.task}
+        columns = arguments.label_column, arguments.positive_label
+        task = read_image_task(arguments.data, *columns, **given)
         for sentence in task.remarks:
             print(one_line(sentence))
         candidate = images.BackboneCandidate(
@@ -99,11 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             report_to=arguments.report_to,
         )
         candidate = candidate.quick() if arguments.quick else candidate
-        candidate.check()
-        folds, metric = chosen_folds(arguments.folds, task.folds), task.target.metric
-        run.open(task.paths, task.contents)
-        floor = partial(images.floor_baseline, task)
-        result = cross_validate(run, task, [candidate], metric, folds, [arguments.seed], floor)
+        result = images.cross_validate_heads(run, candidate, arguments.folds, arguments.seed)
         saved = images.save_chosen(run, result, refit=arguments.refit and result.refits_cheaply)
         if is_main_process():
             publish_image_classifier(run, "Image classifier", CARD, result, saved)

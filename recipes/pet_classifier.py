@@ -21,7 +21,6 @@ work where the input cannot be used.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from staged_training.recipe import (
@@ -44,10 +43,8 @@ class Arguments(RunArguments):
 
     data: str | None = option(
         None,
-        "Labelled images: a folder with one sub-folder per label, or with a metadata.jsonl that "
-        "has a column file_name; such a table (.csv, .jsonl, .parquet); or a data set of the Hub, "
-        "USER/NAME. Without a column `fold` or `split`, or folders such as train and test, they "
-        "are dealt into five folds. By default the 370 photos that come with it.",
+        "Labelled images in place of the 370 photos that come with it, as `run image-classifier` "
+        "takes them.",
     )
     label_column: str | None = option(
         None, "Column of the labels; `label`, or `species` of the shipped photos (or `breed`)."
@@ -71,7 +68,6 @@ class Arguments(RunArguments):
     )
     folds: str = option("all", "`all` for the whole protocol, or the number of one test fold.")
     refit: bool = option(False, "Save the chosen head, fitted once more to all labelled images.")
-    quick: bool = option(False, "A quick check: one epoch per stage.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,12 +77,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "pet-classifier", __doc__)
+    column = arguments.label_column or ("label" if arguments.data else "species")
+    check_images(arguments.data, label_column=column)
     check_arguments(arguments)
-
     # These imports take seconds, so the arguments are checked first.
-    from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
-    from staged_training.experiment.splits import chosen_folds
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
@@ -95,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_transfer.image_task import read_image_task
 
     with start_run(arguments, "pet-classifier") as run:
-        task = read_image_task(arguments.data or DATA, label_column(arguments))
+        task = read_image_task(arguments.data or DATA, column)
         for sentence in task.remarks:
             print(one_line(sentence))
         top_layers = replace(
@@ -112,11 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             report_to=arguments.report_to,
         )
         candidate = candidate.quick() if arguments.quick else candidate
-        candidate.check()
-        folds, metric = chosen_folds(arguments.folds, task.folds), task.target.metric
-        run.open(task.paths, task.contents)
-        majority = partial(images.floor_baseline, task)
-        result = cross_validate(run, task, [candidate], metric, folds, [arguments.seed], majority)
+        result = images.cross_validate_heads(run, candidate, arguments.folds, arguments.seed)
         if arguments.refit:  # a head only: fine-tuning needs validation to choose its epoch
             result = replace(result, candidates=[replace(candidate, top_layers=None)])
         saved = images.save_chosen(run, result, refit=arguments.refit)
@@ -125,14 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             publish_image_classifier(run, "Pet classifier", CARD, result, saved, licensed=licensed)
 
 
-def label_column(arguments: Arguments) -> str:
-    """Return the column of the labels."""
-    return arguments.label_column or ("label" if arguments.data else "species")
-
-
 def check_arguments(arguments: Arguments) -> None:
     """Refuse unusable arguments, before any work."""
-    check_images(arguments.data, label_column=label_column(arguments))
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")
     if any(width < 1 for width in arguments.hidden):

@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
-from staged_training.experiment.cross_validation import CrossValidation
+from staged_training.experiment.cross_validation import CrossValidation, cross_validate
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.splits import Indices, Split
+from staged_training.experiment.splits import Indices, Split, chosen_folds
 from staged_training.experiment.target import Scaling
 from staged_training.experiment.tracking import end_tracking, tracked_arguments
 from staged_training.features.extraction import compute_features
@@ -315,6 +315,28 @@ class BackboneCandidate(Candidate):
             logging_strategy="no",
             report_to="none",
         )
+
+
+def cross_validate_heads(
+    run: RunFolder, candidate: BackboneCandidate, folds: str, seed: int
+) -> CrossValidation:
+    """Train and score the models of a candidate, beside what looks at no image.
+
+    Args:
+        run: The run.
+        candidate: What is trained.
+        folds: The folds to test on, see `chosen_folds`.
+        seed: Random seed.
+
+    Raises:
+        InputError: There is no such fold, or the candidate cannot be trained, see its `check`.
+    """
+    task = candidate.task
+    candidate.check()
+    chosen = chosen_folds(folds, task.folds)
+    run.open(task.paths, task.contents)
+    floor = partial(floor_baseline, task)
+    return cross_validate(run, task, [candidate], task.target.metric, chosen, [seed], floor)
 
 
 def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> SavedClassifier:

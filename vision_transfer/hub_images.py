@@ -51,9 +51,7 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
         )
     check_columns(name_or_folder, list(features), {label_column: "label_column"})
     folder = Path(datasets.config.HF_DATASETS_CACHE, "nlp-transfer", everything._fingerprint)
-    folder = folder.with_name(
-        f"{folder.name}-lists"
-    )  # names before had none, or no lists of labels
+    folder = folder.with_name(f"{folder.name}-lists")  # those called otherwise held none
     if not folder.exists():
         split_of = [name for name, split in splits.items() for _ in range(len(split))]
         are_parts = all(map(part_of, splits))

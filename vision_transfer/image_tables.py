@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from staged_training.experiment.target import positive_number
 from staged_training.runtime.errors import InputError
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import LabelFormat, Labels, label_cells, read_labels
@@ -52,17 +53,17 @@ def labels_of(path: Path, table: pd.DataFrame, written: LabelFormat) -> Labels:
     return read_labels(path, table["place"].tolist(), table["label"].tolist(), written, "image")
 
 
-def check_labels_of(source: str, written: LabelFormat) -> None:
+def check_labels_of(source: str, written: LabelFormat, positive_label: str | None = None) -> None:
     """Refuse labels that nothing can be learnt from, before any image is decoded.
 
     A data set is not looked into.
 
     Raises:
-        InputError: As `read_labelled_rows`.
+        InputError: As `read_labelled_rows`, or no image has the label that matters.
     """
     path = Path(source)
     if path.exists() and not is_dataset(path):
-        read_labelled_rows(path, written)
+        positive_number(path, read_labelled_rows(path, written).labels, positive_label)
 
 
 def is_dataset(path: Path) -> bool:
