@@ -174,8 +174,8 @@ def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
         description="Classify texts or images with a trained model, the highest score first; "
-        "say what photos show, or where something is in them. Where a model knows what it is "
-        "familiar with, inputs that are unlike all of that are marked `neither, look`.",
+        "say what photos show, or where something is in them. Photos that are not similar enough "
+        "to any that a classifier was trained on are marked `not sure: please look`.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(

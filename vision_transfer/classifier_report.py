@@ -72,9 +72,9 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     return (
         "An image is classified if its features are near those of a training image (a cosine "
         f"similarity of {saved.known.threshold:.2f} or more, which 95 % of the validation images "
-        "reach). All others are out of distribution and marked `neither, look`: scores only "
-        "compare the labels with each other, and are high for a fox, too. Of the test images of "
-        f"the first fold {accepted.mean():.1%} are classified, {correct:.1%} of these correctly."
+        "reach). All others are out of distribution and marked `not sure: please look`: scores "
+        "only compare the labels with each other, and are high for a fox, too. Of the test images "
+        f"of the first fold {accepted.mean():.1%} are classified, {correct:.1%} of these correctly."
     )
 
 

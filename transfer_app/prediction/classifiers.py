@@ -1,10 +1,10 @@
-"""Classifiers of texts and of photos, which may know what they are familiar with."""
+"""Classifiers of texts and of photos, which may know what their training data are like."""
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, tee
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -29,20 +29,22 @@ from transfer_app.prediction.inputs import Input, pictures
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
 from transfer_app.prediction.predictor import Prediction, Predictor
 
-_WIDTH = 100  # of a table, in characters
+_SHOWN = 60  # characters of a text in a table
 
 
 @dataclass(frozen=True)
 class Answer(Prediction):
-    """What a classifier says of an input: `label` and `scores`, and perhaps how familiar it is.
+    """What a classifier says of an input: `label`, `scores`, and perhaps whether it is accepted.
 
     Attributes:
         score: The score of the label that matters, or else of the most likely one.
-        shown_label: The most likely label; not for what is not like anything it was trained on.
+        shown_label: The most likely label; not for an input that is out of distribution.
+        doubt: Why such an input is not classified.
     """
 
     score: float
     shown_label: str
+    doubt: str = ""
 
 
 class Classifier(Predictor):
@@ -55,27 +57,29 @@ class Classifier(Predictor):
         self._known = _known_to(model)
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
-        """Yield each input with its scores, and whether the model is familiar with it."""
+        """Yield each input with its scores, and whether it is like the training data."""
         positive = getattr(self.pipeline.model.config, "positive_label", "")
         collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
         if self._known:
             collecting = collected_features(self.pipeline.model)
         with collecting as features:
             for item, scores in self._scored(inputs):
-                label = shown = max(scores, key=scores.__getitem__)
+                label = max(scores, key=scores.__getitem__)
                 score = scores.get(positive, scores[label])
                 fields: dict[str, Any] = {"label": label, "scores": scores}
+                answer = Answer(fields, [f"{label} ({score:.2f})"], score, label)
                 if self._known:
                     similarity = self._known.similarity(features.pop(0)[None]).item()
-                    answered = similarity >= self._known.threshold
-                    fields |= {"familiarity": round(similarity, 4), "answered": answered}
-                    shown = label if answered else "neither, look"
-                yield item, Answer(fields, [f"{shown} ({score:.2f})"], score, shown)
+                    accepted = similarity >= self._known.threshold
+                    fields |= {"similarity": round(similarity, 4), "accepted": accepted}
+                    if not accepted:
+                        answer = _in_doubt(answer, similarity, self._known.threshold)
+                yield item, answer
 
     def describe(self, inputs: Iterable[Input]) -> Iterator[str]:
         """Yield a table of inputs, the highest score first."""
         rows = [
-            (answer.score, answer.shown_label, item.name, item.shown)
+            (answer.score, answer.shown_label, item.name, answer.doubt or _beginning(item.shown))
             for item, answer in self.predict(inputs)
         ]
         yield _table(sorted(rows, key=lambda row: -row[0]))
@@ -156,20 +160,31 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         return self._classified([torch.full((1, 48, 64), 0.5) if self.ct else SAMPLE])[0]
 
 
+def _in_doubt(answer: Answer, similarity: float, threshold: float) -> Answer:
+    """Return an answer that asks people to look, with the similarity and the one it needs."""
+    label = "not sure: please look"
+    doubt = f"similarity to the nearest training example {similarity:.2f}, needs {threshold:.2f}"
+    return replace(answer, lines=[f"{label} ({doubt})"], shown_label=label, doubt=doubt)
+
+
 def _known_to(model: str) -> Familiarity | None:
-    """Return what a model is familiar with, if that was saved beside it."""
+    """Return the features of the training data of a model, if they were saved beside it."""
     file: Any = Path(model, FILE_NAME)
     if not os.path.lexists(file):  # where it is, but as a broken link, it is damaged
         file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
     return load_familiarity(Path(file)) if file else None
 
 
+def _beginning(text: str) -> str:
+    return " ".join(text.split())[:_SHOWN]
+
+
 def _table(rows: Iterable[tuple[float, str, str, str]]) -> str:
-    """Return score, label, name and beginning of each input, one line each."""
+    """Return score, label and name of each input, and what is shown of it, one line each."""
     table = [
-        (f"{score:.2f}", one_line(label), one_line(name), " ".join(shown.split()))
+        (f"{score:.2f}", one_line(label), one_line(name), shown)
         for score, label, name, shown in rows
     ]
     widths = [max(map(len, column)) for column in [*zip(*table, strict=True)][:3]]
     lines = ("  ".join(map(str.ljust, cells, [*widths, 0])) for cells in table)
-    return "\n".join(line[:_WIDTH].rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines)
