@@ -173,8 +173,10 @@ def _advise(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
-        description="Classify texts or images with a trained model, the highest score first; "
-        "say what photos show, or where something is in them. Photos that are not similar enough "
+        description="Predict labels or a number of texts or images with a trained model; say what "
+        "photos show, or where something is in them. Each label is shown with its score. The "
+        "inputs most likely to have the positive label come first, if the model has one, else "
+        "those of the highest score or the largest number. Photos that are not similar enough "
         "to any that a classifier was trained on are marked `not sure: please look`.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")

@@ -7,6 +7,9 @@ from transformers import PreTrainedModel
 
 from staged_training.layers import head_layers
 
+DECIDED = 0.5
+"""The probability from which on one of several labels is predicted."""
+
 
 def move_outputs(
     model: PreTrainedModel, bias: Sequence[float], mean: float = 0.0, std: float = 1.0

@@ -9,8 +9,9 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
-from staged_training.experiment.target import DECIDED, MultiLabel, Regression, SingleLabel, Target
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.experiment.task import LabelledTask
+from staged_training.heads.decision import DECIDED
 from staged_training.heads.learning_curve import learning_curve, what_more_would_bring
 from staged_training.model_card import FROZEN, stage_table
 from staged_training.reporting import plots
