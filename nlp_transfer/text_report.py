@@ -16,6 +16,7 @@ from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
+from staged_training.reporting.onnx_usage import text_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
@@ -132,14 +133,13 @@ def publish_text_classifier(
     """
     protocol = describe_protocol(task, result, cut=base.cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
-    usage = ("text-classification", run.reference, json.dumps(about.example))
     results = results_table(result.rows, titles_of(task.target))
     stages = stage_table([StageResult(**stage) for stage in result.chosen_outcomes[0].stages])
     refit = run.arguments.get("refit")
     trained_on = "all of them" if refit else "the training part of the first fold tested"
     values = {
         "labels": " or ".join(map(as_markdown, task.names)),
-        "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
+        "usage": describe_usage(run, task.target, json.dumps(about.example)),
         "protocol": protocol,
         "trained_on": trained_on,
         "stages": stages,
@@ -162,6 +162,21 @@ def publish_text_classifier(
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]
     publish(run, result.rows, result.chosen, report, card, "\n\n".join(summary))
+
+
+def describe_usage(run: RunFolder, target: Target, example: str) -> str:
+    """Describe how to use a model, and without PyTorch where `tokenizers` reads its tokenizer.
+
+    Args:
+        run: The run; its folder holds the model already.
+        target: What is predicted.
+        example: The text that it is to be tried on, in Python.
+    """
+    call = "text-classification", run.reference, example, "nlp_transfer", "nlp-transfer"
+    code = [usage_with_code(*call)]
+    if (run.path / "tokenizer.json").exists():
+        code.append(text_usage(target.problem_type, example))
+    return "\n\n".join(code)
 
 
 def text_report(

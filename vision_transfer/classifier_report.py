@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.target import Target
 from staged_training.heads.head_search import Trial
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
 from staged_training.reporting.hub import Task, usage, usage_with_code
+from staged_training.reporting.onnx_usage import image_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
@@ -20,6 +22,7 @@ from vision_transfer.candidates import BackboneCandidate, SavedClassifier
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection
 from vision_transfer.image_task import ImageTask
+from vision_transfer.preprocessing import resized_side
 
 METRIC = "accuracy"
 METRICS = {METRIC: "accuracy", "macro_f1": "macro-F1"}
@@ -116,7 +119,7 @@ def publish_image_classifier(
     _add_sections(report, candidate, result, saved, abstention)
     values = {
         "labels": ", ".join(map(as_markdown, task.names)),
-        "usage": describe_usage(saved.model, run.reference),
+        "usage": describe_usage(saved.model, candidate.base[1], run.reference, task.target),
         "protocol": protocol,
         "base": base,
         "trained_on": part,
@@ -132,12 +135,22 @@ def publish_image_classifier(
     publish(run, result.rows, result.chosen, report, filled, summary)
 
 
-def describe_usage(model: PreTrainedModel, reference: str) -> str:
-    """Describe how to use a classifier; one with a head of this package comes with its code."""
-    call = "image-classification", reference, '"photo.jpg"'
-    if not isinstance(model, MlpHeadForImageClassification):
-        return usage(*call)
-    return usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'")
+def describe_usage(
+    model: PreTrainedModel, processor: BaseImageProcessor, reference: str, target: Target
+) -> str:
+    """Describe how to use a classifier, and without PyTorch where Pillow can prepare its images.
+
+    One with a head of this package comes with its code.
+    """
+    example = '"photo.jpg"'
+    call = "image-classification", reference, example
+    if isinstance(model, MlpHeadForImageClassification):
+        code = [usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'")]
+    else:
+        code = [usage(*call)]
+    if resized_side(processor):
+        code.append(image_usage(target.problem_type, example))
+    return "\n\n".join(code)
 
 
 def _add_sections(
