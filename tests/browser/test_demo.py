@@ -50,8 +50,11 @@ def test_sample_mails_are_ranked_with_the_words_that_mattered(visit):
     try_samples(page)
     expect(inbox(page)).to_have_count(4, timeout=LONG)
     listed = inbox(page).all_inner_texts()
-    scores = [float(line.split()[0]) for line in listed]
-    assert scores == sorted(scores, reverse=True)
+    urgency = [
+        float(score) if label == "urgent:" else 1 - float(score)
+        for score, label, *_ in map(str.split, listed)
+    ]
+    assert urgency == sorted(urgency, reverse=True)
     assert "Server room" in listed[0] or "Contract" in listed[0]
     summary = page.get_by_label("In words")
     expect(summary).to_have_value(WORDS, timeout=LONG)

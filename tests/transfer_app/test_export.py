@@ -1,21 +1,17 @@
 """An exported model predicts the same without PyTorch, by the lines that its card shows."""
 
-import ast
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from transformers import pipeline
 
 from staged_training.reporting.onnx_usage import image_usage, text_usage
 from tests.fuzz.targets import PHOTO
+from tests.processes import printed_without_torch
 from tests.small_models import NAMES, TEXTS, save_image_model, save_text_model
 from transfer_app.command_line import main
-
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
 
 
 @pytest.fixture(params=NAMES)
@@ -23,13 +19,9 @@ def kind(request):
     return request.param
 
 
-def printed(usage, folder):
-    """What the code of a card prints in the folder of a model, in a process without PyTorch."""
+def code_of(usage):
     (code,) = re.findall("```python\n(.*?)```", usage, re.DOTALL)
-    command = [sys.executable, "-c", WITHOUT_TORCH + code]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ast.literal_eval(ran.stdout)
+    return code
 
 
 def facts_of(file):
@@ -49,7 +41,9 @@ def test_texts_are_predicted_without_pytorch(kind, tmp_path):
     assert main(["export", str(folder)]) == 0
     classify = pipeline("text-classification", model=str(folder), top_k=None)
     (wanted,) = classify([TEXTS[0]])
-    assert printed(text_usage(kind, repr(TEXTS[0])), folder) == as_scores(wanted)
+    assert printed_without_torch(code_of(text_usage(kind, repr(TEXTS[0]))), folder) == as_scores(
+        wanted
+    )
 
 
 def test_images_are_predicted_without_pytorch(kind, tmp_path):
@@ -58,7 +52,9 @@ def test_images_are_predicted_without_pytorch(kind, tmp_path):
     assert main(["export", str(folder)]) == 0
     shutil.copy(PHOTO, folder / "photo.jpg")
     wanted = pipeline("image-classification", model=str(folder), top_k=3)(str(PHOTO))
-    assert printed(image_usage(kind, '"photo.jpg"'), folder) == as_scores(wanted)
+    assert printed_without_torch(code_of(image_usage(kind, '"photo.jpg"')), folder) == as_scores(
+        wanted
+    )
 
 
 def test_a_file_says_what_it_predicts_and_takes(tmp_path):
@@ -83,5 +79,5 @@ def test_a_file_for_images_says_how_they_are_prepared(tmp_path):
         "std": [0.5, 0.5, 0.5],
         "interpolation": "bicubic",
         "channel_order": "RGB",
-        "resized_side": 32,
+        "resized_side": 36,
     }
