@@ -39,9 +39,10 @@ def explain(
     """Return what each word added to the log-odds of a label.
 
     Where there is a word embedding, by integrated gradients: the gradients of the log-odds (of the
-    label against all others) with respect to it are summed along the straight line from a text of
-    nothing but padding to this one (Sundararajan et al., ICML 2017). Together the words and the
-    special tokens add up to the difference between the two, but for the error of a sum of 32 steps.
+    label against all others, or of one of several labels against its absence; or of the number that
+    a model predicts) with respect to it are summed along the straight line from a text of nothing
+    but padding to this one (Sundararajan et al., ICML 2017). Together the words and the special
+    tokens add up to the difference between the two, but for the error of a sum of 32 steps.
 
     Of a model of TF-IDF it is what the log-odds lose where the word is unknown, each word by itself
     (occlusion: Zeiler and Fergus, ECCV 2014).
@@ -69,6 +70,8 @@ def explain(
 
     def log_odds(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = model(input_ids=ids, attention_mask=mask.expand_as(ids)).logits
+        if logits.shape[1] == 1 or model.config.problem_type == "multi_label_classification":
+            return logits[:, label]
         others = [number for number in range(logits.shape[1]) if number != label]
         return logits[:, label] - logits[:, others].logsumexp(1)
 

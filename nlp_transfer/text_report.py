@@ -11,11 +11,12 @@ from nlp_transfer.candidates import TextCandidate
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.target import Regression, SingleLabel
+from staged_training.experiment.target import Regression, SingleLabel, Target
 from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
+from staged_training.reporting.onnx_usage import text_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.reporting.targets import (
@@ -108,7 +109,6 @@ def publish_text_classifier(
     cut = max((base.cut for base in bases), default=0)
     protocol = describe_protocol(task, result, cut=cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
-    usage = ("text-classification", run.reference, json.dumps(about.example))
     results = results_table(result.rows, titles_of(task.target))
     trained = [StageResult(**stage) for stage in result.chosen_outcomes[0].stages]
     stages = stage_table(trained) if trained else "It was fitted at once, without stages."
@@ -116,7 +116,7 @@ def publish_text_classifier(
     values = {
         "labels": " or ".join(map(as_markdown, task.names)),
         "predicts": describe_target(task.target),
-        "usage": usage_with_code(*usage, "nlp_transfer", "nlp-transfer"),
+        "usage": describe_usage(run, task.target, json.dumps(about.example)),
         "protocol": protocol,
         "trained_on": part,
         "stages": stages,
@@ -140,6 +140,21 @@ def publish_text_classifier(
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]
     publish(run, result.rows, result.chosen, report, card, "\n\n".join(summary))
+
+
+def describe_usage(run: RunFolder, target: Target, example: str) -> str:
+    """Describe how to use a model, and without PyTorch where `tokenizers` reads its tokenizer.
+
+    Args:
+        run: The run; its folder holds the model already.
+        target: What is predicted.
+        example: The text that it is to be tried on, in Python.
+    """
+    call = "text-classification", run.reference, example, "nlp_transfer", "nlp-transfer"
+    code = [usage_with_code(*call)]
+    if (run.path / "tokenizer.json").exists():
+        code.append(text_usage(target.problem_type, example))
+    return "\n\n".join(code)
 
 
 def text_report(

@@ -1,5 +1,6 @@
-"""Several processes of one run, as `accelerate launch` begins them, on loopback."""
+"""Several processes of one run, as `accelerate launch` begins them, and one without PyTorch."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -26,3 +27,12 @@ def finished(process):
     told, problems = process.communicate()
     assert process.returncode == 0, problems
     return told
+
+
+def printed_without_torch(code, folder):
+    """The value that code prints in a folder, in a process without PyTorch and Transformers."""
+    without = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+    command = [sys.executable, "-c", without + code]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ast.literal_eval(ran.stdout)

@@ -176,9 +176,11 @@ def _advise(arguments: list[str]) -> None:
 def _predict(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer predict",
-        description="Classify texts or images with a trained model, the highest score first; "
-        "say what photos show, or where something is in them. Where a model knows what it is "
-        "familiar with, inputs that are unlike all of that are marked `neither, look`.",
+        description="Predict labels or a number of texts or images with a trained model; say what "
+        "photos show, or where something is in them. Each label is shown with its score. The "
+        "inputs most likely to have the positive label come first, if the model has one, else "
+        "those of the highest score or the largest number. Photos that are not similar enough "
+        "to any that a classifier was trained on are marked `not sure: please look`.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(

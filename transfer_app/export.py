@@ -38,7 +38,8 @@ def export(model: str, output: str | None) -> str:
         raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
     is_image = classifier.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
-    exported = export_onnx(classifier.model, batches, file)
+    facts = _facts(classifier) | (_of_images if is_image else _of_texts)(classifier)
+    exported = export_onnx(classifier.model, batches, file, facts)
     return _told(exported, file, "photo" if is_image else "mail")
 
 
@@ -59,6 +60,31 @@ def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
     processor = cast(Any, classifier.image_processor)
     values = processor([*torch.from_numpy(pixels).permute(0, 3, 1, 2)], return_tensors="pt")
     return [{"pixel_values": part} for part in (values["pixel_values"], values["pixel_values"][:1])]
+
+
+def _facts(classifier: Pipeline) -> dict[str, Any]:
+    """Return what a user of the file has to know of the outputs."""
+    config = classifier.model.config
+    facts: dict[str, Any] = {
+        "labels": [label for _, label in sorted((config.id2label or {}).items())],
+        "problem_type": config.problem_type or "single_label_classification",
+    }
+    positive = getattr(config, "positive_label", None)
+    return facts if positive is None else facts | {"positive_label": positive}
+
+
+def _of_texts(classifier: Pipeline) -> dict[str, Any]:
+    """Return how texts are prepared, besides by `tokenizer.json`."""
+    return {"max_length": min(int(cast(Any, classifier.tokenizer).model_max_length), 2**31 - 1)}
+
+
+def _of_images(classifier: Pipeline) -> dict[str, Any]:
+    """Return how images are prepared."""
+    from vision_transfer.preprocessing import preprocessing, resized_side
+
+    processor = cast(Any, classifier.image_processor)
+    side = resized_side(processor)
+    return preprocessing(processor) | ({} if side is None else {"resized_side": side})
 
 
 def _told(exported: Exported, file: Path, what: str) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
@@ -14,6 +14,7 @@ from staged_training.heads.head_search import Trial
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
 from staged_training.reporting.hub import Task, usage, usage_with_code
+from staged_training.reporting.onnx_usage import image_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.reporting.targets import describe_method, describe_values, titles_of
@@ -23,6 +24,7 @@ from vision_transfer.candidates import BackboneCandidate, SavedClassifier
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection
 from vision_transfer.image_task import ImageTask
+from vision_transfer.preprocessing import resized_side
 
 
 def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
@@ -93,8 +95,8 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     return (
         "An image is answered if its features are near those of a training image (a cosine "
         f"similarity of {saved.known.threshold:.2f} or more, which 95 % of the validation images "
-        f"reach). All others are out of distribution and marked `neither, look`: {why}. Of the "
-        f"test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
+        f"reach). All others are out of distribution and marked `not sure: please look`: {why}. Of "
+        f"the test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
         f"{score:.3f}."
     )
 
@@ -133,7 +135,7 @@ def publish_image_classifier(
     values = {
         "labels": ", ".join(map(as_markdown, task.names)),
         "numbers": isinstance(target, Regression),
-        "usage": describe_usage(saved.model, run.reference),
+        "usage": describe_usage(saved.model, candidate.base[1], run.reference, task.target),
         "protocol": protocol,
         "base": base,
         "trained_on": describe_training_part(result, saved),
@@ -149,12 +151,22 @@ def publish_image_classifier(
     publish(run, result.rows, result.chosen, report, filled, summary)
 
 
-def describe_usage(model: PreTrainedModel, reference: str) -> str:
-    """Describe how to use a classifier; one with a head of this package comes with its code."""
-    call = "image-classification", reference, '"photo.jpg"'
-    if not isinstance(model, MlpHeadForImageClassification):
-        return usage(*call)
-    return usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'")
+def describe_usage(
+    model: PreTrainedModel, processor: BaseImageProcessor, reference: str, target: Target
+) -> str:
+    """Describe how to use a classifier, and without PyTorch where Pillow can prepare its images.
+
+    One with a head of this package comes with its code.
+    """
+    example = '"photo.jpg"'
+    call = "image-classification", reference, example
+    if isinstance(model, MlpHeadForImageClassification):
+        code = [usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'")]
+    else:
+        code = [usage(*call)]
+    if resized_side(processor):
+        code.append(image_usage(target.problem_type, example))
+    return "\n\n".join(code)
 
 
 def _add_sections(

@@ -40,6 +40,19 @@ def preprocessing(processor: BaseImageProcessor) -> dict[str, Any]:
     }
 
 
+def resized_side(processor: BaseImageProcessor) -> int | None:
+    """Return the length that a processor gives the shorter side of an image, before it crops it.
+
+    Returns:
+        The length in pixels; `None` of a processor that does anything else to the size of images,
+        or works on tensors, whose pixels differ from those of Pillow.
+    """
+    steps = getattr(getattr(processor, "val_transforms", None), "transforms", None) or []
+    if [type(step).__name__ for step in steps[:2]] != ["Resize", "CenterCrop"]:
+        return None
+    return steps[0].size if isinstance(steps[0].size, int) else None
+
+
 # Numbers of PIL.Image.Resampling, in which processors are saved.
 _INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 

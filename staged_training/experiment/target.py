@@ -20,12 +20,9 @@ from staged_training.experiment.splits import (
 )
 from staged_training.heads.class_balance import best_bias, majority_logits, scores_on, softmax
 from staged_training.runtime.errors import InputError
-from staged_training.tables.labels import Labels, ProblemType
+from staged_training.tables.labels import DECIDED, Labels, ProblemType
 
 Floats = NDArray[np.float64]
-
-DECIDED = 0.5
-"""The probability from which on one of several labels is predicted."""
 
 _BINS = 10  # of numbers, each of which is dealt evenly into folds
 

@@ -10,7 +10,6 @@ from sklearn.metrics import precision_recall_fscore_support
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.target import (
-    DECIDED,
     MultiLabel,
     Regression,
     SingleLabel,
@@ -24,6 +23,7 @@ from staged_training.reporting import plots
 from staged_training.reporting.report import Report
 from staged_training.runtime.markdown import as_markdown, markdown_table
 from staged_training.stages import StageResult
+from staged_training.tables.labels import DECIDED
 
 
 def add_classifier_sections(

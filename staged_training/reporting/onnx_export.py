@@ -1,14 +1,17 @@
 """Export of a classifier to ONNX, checked against the model that it was made of."""
 
+import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -16,6 +19,8 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
 
 TOLERANCE = 1e-4
+"""The largest difference of a logit, in shares of the largest one where that is more than 1."""
+
 _REPEATS = 20
 
 
@@ -24,7 +29,7 @@ class Exported:
     """The result of an export.
 
     Attributes:
-        difference: The largest difference of a logit from that of the model.
+        difference: The largest difference of a logit from that of the model, see `TOLERANCE`.
         milliseconds: Median time for one example, by `PyTorch` and `ONNX Runtime`.
     """
 
@@ -45,7 +50,10 @@ class _Logits(nn.Module):
 
 
 def export_onnx(
-    model: PreTrainedModel, batches: Sequence[Mapping[str, torch.Tensor]], file: Path
+    model: PreTrainedModel,
+    batches: Sequence[Mapping[str, torch.Tensor]],
+    file: Path,
+    facts: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write a classifier as an ONNX file that takes batches of any size, and texts of any length.
 
@@ -54,11 +62,14 @@ def export_onnx(
         batches: Inputs to check it on, of different sizes; `[batch, ...]` by name. The last is one
             example, on which it is timed.
         file: The file to write.
+        facts: What a user of the file has to know, such as the labels; it holds them as JSON in its
+            metadata.
 
     Raises:
         InputError: The extra `onnx` is not installed, or the logits differ; nothing is written.
     """
     try:
+        import onnx
         import onnxruntime
     except ImportError as error:
         raise InputError("Export needs more: pip install 'nlp-transfer[onnx]'.") from error
@@ -66,12 +77,16 @@ def export_onnx(
     logits = _Logits(model, names).eval()
     with written_whole(file) as temporary:
         _write(logits, batches[0], temporary)
+        proto = onnx.load(temporary)
+        texts = {name: json.dumps(value) for name, value in (facts or {}).items()}
+        onnx.helper.set_model_props(proto, texts)
+        onnx.save(proto, temporary)
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         arrays = [{name: batch[name].numpy() for name in names} for batch in batches]
         with torch.no_grad():
             wanted = [logits(*(batch[name] for name in names)).numpy() for batch in batches]
         found = [session.run(None, batch)[0] for batch in arrays]
-        difference = max(float(np.abs(a - b).max()) for a, b in zip(wanted, found, strict=True))
+        difference = max(map(_difference, wanted, found))
         if not difference <= TOLERANCE:
             raise InputError(
                 f"{file} was not written: its logits would differ from those of the model by "
@@ -101,6 +116,11 @@ def _write(logits: _Logits, batch: Mapping[str, torch.Tensor], file: Path) -> No
             dynamic_axes={**dynamic, "logits": {0: "batch"}},
             dynamo=False,
         )
+
+
+def _difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Return the largest difference, in shares of the largest number if that is more than 1."""
+    return float(np.abs(wanted - found).max() / max(1.0, np.abs(wanted).max()))
 
 
 def _median_time(call: Callable[[], object]) -> float:

@@ -15,6 +15,9 @@ from staged_training.tables.reading import text_column
 
 logger = logging.getLogger(__name__)
 
+DECIDED = 0.5
+"""The probability from which on one of several labels is predicted."""
+
 _SEPARATORS = (";", "|", ",")
 _MANY = 20  # different labels, most of them seen once: no labels, but dates or free text
 _FEWEST = 10  # numbers to learn from

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.fuzz.limits import limited, memory
 from tests.fuzz.targets import PHOTO
+from tests.small_models import NAMES, TEXTS, save_image_model, save_text_model
 
-TEXTS = ["The server is down, call me before noon", "Lunch was good", "see you next summer"]
+ONE, SEVERAL, NUMBER = NAMES
 LABELS = ["calm", "urgent"]
 VALUES = (
     *("x", "", 0, -1, 1, 1.5, 1e30, 10**9, True, False, None),
@@ -39,24 +41,6 @@ class Damage(NamedTuple):
 
     name: str
     to: Callable[[Path], None]
-
-
-def _recurrent(folder: Path) -> None:
-    from transformers import TrainerState, set_seed
-
-    from nlp_transfer import build_vocabulary
-    from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
-    from nlp_transfer.trained_model import save_trained
-
-    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
-    set_seed(0)
-    config = RecurrentConfig(
-        vocab_size=len(tokenizer), embedding_size=8, hidden_size=6, pooling=["mean", "max"]
-    )
-    config.positive_label = "urgent"
-    config.id2label, config.label2id = dict(enumerate(LABELS)), {"calm": 0, "urgent": 1}
-    model = RecurrentForSequenceClassification(config)
-    save_trained(model, tokenizer, TrainerState(), folder)
 
 
 def _tfidf(folder: Path) -> None:
@@ -147,7 +131,9 @@ def _captioner(folder: Path) -> None:
 
 
 MODELS: dict[str, Callable[[Path], None]] = {
-    "recurrent": _recurrent,
+    "recurrent": partial(save_text_model, problem_type=ONE, names=LABELS, positive_label="urgent"),
+    "labels": partial(save_text_model, problem_type=SEVERAL),
+    "number": partial(save_image_model, problem_type=NUMBER),
     "tfidf": _tfidf,
     "encoder": _encoder,
     "classifier": _classifier,
@@ -274,7 +260,7 @@ def predicted(folder: Path, source: Path) -> Told:
 
 def source_of(model: str, folder: Path) -> Path:
     """What a model is tried on."""
-    if model not in ("recurrent", "tfidf", "encoder"):
+    if model not in ("recurrent", "labels", "tfidf", "encoder"):
         return PHOTO
     source = folder / "mail.eml"
     source.write_text(f"Subject: {TEXTS[0]}\n\n{TEXTS[1]}\n")

@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from operator import itemgetter
 
 import pytest
 from transformers import pipeline
 
 from nlp_transfer import models  # noqa: F401 - known to the Auto classes
+from tests.processes import printed_without_torch
 from transfer_app.command_line import main
 
 TEXTS = ["Please send me the figures before noon.", "Lunch?", ""]
@@ -78,12 +80,17 @@ def test_an_uploaded_text_model_gives_the_same_logits_elsewhere(
 
 def test_the_code_of_the_card_runs_as_printed(pushed, hub, elsewhere):
     folder = pushed("someone/urgency")
-    with_project, without = snippets((folder / "README.md").read_text())
+    with_project, without, exported = snippets((folder / "README.md").read_text())
     told = pipeline("text-classification", model=str(folder))(TEXTS[0])
     for code, has_project in ((with_project, True), (without, False)):
         finished = elsewhere(code, with_project=has_project)
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.splitlines()[-1] == str(told)
+    assert main(["export", str(folder)]) == 0
+    assert max(printed_without_torch(exported, folder).items(), key=itemgetter(1)) == (
+        told[0]["label"],
+        pytest.approx(told[0]["score"], abs=1e-4),
+    )
 
 
 @pytest.mark.parametrize("head", [[], ["--hidden", "16"]])
@@ -96,12 +103,16 @@ def test_an_uploaded_image_model_runs_elsewhere_as_its_card_says(
     assert main(["run", "pet-classifier", "--quick", *data, *head, *target]) == 0
     shutil.copy(next((photos / "images").glob("*_1*.jpg")), tmp_path / "photo.jpg")
     told = pipeline("image-classification", model=str(folder))(str(tmp_path / "photo.jpg"))
-    codes = snippets((folder / "README.md").read_text())
+    *codes, exported = snippets((folder / "README.md").read_text())
     assert len(codes) == (2 if head else 1)
     for code in codes:
         finished = elsewhere(code, with_project="vision_transfer" in code)
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.splitlines()[-1] == str(told)
+    assert main(["export", str(folder)]) == 0
+    shutil.copy(tmp_path / "photo.jpg", folder)
+    scores = {each["label"]: each["score"] for each in told}
+    assert printed_without_torch(exported, folder) == pytest.approx(scores, abs=1e-4)
 
 
 def test_uploaded_vectors_come_with_how_to_get_them(hub, small_data, tmp_path, elsewhere):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from recipes.pet_classifier import Arguments
+from staged_training.heads.familiarity import load_familiarity
 from transfer_app.command_line import main
 from vision_transfer.backbones import load_backbone
 from vision_transfer.candidates import TOP_LAYERS
@@ -117,10 +118,13 @@ def test_what_shows_no_pet_is_marked(trained, photos, capsys):
     others = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     assert main(["predict", str(trained), str(others), str(photos), "--json"]) == 0
     hopper, *pets = map(json.loads, capsys.readouterr().out.splitlines())
-    assert not hopper["answered"]
-    assert sum(pet["answered"] for pet in pets) > 0.8 * len(pets)
+    assert not hopper["accepted"]
+    assert sum(pet["accepted"] for pet in pets) > 0.8 * len(pets)
     assert main(["predict", str(trained), str(others)]) == 0
-    assert "neither, look" in capsys.readouterr().out
+    threshold = load_familiarity(trained / "familiarity.safetensors").threshold
+    line = capsys.readouterr().out
+    assert f"not sure: please look  {others}  similarity to the nearest training example " in line
+    assert line.endswith(f"{hopper['similarity']:.2f}, needs {threshold:.2f}\n")
 
 
 def test_a_head_with_hidden_layers_learns_from_views_and_is_saved(photos, tmp_path):

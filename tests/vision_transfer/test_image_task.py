@@ -175,7 +175,7 @@ def test_what_cannot_be_learnt_from_is_refused(folders, tmp_path):
     with pytest.raises(InputError, match=r"no column 'file_name'. Its columns are: path, label"):
         read_image_task(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("file_name,label\na.png,x\nb.png,\n")
-    with pytest.raises(InputError, match="row 2 has no label in 'label'. Fill or delete it"):
+    with pytest.raises(InputError, match=r"row 2 has no label in 'label'\. Fill or delete it"):
         read_image_task(tmp_path / "t.csv")
     rows = "".join(f"{name}.png,{label}\n" for name, label in zip("abcd", "xyxy", strict=True))
     (tmp_path / "t.csv").write_text(f"file_name,label\n{rows}")

@@ -9,6 +9,7 @@ from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_file_obj, traverse
 
 from transfer_app.demo.guard import log_place
+from transfer_app.prediction.answers import Answer
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file
 MOST_SCAN_BYTES = 512 * 2**20  # of an uploaded volume of CT
@@ -59,6 +60,12 @@ class _Page(gr.Blocks):
             log_place(error)
             raise gr.Error("That did not work.", print_exception=False) from error
         return done
+
+
+def scores_of(answer: Answer) -> dict[str, float] | str:
+    """Return what `gr.Label` shows of an answer: a bar for each label, or a number."""
+    scores: dict[str, float] | None = answer.fields.get("scores")
+    return scores or f"{answer.fields['value']:.12g}"
 
 
 def new_page(title: str) -> gr.Blocks:

@@ -9,7 +9,8 @@ import gradio as gr
 
 from staged_training import InputError
 from staged_training.recipe import RECIPES
-from transfer_app.demo.page import new_page
+from transfer_app.demo.page import new_page, scores_of
+from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
 from transfer_app.prediction.inputs import Input, scans
 from transfer_app.prediction.photos import PhotoPredictor
@@ -22,7 +23,7 @@ PHOTOS = RECIPES / "data" / "pets" / "images"
 _TITLES = {  # of pages, and what they show
     "image-classification": (
         "Photos, labelled",
-        "Beside each photo the places that spoke for its label are bright.",
+        "Beside each photo the places that spoke for its label, or raised its number, are bright.",
     ),
     "image-text-to-text": (
         "Photos, described",
@@ -47,10 +48,10 @@ def blocks(predictor: PhotoPredictor) -> gr.Blocks:
         results = gallery, "\n".join([*told, *notes])
         if not classifies:
             return results
-        scored = [(item.name, answer.fields["scores"]) for item, answer in found]
+        scored = [(item.name, scores_of(cast(Answer, answer))) for item, answer in found]
         return scored, *results, gr.Label(visible=False)
 
-    def show(scored: list[tuple[str, dict[str, float]]], event: gr.SelectData) -> gr.Label:
+    def show(scored: list[tuple[str, dict[str, float] | str]], event: gr.SelectData) -> gr.Label:
         name, scores = scored[cast(int, event.index)]
         return gr.Label(scores, label=f"Scores of {name}", visible=True)
 

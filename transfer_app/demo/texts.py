@@ -6,13 +6,14 @@ from textwrap import shorten
 from typing import NamedTuple, cast
 
 import gradio as gr
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from nlp_transfer.emails import Skipped, iter_emails
 from nlp_transfer.explanation import Word, explain
 from staged_training import InputError
-from transfer_app.demo.page import new_page
-from transfer_app.prediction.classifiers import Answer, TextClassifier
+from transfer_app.demo.page import new_page, scores_of
+from transfer_app.prediction.answers import Answer
+from transfer_app.prediction.classifiers import TextClassifier
 from transfer_app.prediction.inputs import Input
 
 MOST_MAILS = 200
@@ -38,7 +39,6 @@ class Mail(NamedTuple):
 def blocks(classifier: TextClassifier) -> gr.Blocks:
     """Return the page of a model."""
     model = classifier.pipeline.model
-    positive = getattr(model.config, "positive_label", None)
     tokenizer = cast(PreTrainedTokenizerBase, classifier.pipeline.tokenizer)
 
     def rank(pasted: str, files: list[str] | None) -> tuple[object, ...]:
@@ -47,24 +47,21 @@ def blocks(classifier: TextClassifier) -> gr.Blocks:
 
     def ranked(inputs: Sequence[Input], notes: Sequence[str]) -> tuple[object, ...]:
         found = [Mail(item.content, answer) for item, answer in classifier.predict(inputs)]
-        found.sort(key=lambda mail: -mail.answer.score)
+        found.sort(key=lambda mail: -mail.answer.rank)
         choices = [(in_one_line(mail), number) for number, mail in enumerate(found)]
         first = 0 if found else None
-        told = [f"{len(found)} ranked, the most urgent first." if positive else "", *notes]
+        told = [f"{len(found)} ranked, {first_of(model.config)} first.", *notes]
         inbox = gr.Radio(choices=choices, value=first, visible=bool(found))
-        return found, inbox, "\n".join(filter(None, told)), *show(found, first)
+        return found, inbox, "\n".join(told), *show(found, first)
 
     def show(mails: list[Mail], number: int | None) -> tuple[object, ...]:
         if number is None:
             return gr.update(visible=False), gr.update(visible=False), gr.update(visible=False)
         text, answer = mails[number]
-        label = positive or answer.fields["label"]
-        words = explain(model, tokenizer, text, classifier.index_of(label))
+        words = explain(model, tokenizer, text, classifier.index_of(answer.explained))
         return (
-            gr.Label(answer.fields["scores"], visible=True),
-            gr.HighlightedText(
-                marked(text, words), label=f"What spoke for {label} (+) and against", visible=True
-            ),
+            gr.Label(scores_of(answer), visible=True),
+            gr.HighlightedText(marked(text, words), label=spoke_for(answer), visible=True),
             gr.Textbox(in_words(text, words), visible=True),
         )
 
@@ -153,7 +150,22 @@ def _mails(file: Path) -> list[Input | Skipped]:
 def in_one_line(mail: Mail) -> str:
     """Return a mail as the inbox lists it."""
     beginning = shorten(mail.text, width=100, placeholder=" …")
-    return f"{mail.answer.score:.2f}  {mail.answer.shown_label}:  {beginning}"
+    return f"{'  '.join(mail.answer.cells)}:  {beginning}"
+
+
+def first_of(config: PreTrainedConfig) -> str:
+    """Return which mail of an inbox comes first."""
+    if config.problem_type == "regression":
+        return "the largest number"
+    positive = getattr(config, "positive_label", None)
+    return f"the most likely {positive}" if positive else "the highest score"
+
+
+def spoke_for(answer: Answer) -> str:
+    """Return what the marks in a text mean."""
+    if "value" in answer.fields:
+        return f"What raised {answer.explained} (+) and lowered it"
+    return f"What spoke for {answer.explained} (+) and against"
 
 
 def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | None]]:

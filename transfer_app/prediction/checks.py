@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from reprlib import repr as beginning
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
 from transformers import Pipeline
 
 from staged_training import InputError
+from staged_training.tables.labels import ProblemType
 
 _MOST_PIXELS = 8192  # along a side
 _MOST_EPSILON = 0.1  # published models have up to 1e-3
@@ -25,6 +26,22 @@ def check_labels(opened: Pipeline) -> None:
     positive = getattr(config, "positive_label", None)
     if positive is not None and positive not in labels:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
+
+
+def check_problem_type(opened: Pipeline) -> None:
+    """Refuse a model that predicts nothing known, or other than its outputs and labels say."""
+    model, config = opened.model.name_or_path, opened.model.config
+    kind, count = config.problem_type, len(config.id2label or {})
+    one_label, several_labels, number = get_args(ProblemType)
+    wrong = None
+    if kind not in (None, one_label, several_labels, number):
+        wrong = f"its problem_type is {beginning(kind)}, which is unknown"
+    elif kind == number and count != 1:
+        wrong = f"predicts a number, as its problem_type says, and has {count} outputs"
+    elif kind in (several_labels, number) and getattr(config, "positive_label", None) is not None:
+        wrong = f"has a positive_label, but its problem_type is {kind}"
+    if wrong:
+        raise InputError(f"{model}: {wrong}. Copy config.json anew.")
 
 
 def check_scores(opened: Pipeline, results: Iterable[Mapping[str, Any]]) -> None:

@@ -1,10 +1,9 @@
-"""Classifiers of texts and of photos, which may know what they are familiar with."""
+"""Classifiers of texts and of photos, which may know what their training data are like."""
 
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import chain, tee
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -23,30 +22,15 @@ from transformers.utils import cached_file
 from staged_training import InputError
 from staged_training.features.head import collected_features
 from staged_training.heads.familiarity import FILE_NAME, Familiarity, load_familiarity
-from staged_training.runtime.printable import one_line
+from transfer_app.prediction.answers import Answer, answer_of, table
 from transfer_app.prediction.checks import check_tokenizer
 from transfer_app.prediction.inputs import Input, pictures
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
 from transfer_app.prediction.predictor import Prediction, Predictor
 
-_WIDTH = 100  # of a table, in characters
-
-
-@dataclass(frozen=True)
-class Answer(Prediction):
-    """What a classifier says of an input: `label` and `scores`, and perhaps how familiar it is.
-
-    Attributes:
-        score: The score of the label that matters, or else of the most likely one.
-        shown_label: The most likely label; not for what is not like anything it was trained on.
-    """
-
-    score: float
-    shown_label: str
-
 
 class Classifier(Predictor):
-    """A model that gives each input the score of each label."""
+    """A model that gives each input the score of each label, or a number."""
 
     _options: ClassVar[dict[str, Any]] = {}
 
@@ -55,46 +39,41 @@ class Classifier(Predictor):
         self._known = _known_to(model)
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
-        """Yield each input with its scores, and whether the model is familiar with it."""
-        positive = getattr(self.pipeline.model.config, "positive_label", "")
+        """Yield each input with what is predicted, and whether it is like the training data."""
         collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
         if self._known:
             collecting = collected_features(self.pipeline.model)
         with collecting as features:
-            for item, scores in self._scored(inputs):
-                label = shown = max(scores, key=scores.__getitem__)
-                score = scores.get(positive, scores[label])
-                fields: dict[str, Any] = {"label": label, "scores": scores}
+            for item, outputs in self._outputs(inputs):
+                answer = answer_of(outputs, self.pipeline.model.config)
                 if self._known:
                     similarity = self._known.similarity(features.pop(0)[None]).item()
-                    answered = similarity >= self._known.threshold
-                    fields |= {"familiarity": round(similarity, 4), "answered": answered}
-                    shown = label if answered else "neither, look"
-                yield item, Answer(fields, [f"{shown} ({score:.2f})"], score, shown)
+                    accepted = similarity >= self._known.threshold
+                    answer.fields.update(similarity=round(similarity, 4), accepted=accepted)
+                    if not accepted:
+                        answer = answer.doubted(similarity, self._known.threshold)
+                yield item, answer
 
     def describe(self, inputs: Iterable[Input]) -> Iterator[str]:
-        """Yield a table of inputs, the highest score first."""
-        rows = [
-            (answer.score, answer.shown_label, item.name, item.shown)
-            for item, answer in self.predict(inputs)
-        ]
-        yield _table(sorted(rows, key=lambda row: -row[0]))
+        """Yield a table of inputs, the highest score or the largest number first."""
+        found = self.predict(inputs)
+        yield table((answer.rank, answer.row(item.name, item.shown)) for item, answer in found)
 
     def index_of(self, label: str) -> int:
         """Return the index of a label among the logits."""
         names = cast(dict[int, str], self.pipeline.model.config.id2label)
         return next(index for index, name in names.items() if name == label)
 
-    def _scored(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, dict[str, float]]]:
+    def _outputs(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, dict[str, float]]]:
         total = len(inputs) if isinstance(inputs, Sized) else None
         inputs, ahead = tee(inputs)
         results = self._classified((item.load() for item in ahead), batch_size=32)
         bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
-        for item, labels in zip(inputs, bar, strict=True):
-            scores = {label["label"]: round(label["score"], 4) for label in labels}
-            if any(math.isnan(score) for score in scores.values()):
+        for item, result in zip(inputs, bar, strict=True):
+            outputs = {output["label"]: output["score"] for output in result}
+            if not all(map(math.isfinite, outputs.values())):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
-            yield item, scores
+            yield item, outputs
 
     def _classified(self, contents: Iterable[Any], **options: Any) -> Any:
         count = self.pipeline.model.config.num_labels
@@ -134,7 +113,7 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         return [item for source in sources for item in pictures(Path(source), self.ct)]
 
     def picture(self, item: Input, prediction: Prediction) -> Image.Image:
-        """Return a photo and, beside it, where the model saw the label, if it gives such maps."""
+        """Return a photo and, beside it, the places that mattered, if it gives such maps."""
         from torchvision.transforms.functional import to_pil_image
 
         from vision_transfer.explanation import grad_cam, overlay
@@ -143,7 +122,8 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         image = given if isinstance(given, Image.Image) else to_pil_image(given).convert("RGB")
         processor = cast(Any, self.pipeline.image_processor)
         pixels = processor(given, return_tensors="pt")["pixel_values"]
-        heat = grad_cam(self.pipeline.model, pixels, self.index_of(prediction.fields["label"]))
+        explained = self.index_of(cast(Answer, prediction).explained)
+        heat = grad_cam(self.pipeline.model, pixels, explained)
         image.thumbnail((SIDE, SIDE))
         if heat is None:
             return image
@@ -157,19 +137,8 @@ class PhotoClassifier(Classifier, PhotoPredictor):
 
 
 def _known_to(model: str) -> Familiarity | None:
-    """Return what a model is familiar with, if that was saved beside it."""
+    """Return the features of the training data of a model, if they were saved beside it."""
     file: Any = Path(model, FILE_NAME)
     if not os.path.lexists(file):  # where it is, but as a broken link, it is damaged
         file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
     return load_familiarity(Path(file)) if file else None
-
-
-def _table(rows: Iterable[tuple[float, str, str, str]]) -> str:
-    """Return score, label, name and beginning of each input, one line each."""
-    table = [
-        (f"{score:.2f}", one_line(label), one_line(name), " ".join(shown.split()))
-        for score, label, name, shown in rows
-    ]
-    widths = [max(map(len, column)) for column in [*zip(*table, strict=True)][:3]]
-    lines = ("  ".join(map(str.ljust, cells, [*widths, 0])) for cells in table)
-    return "\n".join(line[:_WIDTH].rstrip() for line in lines)

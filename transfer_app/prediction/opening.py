@@ -36,7 +36,8 @@ def predict(
 ) -> None:
     """Predict with a trained model; print lines or a table for people, or JSON for programs.
 
-    A classifier that knows what it is familiar with, see `Familiarity`, marks what is not like it.
+    A classifier whose training features were saved, see `Familiarity`, marks what is out of
+    distribution.
 
     Args:
         model: Folder or Hub name of the model, which tells what it predicts.

@@ -9,7 +9,12 @@ from transformers import Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
 from staged_training.runtime.printable import one_line
-from transfer_app.prediction.checks import check_labels, check_norms, check_scores
+from transfer_app.prediction.checks import (
+    check_labels,
+    check_norms,
+    check_problem_type,
+    check_scores,
+)
 from transfer_app.prediction.inputs import Input
 
 
@@ -76,6 +81,7 @@ class Predictor(ABC):
             Exception: Of any kind, where its parts do not go together.
         """
         check_labels(self.pipeline)
+        check_problem_type(self.pipeline)
         check_norms(self.pipeline)
         self._check_processing()
         check_scores(self.pipeline, self._sample_scores())

@@ -1,0 +1,47 @@
+"""Small untrained models of each kind, saved as a run saves them."""
+
+from transformers import TrainerState, set_seed
+
+from nlp_transfer import build_vocabulary
+from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.trained_model import save_trained
+
+TEXTS = ["The server is down, call me before noon", "Lunch was good", "see you next summer"]
+NAMES = {
+    "single_label_classification": ["bill", "order", "technical"],
+    "multi_label_classification": ["late", "broken", "rude"],
+    "regression": ["minutes"],
+}
+"""What a model of each `problem_type` predicts."""
+
+
+def save_text_model(folder, problem_type, names=None, bias=(), **config):
+    """Save a recurrent model of texts, with numbers added to the bias of its head."""
+    names = names or NAMES[problem_type]
+    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
+    set_seed(0)
+    options = {"embedding_size": 8, "hidden_size": 6, "pooling": ["mean", "max"]}
+    model = RecurrentForSequenceClassification(
+        RecurrentConfig(vocab_size=len(tokenizer), problem_type=problem_type, **options)
+    )
+    model.new_head(names)
+    _finish(model, model.classifier, bias, config)
+    save_trained(model, tokenizer, TrainerState(), folder)
+
+
+def save_image_model(folder, problem_type, names=None, bias=(), **config):
+    """Save a convolutional network for images of 32 x 32 pixels, with a head that sees them."""
+    from vision_transfer.backbones import head_layer, save_classifier, untrained_backbone
+
+    model, processor = untrained_backbone("test_resnet", names or NAMES[problem_type], 32)
+    model.config.pretrained_cfg["crop_pct"] = 0.875  # as most have it: a margin is cut off
+    head_layer(model).weight.data.normal_(std=1e5)  # the features of new layers are tiny
+    _finish(model, head_layer(model), bias, {"problem_type": problem_type} | config)
+    save_classifier(model, processor, folder)
+
+
+def _finish(model, head, bias, config):
+    for name, value in config.items():
+        setattr(model.config, name, value)
+    for number, value in enumerate(bias):
+        head.bias.data[number] += value
