@@ -17,7 +17,7 @@ work where the input cannot be used. Then: nlp-transfer run email-urgency --vect
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -81,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.data:  # of which not more is read at once, since it may be large
         existing_path(arguments.data)
     check_texts(arguments.task, arguments.text_columns)
+    if arguments.quick:
+        arguments = replace(arguments, epochs=1)
 
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import build_vocabulary, open_vectors
@@ -109,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         learning = VectorLearning(
             model=arguments.model,
             dim=arguments.dim,
-            epochs=1 if arguments.quick else arguments.epochs,
+            epochs=arguments.epochs,
             workers=arguments.workers,
             seed=arguments.seed,
         )
