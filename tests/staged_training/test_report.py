@@ -57,6 +57,25 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_axis_of_a_share_ends_at_1_whatever_the_interval(tmp_path):
+    rows = [Row("net", {"auc": 0.97}, {"auc": 0.2}), Row("probe", {"auc": 0.1}, {"auc": 0.2})]
+    plots.plot_label_efficiency(tmp_path / "few.svg", {25: rows, 50: rows}, "auc", "AUC", runs=3)
+    plots.plot_rows(tmp_path / "rows.svg", rows, "auc", "AUC")
+    assert ticks_of(tmp_path / "few.svg") == ticks_of(tmp_path / "rows.svg")
+    assert ticks_of(tmp_path / "few.svg") == [0, 0.2, 0.4, 0.6, 0.8, 1]
+
+
+def test_a_score_above_1_is_on_its_axis(tmp_path):
+    rows = [Row("captioner", {"cider": 1.3}), Row("baseline", {"cider": 0.4})]
+    plots.plot_rows(tmp_path / "rows.svg", rows, "cider", "CIDEr")
+    assert max(ticks_of(tmp_path / "rows.svg")) > 1
+
+
+def ticks_of(picture):
+    """The numbers with a decimal point along the axes of an SVG, in ascending order."""
+    return sorted({float(text) for text in re.findall(r"<!-- (\S*\.\d) -->", picture.read_text())})
+
+
 def test_without_errors_the_report_says_so(report):
     right = Outcome("net", {}, {}, np.eye(2)[LABELS].tolist(), 0.0, 1.5, 10, [STAGE], LOG)
     add_classifier_sections(report, right, LABELS, ["cat", "dog"], 1, list("abcd"))
