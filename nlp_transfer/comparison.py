@@ -14,7 +14,6 @@ from nlp_transfer.candidates import (
     TextCandidate,
     WordVectorCandidate,
 )
-from nlp_transfer.corpus import Corpus, corpus_vocabulary
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
     classifier_from,
@@ -25,6 +24,7 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.text_report import METRIC, METRICS, QUICK, TITLES
 from nlp_transfer.text_task import TextTask
+from nlp_transfer.vocabulary import corpus_vocabulary
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.cross_validation import Round, cross_validate
 from staged_training.experiment.outcome import Row
@@ -34,6 +34,7 @@ from staged_training.reporting.report import Report, results_table, tested_on, w
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import on_main_process
+from staged_training.tables.corpus import Corpus
 
 SIZES = (100, 200, 500)
 DIM = 50

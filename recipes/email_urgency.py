@@ -92,7 +92,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.comparison import compare, report_comparison
-    from nlp_transfer.corpus import Corpus
     from nlp_transfer.encoder_classifier import PACKAGED
     from nlp_transfer.evaluation import require_gensim
     from nlp_transfer.text_task import read_proxy, read_task
@@ -102,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.splits import chosen_folds
     from staged_training.runtime.printable import shell_path
     from staged_training.runtime.processes import is_main_process
+    from staged_training.tables.corpus import Corpus
 
     with start_run(arguments, "email-urgency") as run:
         messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
