@@ -77,7 +77,7 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     import gensim.models  # noqa: F401  (importing it counts for nobody)
 
     from nlp_transfer import build_vocabulary
-    from nlp_transfer.corpus import Corpus
+    from staged_training.tables.corpus import Corpus
 
     texts = list(Corpus(MAILS))
     if arguments.quick:

@@ -14,7 +14,6 @@ from nlp_transfer.candidates import (
     TextCandidates,
     WordVectorCandidate,
 )
-from nlp_transfer.corpus import Corpus, corpus_vocabulary
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
@@ -26,6 +25,7 @@ from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.text_report import QUICK
 from nlp_transfer.text_task import ProxyTask, TextTask
+from nlp_transfer.vocabulary import corpus_vocabulary
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.candidate import Round
 from staged_training.experiment.cross_validation import cross_validate
@@ -38,6 +38,7 @@ from staged_training.reporting.targets import titles_of
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.processes import is_main_process, on_main_process
+from staged_training.tables.corpus import Corpus
 
 SIZES = (100, 200, 500)
 DIM = 50

@@ -3,10 +3,12 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 from tokenizers import (
     Regex,
     Tokenizer,
@@ -169,3 +171,29 @@ def _tell_of_unspaced() -> None:
         "vectors hardly ever know. Use an encoder, which brings a tokenizer of its own, or put "
         "spaces between the words first, by a segmenter such as jieba, fugashi or PyThaiNLP."
     )
+
+
+def corpus_vocabulary(
+    corpus: Iterable[str], task_texts: Sequence[str], min_frequency: int
+) -> PreTrainedTokenizerFast:
+    """Build a tokenizer of the frequent words of a corpus and of all words of a task.
+
+    Args:
+        corpus: The texts to learn from, read once.
+        task_texts: The texts whose words are kept, however rare they are in the corpus.
+        min_frequency: How often other words must occur in the corpus.
+
+    Returns:
+        A tokenizer as of `build_vocabulary`. Its counts are those of the corpus alone, zero for
+        words that only the task has.
+
+    Raises:
+        InputError: No word is as frequent as `min_frequency`.
+    """
+    often_enough = [text for text in task_texts for _ in range(min_frequency)]
+    tokenizer = build_vocabulary(chain(corpus, often_enough), min_frequency=min_frequency)
+    ids = tokenizer(list(task_texts), add_special_tokens=False, verbose=False)["input_ids"]
+    of_task = np.bincount(np.fromiter(chain(*ids), np.intp), minlength=len(tokenizer))
+    counts = np.array(tokenizer.init_kwargs["token_counts"]) - min_frequency * of_task
+    tokenizer.init_kwargs["token_counts"] = counts.tolist()
+    return tokenizer

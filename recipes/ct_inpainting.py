@@ -18,7 +18,7 @@ are. It stops before any work where the input cannot be used.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +91,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parse_arguments(Arguments, argv, "ct-inpainting", __doc__)
     check_arguments(arguments)
+    if arguments.quick:
+        epochs, steps = max(1, arguments.epochs // 4), min(150, arguments.steps)
+        arguments = replace(arguments, epochs=epochs, steps=steps, counts=[25, 100], seeds=2)
 
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
@@ -105,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         centre, width = arguments.window
         slices = ct.SliceFormat(arguments.size, arguments.spacing, (centre, width))
         architecture, stride = arguments.architecture, arguments.output_stride
-        seed, quick = arguments.seed, arguments.quick
+        seed, epochs = arguments.seed, arguments.epochs
         new_model = partial(
             ct.untrained_ct_model, architecture, slices=slices, output_stride=stride
         )
@@ -114,19 +117,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             data = ct.read_ct_data(arguments.data, arguments.labels, arguments.archive, slices)
         else:
             data = ct.simulated_ct_data(slices.window, seed)
-        counts = available_counts([25, 100] if quick else arguments.counts, data.labelled.train)
-        epochs = max(1, arguments.epochs // 4) if quick else arguments.epochs
-        steps = min(150, arguments.steps) if quick else arguments.steps
-        draws = 2 if quick else arguments.seeds
+        counts = available_counts(arguments.counts, data.labelled.train)
 
         run.open()
         learn = partial(learn_by_inpainting, data, new_model, epochs=epochs, seed=seed)
         scores = run.run_cached("inpainting", partial(learn, report_to=arguments.report_to))
         pretrained = run.runs / "inpainting"
         comparison = FewLabelComparison(
-            "inpainting base", data.labelled, new_model, asked=100, steps=steps, rates=RATES
+            "inpainting base",
+            data.labelled,
+            new_model,
+            asked=100,
+            steps=arguments.steps,
+            rates=RATES,
         )
-        efficiency = comparison.run(run, pretrained / "base", counts, draws, seed)
+        efficiency = comparison.run(run, pretrained / "base", counts, arguments.seeds, seed)
         if not is_main_process():
             return
         simulated = arguments.data is None
@@ -137,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             efficiency,
             CARD,
             pretrained=pretrained,
-            protocol=describe_pretraining(data, architecture, epochs, INPAINTING, quick=quick),
+            protocol=describe_pretraining(
+                data, architecture, epochs, INPAINTING, quick=arguments.quick
+            ),
             skill=describe_inpainting(scores),
             picture="held-out scans as they were, with holes, and filled",
             model_title="CT lesions" if simulated else "CT classifier",

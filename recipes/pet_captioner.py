@@ -29,6 +29,7 @@ from pathlib import Path
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
+    check_captions,
     option,
     parse_arguments,
     run_script,
@@ -72,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "pet-captioner", __doc__)
-    for path in filter(None, (arguments.data, arguments.images)):
-        existing_path(path)
+    check_captions(arguments.data)
+    existing_path(arguments.images or DATA)
 
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer.alignment import align

@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parse_arguments(Arguments, argv, "pet-detector", __doc__)
     check_arguments(arguments)
+    if arguments.quick:
+        epochs, views = min(2, arguments.epochs), min(1, arguments.views)
+        arguments = replace(arguments, epochs=epochs, views=views)
 
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.cross_validation import cross_validate
@@ -105,7 +108,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         epochs, top = arguments.epochs, "backbone[-2:], head"
         stages = [Stage("head on the frozen base", "head", epochs=epochs, learning_rate=1e-3)]
         if arguments.fine_tune:
-            stages.append(replace(TOP_LAYERS, name="fine-tuned top layers", train=top))
+            epochs = 1 if arguments.quick else TOP_LAYERS.epochs
+            name = "fine-tuned top layers"
+            stages.append(replace(TOP_LAYERS, name=name, train=top, epochs=epochs))
         candidate = DetectorCandidate(
             task=task,
             stages=stages,
@@ -115,7 +120,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             seed=arguments.seed,
             report_to=arguments.report_to,
         )
-        candidate = candidate.quick() if arguments.quick else candidate
         run.open(task.paths, task.contents)
         baselines = partial(mean_box_baseline, task)
         seeds = [arguments.seed]

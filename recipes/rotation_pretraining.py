@@ -19,7 +19,7 @@ are. It stops before any work where the input cannot be used.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parse_arguments(Arguments, argv, "rotation-pretraining", __doc__)
     check_arguments(arguments)
+    if arguments.quick:
+        epochs, steps = max(1, arguments.epochs // 10), min(100, arguments.steps)
+        arguments = replace(arguments, epochs=epochs, steps=steps, counts=[50], seeds=2)
 
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
@@ -97,26 +100,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "rotation-pretraining") as run:
         architecture, size = arguments.architecture, arguments.size
-        seed, quick = arguments.seed, arguments.quick
+        seed, epochs = arguments.seed, arguments.epochs
         new_model = partial(untrained_backbone, architecture, size=size)
         new_model(ROTATIONS)  # an architecture that cannot be used is refused here
         task = read_image_task(arguments.data or DATA, label_column(arguments))
         data = photo_data(task, arguments.archive, size)
         for note in [*(f"Left out: {item}." for item in data.left_out), *task.notes]:
             print(one_line(note))
-        counts = available_counts([50] if quick else arguments.counts, data.labelled.train)
-        epochs = max(1, arguments.epochs // 10) if quick else arguments.epochs
-        steps = min(100, arguments.steps) if quick else arguments.steps
-        draws = 2 if quick else arguments.seeds
+        counts = available_counts(arguments.counts, data.labelled.train)
 
         run.open(data.files, task.labels, task.names, task.folds)
         learn = partial(learn_by_rotation, data, new_model, size=size, epochs=epochs, seed=seed)
         scores = run.run_cached("rotation", partial(learn, report_to=arguments.report_to))
         pretrained = run.runs / "rotation"
         comparison = FewLabelComparison(
-            "rotation base", data.labelled, new_model, asked=50, steps=steps, rates=RATES
+            "rotation base",
+            data.labelled,
+            new_model,
+            asked=50,
+            steps=arguments.steps,
+            rates=RATES,
         )
-        efficiency = comparison.run(run, pretrained / "base", counts, draws, seed)
+        efficiency = comparison.run(run, pretrained / "base", counts, arguments.seeds, seed)
         if not is_main_process():
             return
         publish_pretraining(
@@ -126,7 +131,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             efficiency,
             CARD,
             pretrained=pretrained,
-            protocol=describe_pretraining(data, architecture, epochs, ROTATION, quick=quick),
+            protocol=describe_pretraining(
+                data, architecture, epochs, ROTATION, quick=arguments.quick
+            ),
             skill=describe_rotation(scores),
             picture="photos as the base saw them",
             model_title="Classifier on a rotation base",

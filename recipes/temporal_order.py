@@ -15,7 +15,7 @@ are. It stops before any work where the input cannot be used.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "temporal-order", __doc__)
     check_arguments(arguments)
     source = Path(arguments.videos) if arguments.videos else clips()
+    if arguments.quick:
+        arguments = replace(arguments, epochs=min(2, arguments.epochs))
 
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             architecture=arguments.architecture,
             size=arguments.size,
             channels=arguments.channels,
-            epochs=min(2, arguments.epochs) if arguments.quick else arguments.epochs,
+            epochs=arguments.epochs,
             seed=arguments.seed,
             report_to=arguments.report_to,
         )

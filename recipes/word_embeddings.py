@@ -17,7 +17,7 @@ work where the input cannot be used. Then: nlp-transfer run email-urgency --vect
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
-from staged_training.runtime.files import existing_path
+from staged_training.tables.corpus import Corpus
 
 DATA = RECIPES / "data"
 CARD = Path(__file__).parent / "cards" / "word_embeddings.md"
@@ -78,15 +78,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parse_arguments(Arguments, argv, "word-embeddings", __doc__)
     check_positive(arguments, "dim", "epochs", "min_frequency", "workers")
-    if arguments.data:  # of which not more is read at once, since it may be large
-        existing_path(arguments.data)
-    check_texts(arguments.task, arguments.text_columns)
+    columns = arguments.text_columns
+    corpus = Corpus(arguments.data or DATA / "related_emails", columns if arguments.data else None)
+    check_texts(arguments.task, columns)
+    if arguments.quick:
+        arguments = replace(arguments, epochs=1)
 
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import build_vocabulary, open_vectors
-    from nlp_transfer.corpus import Corpus, corpus_vocabulary
     from nlp_transfer.emails import read_texts
     from nlp_transfer.evaluation import require_gensim
+    from nlp_transfer.vocabulary import corpus_vocabulary
     from nlp_transfer.word_vectors import FILE_NAME, report
     from nlp_transfer.word_vectors.learning import VectorLearning
     from staged_training.experiment.run_folder import start_run
@@ -96,10 +98,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "word-embeddings") as run:
         require_gensim()
-        columns = arguments.text_columns
-        corpus = Corpus(
-            arguments.data or DATA / "related_emails", columns if arguments.data else None
-        )
         task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
         task_texts = read_texts(task, columns if arguments.task else None).dataset["text"]
 
@@ -109,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         learning = VectorLearning(
             model=arguments.model,
             dim=arguments.dim,
-            epochs=1 if arguments.quick else arguments.epochs,
+            epochs=arguments.epochs,
             workers=arguments.workers,
             seed=arguments.seed,
         )

@@ -11,9 +11,10 @@ from staged_training.stages import StageResult
 FROZEN = (
     "Frozen means that nothing in a layer changes: no gradient, no optimizer state, no weight "
     "decay, BatchNorm statistics and other buffers unchanged, no dropout. Each stage ends with the "
-    "weights of its epoch that scored best on validation; with those it started from, epoch 0, if "
-    "no epoch scored better."
+    "weights of its epoch that scored best on validation. If no epoch scored better than the "
+    "weights it started from, these are kept: the stage is undone."
 )
+UNDONE = "undone: no epoch was better than its start"
 
 
 def stage_table(stages: Sequence[StageResult]) -> str:
@@ -27,13 +28,18 @@ def stage_table(stages: Sequence[StageResult]) -> str:
                 ", ".join(stage.frozen) or "nothing",
                 f"{stage.trainable_parameters:,}",
                 stage.epochs,
-                stage.best_epoch,
-                "" if stage.best_score is None else f"{stage.best_score:.3f}",
+                stage.best_epoch or UNDONE,
+                _score(stage),
                 f"{stage.seconds:.1f}",
             ]
             for stage in stages
         ],
     )
+
+
+def _score(stage: StageResult) -> str:
+    undone = stage.best_epoch == 0  # then the score is that of the row before
+    return "" if undone or stage.best_score is None else f"{stage.best_score:.3f}"
 
 
 def model_card(

@@ -254,6 +254,33 @@ def check_images(source: str | None, **columns: str) -> None:
             check_columns(source, names, needed)
 
 
+def check_captions(source: str | None) -> None:
+    """Refuse missing captions, or a table of them that lacks columns, at once.
+
+    Args:
+        source: A folder or a file, if one was given; those of Flickr have other columns.
+
+    Raises:
+        InputError: There is no such file, or no such column.
+    """
+    if source and not _is_flickr(existing_path(source)) and (names := _columns_of(source)):
+        from staged_training.tables.reading import check_columns
+
+        found = [name for name in ("captions", "caption", "text") if name in names]
+        check_columns(source, names, ["file_name", *(found or ["caption"])])
+
+
+def _is_flickr(path: Path) -> bool:
+    """Return whether a table begins as one of Flickr8k or Flickr30k."""
+    from staged_training.tables.text_files import marked_encoding, open_text
+
+    if path.suffix != ".csv":
+        return False
+    with open_text(path, marked_encoding(path), "replace") as lines:
+        header = "".join(lines.readline().split())
+    return header.startswith(("image,caption", "image_name,", "image_name|"))
+
+
 def check_texts(
     source: str | None,
     text_columns: Sequence[str] | None = None,

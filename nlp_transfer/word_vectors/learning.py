@@ -9,12 +9,12 @@ from typing import Literal
 
 from transformers import PreTrainedTokenizerFast
 
-from nlp_transfer.corpus import Corpus
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import FILE_NAME, save_vectors
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training.runtime.processes import on_main_process
+from staged_training.tables.corpus import Corpus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,11 @@ class Outcome:
     grid: list[dict[str, Any]] = field(default_factory=list)
     validation_probabilities: list[list[float]] = field(default_factory=list)
 
+    @property
+    def undone(self) -> bool:
+        """Whether its last stage was undone: no epoch scored better than the start."""
+        return bool(self.stages) and self.stages[-1]["best_epoch"] == 0
+
 
 def outcome(
     model: str,
@@ -100,6 +105,7 @@ class Row:
         std: The standard deviations of the metrics over folds; empty for a single fold.
         seconds: Mean wall time of one training run.
         trainable_parameters: Numbers that its last stage trained.
+        undone: Whether that stage was undone in every run, and the scores are those before it.
     """
 
     name: str
@@ -107,6 +113,7 @@ class Row:
     std: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     trainable_parameters: int = 0
+    undone: bool = False
 
 
 def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
@@ -123,6 +130,7 @@ def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
     scores: dict[str, list[dict[str, float]]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
     parameters: dict[str, int] = {}
+    undone: dict[str, bool] = {}
     for fold in outcomes_of_folds:
         of_fold: dict[str, list[dict[str, float]]] = defaultdict(list)
         for item in fold:
@@ -130,6 +138,7 @@ def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
             of_fold[item.model].append(item.metrics | validation)
             seconds[item.model].append(item.seconds)
             parameters[item.model] = item.trainable_parameters
+            undone[item.model] = item.undone and undone.get(item.model, True)
         for model, runs in of_fold.items():
             scores[model].append({m: float(np.mean([r[m] for r in runs])) for m in runs[0]})
     return [
@@ -141,6 +150,7 @@ def mean_rows(outcomes_of_folds: Sequence[Sequence[Outcome]]) -> list[Row]:
             else {},
             seconds=float(np.mean(seconds[model])),
             trainable_parameters=parameters[model],
+            undone=undone[model],
         )
         for model, folds in scores.items()
     ]

@@ -65,7 +65,8 @@ def plot_rows(path: Path, rows: Sequence[Row], metric: str, label: str) -> None:
         spread = [row.std.get(metric, 0.0) for row in rows]
         axes.errorbar(values, range(len(rows)), xerr=spread, fmt="o", capsize=3)
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
-        axes.set(xlabel=f"test {label}", xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
+        # Most scores are shares; CIDEr can be above one.
+        axes.set(xlabel=f"test {label}", xlim=(0, max(1, *values)), ylim=(len(rows) - 0.5, -0.5))
         axes.grid(axis="x", color="0.9")
 
 
@@ -77,10 +78,10 @@ def plot_label_efficiency(
     Args:
         path: Where to write the picture.
         rows: The models, by the number of labels.
-        metric: Its name in the rows.
+        metric: Its name in the rows; a score from 0 to 1.
         label: What to call it.
         runs: How many runs the rows are means of. Of several, a band shows the 95 % interval of
-            the mean, by Student's t.
+            the mean, by Student's t, as far as it lies between 0 and 1.
     """
     with _axes(path, width=9.0, height=4.8) as axes:
         for name in (row.name for row in next(iter(rows.values()))):
@@ -92,11 +93,9 @@ def plot_label_efficiency(
                 low, high = np.asarray(values) - half, np.asarray(values) + half
                 axes.fill_between(list(rows), low, high, color=line.get_color(), alpha=0.15)
         _count_axis(axes, list(rows))
-        axes.set(
-            xlabel="labels to train on",
-            ylabel=f"test {label}",
-            ylim=(0 if runs == 1 else None, None),
-        )
+        bottom, top = axes.get_ylim()
+        limits = 0 if runs == 1 else max(0, bottom), min(1, top)
+        axes.set(xlabel="labels to train on", ylabel=f"test {label}", ylim=limits)
         axes.figure.legend(fontsize=8, loc="outside right center")
 
 

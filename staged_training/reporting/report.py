@@ -10,6 +10,7 @@ from typing import Any
 
 from staged_training.experiment.fingerprints import versions
 from staged_training.experiment.outcome import Row
+from staged_training.model_card import UNDONE
 from staged_training.reporting.html_page import html_page
 from staged_training.runtime.files import written_whole
 from staged_training.runtime.markdown import as_code, markdown_table
@@ -40,6 +41,8 @@ def tested_on(folds: Sequence[int], numbers: Sequence[int]) -> str:
 def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
     """Return the rows as a Markdown table.
 
+    A row whose fine-tuning was undone says so; its scores stand in the row before already.
+
     Args:
         rows: One for each model.
         titles: What to call each metric that is shown, in order.
@@ -48,8 +51,8 @@ def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
         ["model", *titles.values(), "seconds", "trained parameters"],
         [
             [
-                row.name,
-                *(_with_std(row, metric) for metric in titles),
+                f"{row.name} ({UNDONE})" if row.undone else row.name,
+                *("" if row.undone else _with_std(row, metric) for metric in titles),
                 f"{row.seconds:.1f}",
                 f"{row.trainable_parameters:,}",
             ]

@@ -3,7 +3,7 @@ from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer
 
 from nlp_transfer import build_vocabulary, vocabulary
-from nlp_transfer.vocabulary import add_bounds
+from nlp_transfer.vocabulary import add_bounds, corpus_vocabulary
 from staged_training import InputError
 
 TEXTS = [
@@ -153,3 +153,13 @@ def test_a_single_text_is_refused(texts):
 def test_what_is_no_text_is_refused_by_its_number(gap):
     with pytest.raises(InputError, match=r"texts: number 1 is .*, expected a string"):
         build_vocabulary(["call", gap], min_frequency=1)
+
+
+def test_the_words_of_the_task_are_kept_however_rare_in_the_corpus():
+    corpus = ["the mail is here", "the mail is late", "the parcel"]
+    tokenizer = corpus_vocabulary(corpus, ["parcel asap asap"], min_frequency=2)
+    words = tokenizer.get_vocab()
+    assert set(words) == {"[PAD]", "[UNK]", "the", "mail", "is", "parcel", "asap"}
+    counts = tokenizer.init_kwargs["token_counts"]
+    expected = {"the": 3, "mail": 2, "is": 2, "parcel": 1, "asap": 0}
+    assert {word: counts[words[word]] for word in expected} == expected

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.corpus import Corpus
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.word_vectors import save_vectors
 from staged_training import InputError
+from staged_training.tables.corpus import Corpus
 
 MAILS = Path(__file__).parents[2] / "recipes" / "data" / "related_emails"
 

@@ -76,6 +76,7 @@ def test_the_report_answers_whether_it_paid_and_shows_what_was_left_out(learnt):
     for picture in ("label_efficiency", "examples"):
         assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
     card = ModelCard.load(learnt / "README.md")
+    assert "filled holes have a PSNR of" in card.text
     assert "ct" in card.data.tags and card.data.license is None
 
 

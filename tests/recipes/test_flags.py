@@ -7,7 +7,9 @@ from importlib.metadata import version
 
 import pytest
 
+from staged_training.recipe import check_captions
 from transfer_app.command_line import main
+from vision_transfer.captioning.layouts import read_captions
 
 TABLE = "Subject,Body,Priority\n" + "".join(
     f"number {i},word{i} other{i * 7},{i % 2}\n" for i in range(40)
@@ -64,6 +66,11 @@ def test_an_empty_value_of_a_configuration_is_refused(tmp_path, capsys):
             ["run", "word-embeddings", "--data", "t.csv"],
             "'Body' for 'body'? Choose columns by --text-columns.",
         ),
+        (
+            ["run", "pet-captioner", "--data", "t.csv"],
+            "t.csv: has no columns 'file_name', 'caption'. Its columns are: Subject, Body, "
+            "Priority. Rename what is to be 'file_name', 'caption'.",
+        ),
         (["coverage", "t.csv", "none.txt"], "Choose columns by --text-columns."),
         (
             ["advise", "t.csv", "--text-columns", "Body", "--label-column", "priority"],
@@ -96,6 +103,19 @@ def test_missing_columns_are_told_with_the_flags_that_choose_them(
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        'image,caption\n1.jpg,A 5" dog , and a cat\n',
+        "image_name| comment_number| comment\n1.jpg| 0| A dog\n",
+    ],
+)
+def test_captions_of_flickr_need_no_columns_of_ours(content, tmp_path):
+    (tmp_path / "results.csv").write_text(content)
+    check_captions(str(tmp_path / "results.csv"))
+    assert len(read_captions(tmp_path / "results.csv").rows) == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "status"),
     [
         ("--version", 0),
@@ -104,14 +124,25 @@ def test_missing_columns_are_told_with_the_flags_that_choose_them(
         ("demo model --prot 80", 2),
         ("export", 2),
         ("predict model ''", 2),
+        ("run email-urgency --data t.csv", 2),
+        ("run requests --data t.csv", 2),
+        ("run word-embeddings --data t.csv", 2),
+        ("run word-embeddings --task t.csv", 2),
+        ("run pet-classifier --data t.csv", 2),
+        ("run pet-detector --data t.csv", 2),
+        ("run pet-captioner --data t.csv", 2),
+        ("run rotation-pretraining --data t.csv", 2),
+        ("run ct-inpainting --data . --labels t.csv", 2),
+        ("run temporal-order --videos none.mp4", 2),
     ],
 )
-def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status):
+def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status, tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE)
     code = "from transfer_app.command_line import main\nimport sys\ntry:\n    status = main()\n"
     code += "except SystemExit as end:\n    status = end.code\n"
     code += "assert not {'torch', 'transformers', 'pandas'} & sys.modules.keys()\nsys.exit(status)"
     command = [sys.executable, "-c", code, *shlex.split(arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (ended.returncode, "Assertion" in ended.stderr) == (status, False)
     assert "nlp-transfer" in ended.stdout + ended.stderr
 

@@ -64,6 +64,7 @@ def test_the_report_covers_every_model_and_shows_boxes(trained):
     assert set(metrics["mean box"]) >= {"map", "map_50", "map_75", "validation_map"}
     report = (trained / "report" / "report.md").read_text()
     assert "broken.jpg is not an image" in report
+    assert "- `epochs`: `2`" in report and "- `views`: `1`" in report  # of a quick run
     pictures = set(re.findall(r"\]\((\w+\.png)\)", report))
     assert pictures == {"models.png", "boxes.png", "curves.png"}
     assert all(Image.open(trained / "report" / name).width > 300 for name in pictures)

@@ -78,6 +78,7 @@ def test_the_report_answers_whether_it_paid_and_counts_rotations(learnt):
     for picture in ("label_efficiency", "examples"):
         assert (learnt / "report" / f"{picture}.png").stat().st_size > 5000
     card = ModelCard.load(learnt / "README.md")
+    assert "rotated test photos is predicted correctly; chance is 25 %" in card.text
     assert card.data.license is None  # these photos are not those of the recipe
 
 

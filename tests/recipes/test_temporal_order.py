@@ -79,7 +79,10 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_score(films, learnt, tmp_p
 
 
 def test_gray_films_give_a_base_of_one_channel(films, tmp_path):
-    assert main(arguments(films, tmp_path / "gray", "--channels", "1", "--quick")) == 0
+    flags = ["--channels", "1", "--quick", "--epochs", "9"]
+    assert main(arguments(films, tmp_path / "gray", *flags)) == 0
+    report = (tmp_path / "gray" / "report" / "report.md").read_text()
+    assert "- `epochs`: `2`" in report  # that were made
     model = AutoModel.from_pretrained(tmp_path / "gray").eval()
     assert model(torch.zeros(1, 1, 32, 32)).pooler_output.ndim == 2
 

@@ -60,7 +60,15 @@ def test_the_folder_holds_the_vectors_their_card_and_report_and_nothing_else(lea
     assert "word-embeddings" in card.data.tags
     assert "open_vectors" in card.text and "glove-6b-50d" in card.text
     report = (learnt / "report" / "report.md").read_text()
-    for told in ("Quick run", "WordSim-353", "gram8-plural", "Without one", "Nearest", "(map.png)"):
+    for told in (
+        "Quick run",
+        "WordSim-353",
+        "gram8-plural",
+        "Without one",
+        "Nearest",
+        "`epochs`: `1`",
+        "(map.png)",
+    ):
         assert told in report
     assert (learnt / "report" / "map.png").exists()
 

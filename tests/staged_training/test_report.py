@@ -14,13 +14,15 @@ from markdown_it import MarkdownIt
 
 from staged_training.experiment.candidate import Candidate
 from staged_training.experiment.cross_validation import CrossValidation
-from staged_training.experiment.outcome import Outcome, Row
+from staged_training.experiment.outcome import Outcome, Row, mean_rows
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.experiment.task import LabelledTask
+from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.report import Report, results_table, write_results
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
+from staged_training.stages import StageResult
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.95, 0.05]]
@@ -91,6 +93,25 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
     for name in ("curves", "confusion", "reliability", "rows"):
         assert f"]({name}.png)" in text
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_axis_of_a_share_ends_at_1_whatever_the_interval(tmp_path):
+    rows = [Row("net", {"auc": 0.97}, {"auc": 0.2}), Row("probe", {"auc": 0.1}, {"auc": 0.2})]
+    plots.plot_label_efficiency(tmp_path / "few.svg", {25: rows, 50: rows}, "auc", "AUC", runs=3)
+    plots.plot_rows(tmp_path / "rows.svg", rows, "auc", "AUC")
+    assert ticks_of(tmp_path / "few.svg") == ticks_of(tmp_path / "rows.svg")
+    assert ticks_of(tmp_path / "few.svg") == [0, 0.2, 0.4, 0.6, 0.8, 1]
+
+
+def test_a_score_above_1_is_on_its_axis(tmp_path):
+    rows = [Row("captioner", {"cider": 1.3}), Row("baseline", {"cider": 0.4})]
+    plots.plot_rows(tmp_path / "rows.svg", rows, "cider", "CIDEr")
+    assert max(ticks_of(tmp_path / "rows.svg")) > 1
+
+
+def ticks_of(picture):
+    """The numbers with a decimal point along the axes of an SVG, in ascending order."""
+    return sorted({float(text) for text in re.findall(r"<!-- (\S*\.\d) -->", picture.read_text())})
 
 
 def test_without_errors_the_report_says_so(report):
@@ -219,6 +240,7 @@ def test_results_are_kept_for_programs(tmp_path):
             "std": {"average_precision": 0.1},
             "seconds": 2.0,
             "trainable_parameters": 7,
+            "undone": False,
         }
     ]
     assert {"python", "torch", "transformers"} <= set(results["versions"])
@@ -228,6 +250,20 @@ def test_tables_show_deviations_and_escape_bars():
     rows = [Row("net", {"ap": 0.5}, {"ap": 0.25}, 2.0, 7000)]
     assert "| net   | 0.500 ± 0.250 | 2.0     | 7,000 " in results_table(rows, {"ap": "AP"})
     assert "a\\|b" in markdown_table(["x"], [["a|b"]])
+
+
+def test_fine_tuning_that_was_undone_is_a_row_that_says_so_and_no_result():
+    tuned = STAGE | {"name": "top", "best_epoch": 0, "best_score": 0.5}
+    kept = Outcome("net", {"ap": 0.5}, {}, [], 0.0, 1.0, 7, [STAGE])
+    undone = replace(kept, model="tuned net", stages=[STAGE, tuned])
+    better = replace(undone, stages=[STAGE, tuned | {"best_epoch": 2}])
+    before, row = mean_rows([[kept, undone]])
+    words = "undone: no epoch was better than its start"
+    table = results_table([before, row], {"ap": "AP"})
+    assert table.count("0.500") == 1 and table.count(f"| tuned net ({words}) |") == 1
+    assert not mean_rows([[kept, undone], [kept, better]])[1].undone  # it counts in one fold
+    table = stage_table([StageResult(**stage) for stage in undone.stages])
+    assert table.count("0.500") == 1 and table.count(f"| {words} |") == 1
 
 
 def test_a_picture_or_page_that_was_not_drawn_to_its_end_is_not_there(tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
 """Candidates for a detector: Fast R-CNN on the feature maps of a pretrained model, in stages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from transformers import (
     BaseImageProcessor,
@@ -53,11 +53,6 @@ class DetectorCandidate(StagedCandidate):
     def row_names(self) -> list[str]:
         """Return the names of the stages."""
         return [stage.name for stage in self.stages]
-
-    def quick(self) -> Self:
-        """Return the same with at most one view, two epochs of the head and one of other stages."""
-        short = self.with_epochs(lambda stage: min(stage.epochs, 2 if stage.train == "head" else 1))
-        return replace(short, views=min(1, self.views))
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
         """Train all stages and score each, with new weights in every fold."""

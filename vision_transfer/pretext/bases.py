@@ -26,6 +26,7 @@ from vision_transfer.pretext.training import train_pretext
 
 _SHOWN = 8  # examples of each kind
 _HELD_OUT = 200  # images of the archive to score inpainting on, at most
+_NOT_LEARNT = " **That is no better than {}: the base did not learn the task.**"
 _IN_MEMORY = 2**30  # bytes; where photos take more, each is decoded whenever it is trained on
 
 
@@ -101,9 +102,12 @@ def describe_rotation(scores: Mapping[str, Any]) -> list[str]:
     """
     correct, total = (sum(column) for column in zip(*scores["rotations"], strict=True))
     rows = [[name, *counts] for name, counts in zip(ROTATIONS, scores["rotations"], strict=True)]
+    share = correct / total
+    learnt = share > 0.25 + 2 * (0.25 * 0.75 / total) ** 0.5  # two standard errors
     return [
-        f"The rotation of {100 * correct / total:.1f} % of the {total:,} rotated test photos is "
-        f"predicted correctly; chance is 25 %. Pretraining took {scores['seconds']:.0f} seconds.",
+        f"The rotation of {100 * share:.1f} % of the {total:,} rotated test photos is predicted "
+        f"correctly; chance is 25 %.{'' if learnt else _NOT_LEARNT.format('chance')} "
+        f"Pretraining took {scores['seconds']:.0f} seconds.",
         markdown_table(["rotation", "correct", "of"], rows),
     ]
 
@@ -176,11 +180,13 @@ def describe_inpainting(scores: Mapping[str, Any]) -> list[str]:
     Args:
         scores: From `learn_by_inpainting`.
     """
+    learnt = scores["psnr"] > scores["mean_psnr"]
     return [
         f"On {scores['held_out']} held-out images of the archive, filled holes have a PSNR of "
         f"{scores['psnr']:.1f} dB and whole images an SSIM of {scores['ssim']:.3f}; with holes "
         f"filled by the mean of what is around them, {scores['mean_psnr']:.1f} dB and "
-        f"{scores['mean_ssim']:.3f}. Pretraining took {scores['seconds']:.0f} seconds."
+        f"{scores['mean_ssim']:.3f}.{'' if learnt else _NOT_LEARNT.format('that mean')} "
+        f"Pretraining took {scores['seconds']:.0f} seconds."
     ]
 
 

@@ -83,6 +83,8 @@ class OrderResult:
         above = (accuracy - 0.5) / error if error > 0 else 0.0
         distance = f"{above:+.1f}" if error > 0 else "an unknown number of"
         learnt = "The base learnt" if above >= 3 else "It is not clear that the base learnt"
+        if accuracy <= 0.5 + 2 * error:
+            learnt = "No better than chance: the base did not learn"
         return (
             f"**{learnt} the order of frames**: on held-out videos it classifies "
             f"{100 * accuracy:.1f} % of the examples correctly, and chance is 50 %; that is "

@@ -69,7 +69,8 @@ def publish_pretraining(
         card: The template of the card.
         pretrained: The folder of the base and its examples.
         protocol: From `describe_pretraining`.
-        skill: How well the base does what it learnt; the first paragraph is printed.
+        skill: How well the base does what it learnt; the first paragraph is printed, and stands in
+            the card.
         picture: What the examples show.
         model_title: What the classifier is called.
         dataset: What the labelled images are called, and their name for the Hub.
@@ -92,6 +93,7 @@ def publish_pretraining(
         "labels": ", ".join(map(as_markdown, data.labelled.names)),
         "reference": run.reference,
         "protocol": protocol,
+        "skill": skill[0],
         "kept": efficiency.describe_kept(),
         "results": efficiency.table(),
         "answer": answer,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_transfer import corpus as corpus_module
-from nlp_transfer.corpus import Corpus, corpus_vocabulary
 from staged_training import InputError
+from staged_training.tables import corpus as corpus_module
+from staged_training.tables.corpus import Corpus
 
 MAILS = Path(__file__).parents[2] / "recipes" / "data" / "related_emails"
 TEXTS = ["Call me back today.", "Grüße aus Köln", "the third, with a, comma"]
@@ -22,7 +22,7 @@ TEXTS = ["Call me back today.", "Grüße aus Köln", "the third, with a, comma"]
 PEAK_GROWTH = """
 import sys
 from pathlib import Path
-from nlp_transfer.corpus import Corpus
+from staged_training.tables.corpus import Corpus
 
 def peak():
     (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
@@ -188,14 +188,4 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path):
     refused(tmp_path / "lists.parquet", "column 'text' holds list")
     whole = gzip.compress(b"a text\n" * 10**5)
     (tmp_path / "cut.txt.gz").write_bytes(whole[: len(whole) // 2])
-    refused(tmp_path / "cut.txt.gz", "damaged or incomplete")
-
-
-def test_the_words_of_the_task_are_kept_however_rare_in_the_corpus():
-    corpus = ["the mail is here", "the mail is late", "the parcel"]
-    tokenizer = corpus_vocabulary(corpus, ["parcel asap asap"], min_frequency=2)
-    words = tokenizer.get_vocab()
-    assert set(words) == {"[PAD]", "[UNK]", "the", "mail", "is", "parcel", "asap"}
-    counts = tokenizer.init_kwargs["token_counts"]
-    expected = {"the": 3, "mail": 2, "is": 2, "parcel": 1, "asap": 0}
-    assert {word: counts[words[word]] for word in expected} == expected
+    refused(tmp_path / "cut.txt.gz", "cannot be read as TXT")

@@ -5,19 +5,15 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
-from transformers import PreTrainedTokenizerFast
 
-from nlp_transfer.vocabulary import build_vocabulary
-from nlp_transfer.word_vectors.sources import Source
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.runtime.unpacking import open_unpacked
 from staged_training.tables.delimited import DELIMITERS, Dialect, find_dialect
@@ -82,32 +78,6 @@ class Corpus:
             logger.warning("%s: %s bytes are not UTF-8 and read as U+FFFD.", file, f"{replaced:,}")
 
 
-def corpus_vocabulary(
-    corpus: Iterable[str], task_texts: Sequence[str], min_frequency: int
-) -> PreTrainedTokenizerFast:
-    """Build a tokenizer of the frequent words of a corpus and of all words of a task.
-
-    Args:
-        corpus: The texts to learn from, read once.
-        task_texts: The texts whose words are kept, however rare they are in the corpus.
-        min_frequency: How often other words must occur in the corpus.
-
-    Returns:
-        A tokenizer as of `build_vocabulary`. Its counts are those of the corpus alone, zero for
-        words that only the task has.
-
-    Raises:
-        InputError: No word is as frequent as `min_frequency`.
-    """
-    often_enough = [text for text in task_texts for _ in range(min_frequency)]
-    tokenizer = build_vocabulary(chain(corpus, often_enough), min_frequency=min_frequency)
-    ids = tokenizer(list(task_texts), add_special_tokens=False, verbose=False)["input_ids"]
-    of_task = np.bincount(np.fromiter(chain(*ids), np.intp), minlength=len(tokenizer))
-    counts = np.array(tokenizer.init_kwargs["token_counts"]) - min_frequency * of_task
-    tokenizer.init_kwargs["token_counts"] = counts.tolist()
-    return tokenizer
-
-
 def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder. Check the path.")
@@ -157,7 +127,7 @@ def _read(
 
 def _lines(file: Path) -> Iterator[str]:
     """Yield the lines; those longer than `PIECE_CHARS` in pieces that end between words."""
-    with Source(file).open() as stream:
+    with open_unpacked(file) as stream:
         lines = _decoded(file, stream)
         rest = ""
         while piece := rest + lines.readline(PIECE_CHARS):
@@ -169,7 +139,7 @@ def _lines(file: Path) -> Iterator[str]:
 
 def _json_rows(file: Path, columns: Sequence[str] | None) -> Iterator[str]:
     decoder = json.JSONDecoder(strict=False)  # control characters may stand in texts
-    with Source(file).open() as stream:
+    with open_unpacked(file) as stream:
         for number, line in enumerate(_decoded(file, stream), start=1):
             if not line.strip("\0 \n"):
                 continue
