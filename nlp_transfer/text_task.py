@@ -69,6 +69,7 @@ class TextTask(Task):
         names: The names of the labels, in the order of their numbers.
         positive: Number of the label that matters.
         columns: The names of the further columns of the texts.
+        text_columns: The columns of a table that the texts were joined from; none for mail.
     """
 
     inputs: list[str]
@@ -76,6 +77,7 @@ class TextTask(Task):
     names: list[str]
     positive: int
     columns: list[str]
+    text_columns: Sequence[str] = ()
 
     @property
     def contents(self) -> list[Any]:
@@ -132,7 +134,8 @@ def read_task(
         (['0', '1'], 24, [0, 1, 2, 3, 4])
     """
     path = given_path(source)
-    dataset = read_labelled_texts(path, text_columns, label_column).dataset
+    reading = read_labelled_texts(path, text_columns, label_column)
+    dataset = reading.dataset
     texts, labels = list(dataset["text"]), list(dataset["label"])
     names = sorted(set(labels))
     if positive_label is not None and positive_label not in names:
@@ -158,6 +161,7 @@ def read_task(
         folds=folds,
         own_folds=own_folds,
         columns=dataset.column_names,
+        text_columns=reading.text_columns,
     )
 
 

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
-from nlp_transfer.emails.messages import Email, Skipped, contents, readable
+from nlp_transfer.emails.messages import Email, Skipped, contents, readable, reported
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import check_labels, tidy_labels
-from staged_training.tables.text_columns import DEFAULTS, MAIL, choose_text_columns
+from staged_training.tables.text_columns import (
+    DEFAULTS,
+    MAIL,
+    choose_text_columns,
+    text_columns_of_model,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,6 +30,7 @@ class Reading(NamedTuple):
     Attributes:
         dataset: The texts, a row each; for its columns see the function that read them.
         skipped: The messages that could not be read; none for a table.
+        text_columns: The columns of a table that texts were joined from; none for mail.
 
     Examples:
         >>> reading = read_emails("mail")
@@ -34,6 +40,36 @@ class Reading(NamedTuple):
 
     dataset: "Dataset"
     skipped: list[Skipped]
+    text_columns: Sequence[str] = ()
+
+
+class TextTable(NamedTuple):
+    """A table, and the text of each of its rows.
+
+    Attributes:
+        path: The file.
+        table: All its columns; those of delimited text as they are written.
+        text_columns: The columns that the texts were joined from.
+        texts: The texts; blank where a row has none.
+    """
+
+    path: Path
+    table: pa.Table
+    text_columns: list[str]
+    texts: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the name of each row, as `read_texts` gives it."""
+        return _row_names(self.path, self.table.num_rows)
+
+    def check_filled(self) -> None:
+        """Refuse a row without text.
+
+        Raises:
+            InputError: There is one.
+        """
+        _check_filled(self.path, self.texts, f"text in {' and '.join(self.text_columns)}")
 
 
 def iter_emails(
@@ -121,7 +157,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
     """
     path = existing_path(source)
     if _is_table(path):
-        return Reading(_texts_of_table(path, text_columns, label_column=None), [])
+        return _texts_of_table(path, text_columns, label_column=None)
     emails, skipped = _read_all(path, keep_quotes=False)
     return Reading(_dataset(_mail_columns(emails)), skipped)
 
@@ -144,9 +180,50 @@ def iter_texts(
     """
     path = existing_path(source)
     if _is_table(path):
-        columns = _texts_of_table(path, text_columns, label_column=None)
+        columns = _texts_of_table(path, text_columns, label_column=None).dataset
         return zip(columns["input"], columns["text"], strict=True)
     return ((email.input, _mail_text(email)) for email in readable(path, False, []))
+
+
+def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | Skipped]:
+    """Return an iterator over mail: name and text of each message, or why it cannot be read.
+
+    Args:
+        source: as for `iter_emails`.
+
+    Raises:
+        InputError: as `iter_emails`; at the end, if no message could be read.
+    """
+    path = existing_path(source)
+    if not is_mail(path):
+        raise _unknown(path)
+    return (
+        message if isinstance(message, Skipped) else (message.input, _mail_text(message))
+        for message in reported(path, keep_quotes=False)
+    )
+
+
+def read_text_table(
+    source: str | PathLike[str],
+    text_columns: Sequence[str] | None = None,
+    trained_on: Sequence[str] = (),
+) -> TextTable | None:
+    """Return a table as it is, for a trained model; `None` for what is no table.
+
+    Args:
+        source: as for `read_texts`.
+        text_columns: as for `read_texts`.
+        trained_on: the columns that the model was trained on, see `text_columns_of_model`.
+
+    Raises:
+        InputError: it cannot be read, or lacks a column.
+    """
+    path = existing_path(source)
+    if not _is_table(path):
+        return None
+    table = tables.read_table(path, text_columns or [*trained_on, *DEFAULTS], typed=False)
+    columns = text_columns_of_model(path, table.column_names, text_columns, trained_on)
+    return TextTable(path, table, columns, _joined(path, table, columns))
 
 
 def read_labelled_texts(
@@ -177,7 +254,7 @@ def read_labelled_texts(
     """
     path = existing_path(source)
     if _is_table(path):
-        reading = Reading(_texts_of_table(path, text_columns, label_column), [])
+        reading = _texts_of_table(path, text_columns, label_column)
     elif path.is_dir() and not is_maildir(path):
         emails, skipped = _read_all(path, keep_quotes=False)
         columns = _mail_columns(emails)
@@ -233,21 +310,23 @@ def _folder_label(folder: Path, name: str) -> str:
 
 def _texts_of_table(
     path: Path, text_columns: Sequence[str] | None, label_column: str | None
-) -> "Dataset":
+) -> Reading:
     as_text = [*(text_columns or DEFAULTS), *filter(None, [label_column])]
     table = tables.read_table(path, as_text)
     text_columns = choose_text_columns(path, table.column_names, text_columns, label_column)
-    cells = [tables.text_column(table, path, column) for column in text_columns]
-    columns = {
-        "input": _row_names(path, table.num_rows),
-        "text": ["\n".join(filter(None, row)) for row in zip(*cells, strict=True)],
-    }
-    _check_filled(path, columns["text"], f"text in {' and '.join(text_columns)}")
+    texts = TextTable(path, table, text_columns, _joined(path, table, text_columns))
+    texts.check_filled()
+    columns = {"input": texts.names, "text": texts.texts}
     if label_column is not None:
         labels = [cell or "" for cell in tables.text_column(table, path, label_column)]
         _check_filled(path, labels, f"label in '{label_column}'")
         columns["label"] = tidy_labels(path, labels)
-    return _dataset(columns, table)
+    return Reading(_dataset(columns, table), [], text_columns)
+
+
+def _joined(path: Path, table: pa.Table, columns: Sequence[str]) -> list[str]:
+    cells = [tables.text_column(table, path, column) for column in columns]
+    return ["\n".join(filter(None, row)) for row in zip(*cells, strict=True)]
 
 
 def _row_names(path: Path, rows: int) -> list[str]:
