@@ -20,11 +20,15 @@ def check_labels(opened: Pipeline) -> None:
     """Refuse labels that are none, or alike."""
     model, config = opened.model.name_or_path, opened.model.config
     labels = list((config.id2label or {}).values())
-    if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
+    if not all(map(_is_text, labels)) or len({*labels}) < len(labels):
         raise InputError(f"{model}: its labels are {labels}; each needs a name of its own.")
     positive = getattr(config, "positive_label", None)
     if positive is not None and positive not in labels:
         raise InputError(f"{model}: its positive_label, {positive!r}, is none of {labels}.")
+
+
+def _is_text(label: object) -> bool:
+    return isinstance(label, str) and not re.search("[\ud800-\udfff]", label)  # half a character
 
 
 def check_scores(opened: Pipeline, results: Iterable[Mapping[str, Any]]) -> None:
