@@ -104,6 +104,8 @@ class TextCandidate(StagedCandidate):
         model, tokenizer, earlier = self.new_model(
             train, validates=validation is not None, seed=seed, folder=folder
         )
+        if self.task.text_columns:  # which the model reads of other tables, too
+            model.config.text_columns = list(self.task.text_columns)
         trainer = staged_text_trainer(
             model,
             tokenizer,

@@ -69,11 +69,13 @@ class TextTask(LabelledTask):
         inputs: The name of each text, such as `messages.parquet#3`.
         all: The texts and the values of their labels.
         columns: The names of the further columns of the texts.
+        text_columns: The columns of a table that the texts were joined from; none for mail.
     """
 
     inputs: list[str]
     all: LabelledTexts
     columns: list[str]
+    text_columns: Sequence[str] = ()
 
     @property
     def values(self) -> NDArray[Any]:
@@ -143,7 +145,7 @@ def read_task(
     """
     path = given_path(source)
     written = LabelFormat(label_column, label_separator, task)
-    dataset, labels = read_labels_and_texts(path, text_columns, written)
+    dataset, labels, columns = read_labels_and_texts(path, text_columns, written)
     texts, values = list(dataset["text"]), np.asarray(labels.values)
     target = target_of(labels, positive_number(path, labels, positive_label))
     own_folds = "fold" in dataset.column_names
@@ -160,6 +162,7 @@ def read_task(
         folds=folds,
         own_folds=own_folds,
         columns=dataset.column_names,
+        text_columns=columns,
     )
 
 

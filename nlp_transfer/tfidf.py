@@ -111,6 +111,8 @@ class TfidfCandidate(Candidate):
         bias = found.bias + np.mean([outcome.decision_bias for outcome in outcomes], axis=0)
         model, tokenizer = tfidf_classifier(found.vectorizer, found.weight, bias, target.names)
         model.config.problem_type = target.problem_type
+        if self.task.text_columns:  # which the model reads of other tables, too
+            model.config.text_columns = list(self.task.text_columns)
         if isinstance(target, SingleLabel) and target.positive is not None:
             model.config.positive_label = target.names[target.positive]
         save_trained(model, tokenizer, TrainerState(), folder)

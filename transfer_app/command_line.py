@@ -192,15 +192,33 @@ def _predict(arguments: list[str]) -> None:
         "of images: images, CT (DICOM or NIfTI) and folders of them",
     )
     parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+        "--text-columns",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns of a table to read as text; by default those that the model was trained on",
     )
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
         "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
     )
+    shown.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write a table instead (.csv, .tsv, .jsonl, .parquet): a row per input in the order "
+        "of the inputs, with all columns of a table that is the input; a column `problem` says "
+        "what could not be read",
+    )
     options = _parsed(parser, arguments)
+    output = Path(options.output) if options.output else None
+    if output:
+        from staged_training.tables.writing import check_table_file
+
+        check_table_file(output)
     from transfer_app.prediction.opening import predict
 
-    predict(options.model, options.inputs, options.text_columns, as_json=options.json)
+    predict(
+        options.model, options.inputs, options.text_columns, as_json=options.json, output=output
+    )
 
 
 def _demo(arguments: list[str]) -> None:

@@ -66,20 +66,33 @@ def contents(path: Path, keep_quotes: bool) -> Iterator[tuple[str, Content | str
 
 
 def readable(path: Path, keep_quotes: bool, skipped: list[Skipped]) -> Iterator[Email]:
-    """Yield the readable messages, and report at the end those not read, or only in part.
+    """Yield the readable messages of `reported`, and put the others into `skipped`."""
+    for message in reported(path, keep_quotes):
+        if isinstance(message, Skipped):
+            skipped.append(message)
+        else:
+            yield message
+
+
+def reported(path: Path, keep_quotes: bool) -> Iterator[Email | Skipped]:
+    """Yield the messages, and report at the end those not read, or only in part.
 
     Args:
         path: Mail that exists.
         keep_quotes: As for `iter_emails`.
-        skipped: Where those are put that cannot be read.
+
+    Raises:
+        InputError: At the end, if no message could be read.
     """
     count = 0
+    skipped: list[Skipped] = []
     bare: list[str] = []
     cut: list[str] = []
     for name, content in contents(path, keep_quotes):
         count += 1
         if isinstance(content, str):
             skipped.append(Skipped(name, content))
+            yield skipped[-1]
             continue
         if not content.body:
             bare.append(name)

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
-from nlp_transfer.emails.messages import Email, Skipped, contents, readable
+from nlp_transfer.emails.messages import Email, Skipped, contents, readable, reported
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
 from staged_training.tables.labelled_texts import joined_texts, read_labelled_rows
 from staged_training.tables.labels import ONE_LABEL, LabelFormat, Labels, check_filled, read_labels
-from staged_training.tables.text_columns import DEFAULTS, MAIL, choose_text_columns
+from staged_training.tables.text_columns import (
+    DEFAULTS,
+    MAIL,
+    choose_text_columns,
+    text_columns_of_model,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,6 +31,7 @@ class Reading(NamedTuple):
     Attributes:
         dataset: The texts, a row each; for its columns see the function that read them.
         skipped: The messages that could not be read; none for a table.
+        text_columns: The columns of a table that texts were joined from; none for mail.
 
     Examples:
         >>> reading = read_emails("mail")
@@ -35,6 +41,37 @@ class Reading(NamedTuple):
 
     dataset: "Dataset"
     skipped: list[Skipped]
+    text_columns: Sequence[str] = ()
+
+
+class TextTable(NamedTuple):
+    """A table, and the text of each of its rows.
+
+    Attributes:
+        path: The file.
+        table: All its columns; those of delimited text as they are written.
+        text_columns: The columns that the texts were joined from.
+        texts: The texts; blank where a row has none.
+    """
+
+    path: Path
+    table: pa.Table
+    text_columns: list[str]
+    texts: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the name of each row, as `read_texts` gives it."""
+        return _row_names(self.path, range(1, self.table.num_rows + 1))
+
+    def check_filled(self) -> None:
+        """Refuse a row without text.
+
+        Raises:
+            InputError: There is one.
+        """
+        places = [f"row {row}" for row in range(1, self.table.num_rows + 1)]
+        check_filled(self.path, places, self.texts, f"text in {' and '.join(self.text_columns)}")
 
 
 def iter_emails(
@@ -123,7 +160,7 @@ def read_texts(source: str | PathLike[str], text_columns: Sequence[str] | None =
     """
     path = existing_path(source)
     if _is_table(path):
-        return Reading(_texts_of_table(path, text_columns), [])
+        return _texts_of_table(path, text_columns)
     emails, skipped = _read_all(path, keep_quotes=False)
     return Reading(_dataset(_mail_columns(emails)), skipped)
 
@@ -146,9 +183,50 @@ def iter_texts(
     """
     path = existing_path(source)
     if _is_table(path):
-        columns = _texts_of_table(path, text_columns)
+        columns = _texts_of_table(path, text_columns).dataset
         return zip(columns["input"], columns["text"], strict=True)
     return ((email.input, _mail_text(email)) for email in readable(path, False, []))
+
+
+def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | Skipped]:
+    """Return an iterator over mail: name and text of each message, or why it cannot be read.
+
+    Args:
+        source: as for `iter_emails`.
+
+    Raises:
+        InputError: as `iter_emails`; at the end, if no message could be read.
+    """
+    path = existing_path(source)
+    if not is_mail(path):
+        raise _unknown(path)
+    return (
+        message if isinstance(message, Skipped) else (message.input, _mail_text(message))
+        for message in reported(path, keep_quotes=False)
+    )
+
+
+def read_text_table(
+    source: str | PathLike[str],
+    text_columns: Sequence[str] | None = None,
+    trained_on: Sequence[str] = (),
+) -> TextTable | None:
+    """Return a table as it is, for a trained model; `None` for what is no table.
+
+    Args:
+        source: as for `read_texts`.
+        text_columns: as for `read_texts`.
+        trained_on: the columns that the model was trained on, see `text_columns_of_model`.
+
+    Raises:
+        InputError: it cannot be read, or lacks a column.
+    """
+    path = existing_path(source)
+    if not _is_table(path):
+        return None
+    table = tables.read_table(path, text_columns or [*trained_on, *DEFAULTS], typed=False)
+    columns = text_columns_of_model(path, table.column_names, text_columns, trained_on)
+    return TextTable(path, table, columns, joined_texts(table, path, columns))
 
 
 class LabelledReading(NamedTuple):
@@ -157,10 +235,12 @@ class LabelledReading(NamedTuple):
     Attributes:
         dataset: The texts as columns `input` and `text`, and the other columns of a table.
         labels: Their labels, see `Labels`.
+        text_columns: The columns of a table that the texts were joined from; none for mail.
     """
 
     dataset: "Dataset"
     labels: Labels
+    text_columns: Sequence[str] = ()
 
 
 def read_labels_and_texts(
@@ -185,22 +265,22 @@ def read_labels_and_texts(
     if _is_table(path):
         found = read_labelled_rows(path, text_columns, written)
         columns = {"input": _row_names(path, found.rows), "text": found.texts}
-        dataset, places, cells = _dataset(columns, found.table), found.places, found.cells
-    elif path.is_dir() and not is_maildir(path):
-        if written != LabelFormat(written.column):
-            raise InputError(
-                f"{path}: the folders of mail are the labels, one for each. For several labels or "
-                "numbers give a table with a column of them."
-            )
-        emails, _ = _read_all(path, keep_quotes=False)
-        dataset = _dataset(_mail_columns(emails))
-        places, cells = dataset["input"], [_folder_label(path, name) for name in dataset["input"]]
-    else:
+        labels = read_labels(path, found.places, found.cells, written, "text")
+        return LabelledReading(_dataset(columns, found.table), labels, found.text_columns)
+    if not path.is_dir() or is_maildir(path):
         raise InputError(
             f"{path}: holds no labels. Give a table with a column '{written.column}', or a folder "
             "with one sub-folder of .eml files per label."
         )
-    return LabelledReading(dataset, read_labels(path, places, cells, written, "text"))
+    if written != LabelFormat(written.column):
+        raise InputError(
+            f"{path}: the folders of mail are the labels, one for each. For several labels or "
+            "numbers give a table with a column of them."
+        )
+    emails, _ = _read_all(path, keep_quotes=False)
+    dataset = _dataset(_mail_columns(emails))
+    cells = [_folder_label(path, name) for name in dataset["input"]]
+    return LabelledReading(dataset, read_labels(path, dataset["input"], cells, written, "text"))
 
 
 def read_labelled_texts(
@@ -227,11 +307,11 @@ def read_labelled_texts(
         >>> reading.dataset[3]["input"], sorted(set(reading.dataset["label"]))
         ('messages.csv#4', ['0', '1'])
     """
-    dataset, labels = read_labels_and_texts(source, text_columns, LabelFormat(label_column))
+    dataset, labels, read = read_labels_and_texts(source, text_columns, LabelFormat(label_column))
     others = [name for name in dataset.column_names if name not in ("input", "text", "label")]
     named = {"label": [labels.names[number] for number in labels.values]}
     columns = {name: dataset[name][:] for name in ("input", "text")} | named
-    return Reading(_dataset(columns, dataset.data.table.select(others)), [])
+    return Reading(_dataset(columns, dataset.data.table.select(others)), [], read)
 
 
 def _is_table(path: Path) -> bool:
@@ -273,13 +353,12 @@ def _folder_label(folder: Path, name: str) -> str:
     return label
 
 
-def _texts_of_table(path: Path, text_columns: Sequence[str] | None) -> "Dataset":
+def _texts_of_table(path: Path, text_columns: Sequence[str] | None) -> Reading:
     table = tables.read_table(path, text_columns or DEFAULTS)
     text_columns = choose_text_columns(path, table.column_names, text_columns)
-    texts, numbers = joined_texts(table, path, text_columns), range(1, table.num_rows + 1)
-    what = f"text in {' and '.join(text_columns)}"
-    check_filled(path, [f"row {number}" for number in numbers], texts, what)
-    return _dataset({"input": _row_names(path, numbers), "text": texts}, table)
+    texts = TextTable(path, table, text_columns, joined_texts(table, path, text_columns))
+    texts.check_filled()
+    return Reading(_dataset({"input": texts.names, "text": texts.texts}, table), [], text_columns)
 
 
 def _row_names(path: Path, rows: Iterable[int]) -> list[str]:

@@ -124,7 +124,8 @@ class CrossValidation:
         chosen = self.chosen
         told = [f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."]
         controls = {name for control in self.controls for name in control.row_names()}
-        others = [row for row in self.rows if row.name not in {chosen.name, *controls}]
+        left_out = {chosen.name, *controls}
+        others = [row for row in self.rows if row.name not in left_out and not row.undone]
         differences = {row.name: self.difference(chosen, row) for row in others}
         alike = [name for name, found in differences.items() if not found.is_seen]
         if alike:

@@ -127,7 +127,7 @@ def unwritable_told(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        advice = "Free some space, or allow writing; then continue the run with `resume`."
+        advice = "Free some space, or allow writing; a run then continues with `resume`."
         if reason in map(os.strerror, _NOT_THERE):
             advice = "Check the path, and that nothing on it is moved or removed meanwhile."
         raise InputError(f"{what} ({reason}). {advice}", ["resume"]) from error

@@ -232,22 +232,28 @@ def _are_rows(
     return False
 
 
-def read_delimited(path: Path, dialect: Dialect, as_text: Iterable[str]) -> pa.Table:
+def read_delimited(path: Path, dialect: Dialect, as_text: Iterable[str] | None) -> pa.Table:
     """Read a file.
 
     Args:
         path: Its path.
         dialect: How it is written.
-        as_text: Columns that are texts whatever they look like.
+        as_text: Columns that are texts whatever they look like. `None` for all of them, as they
+            are written; a cell with nothing in it is null then.
 
     Raises:
         pa.ArrowException: A row is wider than the others, or not as wide.
     """
+    nulls: dict[str, Any] = {}
+    if as_text is None:
+        _, _, as_text = next(_records(path, dialect))
+        nulls = {"null_values": [""], "strings_can_be_null": True}
+        nulls["quoted_strings_can_be_null"] = False
     with open_unpacked(path) as stream:
         return pyarrow.csv.read_csv(
             stream,
             convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string())
+                column_types=dict.fromkeys(as_text, pa.string()), **nulls
             ),
             **dialect.arrow_options(),
         )

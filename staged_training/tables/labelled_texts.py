@@ -25,12 +25,14 @@ class LabelledRows(NamedTuple):
         rows: Their numbers, from 1 on.
         texts: The text of each.
         cells: The label of each, see `label_cells`.
+        text_columns: The columns that the texts were joined from.
     """
 
     table: pa.Table
     rows: list[int]
     texts: list[str]
     cells: list[Any]
+    text_columns: list[str]
 
     @property
     def places(self) -> list[str]:
@@ -77,4 +79,5 @@ def read_labelled_rows(
         [row + 1 for row in filled],
         [texts[row] for row in filled],
         label_cells(table, source, written.column),
+        columns,
     )

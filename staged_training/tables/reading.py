@@ -35,13 +35,15 @@ def table_suffix(path: Path) -> str | None:
     return suffix if suffix in known else None
 
 
-def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
+def read_table(source: Path, as_text: Sequence[str], *, typed: bool = True) -> pa.Table:
     """Return the rows of `source`, at least one.
 
     Args:
         source: the file.
         as_text: columns that are texts whatever they look like (a CSV has no types: the
             others become numbers, dates or truth values where all their cells look like them).
+        typed: whether they do; else a CSV is read as it is written, `007` as a text, and a cell
+            with nothing in it as null.
 
     Raises:
         InputError: it is another kind of file, or cannot be read; the message names the line.
@@ -63,7 +65,9 @@ def read_table(source: Path, as_text: Sequence[str]) -> pa.Table:
         else:
             dialect = find_dialect(source, text_encoding(source), DELIMITERS[suffix])
             _check_width(source, dialect.width)
-            table = _with_names(source, read_delimited(source, dialect, as_text), as_text)
+            table = _with_names(
+                source, read_delimited(source, dialect, as_text if typed else None), as_text
+            )
         _check_names(source, table.column_names)
     except (pa.ArrowException, EOFError, OSError, UnicodeError, zlib.error) as error:
         raise InputError(

@@ -1,7 +1,9 @@
 """Which columns of a table are read as text."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
+from staged_training.runtime.errors import InputError
 from staged_training.tables.reading import check_columns
 
 MAIL = ("subject", "body")
@@ -33,3 +35,32 @@ def choose_text_columns(
         needed.setdefault(label_column, "label_column")
     check_columns(source, names, needed)
     return list(wanted)
+
+
+def text_columns_of_model(
+    source: object, names: Sequence[str], wanted: Sequence[str] | None, trained_on: Sequence[str]
+) -> list[str]:
+    """Return the columns to join to a text for a trained model: the wanted ones, or its own.
+
+    A model that was trained on `text`, or on subject and body, takes either, as they say the same.
+
+    Args:
+        source: The table, for messages.
+        names: Its columns.
+        wanted: The columns that were asked for.
+        trained_on: The columns that the model was trained on; none where that is not known.
+
+    Raises:
+        InputError: As `choose_text_columns`; the message names what the model was trained on.
+    """
+    if wanted is not None or not trained_on:
+        return choose_text_columns(source, names, wanted)
+    try:
+        return choose_text_columns(source, names, trained_on)
+    except InputError as error:
+        if {*trained_on} <= {*DEFAULTS}:
+            with suppress(InputError):
+                return choose_text_columns(source, names, None)
+        raise InputError(
+            f"{error} The model was trained on: {', '.join(trained_on)}.", error.arguments
+        ) from error

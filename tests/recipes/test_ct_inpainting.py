@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -123,6 +125,24 @@ def test_a_model_of_photos_is_given_soft_tissue_and_images_before_scans(tmp_path
     inputs, told = predicted(tmp_path / "scans")
     assert inputs == [str(tmp_path / "scans" / "a.png")]
     assert all(f"Left out: {file} is a scan" in told for file in files)
+    assert written(tmp_path) == {"a.png": ""} | dict.fromkeys(
+        ("slice-1.dcm", "slice-2.dcm"), "is a scan, and there are images beside it"
+    )
+    (tmp_path / "scans" / "a.png").rename(tmp_path / "scans" / "a.txt")
+    assert written(tmp_path) == {
+        **{"slice-1.dcm": "", "slice-2.dcm": ""},
+        "a.txt": "is not a DICOM file",
+    }
+
+
+def written(folder):
+    """The problem of each file of scans, in a table of predictions."""
+    source, table = folder / "scans", folder / "out.csv"
+    assert main(["predict", str(folder / "model"), str(source), "--output", str(table)]) == 0
+    rows = pd.read_csv(table, keep_default_na=False)
+    assert [bool(label) for label in rows["label"]] == [not told for told in rows["problem"]]
+    names = [Path(name).name for name in rows["input"]]
+    return dict(zip(names, rows["problem"], strict=True))
 
 
 @pytest.fixture(scope="module")

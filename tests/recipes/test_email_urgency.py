@@ -114,6 +114,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
 def test_the_model_runs_in_a_pipeline(trained):
     classifier = pipeline("text-classification", model=str(trained))
     assert type(classifier.model) is RecurrentForSequenceClassification
+    assert classifier.model.config.text_columns == ["text"]
     (result,) = classifier("Please call me today, it is urgent!")
     assert result["label"] in ("urgent", "non-urgent")
 

@@ -76,7 +76,7 @@ def test_an_empty_value_of_a_configuration_is_refused(tmp_path, capsys):
             ["advise", "t.csv", "--text-columns", "Body", "--label-column", "priority"],
             "Is it 'Priority' for 'priority'? Choose columns by --label-column.",
         ),
-        (["predict", "no-model", "t.csv"], "Choose columns by --text-columns."),
+        (["predict", ".", "t.csv"], "Choose columns by --text-columns."),
         (
             ["run", "pet-classifier", "--data", "t.csv"],
             "Choose columns by --label-column. Rename what is to be 'file_name'.",

@@ -101,7 +101,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
     assert {result.metric_type for result in card.data.eval_results} == {"cider", "bleu", "rouge"}
 
 
-def test_photos_are_described_and_broken_ones_reported(trained, photos, capsys):
+def test_photos_are_described_and_broken_ones_reported(trained, photos, tmp_path, capsys):
     assert main(["predict", str(trained), PERSIAN, str(photos), "--json"]) == 0
     output = capsys.readouterr()
     rows = [json.loads(line) for line in output.out.splitlines()]
@@ -111,6 +111,11 @@ def test_photos_are_described_and_broken_ones_reported(trained, photos, capsys):
     assert "broken.jpg is not an image" in output.err
     (result,) = pipeline("image-text-to-text", model=str(trained))(PERSIAN, text="")
     assert result["generated_text"] == rows[0]["caption"]
+    table = tmp_path / "out.csv"
+    assert main(["predict", str(trained), PERSIAN, str(photos), "--output", str(table)]) == 0
+    written = pd.read_csv(table).dropna(subset="caption")
+    assert written[["input", "caption"]].to_dict("records") == rows
+    capsys.readouterr()
     assert main(["predict", str(trained), PERSIAN]) == 0
     assert capsys.readouterr().out.strip() == f"{PERSIAN}  {rows[0]['caption']}"
     assert main(["export", str(trained)]) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -114,12 +115,21 @@ def test_pipeline_and_predict_see_the_same_pixels(trained, tmp_path, capsys):
         assert row["scores"] == pytest.approx(found, abs=1e-4), row["input"]
 
 
-def test_what_shows_no_pet_is_marked(trained, photos, capsys):
+def test_what_shows_no_pet_is_marked(trained, photos, tmp_path, capsys):
     others = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     assert main(["predict", str(trained), str(others), str(photos), "--json"]) == 0
     hopper, *pets = map(json.loads, capsys.readouterr().out.splitlines())
     assert not hopper["accepted"]
     assert sum(pet["accepted"] for pet in pets) > 0.8 * len(pets)
+    output = ["--output", str(tmp_path / "out.parquet")]
+    assert main(["predict", str(trained), str(others), str(photos), *output]) == 0
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    assert list(written)[1:] == [
+        *("label", "score_cat", "score_dog", "similarity", "accepted", "problem"),
+    ]
+    written = written[written["problem"].isna()]
+    for name in ("similarity", "accepted"):
+        assert written[name].tolist() == [answer[name] for answer in (hopper, *pets)]
     assert main(["predict", str(trained), str(others)]) == 0
     threshold = load_familiarity(trained / "familiarity.safetensors").threshold
     line = capsys.readouterr().out

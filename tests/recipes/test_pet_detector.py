@@ -76,7 +76,7 @@ def test_the_report_covers_every_model_and_shows_boxes(trained):
     }
 
 
-def test_boxes_in_photos_are_printed(trained, heads, capsys):
+def test_boxes_in_photos_are_printed(trained, heads, tmp_path, capsys):
     assert main(["predict", str(trained), PERSIAN, str(heads), "--json"]) == 0
     output = capsys.readouterr()
     rows = [json.loads(line) for line in output.out.splitlines()]
@@ -86,6 +86,17 @@ def test_boxes_in_photos_are_printed(trained, heads, capsys):
     for row in rows:
         for box in row["boxes"]:
             assert (box["label"], box["score"] >= 0.5) == ("head", True)
+    output = ["--output", str(tmp_path / "out.jsonl")]
+    assert main(["predict", str(trained), PERSIAN, str(heads), *output]) == 0
+    written = list(map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()))
+    assert [row["boxes"] for row in written if row["problem"] is None] == (
+        [row["boxes"] for row in rows]
+    )
+    output = ["--output", str(tmp_path / "out.csv")]
+    assert main(["predict", str(trained), PERSIAN, *output]) == 0
+    (cell,) = pd.read_csv(tmp_path / "out.csv")["boxes"]
+    assert json.loads(cell) == rows[0]["boxes"]
+    capsys.readouterr()
     assert main(["predict", str(trained), PERSIAN]) == 0
     assert capsys.readouterr().out.startswith(PERSIAN)
 

@@ -9,7 +9,7 @@ import pytest
 
 from staged_training import InputError
 from transfer_app import command_line
-from transfer_app.prediction.inputs import texts
+from transfer_app.prediction.inputs import texts, usable
 
 PRINTING = """
 import sys
@@ -30,7 +30,7 @@ def given(monkeypatch, data):
 
 def test_lines_are_utf8_whatever_the_locale(monkeypatch):
     given(monkeypatch, "\ufeffGrüße\r\n\n  \nपानी".encode())
-    assert [(item.name, item.content.strip()) for item in texts("-", None)] == (
+    assert [(item.name, item.content.strip()) for item in usable(texts("-"))] == (
         [("-#1", "Grüße"), ("-#4", "पानी")]
     )
 
@@ -47,16 +47,16 @@ def test_lines_are_utf8_whatever_the_locale(monkeypatch):
 def test_lines_that_are_not_utf8_are_refused_by_number(data, line, monkeypatch):
     given(monkeypatch, data)
     with pytest.raises(InputError, match=rf"-: line {line} is not UTF-8"):
-        texts("-", None)
+        texts("-")
 
 
 def test_standard_input_without_text_is_refused(monkeypatch):
     given(monkeypatch, b" \n\n")
     with pytest.raises(InputError, match="standard input holds no text"):
-        texts("-", None)
+        texts("-")
     monkeypatch.setattr("sys.stdin", None)  # as Python has it where the shell says `<&-`
     with pytest.raises(InputError, match="standard input is closed"):
-        texts("-", None)
+        texts("-")
 
 
 @pytest.mark.parametrize(("lines", "unbuffered"), [(1, ""), (100_000, "1")])

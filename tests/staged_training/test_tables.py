@@ -7,10 +7,12 @@ import sys
 
 import datasets
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from staged_training import InputError
 from staged_training.tables.reading import check_columns, read_table, text_column
+from staged_training.tables.writing import write_table
 
 ROWS = pd.DataFrame(
     {
@@ -211,3 +213,25 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(gzip.compress(bytes(70 * 2**20)))
     with pytest.raises(InputError, match="unpacks to more than 200 times its size"):
         read_table(tmp_path / "t.csv", [])
+
+
+def test_a_csv_can_be_read_as_it_is_written(tmp_path):
+    (tmp_path / "t.csv").write_text('id,text,,x,x,n\n007,"a\nb",,1.0,NA,""\n008,,,2024-1-2,null,\n')
+    table = read_table(tmp_path / "t.csv", ["text"], typed=False)
+    assert table.to_pydict() == {
+        "id": ["007", "008"],
+        "text": ["a\nb", None],
+        "x": ["1.0", "2024-1-2"],
+        "x.1": ["NA", "null"],
+        "n": ["", None],
+    }
+
+
+def test_a_table_of_datasets_is_one_again_when_columns_were_added(tmp_path):
+    path = str(tmp_path / "t.parquet")
+    features = datasets.Features({"label": datasets.ClassLabel(names=["low", "high"])})
+    datasets.Dataset.from_dict({"label": [1, -1]}, features).to_parquet(path)
+    table = read_table(tmp_path / "t.parquet", []).append_column("more", pa.array([[1.5], []]))
+    write_table(table, tmp_path / "t.parquet")
+    again = datasets.Dataset.from_parquet(path, cache_dir=str(tmp_path))
+    assert again.to_dict() == {"label": ["high", None], "more": [[1.5], []]}

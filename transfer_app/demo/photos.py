@@ -12,7 +12,7 @@ from staged_training.recipe import RECIPES
 from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
-from transfer_app.prediction.inputs import Input, scans
+from transfer_app.prediction.inputs import Input, scans, usable
 from transfer_app.prediction.photos import PhotoPredictor
 from vision_transfer.ct.series import is_scan
 from vision_transfer.images import BrokenImageError, check_image, load_rgb
@@ -123,7 +123,7 @@ def read_pictures(
         except InputError as error:
             notes.append(f"Left out: {str(error).replace(f'{Path(file).parent}/', '')}")
             continue
-        found += [item._replace(name=Path(item.name).name) for item in slices]
+        found += [item._replace(name=Path(item.name).name) for item in usable(slices)]
         notes += [f"Not as expected: {Path(p.file).name} {p.reason}." for p in problems]
     if len(found) > MOST_PHOTOS:
         notes.append(f"Only the first {MOST_PHOTOS} of {len(found)} slices were taken.")

@@ -21,7 +21,7 @@ def check_labels(opened: Pipeline) -> None:
     """Refuse labels that are none, or alike."""
     model, config = opened.model.name_or_path, opened.model.config
     labels = list((config.id2label or {}).values())
-    if not all(isinstance(label, str) for label in labels) or len({*labels}) < len(labels):
+    if not all(map(_is_text, labels)) or len({*labels}) < len(labels):
         raise InputError(f"{model}: its labels are {labels}; each needs a name of its own.")
     positive = getattr(config, "positive_label", None)
     if positive is not None and positive not in labels:
@@ -42,6 +42,10 @@ def check_problem_type(opened: Pipeline) -> None:
         wrong = f"has a positive_label, but its problem_type is {kind}"
     if wrong:
         raise InputError(f"{model}: {wrong}. Copy config.json anew.")
+
+
+def _is_text(label: object) -> bool:
+    return isinstance(label, str) and not re.search("[\ud800-\udfff]", label)  # half a character
 
 
 def check_scores(opened: Pipeline, results: Iterable[Mapping[str, Any]]) -> None:

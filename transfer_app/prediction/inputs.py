@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nlp_transfer.emails import iter_texts
+from nlp_transfer.emails.messages import Skipped
+from nlp_transfer.emails.reading import TextTable, iter_mail_texts
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
@@ -24,30 +25,54 @@ class Input(NamedTuple):
         name: What it is called.
         content: A text, or a function that returns an image, as its model takes it.
         shown: What people see of it in a table.
+        problem: Why it cannot be read and has no content, if that is so.
     """
 
     name: str
     content: Any
     shown: str = ""
+    problem: str | None = None
 
     def load(self) -> Any:
         """Return the text or the image."""
         return self.content() if callable(self.content) else self.content
 
 
-def texts(source: str, text_columns: Sequence[str] | None) -> Iterable[Input]:
-    """Return the texts of a source, as `iter_texts` takes them; `-` for lines of standard input.
+def usable(inputs: Iterable[Input]) -> Iterable[Input]:
+    """Return the inputs that can be read; of a list a list, since its length is known."""
+    read = (item for item in inputs if item.problem is None)
+    return list(read) if isinstance(inputs, list) else read
+
+
+def texts(source: str) -> Iterable[Input]:
+    """Return the texts of mail, as `iter_mail_texts` takes it; `-` for lines of standard input.
 
     Raises:
-        InputError: They cannot be read.
+        InputError: None can be read.
     """
     if source != "-":
-        found = iter_texts(source, text_columns)
-        return (Input(name, text, text[:_MOST_SHOWN]) for name, text in found)
-    lines = [Input(f"-#{n}", line, line) for n, line in _lines_of_stdin() if line.strip()]
-    if not lines:
+        return map(_mail, iter_mail_texts(source))
+    lines = [_text(f"-#{number}", line, "has no text") for number, line in _lines_of_stdin()]
+    if not usable(lines):
         raise InputError("-: standard input holds no text. Give one text per line.")
     return lines
+
+
+def texts_of_rows(table: TextTable) -> Iterator[Input]:
+    """Yield the texts of the rows of a table."""
+    problem = f"has no text in {' and '.join(table.text_columns)}"
+    for name, text in zip(table.names, table.texts, strict=True):
+        yield _text(name, text, problem)
+
+
+def _text(name: str, text: str, problem: str) -> Input:
+    return Input(name, text, text[:_MOST_SHOWN], None if text.strip() else problem)
+
+
+def _mail(message: tuple[str, str] | Skipped) -> Input:
+    if isinstance(message, Skipped):
+        return Input(message.input, None, problem=message.reason)
+    return _text(*message, "has no text")
 
 
 def _lines_of_stdin() -> Iterator[tuple[int, str]]:
@@ -62,7 +87,7 @@ def _lines_of_stdin() -> Iterator[tuple[int, str]]:
 
 
 def images(source: Path) -> list[Input]:
-    """Return the images of a file or a folder; those that cannot be decoded are told and left out.
+    """Return the images of a file or a folder; those that cannot be decoded are told.
 
     Raises:
         InputError: There is no such file or folder, or no image in it.
@@ -81,16 +106,21 @@ def images(source: Path) -> list[Input]:
             check_image(file)
             inputs.append(Input(str(file), partial(load_rgb, file)))
         except BrokenImageError as error:
-            print(one_line(f"Left out: {file} {error}."), file=sys.stderr)
-    if not inputs:
+            inputs.append(_left_out(file, str(error)))
+    if not usable(inputs):
         raise InputError(
             f"{source}: no image that can be decoded. Give photos or a folder of them."
         )
     return inputs
 
 
+def _left_out(file: Path, reason: str) -> Input:
+    print(one_line(f"Left out: {file} {reason}."), file=sys.stderr)
+    return Input(str(file), None, problem=reason)
+
+
 def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
-    """Return the images or the slices of CT of a file or a folder; what is left out is told.
+    """Return the images or the slices of CT of a file or a folder; what cannot be read is told.
 
     Args:
         source: The file or the folder.
@@ -108,10 +138,8 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
         others = [file for file in files if file.suffix.lower() not in SUFFIXES]
         slices = [file for file in others if is_scan(file)]
         if not slices or len(others) < len(files):
-            for file in slices:
-                told = f"Left out: {file} is a scan, and there are images beside it."
-                print(one_line(told), file=sys.stderr)
-            return images(source)
+            reason = "is a scan, and there are images beside it"
+            return [*images(source), *(_left_out(file, reason) for file in slices)]
     inputs, problems = scans(source, ct)
     for problem in problems:
         print(one_line(f"Not as expected: {problem}."), file=sys.stderr)
@@ -120,6 +148,8 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
 
 def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list[Problem]]:
     """Return the slices of CT of a file or a folder, decoded when asked for, and what is wrong.
+
+    A file of which no slice can be read is an input with a problem.
 
     Args:
         source: The file or the folder.
@@ -135,14 +165,19 @@ def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list
     rows, problems = read_ct(source, read["size"], read["spacing"])
     window = read["window"] if isinstance(read["window"], str) else tuple(read["window"])
     slices = WindowedSlices(rows.with_format("numpy")["hounsfield"], window)
-    if not ct:
-        told = "is CT, and the model does not say how it is read: as scanned, soft tissue"
-        problems = [Problem(str(source), told), *problems]
     root = source if source.is_dir() else source.parent
     inputs = []
     for row, (file, index) in enumerate(zip(rows["file"], rows["index"], strict=True)):
         name = f"{root / file}#{index}" if is_nifti(Path(file)) else str(root / file)
         inputs.append(Input(name, partial(_slice, slices, row, for_ct=ct is not None)))
+    used = {*rows["file"]}
+    unread = {file: reason for file, reason in problems if file not in used}
+    for file, reason in unread.items():
+        if (root / file).is_file():  # and no folder that holds several series
+            inputs.append(Input(str(root / file), None, problem=reason))
+    if not ct:
+        told = "is CT, and the model does not say how it is read: as scanned, soft tissue"
+        problems = [Problem(str(source), told), *problems]
     return inputs, problems
 
 

@@ -10,16 +10,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from reprlib import repr as beginning
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging
 
+from nlp_transfer.emails.reading import TextTable, read_text_table
 from staged_training import InputError
 from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import table_suffix
 from transfer_app.prediction.classifiers import PhotoClassifier, TextClassifier
-from transfer_app.prediction.inputs import Input, texts
+from transfer_app.prediction.inputs import Input, texts, texts_of_rows, usable
+from transfer_app.prediction.output import write_predictions
 from transfer_app.prediction.photos import Captioner, Detector, PhotoPredictor
 
 _OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an architecture
@@ -32,7 +35,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def predict(
-    model: str, sources: Sequence[str], text_columns: Sequence[str] | None, *, as_json: bool
+    model: str,
+    sources: Sequence[str],
+    text_columns: Sequence[str] | None,
+    *,
+    as_json: bool = False,
+    output: Path | None = None,
 ) -> None:
     """Predict with a trained model; print lines or a table for people, or JSON for programs.
 
@@ -44,26 +52,85 @@ def predict(
         sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
             input; for an image model images, scans of CT (DICOM or NIfTI, by slice) and folders of
             them.
-        text_columns: Columns of a table to read as text.
+        text_columns: Columns of a table to read as text; by default those that the model was
+            trained on, see `text_columns_of_model`.
         as_json: Print JSON objects, in the order of the inputs.
+        output: A file to write a table to in place of printing, see `write_predictions`.
 
     Raises:
         InputError: An input cannot be read, or there is no model.
     """
+    if output is not None:
+        _check_sources(output, sources)
     # A table is read first: what is wrong with its columns is told before a model is loaded.
-    tables = {name: texts(name, text_columns) for name in sources if table_suffix(Path(name))}
+    tables = _read_tables(model, sources, text_columns)
+    for table in tables.values():
+        if output is None or not any(map(str.strip, table.texts)):
+            table.check_filled()
 
     def read_texts(name: str) -> Iterable[Input]:
-        return tables.pop(name) if name in tables else texts(name, text_columns)
+        return texts_of_rows(tables[name]) if name in tables else texts(name)
 
     predictor = open_predictor(model)
     inputs = predictor.inputs(sources, read_texts)
+    if output is not None:
+        own = next((table.table for table in tables.values()), None)
+        print(write_predictions(predictor, inputs, output, own))
+        return
+    inputs = usable(inputs)
     if as_json:
         for item, prediction in predictor.predict(inputs):
             print(json.dumps({"input": item.name} | prediction.fields))
     else:
         for line in predictor.describe(inputs):
             print(line)
+
+
+def _read_tables(
+    model: str, sources: Sequence[str], text_columns: Sequence[str] | None
+) -> dict[str, TextTable]:
+    """Return the tables among the sources of texts, by their names."""
+    named = [name for name in sources if table_suffix(Path(name))]
+    trained_on = _trained_columns(model) if named and text_columns is None else []
+    read = {name: read_text_table(name, text_columns, trained_on) for name in named}
+    return {name: table for name, table in read.items() if table}
+
+
+def _trained_columns(model: str) -> list[str]:
+    """Return the columns of a table that a model was trained on, if its configuration says so.
+
+    Raises:
+        InputError: It says something else there.
+    """
+    try:
+        described, _ = PreTrainedConfig.get_config_dict(model)
+    except Exception:  # it may be damaged in any way, which is told when the model is opened
+        return []
+    columns = described.get("text_columns") or []
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise InputError(
+            f"{model}: its text_columns, {beginning(columns)}, are no names of columns. Copy the "
+            "model anew, or choose columns by `text_columns`.",
+            ["text_columns"],
+        )
+    return columns
+
+
+def _check_sources(output: Path, sources: Sequence[str]) -> None:
+    """Refuse a file that is one of the inputs, and a table beside other inputs.
+
+    Raises:
+        InputError: It is, or there is one.
+    """
+    tables = [name for name in sources if Path(name).is_file() and table_suffix(Path(name))]
+    if tables and len(sources) > 1:
+        raise InputError(
+            f"{tables[0]}: `output` keeps the columns of a table, so that it can be the only "
+            "input. Write a file for each.",
+            ["output"],
+        )
+    if output.exists() and any(Path(name).exists() and output.samefile(name) for name in sources):
+        raise InputError(f"{output}: is an input, and would be replaced. Name another file.")
 
 
 def open_predictor(model: str) -> TextClassifier | PhotoPredictor:

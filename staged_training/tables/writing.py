@@ -1,0 +1,103 @@
+"""Arrow tables to files: CSV, TSV, JSON Lines, Parquet."""
+
+import base64
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
+from staged_training.tables.delimited import DELIMITERS
+from staged_training.tables.text_files import UTF8
+
+SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
+"""Of tables that can be written."""
+
+_BATCH_ROWS = 1_000  # that are Python's objects at a time
+_FEATURES = b"huggingface"  # where `datasets` describes all columns, of which there are more now
+
+
+def check_table_file(path: Path) -> None:
+    """Refuse a file that no table can be written to, before the work for it.
+
+    Raises:
+        InputError: Its ending is unknown, or its folder is missing or may not be written to.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: tables are written as {', '.join(SUFFIXES)}. Name it so.")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a file.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} may not be written to. Name another.")
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table, whole or not at all, in the format that the ending of the file names.
+
+    Delimited text is UTF-8 with a byte order mark, without which Excel takes it for a code page
+    and shows `Ã¼` for `ü`. In text, what has no form of its own is written as follows: lists and
+    records in cells as JSON, dates as ISO 8601, bytes in base64, NaN and infinity of JSON as null.
+
+    Args:
+        table: The table.
+        path: The file, of one of `SUFFIXES`; one that is there is replaced.
+
+    Raises:
+        InputError: The disk is full or may not be written to.
+    """
+    with written_whole(path) as temporary:
+        suffix = path.suffix.lower()
+        if suffix == ".parquet":
+            metadata = {**(table.schema.metadata or {})}
+            metadata.pop(_FEATURES, None)
+            parquet.write_table(table.replace_schema_metadata(metadata), temporary)
+        elif suffix == ".jsonl":
+            _write_json_lines(table, temporary)
+        else:
+            _write_delimited(table, temporary, DELIMITERS[suffix])
+
+
+def _write_json_lines(table: pa.Table, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in _rows(table):
+            file.write(json.dumps(_for_json(row), ensure_ascii=False) + "\n")
+
+
+def _write_delimited(table: pa.Table, path: Path, delimiter: str) -> None:
+    with path.open("w", encoding=UTF8, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(table.column_names)
+        writer.writerows(map(_cell, row.values()) for row in _rows(table))
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(_BATCH_ROWS):
+        yield from batch.to_pylist()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return json.dumps(_for_json(value), ensure_ascii=False)
+    return value if isinstance(value, float) else _for_json(value)
+
+
+def _for_json(value: Any) -> Any:
+    """Return a value of Arrow as one that JSON has."""
+    if isinstance(value, dict):
+        return {name: _for_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(part) for part in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value if value is None or isinstance(value, str | int) else str(value)
