@@ -61,10 +61,10 @@ def setfit(task, train, test, seed: int, arguments) -> np.ndarray:
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
-    from nlp_transfer.encoder_classifier import _packaged
+    from nlp_transfer.encoder_classifier import packaged_encoder
 
     train = task.all.select(train)
-    model = SetFitModel.from_pretrained(str(_packaged("bert")))
+    model = SetFitModel.from_pretrained(str(packaged_encoder("bert")))
     with tempfile.TemporaryDirectory() as folder:
         training = TrainingArguments(
             output_dir=folder,
@@ -92,10 +92,10 @@ def compete(contestant: str, arguments) -> dict[str, float]:
     start = time.perf_counter()
     scores = CONTESTANTS[contestant](task, train, test, arguments.round, arguments)
     seconds = time.perf_counter() - start
-    labels = np.array(test.labels)
+    labels, positive = np.array(test.labels), task.target.positive
     return {
         "seconds": seconds,
-        "AP": float(average_precision_score(labels == task.positive, scores[:, task.positive])),
+        "AP": float(average_precision_score(labels == positive, scores[:, positive])),
         "accuracy": float((scores.argmax(1) == labels).mean()),
     }
 

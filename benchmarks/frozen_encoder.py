@@ -64,8 +64,8 @@ def compete(contestant: str, arguments) -> dict[str, float]:
             trainer.train()
             logits = torch.tensor(trainer.predict(trainer.eval_dataset).predictions)
     seconds = time.perf_counter() - start
-    labels = np.array(test.labels) == task.positive
-    score = average_precision_score(labels, logits.softmax(-1)[:, task.positive])
+    labels = np.array(test.labels) == task.target.positive
+    score = average_precision_score(labels, logits.softmax(-1)[:, task.target.positive])
     return {"seconds": seconds, "AP": float(score)}
 
 

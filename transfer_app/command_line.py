@@ -46,7 +46,7 @@ commands:
 
 recipes:
   ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
-  email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+  email-urgency          which mails are urgent: word vectors, a proxy task, an encoder
   image-classifier       your images: one label of several, several labels, or a number
   pet-captioner          what a photo shows, in a sentence: an image model, word vectors, a decoder
   pet-classifier         cats and dogs: features of a frozen base, heads on it, fine-tuning
@@ -54,6 +54,7 @@ recipes:
   requests               which mails ask for something: an encoder, its head, its upper layers
   rotation-pretraining   photos without labels teach a base for a few labels: which way up they are
   temporal-order         videos without labels teach a base: are frames in order
+  text-classifier        your texts: one label of several, several labels, or a number
   word-embeddings        word vectors from mails, or your texts, without labels: Word2Vec and others
 
 `nlp-transfer COMMAND --help` says what each takes, `nlp-transfer --version` which version this is.
