@@ -105,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
         task = read_task(messages, columns, arguments.label_column, arguments.positive_label)
         vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
+        if arguments.compare and not (vectors and base):
+            raise InputError("--compare needs both: give --vectors and --base.")
         source = arguments.proxy or (NONE if arguments.data else DATA / "proxy.parquet")
         proxy = None
         if vectors and source != NONE:
@@ -153,10 +155,8 @@ def check_arguments(arguments: Arguments) -> None:
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
             "nlp-transfer run word-embeddings --data CORPUS."
         )
-    if arguments.vectors == "none" and (arguments.proxy or arguments.compare):
-        raise InputError("--proxy and --compare need word vectors; leave out --vectors none.")
-    if arguments.base == "none" and arguments.compare:
-        raise InputError("--compare needs an encoder; leave out --base none.")
+    if arguments.proxy and arguments.vectors == "none":
+        raise InputError("--proxy tunes word vectors; leave out --vectors none.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:
             raise InputError(f"--compare saves no model, so {flag} cannot be used.")
