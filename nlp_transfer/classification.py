@@ -14,9 +14,9 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
-from staged_training.experiment.target import MultiLabel, Scaling, Target
+from staged_training.experiment.target import Scaling, Target
 from staged_training.experiment.tracking import tracked_arguments
-from staged_training.heads.class_weights import ClassWeight, class_weights, weighted_loss
+from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision
 from staged_training.tables.labels import ProblemType
 
@@ -77,8 +77,6 @@ def staged_text_trainer(
             `output_dir`.
         class_weight: What each label weighs in the loss.
     """
-    weights = class_weights(train.labels, target.names, class_weight)
-    several = isinstance(target, MultiLabel)
     arguments = tracked_arguments(
         output_dir,
         seed,
@@ -99,7 +97,7 @@ def staged_text_trainer(
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=validation.tokenized(tokenizer) if validation else None,
         compute_metrics=target.compute_metrics(),
-        compute_loss_func=None if weights is None else weighted_loss(weights, several=several),
+        compute_loss_func=loss_of(train.labels, target, class_weight),
     )
 
 

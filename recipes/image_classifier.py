@@ -42,6 +42,9 @@ class Arguments(RunArguments):
     positive_label: str | None = option(
         None, "The label that matters, if one does more than the others."
     )
+    class_weight: list[str] | None = option(
+        None, "Weights in the loss: `balanced`, or LABEL=WEIGHT ...; by default all weigh alike."
+    )
     backbone: str = option(
         "efficientnet-lite0", "Pretrained model: a packaged one, a folder, or a name on the Hub."
     )
@@ -63,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
     check_labels_of(arguments.data, written, arguments.positive_label)
     from staged_training.experiment.run_folder import start_run
+    from staged_training.heads.class_weights import read_class_weight
     from staged_training.runtime.printable import one_line, shell_path
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
@@ -86,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             cache=run.runs,
             top_layers=images.TOP_LAYERS if arguments.fine_tune else None,
             report_to=arguments.report_to,
+            class_weight=read_class_weight(arguments.class_weight, task.names),
         )
         candidate = candidate.quick() if arguments.quick else candidate
         result = images.cross_validate_heads(run, candidate, arguments.folds, arguments.seed)

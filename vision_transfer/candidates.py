@@ -1,7 +1,7 @@
 """Candidates for a classifier of images: heads on stored features, and top layers tuned after."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
+from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision
 from staged_training.heads.familiarity import Familiarity, familiarity
 from staged_training.heads.head_search import Trial, search_head
@@ -89,6 +90,7 @@ class BackboneCandidate(Candidate):
         head_epochs: Epochs of the head that is trained by steps.
         top_layers: What is fine-tuned after the head, if anything is.
         report_to: Where training is watched, as for `TrainingArguments`.
+        class_weight: What each label weighs in the loss.
     """
 
     name: str
@@ -100,6 +102,7 @@ class BackboneCandidate(Candidate):
     head_epochs: int = HEAD_EPOCHS
     top_layers: Stage | None = None
     report_to: str = "none"
+    class_weight: ClassWeight = None
 
     def quick(self) -> Self:
         """Return the same with one epoch of each training."""
@@ -169,12 +172,15 @@ class BackboneCandidate(Candidate):
         head = self._head_of(model)
         start = time.perf_counter()
         if row == PROBE:
-            probe = linear_probe(_arrays(train), _arrays(validation), target)
+            probe = linear_probe(
+                _arrays(train), _arrays(validation), target, class_weight=self.class_weight
+            )
             probe.put_into(head_layer(model))
             grid = probe.grid
         else:
             arguments = self._arguments(round_.seed)
-            grid = search_head(head, train, validation, target, arguments).grid
+            loss = self._loss(round_.split.train)
+            grid = search_head(head, train, validation, target, arguments, loss=loss).grid
         return self._outcome(
             row,
             round_,
@@ -208,6 +214,7 @@ class BackboneCandidate(Candidate):
             eval_dataset=validation,
             data_collator=default_data_collator,
             compute_metrics=task.target.compute_metrics(),
+            compute_loss_func=self._loss(round_.split.train),
         )
         trainer.train(resume_from_checkpoint=trainer.begun)
         (result,) = trainer.results
@@ -242,11 +249,12 @@ class BackboneCandidate(Candidate):
         settings, target = best_trial(outcomes[0]).settings, self.task.target
         model, _ = self._load(seed)
         if outcomes[0].model == PROBE:
-            fit_probe(_arrays(train), target, settings["strength"]).put_into(head_layer(model))
+            probe = fit_probe(_arrays(train), target, settings["strength"], self.class_weight)
+            probe.put_into(head_layer(model))
         else:
             rates, decays = [settings["rate"]], [settings["weight decay"]]
             head, arguments = self._head_of(model), self._arguments(seed)
-            search_head(head, train, train, target, arguments, rates, decays)
+            search_head(head, train, train, target, arguments, rates, decays, loss=self._loss(rows))
         self._save(model, rows, outcomes, folder / "model")
 
     def _save(
@@ -303,6 +311,10 @@ class BackboneCandidate(Candidate):
         """Return how numbers are scaled where a model learns from some rows."""
         return self.task.target.scaling(self.task.values[rows])
 
+    def _loss(self, rows: Indices) -> Callable[..., torch.Tensor] | None:
+        """Return the loss with class weights of some rows, if there are such weights."""
+        return loss_of(self.task.values[rows], self.task.target, self.class_weight)
+
     def _arguments(self, seed: int) -> TrainingArguments:
         return TrainingArguments(
             seed=seed,
@@ -335,8 +347,7 @@ def cross_validate_heads(
     candidate.check()
     chosen = chosen_folds(folds, task.folds)
     run.open(task.paths, task.contents)
-    floor = partial(floor_baseline, task)
-    return cross_validate(run, task, [candidate], task.target.metric, chosen, [seed], floor)
+    return cross_validate(run, task, [candidate], task.target.metric, chosen, [seed])
 
 
 def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> SavedClassifier:
@@ -353,13 +364,6 @@ def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> Save
     run.publish(folder)
     split = None if refit else candidate.task.split(result.folds[0])
     return candidate.add_familiarity(result.chosen.name, run.path, split)
-
-
-def floor_baseline(task: ImageTask, round_: Round) -> list[Outcome]:
-    """Return the scores of what predicts without looking at an image."""
-    train, *parts = (task.values[rows] for rows in round_.split)
-    logits = [task.target.floor_logits(train, len(part)) for part in parts]
-    return [outcome(task.target.floor, parts, logits, task.target, seconds=0.0)]
 
 
 def best_trial(found: Outcome) -> Trial:

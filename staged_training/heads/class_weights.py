@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
+from staged_training.experiment.target import MultiLabel, Target
 from staged_training.runtime.errors import InputError
 
 ClassWeight = Mapping[str, float] | Literal["balanced"] | None
@@ -49,19 +50,25 @@ def class_weights(
     return weights
 
 
-def weighted_loss(weights: NDArray[np.float64], *, several: bool) -> Callable[..., torch.Tensor]:
-    """Return the loss of a classifier with class weights, as `Trainer` takes `compute_loss_func`.
+def loss_of(
+    values: ArrayLike, target: Target, wanted: ClassWeight
+) -> Callable[..., torch.Tensor] | None:
+    """Return a loss with class weights, as `Trainer` takes `compute_loss_func`; `None` without.
 
     Args:
-        weights: The weight of each label, `[labels]`.
-        several: Whether an example has any number of labels: then where a label applies counts as
-            often as it weighs.
+        values: The values to train on, see `class_weights`.
+        target: What is predicted. Of several labels, where a label applies counts as often as it
+            weighs.
+        wanted: What each label weighs.
     """
+    weights = class_weights(values, target.names, wanted)
+    if weights is None:
+        return None
 
     def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         logits = outputs["logits"]
         weight = torch.as_tensor(weights, dtype=logits.dtype, device=logits.device)
-        if several:
+        if isinstance(target, MultiLabel):
             return functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight)
         return functional.cross_entropy(logits, labels, weight=weight)
 

@@ -5,7 +5,7 @@ An epoch on stored features takes milliseconds, so that a grid of settings is tr
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import cast
@@ -84,6 +84,7 @@ def search_head(
     arguments: TrainingArguments,
     rates: Sequence[float] = RATES,
     weight_decays: Sequence[float] = WEIGHT_DECAYS,
+    loss: Callable[..., torch.Tensor] | None = None,
 ) -> TrainedHead:
     """Train a head with each rate and weight decay, and return the best on validation.
 
@@ -97,6 +98,7 @@ def search_head(
         arguments: How to train; rate and weight decay come from the grid.
         rates: Peak learning rates to try.
         weight_decays: Weight decays to try.
+        loss: As `compute_loss_func` for `Trainer`; by default that of the model.
     """
     start = copy.deepcopy(head.state_dict())
     best: TrainedHead | None = None
@@ -104,7 +106,7 @@ def search_head(
     settings = list(product(rates, weight_decays))
     for rate, weight_decay in tqdm(settings, "heads", delay=2, leave=False, dynamic_ncols=True):
         head.load_state_dict(start)
-        logits = _train(head, train, validation, arguments, rate, weight_decay)
+        logits = _train(head, train, validation, arguments, rate, weight_decay, loss)
         values = {"rate": rate, "weight decay": weight_decay}
         trial = score_trial(values, target, validation.columns["labels"], logits)
         if not grid or trial.rank > max(other.rank for other in grid):
@@ -122,6 +124,7 @@ def _train(
     arguments: TrainingArguments,
     rate: float,
     weight_decay: float,
+    loss: Callable[..., torch.Tensor] | None,
 ) -> ArrayLike:
     """Train a head, and return its logits on validation."""
     arguments = copy.copy(arguments)
@@ -129,7 +132,7 @@ def _train(
     arguments.disable_tqdm = True
     set_seed(arguments.seed)
     arguments.output_dir = tempfile.gettempdir()  # it must be somewhere; nothing is written there
-    trainer = Trainer(head, arguments, train_dataset=train)
+    trainer = Trainer(head, arguments, train_dataset=train, compute_loss_func=loss)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return cast(ArrayLike, trainer.predict(validation).predictions)

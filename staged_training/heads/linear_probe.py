@@ -6,9 +6,9 @@ Alain and Bengio 2016). Several labels are as many logistic regressions; numbers
 regression.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 from staged_training.experiment.target import MultiLabel, Regression, Target
+from staged_training.heads.class_weights import ClassWeight, class_weights
 from staged_training.heads.head_search import Trial, score_trial
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -63,6 +64,7 @@ def linear_probe(
     validation: tuple[ArrayLike, ArrayLike],
     target: Target,
     strengths: Sequence[float] = STRENGTHS,
+    class_weight: ClassWeight = None,
 ) -> Probe:
     """Fit a linear head for each `C`, and return the one that is best on validation.
 
@@ -71,6 +73,7 @@ def linear_probe(
         validation: The same, to choose by the metric of the target, and by loss among equals.
         target: What is predicted; of one label, those not seen in training never are.
         strengths: Inverse strengths of the L2 penalty to try.
+        class_weight: What each label weighs in the loss.
 
     Raises:
         ValueError: All training examples have the same label; from scikit-learn.
@@ -86,7 +89,7 @@ def linear_probe(
     grid: list[Trial] = []
     best: Probe | None = None
     for strength in strengths:
-        probe = replace(fit_probe(train, target, strength), grid=grid)
+        probe = replace(fit_probe(train, target, strength, class_weight), grid=grid)
         logits = probe.logits(validation[0])
         trial = score_trial({"strength": strength}, target, validation[1], logits)
         if not grid or trial.rank > max(other.rank for other in grid):
@@ -96,7 +99,12 @@ def linear_probe(
     return replace(best, grid=grid)
 
 
-def fit_probe(examples: tuple[ArrayLike, ArrayLike], target: Target, strength: float) -> Probe:
+def fit_probe(
+    examples: tuple[ArrayLike, ArrayLike],
+    target: Target,
+    strength: float,
+    class_weight: ClassWeight = None,
+) -> Probe:
     """Fit a linear head with a given `C`.
 
     Args:
@@ -104,6 +112,7 @@ def fit_probe(examples: tuple[ArrayLike, ArrayLike], target: Target, strength: f
         target: What is predicted; of one label, those not seen never are. Of several, one that all
             or none of the examples have is predicted as often.
         strength: Inverse strength of the L2 penalty.
+        class_weight: What each label weighs in the loss.
 
     Raises:
         ValueError: All examples have the same label; from scikit-learn.
@@ -115,7 +124,7 @@ def fit_probe(examples: tuple[ArrayLike, ArrayLike], target: Target, strength: f
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    weight, bias = fit_linear(*examples, target, strength)
+    weight, bias = fit_linear(*examples, target, strength, class_weight)
     return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)
 
 
@@ -124,7 +133,7 @@ def fit_linear(
     values: ArrayLike,
     target: Target,
     strength: float,
-    class_weight: Literal["balanced"] | None = None,
+    class_weight: ClassWeight = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit a logistic regression, one for each of several labels, or a ridge regression of numbers.
 
@@ -133,7 +142,7 @@ def fit_linear(
         values: What is true of the examples, see `Target`.
         target: What is predicted; see `fit_probe`.
         strength: Inverse strength of the L2 penalty.
-        class_weight: As for scikit-learn.
+        class_weight: What each label weighs in the loss.
 
     Returns:
         Weights `[outputs, width]` and biases `[outputs]`; their softmax or sigmoid gives the
@@ -152,21 +161,24 @@ def fit_linear(
     features = features if issparse(features) else np.asarray(features)
     values = np.asarray(values)
 
-    def fitted(labels: NDArray[Any]) -> LogisticRegression:
-        regression = LogisticRegression(C=strength, max_iter=1000, class_weight=class_weight)
+    def fitted(labels: NDArray[Any], weigh: Mapping[int, float] | None) -> LogisticRegression:
+        regression = LogisticRegression(C=strength, max_iter=1000, class_weight=weigh)
         return regression.fit(features, labels)
 
     if isinstance(target, Regression):
         ridge = Ridge(alpha=1 / strength).fit(features.astype(np.float64), values)
         return ridge.coef_.reshape(1, -1), np.atleast_1d(ridge.intercept_)
+    weights = class_weights(values, target.names, class_weight)
     if isinstance(target, MultiLabel):
         bias = target.floor_logits(values, 1)[0]
         weight = np.zeros((len(bias), features.shape[1]))
         for label in np.flatnonzero(np.ptp(values, axis=0)):
-            model = fitted(values[:, label])
+            weigh = None if weights is None else {0: 1.0, 1: weights[label]}
+            model = fitted(values[:, label], weigh)
             weight[label], bias[label] = model.coef_[0], model.intercept_[0]
         return weight, bias
-    return _one_label(fitted(values), len(target.names))
+    weigh = None if weights is None else {label: weights[label] for label in np.unique(values)}
+    return _one_label(fitted(values, weigh), len(target.names))
 
 
 def _one_label(

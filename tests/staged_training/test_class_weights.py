@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
 from staged_training import InputError
-from staged_training.heads.class_weights import class_weights, read_class_weight, weighted_loss
+from staged_training.experiment.target import MultiLabel, SingleLabel
+from staged_training.heads.class_weights import class_weights, loss_of, read_class_weight
 
 NAMES = ["a", "b", "c"]
 
@@ -17,6 +18,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=labels)
     assert np.allclose(class_weights(labels, NAMES, "balanced"), wanted)
     assert class_weights(labels, NAMES, None) is None
+    assert loss_of(labels, SingleLabel(NAMES), None) is None
     assert class_weights(labels[:7], NAMES, "balanced")[2] == 1  # not seen
 
 
@@ -25,9 +27,9 @@ def test_the_gradient_is_zero_where_a_weighted_logistic_regression_ends():
     features, labels = rng.normal(size=(80, 4)), rng.integers(3, size=80)
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=5000, tol=1e-10)
     model.fit(features, labels)
-    weights = class_weights(labels, NAMES, "balanced")
+    loss = loss_of(labels, SingleLabel(NAMES), "balanced")
     logits = torch.tensor(model.decision_function(features), requires_grad=True)
-    weighted_loss(weights, several=False)({"logits": logits}, torch.tensor(labels)).backward()
+    loss({"logits": logits}, torch.tensor(labels)).backward()
     assert np.abs(features.T @ logits.grad.numpy()).max() < 1e-5
 
 
@@ -36,7 +38,8 @@ def test_where_a_label_of_several_applies_counts_as_often_as_where_it_does_not()
     weights = class_weights(values, ["x", "y"], "balanced")
     assert weights.tolist() == [3, 1]
     logits = torch.zeros(4, 2, requires_grad=True)
-    weighted_loss(weights, several=True)({"logits": logits}, torch.tensor(values)).backward()
+    loss = loss_of(values, MultiLabel(["x", "y"]), "balanced")
+    loss({"logits": logits}, torch.tensor(values, dtype=torch.float32)).backward()
     assert torch.allclose(logits.grad.sum(0), torch.zeros(2), atol=1e-7)
 
 

@@ -45,9 +45,8 @@ def test_each_trial_starts_from_the_same_weights_and_seed(parts, arguments):
     losses = []
     for rates in [(0.5,), (0.1, 0.5)]:
         head.load_state_dict(start)
-        losses.append(
-            search_head(head, features, features, TARGET, arguments(), rates, (0.0,)).grid[-1]
-        )
+        found = search_head(head, features, features, TARGET, arguments(), rates, (0.0,))
+        losses.append(found.grid[-1])
     assert losses[0] == losses[1]
 
 
