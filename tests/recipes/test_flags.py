@@ -104,6 +104,7 @@ def test_missing_columns_are_told_with_the_flags_that_choose_them(
         ("demo model --prot 80", 2),
         ("export", 2),
         ("predict model ''", 2),
+        ("predict model t.csv --json --output out.csv", 2),
     ],
 )
 def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status):
