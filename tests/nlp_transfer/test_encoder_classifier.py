@@ -8,6 +8,7 @@ from nlp_transfer.classification import staged_text_trainer
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts
 from staged_training import InputError, Stage, freeze, layer_groups
+from staged_training.experiment.target import SingleLabel
 from staged_training.features.head import FeatureHead, base_features
 from staged_training.features.store import collate_features
 
@@ -92,7 +93,7 @@ def test_a_head_trained_on_features_is_that_trained_within_the_model(tmp_path, c
         model.encoder.embeddings.register_forward_hook(lambda *_, seen=seen: seen.append(1))
         folder = tmp_path / str(reuse)
         trainer = staged_text_trainer(
-            *(model, tokenizer, stages, texts, None, 1, folder, 0),
+            *(model, tokenizer, stages, texts, None, SingleLabel(["calm", "urgent"], 1), folder, 0),
             pretrained="backbone",
             reuse_features=reuse,
         )

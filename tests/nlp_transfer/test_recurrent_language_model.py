@@ -29,6 +29,7 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts
 from recipes.email_urgency import DATA
 from staged_training import InputError, layer_groups
+from staged_training.experiment.target import SingleLabel
 from staged_training.stages import check_stages
 
 IDS = torch.tensor([[5, 3, 9, 2, 7], [4, 8, 6, 0, 0]])
@@ -292,7 +293,8 @@ def test_its_stages_unfreeze_one_more_group_each_from_the_head_down(tokenizer, m
     stages = unfreezing_stages(model, head_epochs=1, epochs=1)
     check_stages(model, stages, pretrained="backbone")
     texts = LabelledTexts(messages, [int(len(text) < 100) for text in messages])
-    trainer = staged_text_trainer(model, tokenizer, stages, texts, None, 1, tmp_path, seed=0)
+    target = SingleLabel(["long", "short"])
+    trainer = staged_text_trainer(model, tokenizer, stages, texts, None, target, tmp_path, seed=0)
     trainer.train()
     groups = [group.name for group in layer_groups(model)]
     assert [result.trained for result in trainer.results] == [

@@ -134,6 +134,7 @@ def test_captions_of_flickr_need_no_columns_of_ours(content, tmp_path):
         ("run rotation-pretraining --data t.csv", 2),
         ("run ct-inpainting --data . --labels t.csv", 2),
         ("run temporal-order --videos none.mp4", 2),
+        ("predict model t.csv --json --output out.csv", 2),
     ],
 )
 def test_what_needs_no_model_is_answered_before_pytorch_is_imported(arguments, status, tmp_path):

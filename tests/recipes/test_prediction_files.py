@@ -22,6 +22,10 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassificat
 from staged_training.tables.reading import read_table
 from tests.nlp_transfer.odd_mail import NOT_READ, write_odd_mail
 from transfer_app.command_line import main
+from transfer_app.prediction.classifiers import TextClassifier
+from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.output import write_predictions
+from transfer_app.prediction.predictor import Prediction
 from vision_transfer.backbones import save_classifier, untrained_backbone
 
 LABELS = ["low", "high", "billing"]
@@ -202,10 +206,11 @@ def test_photos_that_cannot_be_decoded_have_a_row_with_the_reason(tmp_path, monk
     for name in ("1.png", "3.png"):
         Image.effect_noise((40, 40), 90).save(tmp_path / "photos" / name)
     (tmp_path / "photos" / "2.png").write_text("no photo")
+    (tmp_path / "photos" / "3.png").rename(tmp_path / "photos" / os.fsdecode(b"3\xe9.png"))
     assert main(["predict", "model", "photos", "--output", "out.csv"]) == 0
     written = pd.read_csv(tmp_path / "out.csv")
     assert list(written) == ["input", "label", "score_b", "score_a", "problem"]
-    assert written["input"].tolist() == [f"photos/{number}.png" for number in (1, 2, 3)]
+    assert written["input"].tolist() == ["photos/1.png", "photos/2.png", r"photos/3\xe9.png"]
     assert written["label"].isna().tolist() == [False, True, False]
     assert written["problem"][1] == "is not an image"
 
@@ -251,6 +256,42 @@ def test_columns_of_a_model_that_are_none_are_refused(columns, save_model, tmp_p
     assert main(["predict", save_model(text_columns=columns), str(tmp_path / "t.csv")]) == 2
     told = capsys.readouterr().err
     assert "no names of columns" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("config", ["[]", "1", "{", '{"text_columns": ["text"]}'])
+def test_a_damaged_configuration_is_told_after_the_columns(config, tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(config)
+    for content, told in {"a": "has no column 'text'", "text": "no model could be loaded"}.items():
+        (tmp_path / "t.csv").write_text(f"{content}\ncall\n")
+        assert main(["predict", str(tmp_path / "model"), str(tmp_path / "t.csv")]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_labels_that_are_no_text_are_refused(save_model, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("text\ncall\n")
+    table = ["--output", str(tmp_path / "out.csv")]
+    assert main(["predict", save_model(["a", "\ud800"]), str(tmp_path / "t.csv"), *table]) == 2
+    assert "each needs a name of its own" in capsys.readouterr().err
+
+
+class Tagger(TextClassifier):
+    """A model that gives a text several labels, and a number."""
+
+    def predict(self, inputs):
+        for number, item in enumerate(inputs):
+            yield item, Prediction({"labels": ["a", "b"][:number], "value": number / 2}, [])
+
+
+def test_several_labels_and_numbers_are_columns_too(save_model, tmp_path):
+    inputs = [Input(str(number), "call") for number in range(3)]
+    for suffix in ("csv", "jsonl"):
+        write_predictions(Tagger(save_model()), inputs, tmp_path / f"out.{suffix}")
+    assert lines_of(tmp_path / "out.csv") == [
+        *(["input", "labels", "value", "problem"], ["0", "", "0.0", ""]),
+        *(["1", "a", "0.5", ""], ["2", "a;b", "1.0", ""]),
+    ]
+    assert [row["labels"] for row in json_of(tmp_path / "out.jsonl")] == [[], ["a"], ["a", "b"]]
 
 
 @pytest.mark.parametrize(

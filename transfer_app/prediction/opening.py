@@ -103,10 +103,9 @@ def _trained_columns(model: str) -> list[str]:
         InputError: It says something else there.
     """
     try:
-        described, _ = PreTrainedConfig.get_config_dict(model)
+        columns = PreTrainedConfig.get_config_dict(model)[0].get("text_columns") or []
     except Exception:  # it may be damaged in any way, which is told when the model is opened
         return []
-    columns = described.get("text_columns") or []
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise InputError(
             f"{model}: its text_columns, {beginning(columns)}, are no names of columns. Copy the "

@@ -55,7 +55,7 @@ def write_predictions(
     if own is not None:
         found = _beside(own, found.drop_columns("input"))
     write_table(found, file)
-    told = f"Wrote {shell_path(file)}: {len(found):,} rows"
+    told = f"Wrote {shell_path(file)}: {len(found):,} row{'s' if len(found) > 1 else ''}"
     return f"{told}, {unread:,} of them unread, see `problem`." if unread else f"{told}."
 
 
