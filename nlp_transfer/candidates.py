@@ -4,8 +4,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -21,13 +22,21 @@ from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
 from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
+from nlp_transfer.tfidf import TfidfCandidate
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
-from staged_training.experiment.candidate import Built, StagedCandidate, stages_with_epochs
+from staged_training.experiment.candidate import (
+    Built,
+    Candidate,
+    StagedCandidate,
+    stages_with_epochs,
+)
+from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.target import Scaling, SingleLabel
+from staged_training.heads.class_weights import ClassWeight
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 
@@ -52,6 +61,9 @@ BATCH_OF_FEW = 8
 MIN_STEPS = 400
 
 
+Staged = TypeVar("Staged", bound="TextCandidate")
+
+
 class BaseKnowledge(NamedTuple):
     """What a base knows of the texts, in words, and how many of them it has to cut."""
 
@@ -66,6 +78,7 @@ class TextCandidate(StagedCandidate):
     Attributes:
         task: The labelled texts.
         report_to: Where training is watched, as for `TrainingArguments`.
+        class_weight: What each label weighs in the loss.
     """
 
     pretrained: ClassVar[str] = "backbone"
@@ -73,6 +86,7 @@ class TextCandidate(StagedCandidate):
 
     task: TextTask
     report_to: str = "none"
+    class_weight: ClassWeight = None
 
     @abstractmethod
     def new_model(
@@ -103,6 +117,7 @@ class TextCandidate(StagedCandidate):
             reuse_features=self.reuse_features,
             batch_size=_batch_size(len(train)),
             report_to=self.report_to,
+            class_weight=self.class_weight,
         )
         return Built(trainer, earlier)
 
@@ -160,6 +175,10 @@ class EncoderCandidate(TextCandidate):
 
     base: str
     stages: list[Stage] = field(default_factory=ENCODER_STAGES.copy)
+
+    def refits_cheaply(self, row: str) -> bool:
+        """Return whether only the head was trained, on features that are computed once."""
+        return row == self.row_names()[0]
 
     def new_model(
         self, train: Indices, *, validates: bool, seed: int, folder: Path
@@ -277,19 +296,39 @@ class LanguageModelCandidate(TextCandidate):
 
 
 class TextCandidates(NamedTuple):
-    """Candidates for a classifier of texts, and the control on a random embedding, if it is one."""
+    """Candidates for a classifier of texts, from simple to complex.
+
+    Attributes:
+        controls: The control on a random embedding, if there are word vectors.
+        simple: A linear model on TF-IDF.
+        staged: Those that are trained in stages.
+    """
 
     controls: list[WordVectorCandidate]
-    candidates: list[TextCandidate]
+    simple: TfidfCandidate
+    staged: list[TextCandidate]
 
-    def quick(self) -> "TextCandidates":
-        """Return the same with one epoch in each stage."""
-        return TextCandidates([c.quick() for c in self[0]], [c.quick() for c in self[1]])
+    @property
+    def all(self) -> list[Candidate]:
+        """Those that validation chooses among."""
+        return [self.simple, *self.staged]
 
-    def with_enough_steps(self, size: int) -> "TextCandidates":
-        """Return the same with enough steps on so many texts, see `TextCandidate`."""
-        controls, candidates = ([c.with_enough_steps(size) for c in some] for some in self)
-        return TextCandidates(cast(list[WordVectorCandidate], controls), candidates)
+    def describe_gains(self, result: CrossValidation) -> list[str]:
+        """Describe whether word vectors paid, and the proxy task."""
+        on_vectors = [c for c in self.staged if isinstance(c, WordVectorCandidate)]
+        steps = pairwise([*self.controls, *on_vectors])
+        changes = zip(("The vectors", "The proxy task"), steps, strict=False)
+        return [result.describe_gain(what, new, old) for what, (old, new) in changes]
+
+    def planned(self, *, quick: bool) -> "TextCandidates":
+        """Return the same with one epoch in each stage, or with enough steps for their texts."""
+        task = self.simple.task
+        size = min(len(task.split(fold).train) for fold in task.fold_numbers)
+
+        def plan(candidate: Staged) -> Staged:
+            return candidate.quick() if quick else candidate.with_enough_steps(size)
+
+        return self._replace(controls=[*map(plan, self.controls)], staged=[*map(plan, self.staged)])
 
 
 def text_candidates(
@@ -298,8 +337,9 @@ def text_candidates(
     base: str | None,
     proxy: ProxyTask | None = None,
     report_to: str = "none",
+    class_weight: ClassWeight = None,
 ) -> TextCandidates:
-    """Return the candidates that begin with word vectors, with an encoder, or both.
+    """Return the candidates on TF-IDF, and those that begin with word vectors and an encoder.
 
     Args:
         task: The labelled texts.
@@ -307,16 +347,18 @@ def text_candidates(
         base: An encoder, as for `load_encoder_classifier`.
         proxy: A related task to train word vectors on first.
         report_to: Where training is watched, as for `TrainingArguments`.
+        class_weight: What each label weighs in the loss.
 
     Raises:
         InputError: There is no such encoder.
     """
+    shared: dict[str, Any] = {"task": task, "report_to": report_to, "class_weight": class_weight}
     controls: list[WordVectorCandidate] = []
     candidates: list[TextCandidate] = []
     if vectors:
         words = proxy.own.texts if proxy else ()
         on_vectors = WordVectorCandidate(
-            name=vectors.title, task=task, vectors=vectors, more_texts=words, report_to=report_to
+            name=vectors.title, vectors=vectors, more_texts=words, **shared
         )
         controls.append(replace(on_vectors, name="random embedding", random=True))
         candidates.append(on_vectors)
@@ -326,5 +368,5 @@ def text_candidates(
     if base:
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
         name = Path(base).absolute().name
-        candidates.append(EncoderCandidate(name=name, task=task, base=base, report_to=report_to))
-    return TextCandidates(controls, candidates)
+        candidates.append(EncoderCandidate(name=name, base=base, **shared))
+    return TextCandidates(controls, TfidfCandidate(task), candidates)

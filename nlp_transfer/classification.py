@@ -1,6 +1,5 @@
 """A recurrent classifier of texts on word vectors, trained in stages."""
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -15,9 +14,10 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
-from staged_training.experiment.target import Scaling, SingleLabel, Target
+from staged_training.experiment.target import MultiLabel, Scaling, Target
 from staged_training.experiment.tracking import tracked_arguments
-from staged_training.heads.decision import move_outputs
+from staged_training.heads.class_weights import ClassWeight, class_weights, weighted_loss
+from staged_training.heads.decision import with_decision
 from staged_training.tables.labels import ProblemType
 
 
@@ -56,6 +56,7 @@ def staged_text_trainer(
     reuse_features: bool | Path = False,
     batch_size: int = 32,
     report_to: str = "none",
+    class_weight: ClassWeight = None,
 ) -> StagedTrainer:
     """Build a `StagedTrainer` for a classifier of texts.
 
@@ -74,7 +75,10 @@ def staged_text_trainer(
         batch_size: Texts in a step of training.
         report_to: As for `TrainingArguments`; the run is called as the last three parts of
             `output_dir`.
+        class_weight: What each label weighs in the loss.
     """
+    weights = class_weights(train.labels, target.names, class_weight)
+    several = isinstance(target, MultiLabel)
     arguments = tracked_arguments(
         output_dir,
         seed,
@@ -95,6 +99,7 @@ def staged_text_trainer(
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=validation.tokenized(tokenizer) if validation else None,
         compute_metrics=target.compute_metrics(),
+        compute_loss_func=None if weights is None else weighted_loss(weights, several=several),
     )
 
 
@@ -114,10 +119,7 @@ def save_classifier(
         decision_bias: What makes the decision best, see `Target.decision_bias`.
         folder: Where to save it.
     """
-    model = copy.deepcopy(cast(PreTrainedModel, trainer.model))
-    move_outputs(model, decision_bias, *scaling)
-    if isinstance(target, SingleLabel) and target.positive is not None:
-        model.config.positive_label = target.names[target.positive]
+    model = with_decision(cast(PreTrainedModel, trainer.model), target, scaling, decision_bias)
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     save_trained(model, tokenizer, trainer.state, folder)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nlp_transfer.baselines import round_baselines
 from nlp_transfer.candidates import (
     LanguageModelCandidate,
     TextCandidate,
+    TextCandidates,
     WordVectorCandidate,
 )
 from nlp_transfer.corpus import Corpus, corpus_vocabulary
+from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
     classifier_from,
@@ -23,8 +24,8 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_report import QUICK, titles_of
-from nlp_transfer.text_task import TextTask
+from nlp_transfer.text_report import QUICK
+from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
 from staged_training.experiment.candidate import Round
 from staged_training.experiment.cross_validation import cross_validate
@@ -33,9 +34,10 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.target import Target
 from staged_training.reporting import plots
 from staged_training.reporting.report import Report, results_table, tested_on, write_results
+from staged_training.reporting.targets import titles_of
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path
-from staged_training.runtime.processes import on_main_process
+from staged_training.runtime.processes import is_main_process, on_main_process
 
 SIZES = (100, 200, 500)
 DIM = 50
@@ -84,26 +86,47 @@ class Comparison:
 
 def compare(
     run: RunFolder,
+    source: str | Path,
+    found: TextCandidates,
+    proxy: ProxyTask | None,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> None:
+    """Compare candidates, and what is learnt from related texts; write a report and print tables.
+
+    Args:
+        run: The run; it is opened here.
+        source: Related texts without labels, as for `Corpus`.
+        found: The candidates that need no learning from the corpus; the last is put last.
+        proxy: The task that some train on first, if any.
+        folds: The folds to test on.
+        seeds: Random seeds.
+
+    Raises:
+        InputError: gensim is not installed, or there are no such texts.
+    """
+    require_gensim()
+    corpus = Corpus(source)
+    task = found.simple.task
+    run.open(corpus.files, task.contents, proxy and proxy.contents)
+    comparison = train_and_score(run, corpus, found, folds, seeds)
+    if is_main_process():
+        report_comparison(run, task, comparison, folds)
+
+
+def train_and_score(
+    run: RunFolder,
     corpus: Corpus,
-    control: WordVectorCandidate,
-    candidates: Sequence[TextCandidate],
+    found: TextCandidates,
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> Comparison:
-    """Learn from a corpus, and train every candidate on each fold with all labels and with few.
-
-    Args:
-        run: Where what is done is kept, to go on after an interruption.
-        corpus: Related texts without labels.
-        control: The candidate on a random embedding.
-        candidates: Those that need no learning from the corpus; the last is put last.
-        folds: The folds to test on.
-        seeds: Random seeds.
-    """
+    """Learn from a corpus, and train every candidate on each fold with all labels and with few."""
+    (control,), simple = found.controls, found.simple
     quick = run.arguments["quick"]  # every stage has one epoch, and 500 texts are learnt from
     learnt, seconds = learn_candidates(run, corpus, control, quick=quick)
     task = control.task
-    *first, last = candidates
+    *first, last = found.staged
     everyone = [control, *first, *learnt, last]
     if quick:
         everyone = [candidate.quick() for candidate in everyone]
@@ -121,15 +144,15 @@ def compare(
         result = cross_validate(
             run,
             task,
-            some[1:],
+            [simple, *some[1:]],
             task.target.metric,
             controls=some[:1],
             folds=folds,
             seeds=seeds,
-            baselines=partial(round_baselines, task),
             draw=draw,
             prefix="" if size is None else f"{size}-labels/",
             scores_only=True,
+            parallel=True,
         )
         rows[size or whole] = result.rows
     transferred = [name for candidate in everyone[1:] for name in candidate.row_names()]

@@ -80,7 +80,7 @@ def load_encoder_classifier(
         >>> model(**tokenizer(texts[:3], padding=True, return_tensors="pt")).logits.shape
         torch.Size([3, 2])
     """
-    path = _packaged(str(name_or_path)) if str(name_or_path) in PACKAGED else name_or_path
+    path = packaged_encoder(str(name_or_path)) if str(name_or_path) in PACKAGED else name_or_path
     try:
         whole = AutoConfig.from_pretrained(path)
         depth = int(whole.num_hidden_layers)
@@ -126,7 +126,12 @@ def load_encoder_classifier(
     return model, tokenizer
 
 
-def _packaged(name: str) -> Path:
+def packaged_encoder(name: str) -> Path:
+    """Return the folder of an encoder that comes in a package.
+
+    Raises:
+        InputError: The package is not installed.
+    """
     module, distribution = PACKAGED[name]
     if not find_spec(module):
         raise InputError(

@@ -1,15 +1,20 @@
 """Which words of a text a prediction is due to."""
 
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from staged_training.runtime.errors import InputError
+from staged_training.tables.word_tokenizer import WordTokenizer
 
 _STEPS = 32
 _STEPS_AT_ONCE = 8
+_TEXTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -31,17 +36,20 @@ class Word:
 def explain(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, label: int
 ) -> list[Word]:
-    """Return what each word added to the log-odds of a label, by integrated gradients.
+    """Return what each word added to the log-odds of a label.
 
-    The gradients of the log-odds (of the label against all others, or of one of several labels
-    against its absence; or of the number that a model predicts) with respect to the word
-    embedding are summed along the straight line from a text of nothing but padding to this one
-    (Sundararajan et al., ICML 2017). Together the words and the special tokens add up to the
-    difference between the two, but for the error of a sum of 32 steps.
+    Where there is a word embedding, by integrated gradients: the gradients of the log-odds (of the
+    label against all others, or of one of several labels against its absence; or of the number that
+    a model predicts) with respect to it are summed along the straight line from a text of nothing
+    but padding to this one (Sundararajan et al., ICML 2017). Together the words and the special
+    tokens add up to the difference between the two, but for the error of a sum of 32 steps.
+
+    Of a model of TF-IDF it is what the log-odds lose where the word is unknown, each word by itself
+    (occlusion: Zeiler and Fergus, ECCV 2014).
 
     Args:
-        model: A classifier of texts that has an input embedding.
-        tokenizer: Its tokenizer, a fast one.
+        model: A classifier of texts.
+        tokenizer: Its tokenizer, a fast one or a `WordTokenizer`.
         text: The text. What the model does not read of a long one gets no words.
         label: The number of the label.
 
@@ -67,6 +75,8 @@ def explain(
         others = [number for number in range(logits.shape[1]) if number != label]
         return logits[:, label] - logits[:, others].logsumexp(1)
 
+    if isinstance(tokenizer, WordTokenizer):
+        return _left_out(lambda ids: log_odds(ids, mask), ids, tokenizer, text)
     gradients = LayerIntegratedGradients(log_odds, model.get_input_embeddings())
     attributions = gradients.attribute(
         ids,
@@ -91,3 +101,32 @@ def _words(encoded: Any, of_tokens: list[float]) -> list[Word]:
         before = words.get(number, Word(span.start, span.end, 0.0))
         words[number] = Word(before.start, span.end, before.attribution + attribution)
     return list(words.values())
+
+
+def _left_out(
+    log_odds: Callable[[torch.Tensor], torch.Tensor],
+    ids: torch.Tensor,
+    tokenizer: WordTokenizer,
+    text: str,
+) -> list[Word]:
+    """Return what the log-odds of `ids`, `[1, words]`, lose where each word is unknown."""
+    texts = ids.repeat(ids.shape[1], 1).fill_diagonal_(cast(int, tokenizer.unk_token_id))
+    with torch.no_grad():
+        left = torch.cat([log_odds(some) for some in texts.split(_TEXTS_AT_ONCE)])
+        lost = (log_odds(ids) - left).tolist()
+    spans = _spans(tokenizer.tokenize(text), text)
+    return [Word(*span, attribution) for span, attribution in zip(spans, lost, strict=False)]
+
+
+def _spans(words: Sequence[str], text: str) -> list[tuple[int, int]]:
+    """Return where words of a text in lower case begin and end in that text, without overlaps."""
+    lower = text.lower()
+    ends = list(accumulate(len(character.lower()) for character in text))  # two for the Turkish İ
+    spans = []
+    end = 1
+    for word in words:
+        start = lower.index(word, end - 1)  # pairs of a script without spaces share a character
+        end = start + len(word)
+        spans.append((bisect_right(ends, start), bisect_right(ends, end - 1) + 1))
+    following = [*(start for start, _ in spans[1:]), len(text)]
+    return [(start, min(end, next_)) for (start, end), next_ in zip(spans, following, strict=True)]

@@ -20,7 +20,8 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from staged_training.runtime.errors import InputError
-from staged_training.tables.words import UNSPACED, checked_texts
+from staged_training.tables.texts import checked_texts
+from staged_training.tables.words import UNSPACED
 
 logger = logging.getLogger(__name__)
 

@@ -6,22 +6,20 @@ What it does, on each fold and for each seed:
      at a smaller rate; the epoch that is best on validation is kept in each stage;
   3. where there is a related task (the proxy task), trains such a net on it first in the same two
      stages, keeps of it the embedding, and goes on from there with new layers as in 2;
-  4. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
+  4. puts a head on a pretrained encoder (--base), which computes its features of every text once,
+     then fine-tunes it, each layer slower than the one above; long texts are read in windows;
+  5. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
      random embedding, which shows what the word vectors gained.
-With --base bert, or any other encoder, it takes that in place of the word vectors: the encoder
-computes its features of every text once, a head is trained on them, and then the encoder is
-fine-tuned with it, each layer slower than the one above. Long texts are read window by window.
-With --compare it trains all of these, and vectors and a language model that it learns from related
-mails, and compares them in one table, with all labels and with few.
+Validation chooses the best of all. With --compare vectors and a language model that are learnt from
+related mails come along, and all are compared in one table, with all labels and with few.
 
-What it costs: about two minutes for one fold on two cores, and 1 GB of memory. It prints the table
-of models, the stages of the chosen one, five examples, and where the model and the report are.
+What it costs: about three minutes for one fold on two cores, and 2 GB of memory. It prints the
+table of models, the stages of the chosen one, examples, and where the model and the report are.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from staged_training.recipe import (
@@ -37,7 +35,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
 DATA = RECIPES / "data" / "email_urgency"
-VECTORS = "glove-6b-50d"
+OURS = {None, "none", "bert", "glove-6b-50d"}  # bases whose licenses the card knows
 CARD = Path(__file__).parent / "cards" / "email_urgency.md"
 
 
@@ -56,11 +54,13 @@ class Arguments(RunArguments):
     )
     label_column: str = option("label", "Column of the labels.")
     positive_label: str | None = option(None, "The label that matters; the rarest by default.")
-    vectors: str = option(
-        VECTORS, "Word vectors: a name, or a file in GloVe, Word2Vec or gensim format."
+    vectors: str | None = option(
+        None,
+        "Word vectors: a name, a file in GloVe, Word2Vec or gensim format, or `none`; by default "
+        "GloVe, if it knows the words.",
     )
     base: str | None = option(
-        None, "Encoder in place of word vectors: `bert` (MiniLM), a folder, or a name on the Hub."
+        None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."
     )
     proxy: str | None = option(
         None, "Texts labelled for a related task, to train on first; `none` for none."
@@ -80,7 +80,9 @@ class Arguments(RunArguments):
         None, "`all`, or the fold to test on; by default 0, and with --compare all."
     )
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
-    refit: bool = option(False, "Save the chosen model, trained once more on all labelled texts.")
+    refit: bool | None = option(
+        None, "Train the chosen model once more on all texts; by default where that is quick."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,14 +91,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(arguments)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
-    from nlp_transfer.comparison import compare, report_comparison
-    from nlp_transfer.corpus import Corpus
-    from nlp_transfer.encoder_classifier import PACKAGED
-    from nlp_transfer.evaluation import require_gensim
+    from nlp_transfer.comparison import compare
+    from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
     from nlp_transfer.text_task import read_proxy, read_task
-    from nlp_transfer.word_vectors import open_vectors
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -106,46 +104,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     with start_run(arguments, "email-urgency") as run:
         messages, columns = arguments.data or DATA / "messages.parquet", arguments.text_columns
         task = read_task(messages, columns, arguments.label_column, arguments.positive_label)
-        vectors = proxy = None
-        if arguments.compare or not arguments.base:
-            vectors = open_vectors(arguments.vectors)
-            source = arguments.proxy or ("none" if arguments.data else DATA / "proxy.parquet")
-            if source != "none":
-                proxy = read_proxy(source, task, columns, arguments.proxy_label_column)
-        base = arguments.base or ("bert" if arguments.compare else None)
+        vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
+        source = arguments.proxy or (NONE if arguments.data else DATA / "proxy.parquet")
+        proxy = None
+        if vectors and source != NONE:
+            proxy = read_proxy(source, task, columns, arguments.proxy_label_column)
         found = text_candidates(task, vectors, base, proxy, arguments.report_to)
         if not arguments.compare:
-            smallest = min(len(task.split(fold).train) for fold in task.fold_numbers)
-            found = found.quick() if arguments.quick else found.with_enough_steps(smallest)
-        controls, candidates = found
+            found = found.planned(quick=arguments.quick)
         by_default = "all" if arguments.compare and not arguments.quick else "0"
         folds = chosen_folds(arguments.folds or by_default, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
 
         if arguments.compare:
-            require_gensim()
-            corpus = Corpus(arguments.corpus or DATA.parent / "related_emails")
-            run.open(corpus.files, task.contents, proxy and proxy.contents)
-            comparison = compare(run, corpus, controls[0], candidates, folds, seeds)
-            if is_main_process():
-                report_comparison(run, task, comparison, folds)
+            corpus = arguments.corpus or DATA.parent / "related_emails"
+            compare(run, corpus, found, proxy, folds, seeds)
             return
 
-        base_knowledge = candidates[0].describe_base()
-        print(f"{base_knowledge.description}\n")
         run.open((), task.contents, proxy and proxy.contents)
-        baselines = partial(round_baselines, task)
+        metric = task.target.metric
         result = cross_validate(
-            run, task, candidates, task.target.metric, folds, seeds, baselines, controls=controls
+            run, task, found.all, metric, folds, seeds, controls=found.controls, parallel=True
         )
-        run.publish(result.refit(run) if arguments.refit else result.chosen_model)
+        folder, refitted = result.final_model(run, arguments.refit)
+        run.publish(folder)
         if not is_main_process():
             return
-        gains = []
-        if vectors:
-            gains.append(result.describe_gain("The vectors", candidates[0], controls[0]))
-        if proxy:
-            gains.append(result.describe_gain("The proxy task", candidates[1], candidates[0]))
         shipped = arguments.data is None
         about = texts.About(
             title="Email urgency",
@@ -153,9 +137,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             example="Please send me the figures before noon.",
             tags=["email", "urgency"],
             shipped=shipped,
-            licensed=shipped and (base or arguments.vectors) in (*PACKAGED, VECTORS),
+            licensed=shipped and {arguments.base, arguments.vectors} <= OURS,
+            refitted=refitted,
         )
-        texts.publish_text_classifier(run, task, result, about, base_knowledge, gains)
+        texts.publish_text_classifier(run, task, result, about, found.describe_gains(result))
         print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
 
 
@@ -168,8 +153,10 @@ def check_arguments(arguments: Arguments) -> None:
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
             "nlp-transfer run word-embeddings --data CORPUS."
         )
-    if arguments.base and arguments.proxy and not arguments.compare:
-        raise InputError("--proxy tunes word vectors; leave it out where --base is given.")
+    if arguments.vectors == "none" and (arguments.proxy or arguments.compare):
+        raise InputError("--proxy and --compare need word vectors; leave out --vectors none.")
+    if arguments.base == "none" and arguments.compare:
+        raise InputError("--compare needs an encoder; leave out --base none.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:
             raise InputError(f"--compare saves no model, so {flag} cannot be used.")

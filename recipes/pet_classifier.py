@@ -21,7 +21,6 @@ work where the input cannot be used.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from staged_training.recipe import (
@@ -44,10 +43,8 @@ class Arguments(RunArguments):
 
     data: str | None = option(
         None,
-        "Labelled images: a folder with one sub-folder per label, or with a metadata.jsonl that "
-        "has a column file_name; such a table (.csv, .jsonl, .parquet); or a data set of the Hub, "
-        "USER/NAME. Without a column `fold` or `split`, or folders such as train and test, they "
-        "are dealt into five folds. By default the 370 photos that come with it.",
+        "Labelled images in place of the 370 photos that come with it, as `run image-classifier` "
+        "takes them.",
     )
     label_column: str | None = option(
         None, "Column of the labels; `label`, or `species` of the shipped photos (or `breed`)."
@@ -71,7 +68,6 @@ class Arguments(RunArguments):
     )
     folds: str = option("all", "`all` for the whole protocol, or the number of one test fold.")
     refit: bool = option(False, "Save the chosen head, fitted once more to all labelled images.")
-    quick: bool = option(False, "A quick check: one epoch per stage.")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,28 +77,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         InputError: An argument or the data cannot be used; nothing has been written then.
     """
     arguments = parse_arguments(Arguments, argv, "pet-classifier", __doc__)
+    column = arguments.label_column or ("label" if arguments.data else "species")
+    check_images(arguments.data, label_column=column)
     check_arguments(arguments)
-
     # These imports take seconds, so the arguments are checked first.
-    from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
-    from staged_training.experiment.splits import chosen_folds
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
-    from vision_transfer.backbones import PACKAGED, bottleneck
-    from vision_transfer.classifier_report import METRIC, describe_base, publish_image_classifier
+    from vision_transfer.backbones import PACKAGED
+    from vision_transfer.classifier_report import publish_image_classifier
     from vision_transfer.image_task import read_image_task
 
     with start_run(arguments, "pet-classifier") as run:
-        task = read_image_task(arguments.data or DATA, label_column(arguments))
+        task = read_image_task(arguments.data or DATA, column)
         for sentence in task.remarks:
             print(one_line(sentence))
         top_layers = replace(
-            images.TOP_LAYERS,
-            train=arguments.train,
-            learning_rate=arguments.learning_rate,
-            epochs=1 if arguments.quick else images.TOP_LAYERS.epochs,
+            images.TOP_LAYERS, train=arguments.train, learning_rate=arguments.learning_rate
         )
         candidate = images.BackboneCandidate(
             name=Path(arguments.backbone).absolute().name,
@@ -111,46 +103,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             cache=run.runs,
             hidden=arguments.hidden,
             views=arguments.views,
-            head_epochs=1 if arguments.quick else images.HEAD_EPOCHS,
             top_layers=top_layers if arguments.fine_tune else None,
             report_to=arguments.report_to,
         )
-        candidate.check()
-        folds = chosen_folds(arguments.folds, task.folds)
-        layer = bottleneck(candidate.base[0])
-        print(f"The bottleneck of {arguments.backbone} is {layer.name}, {layer.width} values wide.")
-
-        run.open(task.paths, task.contents)
-        majority = partial(images.majority_baseline, task)
-        result = cross_validate(run, task, [candidate], METRIC, folds, [arguments.seed], majority)
+        candidate = candidate.quick() if arguments.quick else candidate
+        result = images.cross_validate_heads(run, candidate, arguments.folds, arguments.seed)
         if arguments.refit:  # a head only: fine-tuning needs validation to choose its epoch
             result = replace(result, candidates=[replace(candidate, top_layers=None)])
-            folder, split = result.refit(run), None
-        else:
-            folder, split = result.chosen_model, task.split(folds[0])
-        run.publish(folder)
-        saved = candidate.add_familiarity(result.chosen.name, run.path, split)
+        saved = images.save_chosen(run, result, refit=arguments.refit)
         if is_main_process():
-            publish_image_classifier(
-                run,
-                "Pet classifier",
-                CARD,
-                candidate,
-                result,
-                saved,
-                base=describe_base(arguments.backbone, layer),
-                licensed=arguments.data is None and arguments.backbone in PACKAGED,
-            )
-
-
-def label_column(arguments: Arguments) -> str:
-    """Return the column of the labels."""
-    return arguments.label_column or ("label" if arguments.data else "species")
+            licensed = arguments.data is None and arguments.backbone in PACKAGED
+            publish_image_classifier(run, "Pet classifier", CARD, result, saved, licensed=licensed)
 
 
 def check_arguments(arguments: Arguments) -> None:
     """Refuse unusable arguments, before any work."""
-    check_images(arguments.data, label_column=label_column(arguments))
     if arguments.views < 0:
         raise InputError(f"--views is {arguments.views}; give how many views, 0 for none.")
     if any(width < 1 for width in arguments.hidden):

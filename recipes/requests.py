@@ -8,7 +8,6 @@ class and TF-IDF. What it costs: about three minutes for one fold on two cores.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from staged_training.recipe import (
@@ -42,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_texts(arguments.data, arguments.text_columns, arguments.label_column)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.baselines import round_baselines
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.encoder_classifier import PACKAGED
     from nlp_transfer.text_task import read_task
@@ -55,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         columns = arguments.text_columns, arguments.label_column
         task = read_task(arguments.data or DATA, *columns, arguments.positive_label)
         found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
-        candidates = (found.quick() if arguments.quick else found).candidates
+        candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         run.open((), task.contents)
-        baselines = partial(round_baselines, task)
-        seeds = [arguments.seed]
-        result = cross_validate(run, task, candidates, task.target.metric, folds, seeds, baselines)
+        result = cross_validate(
+            run, task, candidates, task.target.metric, folds, [arguments.seed], parallel=True
+        )
         run.publish(result.chosen_model)
         if is_main_process():
             shipped = arguments.data is None
@@ -72,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 shipped=shipped,
                 licensed=shipped and arguments.base in PACKAGED,
             )
-            base = candidates[0].describe_base()
-            texts.publish_text_classifier(run, task, result, about, base)
+            texts.publish_text_classifier(run, task, result, about)
 
 
 if __name__ == "__main__":

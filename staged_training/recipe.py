@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from staged_training.reporting.hub import Destination
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
+Task = Literal["classification", "regression"]
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 MOST_SEED = 2**31  # those of later stages and runs are counted on from it, and end at 2**32
@@ -154,6 +156,10 @@ def _parser(
         default = one.default if made is dataclasses.MISSING else made()
         about = one.metadata["help"]
         parser.add_argument(*names, default=default, help=about, **_reading(hints[one.name]))
+        if default in (True, None) and bool in (hints[one.name], *get_args(hints[one.name])):
+            off = dict.fromkeys(["--no-" + name.removeprefix("--") for name in names])
+            parser.add_argument(*off, dest=one.name, action="store_false", help=argparse.SUPPRESS)
+            parser.set_defaults(**{one.name: default})
     return parser
 
 
@@ -185,7 +191,12 @@ def _flags_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path of the configuration.")
     values, lines = read_yaml(path)
-    actions = {action.dest: action for action in parser._actions if action.dest != "help"}
+    switches_off = argparse._StoreFalseAction
+    actions = {
+        action.dest: action
+        for action in parser._actions
+        if action.dest != "help" and not isinstance(action, switches_off)
+    }
     if not isinstance(values, dict) or not values.keys() <= actions.keys():
         unknown = beginning(values)
         if isinstance(values, dict):
@@ -247,21 +258,37 @@ def check_texts(
     source: str | None,
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
+    task: Task = "classification",
 ) -> None:
-    """Refuse missing texts, or a table of them that lacks columns, at once.
+    """Refuse missing texts, or a table whose columns or labels cannot be used, at once.
 
     Args:
         source: A file or a folder, if one was given.
         text_columns: Columns to read as text, see `choose_text_columns`.
         label_column: The column of labels, if there must be one.
+        label_separator: What parts the labels of a text, see `LabelFormat`.
+        task: Whether labels are names or numbers.
 
     Raises:
-        InputError: There is no such file, or no such column.
+        InputError: There is no such file, no such column, or a label cannot be used.
     """
-    if source and (names := _columns_of(source)):
-        from staged_training.tables.text_columns import choose_text_columns
+    if not source or not (names := _columns_of(source)):
+        return
+    from staged_training.tables.labelled_texts import read_labelled_rows
+    from staged_training.tables.labels import LabelFormat, read_labels
+    from staged_training.tables.text_columns import choose_text_columns
 
-        choose_text_columns(source, names, text_columns, label_column)
+    if label_column is None:
+        choose_text_columns(source, names, text_columns)
+        return
+    written = LabelFormat(label_column, label_separator, task)
+    logging.disable(logging.WARNING)  # they are told when the texts are read to be learnt from
+    try:
+        found = read_labelled_rows(Path(source), text_columns, written)
+        read_labels(Path(source), found.places, found.cells, written, "text")
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def check_table(source: str | None, *columns: str) -> None:

@@ -13,9 +13,11 @@ from transformers import default_data_collator
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.candidates import RECURRENT_STAGES as STAGES
+from nlp_transfer.defaults import SIMILAR_COVERAGE
 from nlp_transfer.emails.containers import is_mail_file
 from nlp_transfer.emails.reading import read_labelled_texts
 from staged_training.experiment.splits import fold_split, stratified_folds
+from staged_training.experiment.target import SingleLabel
 from staged_training.features.extraction import compute_features
 from staged_training.heads.advisor import Advice, Ladder, Similarity, advise
 from staged_training.heads.linear_probe import linear_probe
@@ -23,9 +25,6 @@ from staged_training.runtime.printable import one_line
 from staged_training.tables.reading import read_table, table_suffix
 from staged_training.tables.text_files import marked_encoding, open_text
 
-SIMILAR_COVERAGE = 0.9
-"""Vectors of English know 0.99 of the running words of mail, 0.97 of Wikipedia's markup and 0.55 of
-Bulgarian."""
 SIMILAR_SPARED = 0.5
 """Features of ImageNet spare all errors that pixels make with pets, 0.89 with breeds of pets, and
 none with handwritten digits. (Features of a random network are no measure: they tell less than
@@ -97,7 +96,8 @@ def _probe_accuracy(features: NDArray[np.float32], labels: Sequence[int]) -> flo
     split = fold_split(stratified_folds(labels, range(len(labels))), 0)
     values = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
     train, validation, test = ((values[rows], numbers[rows]) for rows in split)
-    probe = linear_probe(train, validation, int(numbers.max()) + 1)
+    target = SingleLabel([str(number) for number in np.unique(numbers)])
+    probe = linear_probe(train, validation, target)
     return float((probe.logits(test[0]).argmax(1) == test[1]).mean())
 
 

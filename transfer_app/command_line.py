@@ -18,12 +18,14 @@ from staged_training.runtime.errors import InputError
 RECIPES = (
     "ct-inpainting",
     "email-urgency",
+    "image-classifier",
     "pet-captioner",
     "pet-classifier",
     "pet-detector",
     "requests",
     "rotation-pretraining",
     "temporal-order",
+    "text-classifier",
     "word-embeddings",
 )
 
@@ -45,8 +47,9 @@ commands:
 recipes:
   ct-inpainting          an archive of CT scans without labels teaches a base for a few labels
   email-urgency          which mails are urgent: word vectors, a recurrent net, fine-tuning
+  image-classifier       your images: one label of several, several labels, or a number
   pet-captioner          what a photo shows, in a sentence: an image model, word vectors, a decoder
-  pet-classifier         cats and dogs, or your images: features of a frozen base, fine-tuning
+  pet-classifier         cats and dogs: features of a frozen base, heads on it, fine-tuning
   pet-detector           heads of pets, or boxes of yours: Faster R-CNN on a frozen base
   requests               which mails ask for something: an encoder, its head, its upper layers
   rotation-pretraining   photos without labels teach a base for a few labels: which way up they are

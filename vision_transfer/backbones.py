@@ -25,6 +25,7 @@ from staged_training.layers import head_layers
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import written_whole
 from staged_training.runtime.seal import seal
+from staged_training.tables.labels import ProblemType
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 from vision_transfer.saved_backbones import load_saved, part_for_images
 
@@ -82,7 +83,11 @@ class Bottleneck:
 
 
 def load_backbone(
-    name_or_path: str | Path, labels: Sequence[str], seed: int = 0, hidden: Sequence[int] = ()
+    name_or_path: str | Path,
+    labels: Sequence[str],
+    seed: int = 0,
+    hidden: Sequence[int] = (),
+    problem_type: ProblemType | None = None,
 ) -> tuple[PreTrainedModel, BaseImageProcessor]:
     """Load a pretrained image model and put a new head for other labels on it.
 
@@ -92,6 +97,7 @@ def load_backbone(
         labels: The names of the labels.
         seed: Of the random weights of the new head.
         hidden: Widths of hidden layers of the new head; by default it is linear.
+        problem_type: As in a `PreTrainedConfig`; by default each image has one label.
 
     Returns:
         The model, and the processor with the preprocessing of its pretraining. Both are saved and
@@ -120,6 +126,7 @@ def load_backbone(
             ) from error
     set_seed(seed)
     model = new_head(model, labels, hidden)
+    model.config.problem_type = problem_type
     # The layout in which convolutions are fastest: on a processor up to 2.5 times.
     torch.nn.Module.to(model, memory_format=torch.channels_last)
     return model, processor

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,14 +18,17 @@ from transformers import (
 )
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
+from staged_training.experiment.cross_validation import CrossValidation, cross_validate
 from staged_training.experiment.outcome import Outcome, outcome
-from staged_training.experiment.splits import Indices, Split
+from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.splits import Indices, Split, chosen_folds
+from staged_training.experiment.target import Scaling
 from staged_training.experiment.tracking import end_tracking, tracked_arguments
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
-from staged_training.heads.class_balance import majority_logits, metrics_on
+from staged_training.heads.decision import with_decision
 from staged_training.heads.familiarity import Familiarity, familiarity
 from staged_training.heads.head_search import Trial, search_head
 from staged_training.heads.linear_probe import fit_probe, linear_probe
@@ -58,11 +61,14 @@ class SavedClassifier(NamedTuple):
         model: The model.
         features: What its bottleneck gives of all images.
         known: Features of the images that it was trained on, to find those that are unlike them.
+        split: The rows that it was trained on, and those that its threshold was chosen on; `None`
+            if it was trained on all.
     """
 
     model: PreTrainedModel
     features: FeatureDataset
     known: Familiarity
+    split: Split | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +101,11 @@ class BackboneCandidate(Candidate):
     top_layers: Stage | None = None
     report_to: str = "none"
 
+    def quick(self) -> Self:
+        """Return the same with one epoch of each training."""
+        top_layers = self.top_layers and replace(self.top_layers, epochs=1)
+        return replace(self, head_epochs=1, top_layers=top_layers)
+
     def row_names(self) -> list[str]:
         """Return a name for each head, and one for what is fine-tuned."""
         return [*self._heads, *([FINE_TUNED] if self.top_layers else [])]
@@ -106,8 +117,7 @@ class BackboneCandidate(Candidate):
     @cached_property
     def base(self) -> tuple[PreTrainedModel, BaseImageProcessor]:
         """The pretrained model, and the preprocessing of its pretraining."""
-        model, processor = load_backbone(self.backbone, self.task.names, hidden=self.hidden)
-        return model.eval(), processor
+        return self._load(seed=0)
 
     @cached_property
     def features(self) -> FeatureDataset:
@@ -128,20 +138,22 @@ class BackboneCandidate(Candidate):
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
         """Fit the heads, fine-tune from the better one, and score and save each model."""
         start = time.perf_counter()
-        train = self._training_features(round_.split.train)
-        validation, test = (self.features.rows(rows) for rows in round_.split[1:])
+        scaling = self._scaling(round_.split.train)
+        train = _scaled(self._training_features(round_.split.train), scaling)
+        validation, test = (_scaled(self.features.rows(rows), scaling) for rows in round_.split[1:])
         seconds = time.perf_counter() - start  # the first round computes the features
         models: list[PreTrainedModel] = []
         outcomes: list[Outcome] = []
         for row in self._heads:
-            model = self._new_model(round_.seed)
-            outcomes.append(self._fit(row, model, (train, validation, test), round_.seed, seconds))
+            model, _ = self._load(round_.seed)
+            outcomes.append(self._fit(row, model, (train, validation, test), round_, seconds))
             models.append(model)
-            save_classifier(model, self.base[1], folder / MODELS / row)
+            self._save(model, round_.split.train, outcomes[-1:], folder / MODELS / row)
         if self.top_layers:
             best = max(outcomes, key=lambda found: best_trial(found).rank)
             model = models[outcomes.index(best)]
             outcomes.append(self._fine_tune(model, self.top_layers, round_, folder, best.seconds))
+            self._save(model, round_.split.train, outcomes[-1:], folder / MODELS / FINE_TUNED)
         return outcomes
 
     def _fit(
@@ -149,24 +161,24 @@ class BackboneCandidate(Candidate):
         row: str,
         model: PreTrainedModel,
         parts: tuple[FeatureDataset, FeatureDataset, FeatureDataset],
-        seed: int,
+        round_: Round,
         seconds: float,
     ) -> Outcome:
         """Fit the head of a model to its features, whose computation took some seconds."""
-        train, validation, test = parts
+        (train, validation, test), target = parts, self.task.target
         head = self._head_of(model)
         start = time.perf_counter()
         if row == PROBE:
-            probe = linear_probe(_arrays(train), _arrays(validation), len(self.task.names))
+            probe = linear_probe(_arrays(train), _arrays(validation), target)
             probe.put_into(head_layer(model))
             grid = probe.grid
         else:
-            grid = search_head(head, train, validation, self._arguments(seed)).grid
-        return outcome(
+            arguments = self._arguments(round_.seed)
+            grid = search_head(head, train, validation, target, arguments).grid
+        return self._outcome(
             row,
-            [_arrays(part)[1] for part in (validation, test)],
+            round_,
             [_logits(head, part) for part in (validation, test)],
-            self.task.target,
             seconds=seconds + time.perf_counter() - start,
             trainable_parameters=sum(p.numel() for p in head.parameters()),
             grid=[asdict(trial) for trial in grid],
@@ -176,14 +188,14 @@ class BackboneCandidate(Candidate):
         self, model: PreTrainedModel, stage: Stage, round_: Round, folder: Path, seconds: float
     ) -> Outcome:
         """Train the top layers of a model with its head, after some seconds of earlier training."""
-        processor = self.base[1]
-        train, validation, test = (self.task.dataset(rows, processor) for rows in round_.split)
+        task, processor = self.task.scaled(self._scaling(round_.split.train)), self.base[1]
+        train, validation, test = (task.dataset(rows, processor) for rows in round_.split)
         arguments = tracked_arguments(
             folder,
             round_.seed,
             self.report_to,
             per_device_train_batch_size=16,
-            metric_for_best_model="accuracy",
+            metric_for_best_model=task.target.metric,
             remove_unused_columns=False,
         )
         trainer = StagedTrainer(
@@ -195,36 +207,55 @@ class BackboneCandidate(Candidate):
             train_dataset=train,
             eval_dataset=validation,
             data_collator=default_data_collator,
-            compute_metrics=metrics_on(None),
+            compute_metrics=task.target.compute_metrics(),
         )
         trainer.train(resume_from_checkpoint=trainer.begun)
-        save_classifier(model, processor, folder / MODELS / FINE_TUNED)
         (result,) = trainer.results
-        logits = [trainer.predict(part).predictions for part in (validation, test)]
+        logits = [np.asarray(trainer.predict(part).predictions) for part in (validation, test)]
         end_tracking(self.report_to)
-        return outcome(
+        return self._outcome(
             FINE_TUNED,
-            (validation.labels, test.labels),
+            round_,
             logits,
-            self.task.target,
             seconds=seconds + result.seconds,
             trainable_parameters=result.trainable_parameters,
             stages=[asdict(result)],
             log=trainer.state.log_history,
         )
 
+    def _outcome(
+        self, row: str, round_: Round, logits: Sequence[NDArray[Any]], **about_training: Any
+    ) -> Outcome:
+        """Score a model by its logits on the validation and the test part, as it learnt them."""
+        mean, std = self._scaling(round_.split.train)
+        values = [self.task.values[rows] for rows in round_.split[1:]]
+        logits = [std * part + mean for part in logits]
+        return outcome(row, values, logits, self.task.target, **about_training)
+
+    def refits_cheaply(self, row: str) -> bool:
+        """Return whether a model is a head on the frozen base, whose features are known."""
+        return row != FINE_TUNED
+
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Fit the chosen head to all images, with the settings that were best on the first fold."""
-        train, settings = self._training_features(rows), best_trial(outcomes[0]).settings
-        model = self._new_model(seed)
+        train = _scaled(self._training_features(rows), self._scaling(rows))
+        settings, target = best_trial(outcomes[0]).settings, self.task.target
+        model, _ = self._load(seed)
         if outcomes[0].model == PROBE:
-            probe = fit_probe(_arrays(train), len(self.task.names), settings["strength"])
-            probe.put_into(head_layer(model))
+            fit_probe(_arrays(train), target, settings["strength"]).put_into(head_layer(model))
         else:
             rates, decays = [settings["rate"]], [settings["weight decay"]]
             head, arguments = self._head_of(model), self._arguments(seed)
-            search_head(head, train, train, arguments, rates, decays)
-        save_classifier(model, self.base[1], folder / "model")
+            search_head(head, train, train, target, arguments, rates, decays)
+        self._save(model, rows, outcomes, folder / "model")
+
+    def _save(
+        self, model: PreTrainedModel, rows: Indices, outcomes: Sequence[Outcome], folder: Path
+    ) -> None:
+        """Save a model that was trained on some rows, with the decision in its head."""
+        bias = np.mean([found.decision_bias for found in outcomes], axis=0).tolist()
+        decided = with_decision(model, self.task.target, self._scaling(rows), bias)
+        save_classifier(decided, self.base[1], folder)
 
     def add_familiarity(self, row: str, folder: Path, split: Split | None) -> SavedClassifier:
         """Store beside a saved model what detects images unlike its training images.
@@ -246,12 +277,12 @@ class BackboneCandidate(Candidate):
         else:
             known = familiarity(vectors[split.train], vectors[split.validation])
         on_main_process(partial(_save_sealed, known, folder))
-        return SavedClassifier(model, features, known)
+        return SavedClassifier(model, features, known, split)
 
-    def _new_model(self, seed: int) -> PreTrainedModel:
-        model, _ = load_backbone(self.backbone, self.task.names, seed, self.hidden)
-        model.eval()
-        return model
+    def _load(self, seed: int) -> tuple[PreTrainedModel, BaseImageProcessor]:
+        names, problem_type = self.task.names, self.task.target.problem_type
+        model, processor = load_backbone(self.backbone, names, seed, self.hidden, problem_type)
+        return model.eval(), processor
 
     def _head_of(self, model: PreTrainedModel) -> FeatureHead:
         image = self.task.dataset([0], self.base[1])[0]
@@ -268,6 +299,10 @@ class BackboneCandidate(Candidate):
         views = [np.asarray(rows) + view * images for view in range(self.views + 1)]
         return self.features.rows(np.concatenate(views))
 
+    def _scaling(self, rows: Indices) -> Scaling:
+        """Return how numbers are scaled where a model learns from some rows."""
+        return self.task.target.scaling(self.task.values[rows])
+
     def _arguments(self, seed: int) -> TrainingArguments:
         return TrainingArguments(
             seed=seed,
@@ -282,13 +317,49 @@ class BackboneCandidate(Candidate):
         )
 
 
-def majority_baseline(task: ImageTask, round_: Round) -> list[Outcome]:
-    """Return the scores of always predicting the most frequent label of the training part."""
-    labels = np.asarray(task.labels)
-    true = [labels[rows] for rows in round_.split[1:]]
-    train = labels[round_.split.train]
-    logits = [majority_logits(train, len(task.names), len(part)) for part in true]
-    return [outcome("majority class", true, logits, task.target, seconds=0.0)]
+def cross_validate_heads(
+    run: RunFolder, candidate: BackboneCandidate, folds: str, seed: int
+) -> CrossValidation:
+    """Train and score the models of a candidate, beside what looks at no image.
+
+    Args:
+        run: The run.
+        candidate: What is trained.
+        folds: The folds to test on, see `chosen_folds`.
+        seed: Random seed.
+
+    Raises:
+        InputError: There is no such fold, or the candidate cannot be trained, see its `check`.
+    """
+    task = candidate.task
+    candidate.check()
+    chosen = chosen_folds(folds, task.folds)
+    run.open(task.paths, task.contents)
+    floor = partial(floor_baseline, task)
+    return cross_validate(run, task, [candidate], task.target.metric, chosen, [seed], floor)
+
+
+def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> SavedClassifier:
+    """Save the chosen model in the folder of a run, with what it is familiar with.
+
+    Args:
+        run: The run.
+        result: The scores of a `BackboneCandidate`.
+        refit: Whether the model is fitted to all images; else it is that of the first fold.
+    """
+    candidate = result.chosen_candidate
+    assert isinstance(candidate, BackboneCandidate)
+    folder = result.refit(run) if refit else result.chosen_model
+    run.publish(folder)
+    split = None if refit else candidate.task.split(result.folds[0])
+    return candidate.add_familiarity(result.chosen.name, run.path, split)
+
+
+def floor_baseline(task: ImageTask, round_: Round) -> list[Outcome]:
+    """Return the scores of what predicts without looking at an image."""
+    train, *parts = (task.values[rows] for rows in round_.split)
+    logits = [task.target.floor_logits(train, len(part)) for part in parts]
+    return [outcome(task.target.floor, parts, logits, task.target, seconds=0.0)]
 
 
 def best_trial(found: Outcome) -> Trial:
@@ -296,14 +367,22 @@ def best_trial(found: Outcome) -> Trial:
     return max((Trial(**trial) for trial in found.grid), key=lambda trial: trial.rank)
 
 
-def _arrays(part: FeatureDataset) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return features `[examples, width]` and label numbers `[examples]`."""
+def _scaled(part: FeatureDataset, scaling: Scaling) -> FeatureDataset:
+    """Return features with numbers as they are learnt."""
+    if scaling == Scaling():
+        return part
+    labels = (part.columns["labels"] - scaling.mean) / scaling.std
+    return FeatureDataset({**part.columns, "labels": labels})
+
+
+def _arrays(part: FeatureDataset) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Return features `[examples, width]` and what is to be learnt of the examples."""
     features, labels = part.columns["features"], part.columns["labels"]
     return features.flatten(1).numpy(), labels.numpy()
 
 
 def _logits(head: FeatureHead, part: FeatureDataset) -> NDArray[np.float32]:
-    """Return the logits `[examples, labels]` of a head."""
+    """Return the logits `[examples, outputs]` of a head."""
     device = next(head.parameters()).device
     with torch.no_grad():
         logits = head(part.columns["features"].to(device))["logits"]

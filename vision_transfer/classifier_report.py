@@ -8,7 +8,8 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.run_folder import RunFolder
-from staged_training.experiment.target import Target
+from staged_training.experiment.target import Regression, SingleLabel, Target
+from staged_training.heads.familiarity import familiarity
 from staged_training.heads.head_search import Trial
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
@@ -16,24 +17,21 @@ from staged_training.reporting.hub import Task, usage, usage_with_code
 from staged_training.reporting.onnx_usage import image_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.reporting.targets import describe_method, describe_values, titles_of
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
-from vision_transfer.backbones import Bottleneck
+from vision_transfer.backbones import bottleneck
 from vision_transfer.candidates import BackboneCandidate, SavedClassifier
 from vision_transfer.classification import MlpHeadForImageClassification
 from vision_transfer.image_report import add_error_pictures, add_inspection
 from vision_transfer.image_task import ImageTask
 from vision_transfer.preprocessing import resized_side
 
-METRIC = "accuracy"
-METRICS = {METRIC: "accuracy", "macro_f1": "macro-F1"}
-TITLES = METRICS | {f"validation_{METRIC}": "accuracy on validation"}
-
 
 def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
     """Describe how the models were measured."""
     numbers = task.fold_numbers
     source = as_code(task.source.name)
-    images = f"{len(task.paths):,} images from {source}, {len(task.names)} labels"
+    images = f"{len(task.paths):,} images from {source}{describe_values(task)}"
     left_out = f" {len(task.skipped)} images could not be decoded." if task.skipped else ""
     if numbers == [0]:
         train, validation, test = map(len, task.split(0))
@@ -56,28 +54,50 @@ def describe_images(task: ImageTask) -> str:
     return f"{readable}{converted}{' '.join(task.notes)}".strip()
 
 
-def describe_base(backbone: str, layer: Bottleneck) -> str:
+def describe_base(candidate: BackboneCandidate) -> str:
     """Describe how the base was used."""
+    layer = bottleneck(candidate.base[0])
     return (
-        f"The base, {backbone}, was frozen as a whole and saw each image once: its bottleneck "
-        f"`{layer.name}` gives {layer.width:,} numbers for an image, and all heads of all folds "
-        "were fitted to these."
+        f"The base, {candidate.backbone}, was frozen as a whole and saw each image once: its "
+        f"bottleneck `{layer.name}` gives {layer.width:,} numbers for an image, and all heads of "
+        "all folds were fitted to these."
     )
 
 
+def describe_training_part(result: CrossValidation, saved: SavedClassifier) -> str:
+    """Describe which images the saved model was trained on."""
+    if saved.split is None:
+        return "all of them"
+    part = "the training part of the first fold tested"
+    if result.refits_cheaply:
+        return part
+    return f"{part}, as validation chose fine-tuned layers, whose best epoch it has to choose too"
+
+
 def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedClassifier) -> str:
-    """Describe how many test images the model classifies, and how many of these correctly."""
-    test = task.split(result.folds[0]).test
-    vectors = saved.features.columns["features"][test]
-    accepted = (saved.known.similarity(vectors) >= saved.known.threshold).numpy()
-    predicted = np.asarray(result.chosen_outcomes[0].probabilities).argmax(1)
-    correct = (predicted == np.asarray(task.labels)[test])[accepted].mean()
+    """Describe how many test images a model classifies, and how well.
+
+    Only a frozen base gives the same features on all folds; of another model the first fold counts.
+    """
+    vectors, target = saved.features.columns["features"], task.target
+    folds = result.folds if result.refits_cheaply else result.folds[:1]
+    accepted = []
+    for train, validation, test in map(task.split, folds):
+        known = familiarity(vectors[train], vectors[validation])
+        accepted.append(known.similarity(vectors[test]).numpy() >= known.threshold)
+    answered = np.concatenate(accepted)
+    rows, predictions = (part[: len(answered)] for part in result.pooled())
+    score = target.scores(task.values[rows[answered]], predictions[answered])[target.metric]
+    part = "all folds" if len(folds) > 1 else "the first fold tested"
+    why = "scores only compare the labels with each other, and are high for a fox, too"
+    if isinstance(target, Regression):
+        why = "there is a number for every image, for one of something else, too"
     return (
-        "An image is classified if its features are near those of a training image (a cosine "
+        "An image is answered if its features are near those of a training image (a cosine "
         f"similarity of {saved.known.threshold:.2f} or more, which 95 % of the validation images "
-        "reach). All others are out of distribution and marked `not sure: please look`: scores "
-        "only compare the labels with each other, and are high for a fox, too. Of the test images "
-        f"of the first fold {accepted.mean():.1%} are classified, {correct:.1%} of these correctly."
+        f"reach). All others are out of distribution and marked `not sure: please look`: {why}. "
+        f"Of the test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
+        f"{score:.3f}."
     )
 
 
@@ -85,12 +105,10 @@ def publish_image_classifier(
     run: RunFolder,
     title: str,
     card: Path,
-    candidate: BackboneCandidate,
     result: CrossValidation,
     saved: SavedClassifier,
     *,
-    base: str,
-    licensed: bool,
+    licensed: bool = False,
 ) -> None:
     """Write the report and the card of a classifier of images, print a summary, upload the model.
 
@@ -98,37 +116,35 @@ def publish_image_classifier(
         run: The run; its folder holds the model already.
         title: What the model is called.
         card: The template of its card.
-        candidate: What was trained.
-        result: Its scores.
+        result: The scores of a `BackboneCandidate`.
         saved: The model that was chosen.
-        base: How the base was used.
         licensed: Whether images and weights are those that come with the recipe.
     """
-    task = candidate.task
-    protocol, results = describe_protocol(task, result), results_table(result.rows, TITLES)
-    choice = f"Validation chose **{result.chosen.name}** ({result.describe_scores(result.chosen)})."
+    candidate = result.chosen_candidate
+    assert isinstance(candidate, BackboneCandidate)
+    task, target = candidate.task, candidate.task.target
+    protocol, base = describe_protocol(task, result), describe_base(candidate)
+    results, choice = results_table(result.rows, titles_of(target)), result.describe_choice()
     abstention = describe_abstention(task, result, saved)
-    refit = run.arguments["refit"]
-    part = "all of them" if refit else "the training part of the first fold tested"
     report = Report(run.report, title)
-    report.section("Method", protocol, base, describe_images(task))
+    report.section("Method", protocol, base, describe_method(target), describe_images(task))
     report.section("Results", results, choice)
-    report.picture(
-        "models", "test accuracy of each model", plots.plot_rows, result.rows, METRIC, METRIC
-    )
+    draw = plots.plot_rows, result.rows, target.metric, target.title
+    report.picture("models", f"test {target.title} of each model", *draw)
     _add_sections(report, candidate, result, saved, abstention)
     values = {
         "labels": ", ".join(map(as_markdown, task.names)),
-        "usage": describe_usage(saved.model, candidate.base[1], run.reference, task.target),
+        "numbers": isinstance(target, Regression),
+        "usage": describe_usage(saved.model, candidate.base[1], run.reference, target),
         "protocol": protocol,
         "base": base,
-        "trained_on": part,
+        "trained_on": describe_training_part(result, saved),
         "results": results,
         "choice": choice,
         "abstention": abstention,
         "licensed": licensed,
     }
-    about = Task("image-classification", title, task.source.stem, METRICS)
+    about = Task("image-classification", title, task.source.stem, target.titles)
     license_id = "apache-2.0" if licensed else None
     filled = Card(title, about, card, values, ["transfer-learning"], license_id)
     summary = "\n\n".join([protocol, results, choice.replace("**", "")])
@@ -161,35 +177,34 @@ def _add_sections(
     abstention: str,
 ) -> None:
     """Add how the heads were chosen, and what the chosen model gets wrong and has learnt."""
-    task, chosen = candidate.task, result.chosen_outcomes[0]
+    task = candidate.task
     split = task.split(result.folds[0])
-    test = split.test
-    _add_grids(report, result.outcomes[0])
+    _add_grids(report, task.target, result.outcomes[0])
     add_classifier_sections(report, task, result, lambda row: task.paths[row].name)
-    add_error_pictures(report, task, test, chosen.probabilities)
+    add_error_pictures(report, task, *result.pooled())
     report.section("Out-of-distribution images", abstention)
     vectors = saved.features.columns["features"].flatten(1).numpy()
     processor = candidate.base[1]
-    add_inspection(report, saved.model, processor, task, vectors, int(test[0]))
-    labels = np.asarray(task.labels)
-    train, validation = ((vectors[rows], labels[rows]) for rows in split[:2])
-    add_learning_curve(report, train, validation, len(task.names))
+    add_inspection(report, saved.model, processor, task, vectors, int(split.test[0]))
+    if isinstance(task.target, SingleLabel):
+        train, validation = ((vectors[rows], task.values[rows]) for rows in split[:2])
+        add_learning_curve(report, train, validation, len(task.names))
     if task.skipped:
         report.section("Images left out", *(f"- {item}" for item in task.skipped))
 
 
-def _add_grids(report: Report, outcomes: list[Outcome]) -> None:
+def _add_grids(report: Report, target: Target, outcomes: list[Outcome]) -> None:
     """Add the validation scores of all settings of each head."""
     trials = [(found.model, Trial(**trial)) for found in outcomes for trial in found.grid]
     report.section(
         "How the heads were chosen",
-        "On the validation part of the first fold tested. The most accurate setting of each head "
-        "is taken; ties go to the smaller loss. Strength: the larger the number, "
+        "On the validation part of the first fold tested. The setting of each head with the best "
+        f"{target.title} is taken; ties go to the smaller loss. Strength: the larger the number, "
         "the weaker the L2 penalty of the linear probe.",
         markdown_table(
-            ["head", "setting", "accuracy", "loss"],
+            ["head", "setting", target.title, "loss"],
             [
-                [model, _settings(trial), f"{trial.accuracy:.3f}", f"{trial.loss:.3f}"]
+                [model, _settings(trial), f"{trial.score:.3f}", f"{trial.loss:.3f}"]
                 for model, trial in trials
             ],
         ),

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +51,18 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
         )
     check_columns(name_or_folder, list(features), {label_column: "label_column"})
     folder = Path(datasets.config.HF_DATASETS_CACHE, "nlp-transfer", everything._fingerprint)
-    folder = folder.with_name(f"{folder.name}-split")  # the name before had none
+    folder = folder.with_name(f"{folder.name}-lists")  # those called otherwise held none
     if not folder.exists():
         split_of = [name for name, split in splits.items() for _ in range(len(split))]
         are_parts = all(map(part_of, splits))
-        labels = features[label_column]
-        named = labels.int2str if isinstance(labels, datasets.ClassLabel) else str
+        named, missing = _naming(features[label_column])
         undecoded = everything.cast_column(columns[0], datasets.Image(decode=False))
         rows = []
         with written_whole(folder) as temporary:
             temporary.mkdir()
             bar = tqdm(undecoded, "images", delay=2, dynamic_ncols=True)
             for number, row in enumerate(bar):
-                if row[label_column] in (None, -1):
+                if row[label_column] in missing:
                     continue
                 file = _write(row[columns[0]], temporary / f"{number:07}")
                 fold = {"fold": row["fold"]} if "fold" in row else {}
@@ -72,6 +72,18 @@ def hub_images(name_or_folder: str | Path, label_column: str) -> Path:
             lines = "".join(f"{json.dumps(row)}\n" for row in rows)
             (temporary / "metadata.jsonl").write_text(lines)
     return folder
+
+
+def _naming(labels: Any) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
+    """Return how a cell of labels is written, and the cells that say that there is no label."""
+    import datasets
+
+    if isinstance(labels, datasets.ClassLabel):
+        return labels.int2str, (None, -1)
+    if isinstance(labels, datasets.List):
+        named, _ = _naming(labels.feature)
+        return lambda cells: [named(cell) for cell in cells], (None,)
+    return str, (None,)
 
 
 def _write(image: dict[str, Any], path: Path) -> Path:

@@ -1,9 +1,11 @@
 """The part of a report that shows images: errors, and what the layers have learnt."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from staged_training.experiment.target import Regression, label_matrix
+from staged_training.reporting.classifier_report import largest_errors
 from staged_training.reporting.report import Report
 from vision_transfer import plots
 from vision_transfer.image_task import ImageTask
@@ -18,30 +20,28 @@ _SHOWN = 6
 
 
 def add_error_pictures(
-    report: Report, task: ImageTask, rows: NDArray[np.int64], probabilities: ArrayLike
+    report: Report, task: ImageTask, rows: NDArray[np.int64], predictions: NDArray[np.float64]
 ) -> None:
-    """Add the most confident errors as thumbnails, if there are errors.
+    """Add the largest errors as thumbnails, if there are errors.
 
     Args:
         report: The report.
         task: The labelled images.
         rows: The rows of the images that were classified.
-        probabilities: Of each label for each of them, `[images, labels]`.
+        predictions: What was predicted of each, `[images, outputs]`.
     """
-    probabilities = np.asarray(probabilities)
-    predicted, scores = probabilities.argmax(1), probabilities.max(1)
-    wrong = np.flatnonzero(predicted != np.asarray(task.labels)[rows])
-    worst = wrong[np.argsort(-scores[wrong], kind="stable")][:_SHOWN]
-    if not len(worst):
+    errors = largest_errors(task.target, task.values[rows], predictions, _SHOWN)
+    if not errors:
         return
+    numbers = isinstance(task.target, Regression)
     shown = [
         (
-            task.paths[rows[i]],
-            f"{task.names[predicted[i]]} {scores[i]:.2f}\nis {task.names[task.labels[rows[i]]]}",
+            task.paths[rows[error.row]],
+            f"{error.predicted}{'' if numbers else f' {error.size:.2f}'}\nis {error.true}",
         )
-        for i in worst
+        for error in errors
     ]
-    description = "the most confident errors: predicted and true label"
+    description = "the largest errors: what was predicted, and what is true"
     report.picture("errors", description, plots.plot_images, {"errors": shown})
 
 
@@ -77,22 +77,31 @@ def add_inspection(
         report.picture(
             "activations", description, plots.plot_activations, task.paths[example], maps
         )
-    units = telling_units(features, task.labels, len(task.names))[:_SHOWN]
+    groups = _groups(task)
+    units = telling_units(features, np.array([*groups.values()]))[:_SHOWN]
+    values = task.values
     rows = {
         f"unit {unit}\n{name}": [
-            (task.paths[i], f"{features[i, unit]:.1f}, {task.names[task.labels[i]]}")
+            (task.paths[i], f"{features[i, unit]:.1f}, {task.target.describe_value(values[i])}")
             for i in np.argsort(-features[:, unit], kind="stable")[:_SHOWN]
         ]
-        for unit, name in zip(units, task.names, strict=False)
+        for unit, name in zip(units, groups, strict=False)
     }
-    description = "the images that most activate the most telling bottleneck unit of each label"
+    description = "the images that most activate the most telling bottleneck unit of each group"
     report.picture("units", description, plots.plot_images, rows)
     description = "all images by the first two principal components of the bottleneck"
-    report.picture(
-        "projection",
-        description,
-        plots.plot_projection,
-        projection(features),
-        task.labels,
-        task.names,
-    )
+    report.picture("projection", description, plots.plot_projection, projection(features), groups)
+
+
+def _groups(task: ImageTask) -> dict[str, NDArray[np.bool]]:
+    """Return which images have each label, or a small, middle or large number, `[images]` each."""
+    target, values = task.target, task.values
+    if not isinstance(target, Regression):
+        return dict(zip(target.names, label_matrix(target, values).T, strict=True))
+    low, high = np.quantile(values, [1 / 3, 2 / 3])
+    thirds = {
+        "small": values <= low,
+        "middle": (values > low) & (values <= high),
+        "large": values > high,
+    }
+    return {f"{size} {target.names[0]}": rows for size, rows in thirds.items()}

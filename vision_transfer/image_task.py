@@ -1,13 +1,12 @@
 """An image classification task: labelled images, checked, dealt into folds."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,21 +20,24 @@ from staged_training.experiment.splits import (
     Indices,
     fold_split,
     given_folds,
-    stratified_folds,
     torn_groups,
 )
-from staged_training.experiment.target import SingleLabel
+from staged_training.experiment.target import (
+    Regression,
+    Scaling,
+    Target,
+    check_folds,
+    label_matrix,
+    positive_number,
+    target_of,
+)
 from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.errors import InputError, given_path
-from staged_training.tables import reading as tables
-from staged_training.tables.labels import check_labels, tidy_labels
-from staged_training.tables.parts import part_of
+from staged_training.tables.labels import LabelFormat
 from vision_transfer.hub_images import hub_images
-from vision_transfer.image_folders import find_images, holds_images, rows_of_folders
+from vision_transfer.image_folders import find_images
+from vision_transfer.image_tables import HUB_NAME, is_dataset, labels_of, read_labelled_rows
 from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
-
-_METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # by preference
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Skipped(NamedTuple):
@@ -53,7 +55,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     Args:
         paths: The files.
-        labels: Their label numbers, or for subclasses lists of them.
+        labels: The values of their labels, see `Labels`; for subclasses lists of them.
         processor: What prepares them.
         views: Augmented views of each image, the same ones whenever they are asked for. They follow
             behind the images: view v of image i is number `v * len(paths) + i`, where view 0 is the
@@ -113,14 +115,14 @@ class ImageTask(LabelledTask):
 
     Attributes:
         paths: The files.
-        labels: Their label numbers.
+        labels: The values of their labels, see `Labels`.
         skipped: Images that could not be decoded.
         unusual: How many images were unusual in which way, see `check_image`.
         notes: Further sentences about the images, for the report.
     """
 
     paths: list[Path]
-    labels: list[int]
+    labels: list[Any]
     skipped: list[Skipped]
     unusual: dict[str, int]
     notes: list[str]
@@ -140,6 +142,13 @@ class ImageTask(LabelledTask):
         """Sentences that say which images were left out, and the notes."""
         return [*(f"Left out: {item}." for item in self.skipped), *self.notes]
 
+    def scaled(self, scaling: Scaling) -> "ImageTask":
+        """Return the same with numbers as they are learnt."""
+        if scaling == Scaling():
+            return self
+        labels = [(value - scaling.mean) / scaling.std for value in self.labels]
+        return replace(self, labels=labels)
+
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0
     ) -> ImageDataset:
@@ -149,7 +158,14 @@ class ImageTask(LabelledTask):
         return ImageDataset(paths, labels, processor, views)
 
 
-def read_image_task(source: str | Path, label_column: str = "label") -> ImageTask:
+def read_image_task(
+    source: str | Path,
+    label_column: str = "label",
+    positive_label: str | None = None,
+    *,
+    label_separator: str | None = None,
+    task: Literal["classification", "regression"] = "classification",
+) -> ImageTask:
     """Read labelled images; those that cannot be decoded are left out, and reported in `skipped`.
 
     A column `fold` says which fold each image belongs to. Without it a column `split`, or folders
@@ -162,11 +178,15 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
             labels), or with one sub-folder per label; or with sub-folders for parts of the data
             that are such; or such a table itself (.csv, .jsonl, .parquet); or a data set with a
             column of images, by its name on the Hub or its folder.
-        label_column: The column of the labels.
+        label_column: The column of the labels. If it holds lists, an image has any number of
+            labels.
+        positive_label: The label that matters; by default all matter alike.
+        label_separator: What parts the labels of an image, where it has any number of them.
+        task: Whether labels are names, or numbers to be predicted.
 
     Raises:
-        InputError: There are no such images, fewer than two labels, a label seen once, or folds
-            that cannot be used.
+        InputError: There are no such images, labels that cannot be learnt from, see `read_labels`,
+            or folds that cannot be used.
 
     Examples:
         >>> for label in ("cat", "dog"):
@@ -180,38 +200,46 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
         (['cat', 'dog'], 10, [0, 1, 2, 3, 4])
     """
     path = given_path(source)
-    if not path.exists() and not _HUB_NAME.fullmatch(str(source)):
-        raise InputError(f"{path}: no such file or folder. Check the path.")
-    if not path.exists() or _is_dataset(path):
-        images = read_image_task(hub_images(source, label_column), label_column)
-        return replace(images, source=path)
-    table, left_out = _read_rows(path, label_column)
+    written = LabelFormat(label_column, label_separator, task)
+    if not path.exists() or is_dataset(path):
+        if not path.exists() and not HUB_NAME.fullmatch(str(source)):
+            raise InputError(f"{path}: no such file or folder. Check the path.")
+        folder = hub_images(source, label_column)
+        return replace(_read(folder, written, positive_label), source=path)
+    return _read(path, written, positive_label)
+
+
+def _read(path: Path, written: LabelFormat, positive_label: str | None) -> ImageTask:
+    table, labels, left_out = read_labelled_rows(path, written)
+    positive = positive_number(path, labels, positive_label) if positive_label else None
     folder = path if path.is_dir() else path.parent
     files = [folder / name for name in table["file_name"]]
     skipped, unusual = checked_images(files)
     broken = {item.path for item in skipped}
     kept = [row for row, file in enumerate(files) if file not in broken]
     if not kept:
-        first = skipped[0]
-        raise InputError(f"{path}: no image could be decoded; {first}.")
-    table = table.iloc[kept]
+        raise InputError(f"{path}: no image could be decoded; {skipped[0]}.")
+    if skipped:  # and with them perhaps all that have some label
+        table = table.iloc[kept]
+        labels = labels_of(path, table, written)
+        positive = positive_number(path, labels, positive_label) if positive_label else None
     paths = [files[row] for row in kept]
-    labels = tidy_labels(path, map(str, table["label"]))
-    check_labels(path, [file.name for file in paths], labels, "image")
-    names = sorted(set(labels))
+    target, values = target_of(labels, positive), np.asarray(labels.values)
     groups = group_numbers(map(content, paths))
     notes = [f"Left out: {sentence}." for sentence in left_out]
-    notes += _copies_with_other_labels(table["file_name"], labels, groups)
-    given, told = _given_folds(path, table, labels, groups)
-    folds = stratified_folds(labels, groups) if given is None else given
-    numbers = [names.index(label) for label in labels]
+    notes += _copies_with_other_labels(
+        table["file_name"], [target.describe_value(value) for value in values], groups
+    )
+    given, told = _given_folds(path, table, target, values, groups)
+    folds = target.folds(values, groups) if given is None else given
+    check_folds(path, target, values, folds)
     return ImageTask(
         source=path,
         folds=folds,
         own_folds=given is not None,
         paths=paths,
-        labels=numbers,
-        target=SingleLabel(names),
+        labels=labels.values,
+        target=target,
         skipped=skipped,
         unusual=unusual,
         notes=notes + told,
@@ -219,21 +247,27 @@ def read_image_task(source: str | Path, label_column: str = "label") -> ImageTas
 
 
 def _given_folds(
-    source: Path, table: pd.DataFrame, labels: Sequence[str], groups: Sequence[int]
+    source: Path,
+    table: pd.DataFrame,
+    target: Target,
+    values: NDArray[Any],
+    groups: Sequence[int],
 ) -> tuple[Indices | None, list[str]]:
     """Return the folds or parts that came with images, if usable, and notes for the report."""
     told = []
+    numbers = isinstance(target, Regression)
+    labels = None if numbers else [target.describe_value(value) for value in values]
     if "fold" in table:
         folds = given_folds(source, table["fold"].tolist(), groups, labels)
     elif "split" in table and table["split"].nunique() > 1:
-        learnt = {
-            label for label, part in zip(labels, table["split"], strict=True) if part == "train"
-        }
-        if unlearnt := sorted({*labels} - learnt):
-            return None, [
-                "The parts that came with the images are not used: no image to train on has the "
-                f"label '{unlearnt[0]}'. They were dealt anew."
-            ]
+        if not numbers:
+            has = label_matrix(target, values)
+            unlearnt = has.any(axis=0) & ~has[(table["split"] == "train").to_numpy()].any(axis=0)
+            if unlearnt.any():
+                return None, [
+                    "The parts that came with the images are not used: no image to train on has "
+                    f"the label '{target.names[unlearnt.argmax()]}'. They were dealt anew."
+                ]
         folds = given_folds(source, table["split"].tolist(), groups, labels)
         train, validation, test = map(len, fold_split(folds, 0))
         told.append(
@@ -289,94 +323,6 @@ def read_photos(folder: str | Path) -> tuple[list[Path], list[Skipped]]:
         raise InputError(f"{path}: no image in it that can be decoded.")
     skipped += [Skipped(path, f"holds {others}") for others in left_out]
     return [file for file in files if file not in broken], skipped
-
-
-def _is_dataset(path: Path) -> bool:
-    """Return whether a folder holds a data set in the files of `datasets`, images and all."""
-    if not path.is_dir() or holds_images(path):
-        return False
-    return any(not file.stem.startswith("metadata") for file in path.rglob("*.parquet"))
-
-
-def _read_rows(path: Path, label_column: str) -> tuple[pd.DataFrame, list[str]]:
-    """Read the columns `file_name`, `label` and, where there are such, `fold` and `split`.
-
-    Beside them what else lies in the folder, see `rows_of_folders`.
-    """
-    if not path.is_dir():
-        return _rows_of_table(path, label_column), []
-    if found := table_in(path):
-        return _rows_of_table(found, label_column), []
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
-    tables = {folder.name: found for folder in folders if (found := table_in(folder))}
-    if not tables:
-        return rows_of_folders(path)
-    without = [f.name for f in folders if f.name not in tables and holds_images(f)]
-    if without:
-        raise InputError(
-            f"{path}: {next(iter(tables.values())).relative_to(path)} describes the images of its "
-            f"folder, and {without[0]} has no such table. Add one, or give a folder alone."
-        )
-    parts = []
-    for name, table in tables.items():
-        rows = _rows_of_table(table, label_column)
-        rows["file_name"] = name + "/" + rows["file_name"]
-        if "split" not in rows and (part := part_of(name)):
-            rows["split"] = part
-        parts.append(rows)
-    return pd.concat(parts, ignore_index=True), []
-
-
-def _rows_of_table(path: Path, label_column: str) -> pd.DataFrame:
-    table = read_table(path, "file_name", label_column)
-    tables.check_columns(
-        path, list(table.columns), {"file_name": None, label_column: "label_column"}
-    )
-    cells = zip(table["file_name"], table[label_column], strict=True)
-    for row, (name, label) in enumerate(cells, start=1):
-        labelled = pd.api.types.is_scalar(label) and not pd.isna(label) and str(label).strip()
-        if not is_file_name(name) or not labelled:
-            raise InputError(f"{path}: row {row} has no file name or no label. Fill or delete it.")
-    rows = pd.DataFrame({"file_name": table["file_name"], "label": table[label_column]})
-    if "fold" in table:
-        rows["fold"] = table["fold"]
-    elif "split" in table:
-        rows["split"] = [part_of(str(cell)) for cell in table["split"]]
-        if rows["split"].isna().any():
-            row = int(rows["split"].isna().argmax())
-            raise InputError(
-                f"{path}: row {row + 1}: the column 'split' says '{table['split'][row]}'. Write "
-                "train, validation or test, or give the column another name."
-            )
-    return rows
-
-
-def read_table(path: Path, *as_text: str) -> pd.DataFrame:
-    """Read a table of images.
-
-    Args:
-        path: The file.
-        as_text: Columns that are texts whatever they look like, see `tables.read_table`.
-
-    Raises:
-        InputError: It is of another kind than `tables.SUFFIXES`, has no rows, or is damaged.
-    """
-    if not tables.table_suffix(path):
-        raise InputError(
-            f"{path}: not a kind of file that can be read here. Give a folder of images, or a "
-            f"table ({', '.join(tables.SUFFIXES)}) with a column 'file_name'."
-        )
-    return pd.DataFrame(tables.read_table(path, as_text).to_pydict())
-
-
-def is_file_name(cell: Any) -> bool:
-    """Return whether a cell of a table names a file."""
-    return isinstance(cell, str) and bool(cell.strip())
-
-
-def table_in(folder: Path) -> Path | None:
-    """Return the table of a folder of images, `metadata` of any kind, if it has one."""
-    return next((folder / name for name in _METADATA if (folder / name).exists()), None)
 
 
 def checked_images(files: Sequence[Path]) -> tuple[list[Skipped], dict[str, int]]:

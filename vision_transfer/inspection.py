@@ -1,7 +1,5 @@
 """What an image model has learnt, in pictures: filters, activations, favourite images."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -56,19 +54,15 @@ def activation_maps(model: nn.Module, pixel_values: torch.Tensor) -> dict[str, N
     return maps
 
 
-def telling_units(
-    features: NDArray[np.float32], labels: Sequence[int], num_labels: int
-) -> NDArray[np.int64]:
-    """Return the most telling unit of the bottleneck for each label, by deviations above its mean.
+def telling_units(features: NDArray[np.float32], groups: NDArray[np.bool]) -> NDArray[np.int64]:
+    """Return the most telling unit of the bottleneck for each group, by deviations above its mean.
 
     Args:
         features: `[examples, units]`.
-        labels: Label numbers, `[examples]`.
-        num_labels: How many labels there are.
+        groups: Which examples are in each group, such as those of a label, `[groups, examples]`.
     """
     normal = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)
-    groups = [normal[np.asarray(labels) == label] for label in range(num_labels)]
-    return np.array([group.mean(0).argmax() if len(group) else 0 for group in groups])
+    return np.array([normal[rows].mean(0).argmax() if rows.any() else 0 for rows in groups])
 
 
 def projection(features: NDArray[np.float32]) -> NDArray[np.float32]:

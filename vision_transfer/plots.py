@@ -77,20 +77,26 @@ def plot_pixels(path: Path, rows: Mapping[str, NDArray[np.float32]]) -> None:
 
 
 def plot_projection(
-    path: Path, points: NDArray[np.float32], labels: Sequence[int], names: Sequence[str]
+    path: Path, points: NDArray[np.float32], groups: Mapping[str, NDArray[np.bool]]
 ) -> None:
-    """Plot examples as points in two dimensions, `[examples, 2]`, coloured by label."""
+    """Plot examples as points in two dimensions, `[examples, 2]`, coloured by group.
+
+    Args:
+        path: Where to write the picture.
+        points: The examples.
+        groups: Which are in each group, `[examples]`, by its name; an example of several groups has
+            the colour of the last.
+    """
     figure = _figure(6.4, 4.4)
     axes = figure.subplots()
-    numbers = np.asarray(labels)
-    for label, name in enumerate(names):
-        chosen = points[numbers == label]
-        color = f"C{label}" if len(names) <= 10 else None
+    for number, (name, rows) in enumerate(groups.items()):
+        chosen = points[rows]
+        color = f"C{number}" if len(groups) <= 10 else None
         axes.scatter(chosen[:, 0], chosen[:, 1], s=9, alpha=0.7, color=color, label=name)
-        if len(names) > _MANY_LABELS and len(chosen):
+        if len(groups) > _MANY_LABELS and len(chosen):
             axes.annotate(name, chosen.mean(0), fontsize=5, ha="center")
     axes.set(xlabel="first principal component", ylabel="second")
-    if len(names) <= _MANY_LABELS:
+    if len(groups) <= _MANY_LABELS:
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
 

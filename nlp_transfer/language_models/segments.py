@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from staged_training.runtime.errors import InputError
-from staged_training.tables.words import checked_texts
+from staged_training.tables.texts import checked_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from nlp_transfer.language_models.contexts import Context, Ids, windows
 from staged_training.runtime.errors import InputError
-from staged_training.tables.words import checked_texts
+from staged_training.tables.texts import checked_texts
 
 CHARACTERS_AT_ONCE = 2**20
 WINDOWS_TO_SHUFFLE = 2**18

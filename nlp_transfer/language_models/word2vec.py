@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.evaluation import require_gensim
 from staged_training.runtime.errors import InputError
-from staged_training.tables.words import checked_texts
+from staged_training.tables.texts import checked_texts
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors

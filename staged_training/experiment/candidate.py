@@ -48,6 +48,10 @@ class Candidate(ABC):
             folder: For checkpoints and models; what was done there before is not done again.
         """
 
+    def refits_cheaply(self, row: str) -> bool:
+        """Return whether a model can be trained on all rows in little time, by its row's name."""
+        return False
+
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Train the chosen model on all rows; save it to `folder/model`.
 

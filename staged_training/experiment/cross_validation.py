@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
-from staged_training.experiment.outcome import Outcome, Row, mean_rows
-from staged_training.experiment.parallel import run_parallel, run_serial
+from staged_training.experiment.outcome import Outcome, Row, mean_rows, outcome
+from staged_training.experiment.parallel import (
+    gains_from_parallel,
+    run_parallel,
+    run_serial,
+)
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.task import LabelledTask, Task
-from staged_training.experiment.verdict import INTERVAL, Difference, drawn_scores
+from staged_training.experiment.verdict import AS_GOOD, INTERVAL, Difference, drawn_scores
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.processes import on_main_process
 
@@ -69,6 +72,11 @@ class CrossValidation:
         return next(c for c in self.candidates if self.chosen.name in c.row_names())
 
     @property
+    def refits_cheaply(self) -> bool:
+        """Whether the chosen model can be trained on all rows in little time."""
+        return self.chosen_candidate.refits_cheaply(self.chosen.name)
+
+    @property
     def chosen_outcomes(self) -> list[Outcome]:
         """The outcomes of the chosen model, by fold and seed."""
         return [o for of_fold in self.outcomes for o in of_fold if o.model == self.chosen.name]
@@ -77,6 +85,11 @@ class CrossValidation:
     def chosen_model(self) -> Path:
         """The folder of the chosen model, as it was trained on the first fold and seed."""
         return self._folders[self.chosen_candidate.name] / MODELS / self.chosen.name
+
+    @property
+    def floor(self) -> str | None:
+        """The name of the row that looks at no example."""
+        return self.task.target.floor if isinstance(self.task, LabelledTask) else None
 
     @cached_property
     def _drawn(self) -> Mapping[str, NDArray[np.float64]]:
@@ -104,30 +117,33 @@ class CrossValidation:
         return f"{what} {'paid' if found.mean > 0 else 'cost'} on validation ({found})."
 
     def describe_choice(self) -> str:
-        """Describe which row validation chose, and whether a simpler one is as good.
+        """Describe which row validation chose, and how it compares with all others.
 
         The rows come in the order from simple to complex.
         """
         chosen = self.chosen
-        told = f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."
+        told = [f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."]
         controls = {name for control in self.controls for name in control.row_names()}
         others = [row for row in self.rows if row.name not in {chosen.name, *controls}]
         differences = {row.name: self.difference(chosen, row) for row in others}
         alike = [name for name, found in differences.items() if not found.is_seen]
-        simpler = [row.name for row in self.rows[: self.rows.index(chosen)]]
-        if alike and alike[0] in simpler:
-            told += (
-                f" No difference to be seen from {alike[0]}, which is simpler "
-                f"({differences[alike[0]]}): use that."
-            )
-        elif alike:
-            told += f" No difference to be seen from {' and '.join(alike)}."
-        seen = [name for name in differences if name not in alike]
-        if seen:
-            nearest = min(seen, key=lambda name: differences[name].mean)
-            told += f" It is ahead of {nearest} ({differences[nearest]})"
-            told += " and of the others." if len(seen) > 1 else "."
-        return told
+        if alike:
+            told.append(f"No difference to be seen from {'; '.join(alike)}.")
+        as_good = [name for name in alike if differences[name].mean <= AS_GOOD]
+        order = [row.name for row in self.rows]
+        if alike[:1] == [self.floor]:
+            found = f"{alike[0]} looks at no example ({differences[alike[0]]})"
+            told.append(f"That it has learnt anything is not seen yet: {found}.")
+        elif as_good and order.index(as_good[0]) < order.index(chosen.name):
+            simple = f"{as_good[0]}, is as good ({differences[as_good[0]]})"
+            told.append(f"The simplest of them, {simple}: use that.")
+        for seen, word in ((True, "ahead of"), (False, "behind")):
+            names = [n for n, d in differences.items() if d.is_seen and (d.mean > 0) == seen]
+            if names:
+                nearest = min(names, key=lambda name: abs(differences[name].mean))
+                more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
+                told.append(f"It is {word} {nearest} ({differences[nearest]}){more}.")
+        return " ".join(told)
 
     def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
         """Return the rows of all test parts, and what the chosen model predicted of each.
@@ -144,8 +160,21 @@ class CrossValidation:
     def describe_scores(self, row: Row) -> str:
         """Describe the scores of a row on validation and on test."""
         name, metrics = self.metric.replace("_", " "), row.metrics
+        if isinstance(self.task, LabelledTask):
+            name = self.task.target.titles[self.metric]
         validation, test = metrics[f"validation_{self.metric}"], metrics[self.metric]
         return f"{name} {validation:.3f} on validation, {test:.3f} on test"
+
+    def final_model(self, run: RunFolder, refit: bool | None) -> tuple[Path, bool]:
+        """Return the folder of the model to publish, and whether it was trained on all rows.
+
+        Args:
+            run: Where what is done is kept.
+            refit: Whether to train the chosen model on all rows; `None` to do so where it is quick.
+        """
+        if refit is None:
+            refit = self.refits_cheaply
+        return (self.refit(run), True) if refit else (self.chosen_model, False)
 
     def refit(self, run: RunFolder) -> Path:
         """Train the chosen candidate on all rows; return the folder of the model.
@@ -173,6 +202,7 @@ def cross_validate(
     draw: Callable[[Round], Round] = lambda round_: round_,
     prefix: str = "",
     scores_only: bool = False,
+    parallel: bool = False,
 ) -> CrossValidation:
     """Train and score candidates on each fold, with every seed.
 
@@ -183,12 +213,14 @@ def cross_validate(
         metric: By which score.
         folds: The folds to test on.
         seeds: Random seeds.
-        baselines: What a candidate has to beat, scored in each round of the first seed.
+        baselines: What a candidate has to beat, scored in each round of the first seed; a
+            prediction that looks at no example is among them, where the task has labels or numbers.
         controls: Candidates that are measured beside the others, and never chosen.
         draw: Draws fewer rows to train on.
         prefix: Of the names of the pieces of work.
-        scores_only: Whether no model is kept. Without an accelerator several candidates are trained
-            at a time then.
+        scores_only: Whether no model is kept.
+        parallel: Whether the candidates are small, so that without an accelerator each had better
+            be trained on a core of its own, beside the others. Each shows no progress then.
 
     Raises:
         InputError: A name cannot be that of a folder, or several candidates share it.
@@ -223,19 +255,29 @@ def cross_validate(
             names.append(f"{prefix}fold-{fold}/seed-{seed}/{candidate.name}")
             work = partial(run.run_cached, names[-1], partial(_evaluate, candidate, round_, keep))
             pieces[f"{prefix}Fold {fold}, seed {seed}: {candidate.name}"] = work
-    if scores_only and not torch.accelerator.is_available():
-        results = iter(run_parallel(pieces, f"{prefix}models"))
+    if parallel and len(pieces) > 1 and gains_from_parallel():
+        turned = dict(reversed(pieces.items()))  # what takes longest begins first
+        results = reversed(run_parallel(turned, f"{prefix}models"))
     else:
         results = iter(run_serial(pieces))
     outcomes = []
     for fold in folds:
-        of_fold = baselines(rounds[fold, seeds[0]])
+        of_fold = [*_floor(task, rounds[fold, seeds[0]]), *baselines(rounds[fold, seeds[0]])]
         for found in islice(results, len(seeds) * len(everyone)):
             of_fold += [Outcome(**outcome) for outcome in found]
         outcomes.append(of_fold)
     of_first = zip(everyone, names, strict=False)
     folders = {candidate.name: run.runs / name for candidate, name in of_first}
     return CrossValidation(task, candidates, outcomes, folds, seeds, metric, controls, folders)
+
+
+def _floor(task: Task, round_: Round) -> list[Outcome]:
+    """Score what looks at no example: the majority class, frequencies of labels, or the mean."""
+    if not isinstance(task, LabelledTask):
+        return []
+    target, (train, *parts) = task.target, (task.values[rows] for rows in round_.split)
+    logits = [target.floor_logits(train, len(part)) for part in parts]
+    return [outcome(target.floor, parts, logits, target, seconds=0.0)]
 
 
 def _check_names(candidates: Sequence[Candidate]) -> None:

@@ -10,10 +10,11 @@ from threading import Thread
 from typing import Any
 
 import psutil
+import torch
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
-from staged_training.runtime.processes import TOLD_BY_LAUNCHER, on_main_process
+from staged_training.runtime.processes import TOLD_BY_LAUNCHER, count, on_main_process
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
 
@@ -48,13 +49,21 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     """
 
     def work() -> list[Any]:
-        workers = max(1, min(cpu_count(), psutil.virtual_memory().available // _MEMORY))
         with _environment(_ALONE_AND_QUIET):
-            run = Parallel(workers, return_as="generator")
+            run = Parallel(_workers(), return_as="generator")
             results = run(delayed(_while_alive)(os.getpid(), piece) for piece in pieces.values())
             return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
     return on_main_process(work)
+
+
+def gains_from_parallel() -> bool:
+    """Return whether several small models train faster at once: on cores of this process alone."""
+    return _workers() > 1 and count() == 1 and not torch.accelerator.is_available()
+
+
+def _workers() -> int:
+    return max(1, min(int(cpu_count()), int(psutil.virtual_memory().available // _MEMORY)))
 
 
 def _while_alive(parent: int, work: Callable[[], Any]) -> Any:

@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 
 from staged_training.runtime.errors import InputError, Problem
 from staged_training.tables.parts import VALIDATION, folds_of_parts, parts_of
-from staged_training.tables.words import checked_texts, lower_case, words_of
+from staged_training.tables.texts import checked_texts
+from staged_training.tables.words import lower_case, words_of
 
 Indices = npt.NDArray[np.int64]
 

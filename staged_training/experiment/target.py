@@ -19,9 +19,8 @@ from staged_training.experiment.splits import (
     stratified_folds,
 )
 from staged_training.heads.class_balance import best_bias, majority_logits, scores_on, softmax
-from staged_training.heads.decision import DECIDED
 from staged_training.runtime.errors import InputError
-from staged_training.tables.labels import Labels, ProblemType
+from staged_training.tables.labels import DECIDED, Labels, ProblemType
 
 Floats = NDArray[np.float64]
 
@@ -308,6 +307,12 @@ def target_of(labels: Labels, positive: int | None = None) -> Target:
     return SingleLabel(labels.names, positive)
 
 
+def label_matrix(target: Target, values: ArrayLike) -> NDArray[np.bool]:
+    """Return which labels apply to which examples, `[examples, labels]`."""
+    values = np.asarray(values)
+    return values > 0 if values.ndim == 2 else values[:, None] == np.arange(len(target.names))
+
+
 def positive_number(source: Path, labels: Labels, chosen: str | None) -> int | None:
     """Return the number of the label that matters: the chosen one, else the rarer of two.
 
@@ -340,19 +345,20 @@ def check_folds(source: Path, target: Target, values: NDArray[Any], folds: Indic
             fewer than three folds (to train, to validate and to test), or all numbers are equal.
     """
     numbers = fold_numbers(folds)
+    positive = target.positive if isinstance(target, SingleLabel) else None
     for fold in numbers:
         inside = values[folds == fold]
-        if isinstance(target, SingleLabel) and target.positive is not None:
-            inside, name = inside == target.positive, f"the label {target.names[target.positive]!r}"
-        else:
-            name = "one label"
+        found = "nothing but one number"
+        if positive is not None:
+            inside = inside == positive
+            which = "nothing but examples" if inside[0] else "no example"
+            found = f"{which} of the label {target.names[positive]!r}"
+        elif not isinstance(target, Regression):
+            found = "nothing but examples of one label"
         if len(np.unique(inside, axis=0)) < 2:
-            found = (
-                "no example" if name != "one label" and not inside[0] else "nothing but examples"
-            )
             raise InputError(
-                f"{source}: fold {fold} has {found} of {name}, so that nothing can be measured on "
-                "it. Deal the examples anew, or leave the column 'fold' out."
+                f"{source}: fold {fold} has {found}, so that nothing can be measured on it. Deal "
+                "the examples anew, or leave the column 'fold' out."
             )
     if isinstance(target, MultiLabel) and len(numbers) > 1:
         for name, column in zip(target.names, values.T, strict=True):

@@ -1,5 +1,6 @@
 """Whether two models differ: their scores on the same validation examples, drawn many times."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,6 +17,9 @@ DRAWS = 100
 
 INTERVAL = 1.96
 """Deviations to either side of a mean that hold 95 % of a normal distribution."""
+
+AS_GOOD = 0.02
+"""How much less a simpler model may score to be as good, where no difference is to be seen."""
 
 
 class Difference(NamedTuple):
@@ -61,7 +65,8 @@ def drawn_scores(
         of_models: dict[str, list[list[float]]] = defaultdict(list)
         for found in of_fold:
             predicted = np.asarray(found.validation_probabilities)
-            drawn = [task.target.scores(values[some], predicted[some])[metric] for some in rows]
+            with warnings.catch_warnings(action="ignore"):  # of draws without a rare label
+                drawn = [task.target.scores(values[some], predicted[some])[metric] for some in rows]
             of_models[found.model].append(drawn)
         for model, of_seeds in of_models.items():
             scores[model].append(np.mean(of_seeds, axis=0))

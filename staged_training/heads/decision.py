@@ -1,14 +1,31 @@
 """The decision of a classifier, stored in its head, so that every user of the model decides so."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel
 
+from staged_training.experiment.target import Scaling, SingleLabel, Target
 from staged_training.layers import head_layers
 
-DECIDED = 0.5
-"""The probability from which on one of several labels is predicted."""
+
+def with_decision(
+    model: PreTrainedModel, target: Target, scaling: Scaling, bias: Sequence[float]
+) -> PreTrainedModel:
+    """Return a copy of a model whose outputs decide as they are.
+
+    Args:
+        model: As for `move_outputs`.
+        target: What is predicted; `config.positive_label` will hold the label that matters.
+        scaling: How the numbers that it learnt were scaled.
+        bias: What makes the decision best, see `Target.decision_bias`.
+    """
+    model = copy.deepcopy(model)
+    move_outputs(model, bias, *scaling)
+    if isinstance(target, SingleLabel) and target.positive is not None:
+        model.config.positive_label = target.names[target.positive]
+    return model
 
 
 def move_outputs(
@@ -25,4 +42,4 @@ def move_outputs(
     last = list(head_layers(model).values())[-1]
     with torch.no_grad():
         last.weight *= std
-        last.bias.copy_(std * last.bias + mean + torch.as_tensor(bias, dtype=last.bias.dtype))
+        last.bias.copy_(std * last.bias + mean + last.bias.new_tensor(bias))

@@ -13,12 +13,13 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.metrics import log_loss, mean_squared_error
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
+from staged_training.experiment.target import MultiLabel, Regression, Target
 from staged_training.features.head import FeatureHead
 from staged_training.features.store import FeatureDataset
-from staged_training.heads.class_balance import softmax
 
 RATES = (1e-3, 1e-2)
 WEIGHT_DECAYS = (0.0, 0.1)
@@ -30,26 +31,36 @@ class Trial:
 
     Attributes:
         settings: Its values, by their names.
-        accuracy: Share of the validation examples that are classified right.
-        loss: Mean cross-entropy on them, which decides among equals.
+        score: The score on validation by which models are chosen, see `Target.metric`.
+        loss: The mean loss there, which decides among equals.
     """
 
     settings: dict[str, float]
-    accuracy: float
+    score: float
     loss: float
 
     @property
     def rank(self) -> tuple[float, float]:
         """The larger, the better."""
-        return self.accuracy, -self.loss
+        return self.score, -self.loss
 
 
-def score_trial(settings: dict[str, float], labels: ArrayLike, logits: ArrayLike) -> Trial:
-    """Score settings by the logits `[examples, labels]` that they led to on validation."""
-    labels, probabilities = np.asarray(labels), np.maximum(softmax(logits), 1e-12)
-    accuracy = float((probabilities.argmax(1) == labels).mean())
-    loss = float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
-    return Trial(settings, accuracy, loss)
+def score_trial(
+    settings: dict[str, float], target: Target, values: ArrayLike, logits: ArrayLike
+) -> Trial:
+    """Score settings by the logits `[examples, outputs]` that they led to on validation."""
+    predictions = target.predictions(logits)
+    score = target.scores(values, predictions)[target.metric]
+    return Trial(settings, score, _mean_loss(target, values, predictions))
+
+
+def _mean_loss(target: Target, values: ArrayLike, predictions: ArrayLike) -> float:
+    """Return the mean squared error of numbers, else the mean cross-entropy."""
+    if isinstance(target, Regression):
+        return float(mean_squared_error(values, np.ravel(predictions)))
+    if isinstance(target, MultiLabel):
+        return float(log_loss(np.ravel(values), np.ravel(predictions), labels=[0, 1]))
+    return float(log_loss(values, predictions, labels=range(len(target.names))))
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ def search_head(
     head: FeatureHead,
     train: FeatureDataset,
     validation: FeatureDataset,
+    target: Target,
     arguments: TrainingArguments,
     rates: Sequence[float] = RATES,
     weight_decays: Sequence[float] = WEIGHT_DECAYS,
@@ -80,7 +92,8 @@ def search_head(
     Args:
         head: The head, as a part of its model.
         train: Features to train on.
-        validation: Features to choose by: accuracy, and loss among equals.
+        validation: Features to choose by: the metric of the target, and loss among equals.
+        target: What is predicted.
         arguments: How to train; rate and weight decay come from the grid.
         rates: Peak learning rates to try.
         weight_decays: Weight decays to try.
@@ -93,7 +106,7 @@ def search_head(
         head.load_state_dict(start)
         logits = _train(head, train, validation, arguments, rate, weight_decay)
         values = {"rate": rate, "weight decay": weight_decay}
-        trial = score_trial(values, validation.columns["labels"], logits)
+        trial = score_trial(values, target, validation.columns["labels"], logits)
         if not grid or trial.rank > max(other.rank for other in grid):
             best = TrainedHead(copy.deepcopy(head.state_dict()), grid)
         grid.append(trial)

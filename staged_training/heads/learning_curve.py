@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from staged_training.experiment.target import SingleLabel
 from staged_training.heads.linear_probe import fit_probe
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -43,7 +44,7 @@ def learning_curve(
         strength: Inverse strength of the L2 penalty.
         seed: Of the draws.
     """
-    rng = np.random.default_rng(seed)
+    rng, target = np.random.default_rng(seed), SingleLabel([str(n) for n in range(num_labels)])
     features, labels = map(np.asarray, train)
     true = np.asarray(validation[1])
     points = []
@@ -52,7 +53,7 @@ def learning_curve(
         scores = []
         for _ in range(DRAWS if size < len(labels) else 1):
             rows = _draw(rng, labels, size)
-            probe = fit_probe((features[rows], labels[rows]), num_labels, strength)
+            probe = fit_probe((features[rows], labels[rows]), target, strength)
             scores.append((probe.logits(validation[0]).argmax(1) == true).mean())
         points.append(CurvePoint(size, float(np.mean(scores)), float(np.std(scores))))
     return points

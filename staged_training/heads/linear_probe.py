@@ -2,18 +2,22 @@
 
 With few labels and features that are computed once, logistic regression by L-BFGS ends at the
 optimum that a head trained by steps only approaches, in milliseconds (linear classifier probes:
-Alain and Bengio 2016).
+Alain and Bengio 2016). Several labels are as many logistic regressions; numbers, a ridge
+regression.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.sparse import issparse
+from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
+from staged_training.experiment.target import MultiLabel, Regression, Target
 from staged_training.heads.head_search import Trial, score_trial
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -25,14 +29,15 @@ class Probe:
     """A fitted linear head.
 
     Attributes:
-        weight: `float32 [labels, width]`.
-        bias: `float32 [labels]`.
+        weight: `float32 [outputs, width]`.
+        bias: `float32 [outputs]`.
         strength: The inverse strength of its penalty.
-        grid: What every strength scored on validation; empty if it was fitted by `fit_probe`.
+        grid: What every strength scored on validation; empty if none was chosen.
 
     Examples:
+        >>> from staged_training.experiment.target import SingleLabel
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
-        >>> probe = fit_probe((features, labels), num_labels=2, strength=1.0)
+        >>> probe = fit_probe((features, labels), SingleLabel(["low", "high"]), strength=1.0)
         >>> probe.weight.shape, probe.logits([[-1.0], [4.0]]).argmax(1).tolist()
         ((2, 1), [0, 1])
     """
@@ -40,14 +45,14 @@ class Probe:
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     strength: float
-    grid: list[Trial]
+    grid: list[Trial] = field(default_factory=list)
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
-        """Return logits `float32 [examples, labels]` of features `[examples, width]`."""
+        """Return logits `float32 [examples, outputs]` of features `[examples, width]`."""
         return np.asarray(features, np.float32) @ self.weight.T + self.bias
 
     def put_into(self, head: nn.Linear) -> None:
-        """Set it as the head of a model, a linear layer of `width` inputs and `labels` outputs."""
+        """Set it as the head of a model, a linear layer of `width` inputs."""
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(self.weight))
             head.bias.copy_(torch.from_numpy(self.bias))
@@ -56,67 +61,123 @@ class Probe:
 def linear_probe(
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
-    num_labels: int,
+    target: Target,
     strengths: Sequence[float] = STRENGTHS,
 ) -> Probe:
     """Fit a linear head for each `C`, and return the one that is best on validation.
 
     Args:
-        train: Features `[examples, width]` and label numbers `[examples]`.
-        validation: The same, to choose by accuracy, and by loss among equals.
-        num_labels: How many labels there are; those not seen in training are never predicted.
+        train: Features `[examples, width]` and what is true of the examples, see `Target`.
+        validation: The same, to choose by the metric of the target, and by loss among equals.
+        target: What is predicted; of one label, those not seen in training never are.
         strengths: Inverse strengths of the L2 penalty to try.
 
     Raises:
-        ValueError: The training labels are all the same; from scikit-learn.
+        ValueError: All training examples have the same label; from scikit-learn.
 
     Examples:
+        >>> from staged_training.experiment.target import SingleLabel
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
-        >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), num_labels=2)
-        >>> probe.strength, [trial.accuracy for trial in probe.grid]
+        >>> target = SingleLabel(["low", "high"])
+        >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), target)
+        >>> probe.strength, [trial.score for trial in probe.grid]
         (100.0, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     grid: list[Trial] = []
     best: Probe | None = None
     for strength in strengths:
-        probe = _probe(_fitted(*train, strength), num_labels, grid)
-        trial = score_trial({"strength": strength}, validation[1], probe.logits(validation[0]))
+        probe = replace(fit_probe(train, target, strength), grid=grid)
+        logits = probe.logits(validation[0])
+        trial = score_trial({"strength": strength}, target, validation[1], logits)
         if not grid or trial.rank > max(other.rank for other in grid):
             best = probe
         grid.append(trial)
     assert best is not None
-    return best
+    return replace(best, grid=grid)
 
 
-def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
+def fit_probe(examples: tuple[ArrayLike, ArrayLike], target: Target, strength: float) -> Probe:
     """Fit a linear head with a given `C`.
 
     Args:
-        examples: Features `[examples, width]` and label numbers `[examples]`.
-        num_labels: How many labels there are; those not seen are never predicted.
+        examples: Features `[examples, width]` and what is true of the examples, see `Target`.
+        target: What is predicted; of one label, those not seen never are. Of several, one that all
+            or none of the examples have is predicted as often.
         strength: Inverse strength of the L2 penalty.
 
     Raises:
-        ValueError: The labels are all the same; from scikit-learn.
+        ValueError: All examples have the same label; from scikit-learn.
 
     Examples:
-        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), num_labels=4, strength=1.0)
+        >>> from staged_training.experiment.target import SingleLabel
+        >>> target = SingleLabel(["a", "b", "c", "d"])
+        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), target, strength=1.0)
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    return _probe(_fitted(*examples, strength), num_labels, [])
+    weight, bias = fit_linear(*examples, target, strength)
+    return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)
 
 
-def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
+def fit_linear(
+    features: Any,
+    values: ArrayLike,
+    target: Target,
+    strength: float,
+    class_weight: Literal["balanced"] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a logistic regression, one for each of several labels, or a ridge regression of numbers.
+
+    Args:
+        features: `[examples, width]`, dense or sparse.
+        values: What is true of the examples, see `Target`.
+        target: What is predicted; see `fit_probe`.
+        strength: Inverse strength of the L2 penalty.
+        class_weight: As for scikit-learn.
+
+    Returns:
+        Weights `[outputs, width]` and biases `[outputs]`; their softmax or sigmoid gives the
+        probabilities of scikit-learn.
+
+    Examples:
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from staged_training.experiment.target import SingleLabel
+        >>> features, labels = np.array([[0.0], [1.0], [2.0]]), [0, 1, 1]
+        >>> weight, bias = fit_linear(features, labels, SingleLabel(["low", "high"]), strength=1.0)
+        >>> logits = torch.from_numpy(features @ weight.T + bias)
+        >>> model = LogisticRegression().fit(features, labels)
+        >>> np.allclose(logits.softmax(1), model.predict_proba(features), atol=1e-5)
+        True
+    """
+    features = features if issparse(features) else np.asarray(features)
+    values = np.asarray(values)
+
+    def fitted(labels: NDArray[Any]) -> LogisticRegression:
+        regression = LogisticRegression(C=strength, max_iter=1000, class_weight=class_weight)
+        return regression.fit(features, labels)
+
+    if isinstance(target, Regression):
+        ridge = Ridge(alpha=1 / strength).fit(features.astype(np.float64), values)
+        return ridge.coef_.reshape(1, -1), np.atleast_1d(ridge.intercept_)
+    if isinstance(target, MultiLabel):
+        bias = target.floor_logits(values, 1)[0]
+        weight = np.zeros((len(bias), features.shape[1]))
+        for label in np.flatnonzero(np.ptp(values, axis=0)):
+            model = fitted(values[:, label])
+            weight[label], bias[label] = model.coef_[0], model.intercept_[0]
+        return weight, bias
+    return _one_label(fitted(values), len(target.names))
 
 
-def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:
-    weight = np.zeros((num_labels, model.coef_.shape[1]), np.float32)
-    bias = np.full(num_labels, -1e4, np.float32)  # of labels that were not seen
+def _one_label(
+    model: LogisticRegression, num_labels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weights and biases of all labels, of which a model may have seen some."""
+    weight = np.zeros((num_labels, model.coef_.shape[1]))
+    bias = np.full(num_labels, -1e4)  # of labels that were not seen
     if len(model.coef_) == 1:  # two labels: scikit-learn keeps the difference of their logits
         weight[model.classes_] = np.stack([-model.coef_[0], model.coef_[0]]) / 2
         bias[model.classes_] = np.array([-model.intercept_[0], model.intercept_[0]]) / 2
     else:
         weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
-    return Probe(weight, bias, float(model.C), grid)
+    return weight, bias

@@ -1,7 +1,7 @@
 """The part of a report that is about one trained classifier: its stages, curves and errors."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,15 +9,21 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
-from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
+from staged_training.experiment.target import (
+    MultiLabel,
+    Regression,
+    SingleLabel,
+    Target,
+    label_matrix,
+)
 from staged_training.experiment.task import LabelledTask
-from staged_training.heads.decision import DECIDED
 from staged_training.heads.learning_curve import learning_curve, what_more_would_bring
 from staged_training.model_card import FROZEN, stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.report import Report
 from staged_training.runtime.markdown import as_markdown, markdown_table
 from staged_training.stages import StageResult
+from staged_training.tables.labels import DECIDED
 
 
 def add_classifier_sections(
@@ -37,16 +43,18 @@ def add_classifier_sections(
     add_training(report, result.chosen_outcomes[0], (target.metric, target.title))
     rows, predictions = result.pooled()
     values = task.values[rows]
-    examples = [describe(row) for row in rows.tolist()]
     of_folds = "of all folds" if len(result.folds) > 1 else "of the test part"
     report.section(f"Predictions {of_folds}", f"{len(rows):,} examples.")
     if isinstance(target, Regression):
-        _add_numbers(report, target, values, predictions[:, 0], examples)
-    elif isinstance(target, MultiLabel):
-        _add_labels(report, target, values, predictions, examples)
-    else:
-        assert isinstance(target, SingleLabel)
-        _add_classes(report, target, values, predictions, examples)
+        name = target.names[0]
+        description = f"predicted {name} against the true one; on the line they are equal"
+        numbers = values, predictions[:, 0], name
+        report.picture("numbers", description, plots.plot_numbers, *numbers)
+    elif isinstance(target, MultiLabel) or len(target.names) > 2:
+        report.section("Each label", label_table(target, values, predictions))
+    if isinstance(target, SingleLabel):
+        _add_classes(report, target, values, predictions)
+    _add_errors(report, target, values, predictions, [describe(row) for row in rows.tolist()])
 
 
 def _add_classes(
@@ -54,12 +62,9 @@ def _add_classes(
     target: SingleLabel,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
-    examples: Sequence[str],
 ) -> None:
-    """Add predictions of one label: by label, confusions, reliability and errors."""
+    """Add confusions of labels, and how reliable scores are."""
     names, positive, predicted = target.names, target.positive, probabilities.argmax(axis=1)
-    if len(names) > 2:
-        report.section("Each label", label_table(target, labels, probabilities))
     report.picture(
         "confusion", "true and predicted labels", plots.plot_confusion, labels, predicted, names
     )
@@ -75,65 +80,82 @@ def _add_classes(
         scores,
         scored,
     )
-    wrong = np.where(predicted != labels, probabilities.max(axis=1), -1)
-    errors = [
-        [f"{wrong[i]:.2f}", names[predicted[i]], names[labels[i]], examples[i]]
-        for i in _largest(wrong)
-    ]
-    _add_errors(report, "Most confident errors", "score", errors)
 
 
-def _add_labels(
+def _add_errors(
     report: Report,
-    target: MultiLabel,
-    values: NDArray[np.float32],
-    probabilities: NDArray[np.float64],
+    target: Target,
+    values: NDArray[Any],
+    predictions: NDArray[np.float64],
     examples: Sequence[str],
 ) -> None:
-    """Add predictions of several labels: by label, and the decisions that are most wrong."""
-    report.section("Each label", label_table(target, values, probabilities))
-    decided = probabilities >= DECIDED
-    distances = np.where(decided != (values > 0), np.abs(probabilities - DECIDED), -1).max(axis=1)
-
+    """Add the ten predictions that are most wrong."""
+    numbers = isinstance(target, Regression)
+    heading, measure = ("Largest", "error") if numbers else ("Most confident", "score")
     errors = [
         [
-            f"{DECIDED + distances[i]:.2f}",
-            target.describe_prediction(probabilities[i]),
-            target.describe_value(values[i]),
-            examples[i],
+            f"{error.size:.4g}" if numbers else f"{error.size:.2f}",
+            error.predicted,
+            error.true,
+            examples[error.row],
         ]
-        for i in _largest(distances)
+        for error in largest_errors(target, values, predictions, 10)
     ]
-    _add_errors(report, "Most confident errors", "score", errors)
+    table = markdown_table([measure, "predicted", "true", "example"], errors)
+    report.section(f"{heading} errors", table if errors else "There are none.")
 
 
-def _add_numbers(
-    report: Report,
-    target: Regression,
-    values: NDArray[np.float32],
-    predicted: NDArray[np.float64],
-    examples: Sequence[str],
-) -> None:
-    """Add predictions of numbers: beside the true ones, and those that are farthest off."""
-    name = target.names[0]
-    description = f"predicted {name} against the true one; on the line they are equal"
-    report.picture("numbers", description, plots.plot_numbers, values, predicted, name)
-    distances = np.abs(values - predicted)
-    errors = [
-        [f"{distances[i]:.4g}", f"{predicted[i]:.4g}", f"{values[i]:.4g}", examples[i]]
-        for i in _largest(distances)
+class Error(NamedTuple):
+    """A wrong prediction.
+
+    Attributes:
+        row: Of which example.
+        size: How far it is off, of a number; else the probability of the wrong decision.
+        predicted: What was predicted, in words.
+        true: What is true, in words.
+    """
+
+    row: int
+    size: float
+    predicted: str
+    true: str
+
+
+def largest_errors(
+    target: Target, values: NDArray[Any], predictions: NDArray[np.float64], count: int
+) -> list[Error]:
+    """Return the predictions that are most wrong, at most so many, the worst first.
+
+    Args:
+        target: What is predicted.
+        values: What is true of the examples.
+        predictions: `[examples, outputs]`.
+        count: How many.
+    """
+    if isinstance(target, Regression):
+        sizes = np.abs(values - predictions[:, 0])
+    elif isinstance(target, MultiLabel):
+        wrong = (predictions >= DECIDED) != (values > 0)
+        sizes = np.where(wrong, np.maximum(predictions, 1 - predictions), 0).max(axis=1)
+    else:
+        sizes = np.where(predictions.argmax(axis=1) != values, predictions.max(axis=1), 0)
+    return [
+        Error(
+            row,
+            float(sizes[row]),
+            target.describe_prediction(predictions[row]),
+            target.describe_value(values[row]),
+        )
+        for row in np.argsort(-sizes, kind="stable")[:count].tolist()
+        if sizes[row] > 0
     ]
-    _add_errors(report, "Largest errors", "error", errors)
 
 
 def label_table(target: Target, values: ArrayLike, probabilities: NDArray[np.float64]) -> str:
     """Return precision, recall and F1 of each label as a Markdown table, and the largest share."""
-    if isinstance(target, MultiLabel):
-        true, predicted = np.asarray(values) > 0, probabilities >= DECIDED
-    else:
-        numbers = np.arange(len(target.names))
-        true = np.asarray(values)[:, None] == numbers
-        predicted = probabilities.argmax(axis=1)[:, None] == numbers
+    several = isinstance(target, MultiLabel)
+    decided = probabilities >= DECIDED if several else probabilities.argmax(axis=1)
+    true, predicted = label_matrix(target, values), label_matrix(target, decided)
     scores = precision_recall_fscore_support(true, predicted, zero_division=0)
     rows = [
         [as_markdown(name), f"{p:.3f}", f"{r:.3f}", f"{f:.3f}", f"{n:,}"]
@@ -143,17 +165,6 @@ def label_table(target: Target, values: ArrayLike, probabilities: NDArray[np.flo
     largest = f"The largest label, {as_markdown(target.names[int(shares.argmax())])}, is "
     table = markdown_table(["label", "precision", "recall", "F1", "examples"], rows)
     return f"{table}\n\n{largest}{shares.max():.1%} of the examples."
-
-
-def _largest(values: NDArray[Any]) -> NDArray[np.intp]:
-    """Return where the ten largest values above 0 are, the largest first."""
-    found = np.argsort(-values, kind="stable")[:10]
-    return found[values[found] > 0]
-
-
-def _add_errors(report: Report, heading: str, measure: str, errors: Sequence[list[str]]) -> None:
-    table = markdown_table([measure, "predicted", "true", "example"], errors)
-    report.section(heading, table if errors else "There are none.")
 
 
 def add_training(report: Report, outcome: Outcome, metric: tuple[str, str]) -> None:

@@ -23,6 +23,9 @@ _FEWEST = 10  # numbers to learn from
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """As in a `PreTrainedConfig`."""
 
+DECIDED = 0.5
+"""The probability from which on one of several labels is predicted."""
+
 
 class LabelFormat(NamedTuple):
     """How the labels of a table are written.
@@ -168,25 +171,35 @@ def check_labels(source: Path, places: Sequence[str], labels: Sequence[str], kin
     """
     counts = Counter(labels)
     once = sum(count == 1 for count in counts.values())
-    if len(counts) > _MANY and once > len(counts) / 2:
-        raise _no_labels(source, counts)
+    if len(counts) > _MANY and once:
+        if all(map(_is_number, counts)):
+            raise InputError(
+                f"{source}: there are {len(counts):,} different numbers in place of labels. To "
+                "predict numbers, choose regression by `task`.",
+                ["task"],
+            )
+        if once > len(counts) / 2:
+            many = f"{source}: there are {len(counts):,} different labels, such as "
+            many += f"'{next(iter(counts))[:40]}', and most occur only once."
+            if separator := _separator_in(counts):
+                why = f"Where several apply, give '{separator}' as `label_separator`."
+                raise InputError(f"{many} {why}", ["label_separator"])
+            why = "Dates and free text are no labels: choose another column by `label_column`."
+            raise InputError(f"{many} {why}", ["label_column"])
+    if separator := _separator_in(counts):
+        told = "%s: each cell is read as one label, though many hold '%s'. Say so if it parts them."
+        logger.warning(told, source, separator)
     _check_counts(source, places, [[label] for label in labels], kind)
 
 
-def _no_labels(source: Path, labels: Iterable[str]) -> InputError:
-    """Return the error that what is written is not one label each, and what mends it."""
+def _separator_in(labels: Iterable[str]) -> str | None:
+    """Return what seems to part labels: they become half as many or fewer by it."""
     names = list(labels)
-    first = f"{source}: there are {len(names):,} different labels, such as '{names[0][:40]}', and "
-    first += "most occur only once. "
-    if all(_is_number(name) for name in names):
-        return InputError(f"{first}To predict numbers, choose regression by `task`.", ["task"])
     for separator in _SEPARATORS:
         parts = {part.strip() for name in names for part in name.split(separator)}
         if len(parts) <= len(names) / 2:
-            why = f"Where an example has several labels, give '{separator}' as `label_separator`."
-            return InputError(first + why, ["label_separator"])
-    why = "Dates and free text are no labels: choose another column by `label_column`."
-    return InputError(first + why, ["label_column"])
+            return separator
+    return None
 
 
 def _check_counts(

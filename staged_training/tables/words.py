@@ -1,11 +1,11 @@
-"""The words of texts in any script."""
+"""The words of texts in any script.
 
-from collections.abc import Iterable, Iterator
+A tokenizer that is saved carries this code along, so it imports nothing of this project.
+"""
+
 from unicodedata import normalize
 
 import regex
-
-from staged_training.runtime.errors import InputError
 
 # A vowel sign or a point belongs to the letter that it marks, and a joiner to the word around it;
 # for `\w` of the standard library a word ends before each of them.
@@ -34,23 +34,11 @@ def words_of(text: str) -> list[str]:
     return found
 
 
+def long_words(text: str) -> list[str]:
+    """Return the words of two characters or more, as scikit-learn takes them, in any script."""
+    return [word for word in words_of(text) if len(word) > 1]
+
+
 def lower_case(text: str) -> str:
     """Return a text in lower case, its characters composed; the Turkish `İ` is a plain `i`."""
     return normalize("NFC", text).lower().replace("i\u0307", "i")
-
-
-def checked_texts(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the texts; refuse anything that is not one.
-
-    Raises:
-        InputError: `texts` is a single text, or one of them is something else, such as NaN.
-    """
-    if isinstance(texts, str | bytes):
-        raise InputError("texts: it is a single text. Give a list of texts, such as [text].")
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(
-                f"texts: number {number} is {text!r:.40}, expected a string. Fill it, or leave it "
-                "out."
-            )
-        yield text

@@ -43,6 +43,19 @@ class Damage(NamedTuple):
     to: Callable[[Path], None]
 
 
+def _tfidf(folder: Path) -> None:
+    from transformers import TrainerState
+
+    from nlp_transfer.tfidf import tfidf_classifier, tfidf_vectorizer
+    from nlp_transfer.trained_model import save_trained
+
+    vectorizer = tfidf_vectorizer().fit(TEXTS)
+    weight = np.random.default_rng(0).normal(size=(2, len(vectorizer.vocabulary_)))
+    model, tokenizer = tfidf_classifier(vectorizer, weight, [0.0, 0.0], LABELS)
+    model.config.positive_label = "urgent"
+    save_trained(model, tokenizer, TrainerState(), folder)
+
+
 def _encoder(folder: Path) -> None:
     from transformers import (
         BertConfig,
@@ -121,6 +134,7 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "recurrent": partial(save_text_model, problem_type=ONE, names=LABELS, positive_label="urgent"),
     "labels": partial(save_text_model, problem_type=SEVERAL),
     "number": partial(save_image_model, problem_type=NUMBER),
+    "tfidf": _tfidf,
     "encoder": _encoder,
     "classifier": _classifier,
     "mlp": lambda folder: _classifier(folder, (8,)),
@@ -246,7 +260,7 @@ def predicted(folder: Path, source: Path) -> Told:
 
 def source_of(model: str, folder: Path) -> Path:
     """What a model is tried on."""
-    if model not in ("recurrent", "labels", "encoder"):
+    if model not in ("recurrent", "labels", "tfidf", "encoder"):
         return PHOTO
     source = folder / "mail.eml"
     source.write_text(f"Subject: {TEXTS[0]}\n\n{TEXTS[1]}\n")

@@ -7,10 +7,13 @@ import pytest
 import torch
 from transformers import Trainer
 
+from staged_training.experiment.target import SingleLabel
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
 from staged_training.heads.head_search import search_head
 from tests.staged_training.conftest import collate
+
+TARGET = SingleLabel(["cat", "dog"])
 
 
 @pytest.fixture
@@ -24,11 +27,11 @@ def parts(convnet, images):
 def test_the_best_settings_on_validation_are_kept_and_put_into_the_model(parts, convnet, arguments):
     head, features = parts
     base = {name: t.clone() for name, t in convnet.state_dict().items() if "head" not in name}
-    found = search_head(head, features, features, arguments(), (1e-5, 0.5), (0.0, 0.1))
+    found = search_head(head, features, features, TARGET, arguments(), (1e-5, 0.5), (0.0, 0.1))
     assert [trial.settings for trial in found.grid] == [
         {"rate": rate, "weight decay": decay} for rate in (1e-5, 0.5) for decay in (0.0, 0.1)
     ]
-    best = max(found.grid, key=lambda trial: (trial.accuracy, -trial.loss))
+    best = max(found.grid, key=lambda trial: (trial.score, -trial.loss))
     with torch.no_grad():
         scored = head(**features.columns)
     assert scored["loss"].item() == pytest.approx(best.loss, abs=1e-5)
@@ -42,7 +45,9 @@ def test_each_trial_starts_from_the_same_weights_and_seed(parts, arguments):
     losses = []
     for rates in [(0.5,), (0.1, 0.5)]:
         head.load_state_dict(start)
-        losses.append(search_head(head, features, features, arguments(), rates, (0.0,)).grid[-1])
+        losses.append(
+            search_head(head, features, features, TARGET, arguments(), rates, (0.0,)).grid[-1]
+        )
     assert losses[0] == losses[1]
 
 
@@ -57,5 +62,5 @@ def test_nothing_temporary_is_written_that_a_kill_would_leave(
     monkeypatch.setattr(shutil, "rmtree", lambda *args, **kwargs: None)  # as SIGKILL lets nothing
     monkeypatch.setattr(Trainer, "train", killed)
     with pytest.raises(KeyboardInterrupt):
-        search_head(head, features, features, arguments(), (0.5,), (0.0,))
+        search_head(head, features, features, TARGET, arguments(), (0.5,), (0.0,))
     assert not list(tmp_path.glob("tmp*"))

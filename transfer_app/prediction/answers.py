@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedConfig
 
-from staged_training.heads.decision import DECIDED
 from staged_training.runtime.printable import one_line
+from staged_training.tables.labels import DECIDED
 from transfer_app.prediction.predictor import Prediction
 
 _SHOWN = 60  # characters of a text in a table

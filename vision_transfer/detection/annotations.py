@@ -15,7 +15,7 @@ from vision_transfer.detection.coco import coco_files, read_coco, read_coco_fold
 from vision_transfer.detection.marked import AnnotatedImage, Marked, corners_from_size
 from vision_transfer.detection.voc import read_voc, voc_files
 from vision_transfer.detection.yolo import DESCRIPTIONS, read_yolo, yolo_source
-from vision_transfer.image_task import is_file_name, read_table, table_in
+from vision_transfer.image_tables import is_file_name, read_table, table_in
 
 
 def read_annotations(

@@ -1,0 +1,202 @@
+"""Linear models on TF-IDF of words and pairs: fitted by scikit-learn, saved like any model."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from transformers import TrainerState
+
+from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
+from nlp_transfer.text_task import LabelledTexts, TextTask
+from nlp_transfer.trained_model import save_trained
+from staged_training.experiment.candidate import MODELS, Candidate, Round
+from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.splits import Indices
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
+from staged_training.heads.linear_probe import fit_linear
+from staged_training.tables.word_tokenizer import WordTokenizer
+from staged_training.tables.words import long_words
+
+ROWS: dict[type[Target], str] = {
+    SingleLabel: "TF-IDF + logistic regression",
+    MultiLabel: "TF-IDF + logistic regressions",
+    Regression: "TF-IDF + ridge regression",
+}
+"""What the models are called, by what they predict."""
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+"""Inverse strengths of the L2 penalty that are tried."""
+
+
+class LinearModel(NamedTuple):
+    """A linear model on TF-IDF.
+
+    Attributes:
+        vectorizer: What computes TF-IDF.
+        weight: What each feature adds to each logit, `[outputs, features]`.
+        bias: What each logit begins with, `[outputs]`.
+        strength: The inverse strength of its penalty.
+    """
+
+    vectorizer: TfidfVectorizer
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    strength: float
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return logits `[texts, outputs]`."""
+        return np.asarray(self.vectorizer.transform(texts) @ self.weight.T + self.bias)
+
+
+@dataclass(frozen=True)
+class TfidfCandidate(Candidate):
+    """A linear model on TF-IDF: logistic regression of labels, ridge regression of numbers.
+
+    Attributes:
+        task: The labelled texts.
+    """
+
+    task: TextTask
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What people call it, and its row."""
+        return ROWS[type(self.task.target)]
+
+    def row_names(self) -> list[str]:
+        """Return its name: it ends with one model."""
+        return [self.name]
+
+    def refits_cheaply(self, row: str) -> bool:
+        """Return that it is."""
+        return True
+
+    def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
+        """Fit it with each strength, then score and save the one that is best on validation."""
+        start = time.perf_counter()
+        train, validation, test = (self.task.all.select(rows) for rows in round_.split)
+        model = fit_best(train, validation, self.task.target)
+        logits = [model.logits(part.texts) for part in (validation, test)]
+        found = outcome(
+            self.name,
+            (validation.labels, test.labels),
+            logits,
+            self.task.target,
+            seconds=time.perf_counter() - start,
+            trainable_parameters=model.weight.size + model.bias.size,
+            grid=[{"strength": model.strength}],
+        )
+        self._save(model, [found], folder / MODELS / self.name)
+        return [found]
+
+    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
+        """Fit it to all rows, with the median of the strengths that were best."""
+        strength = median_low(found.grid[0]["strength"] for found in outcomes)
+        known = self.task.all.select(rows)
+        vectorizer = tfidf_vectorizer()
+        features = vectorizer.fit_transform(known.texts)
+        fitted = fit_linear(features, known.labels, self.task.target, strength, "balanced")
+        self._save(LinearModel(vectorizer, *fitted, strength), outcomes, folder / "model")
+
+    def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
+        """Save a model, with the decision in the bias of its head."""
+        target = self.task.target
+        bias = found.bias + np.mean([outcome.decision_bias for outcome in outcomes], axis=0)
+        model, tokenizer = tfidf_classifier(found.vectorizer, found.weight, bias, target.names)
+        model.config.problem_type = target.problem_type
+        if isinstance(target, SingleLabel) and target.positive is not None:
+            model.config.positive_label = target.names[target.positive]
+        save_trained(model, tokenizer, TrainerState(), folder)
+
+
+def fit_best(train: LabelledTexts, validation: LabelledTexts, target: Target) -> LinearModel:
+    """Fit a linear model on TF-IDF of words and pairs of words.
+
+    Args:
+        train: What to fit it to.
+        validation: What the strength of the penalty is chosen on, by the metric of the target.
+        target: What is predicted.
+    """
+    vectorizer = tfidf_vectorizer()
+    features = vectorizer.fit_transform(train.texts)
+    models = []
+    for strength in STRENGTHS:
+        fitted = fit_linear(features, train.labels, target, strength, "balanced")
+        models.append(LinearModel(vectorizer, *fitted, strength))
+
+    def score(model: LinearModel) -> float:
+        predictions = target.predictions(model.logits(validation.texts))
+        return target.scores(validation.labels, predictions)[target.metric]
+
+    return max(models, key=score)
+
+
+def tfidf_vectorizer() -> TfidfVectorizer:
+    """Return what computes TF-IDF of words and pairs of words, in any script; not fitted yet.
+
+    Examples:
+        >>> tfidf_vectorizer().fit(["Call me"]).get_feature_names_out().tolist()
+        ['call', 'call me', 'me']
+    """
+    return TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, tokenizer=long_words, token_pattern=None
+    )
+
+
+def tfidf_classifier(
+    vectorizer: TfidfVectorizer, weight: ArrayLike, bias: ArrayLike, names: Sequence[str]
+) -> tuple[TfidfForSequenceClassification, WordTokenizer]:
+    """Make a model of `transformers` of a linear model that scikit-learn fitted to TF-IDF.
+
+    Args:
+        vectorizer: From `tfidf_vectorizer`, fitted.
+        weight: What each feature adds to each logit, `[labels, features]`.
+        bias: What each logit begins with, `[labels]`.
+        names: The names of the labels.
+
+    Returns:
+        The model, whose logits are `vectorizer.transform(texts) @ weight.T + bias`, and its
+        tokenizer.
+
+    Raises:
+        ValueError: The vectorizer computes something else.
+
+    Examples:
+        >>> from sklearn.linear_model import Ridge
+        >>> vectorizer = tfidf_vectorizer()
+        >>> ridge = Ridge().fit(vectorizer.fit_transform(texts), [len(text) for text in texts])
+        >>> weight, bias = ridge.coef_[None], [ridge.intercept_]
+        >>> model, tokenizer = tfidf_classifier(vectorizer, weight, bias, ["length"])
+        >>> logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        >>> wanted = ridge.predict(vectorizer.transform(texts))
+        >>> np.allclose(logits.detach().squeeze(1), wanted, rtol=1e-5)
+        True
+    """
+    if vectorizer.get_params() != tfidf_vectorizer().get_params():
+        raise ValueError("The vectorizer has other settings; make it by `tfidf_vectorizer()`.")
+    ngrams = [ngram.split() for ngram in vectorizer.get_feature_names_out()]
+    words = sorted({word for ngram in ngrams for word in ngram})
+    vocab = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
+    pairs = [(vocab[ngram[0]] if len(ngram) > 1 else 0, vocab[ngram[-1]]) for ngram in ngrams]
+    codes = np.array([first * len(vocab) + last for first, last in pairs])
+    order = np.argsort(codes)
+    config = TfidfConfig(
+        vocab_size=len(vocab),
+        num_features=len(codes),
+        id2label=dict(enumerate(names)),
+        label2id={name: number for number, name in enumerate(names)},
+    )
+    model = TfidfForSequenceClassification(config).eval()
+    with torch.no_grad():
+        model.tfidf.codes.copy_(torch.from_numpy(codes[order]))
+        model.tfidf.idf.copy_(torch.from_numpy(vectorizer.idf_[order]))
+        model.classifier.weight.copy_(torch.from_numpy(np.asarray(weight)[:, order]))
+        model.classifier.bias.copy_(torch.from_numpy(np.asarray(bias)))
+    return model, WordTokenizer(vocab)
