@@ -16,7 +16,7 @@ from staged_training.model_card import stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.hub import Task, usage_with_code
-from staged_training.reporting.onnx_usage import text_usage
+from staged_training.reporting.onnx_usage import text_usage, word_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import Report, results_table, tested_on
 from staged_training.reporting.targets import (
@@ -143,7 +143,7 @@ def publish_text_classifier(
 
 
 def describe_usage(run: RunFolder, target: Target, example: str) -> str:
-    """Describe how to use a model, and without PyTorch where `tokenizers` reads its tokenizer.
+    """Describe how to use a model, with PyTorch and without.
 
     Args:
         run: The run; its folder holds the model already.
@@ -151,10 +151,8 @@ def describe_usage(run: RunFolder, target: Target, example: str) -> str:
         example: The text that it is to be tried on, in Python.
     """
     call = "text-classification", run.reference, example, "nlp_transfer", "nlp-transfer"
-    code = [usage_with_code(*call)]
-    if (run.path / "tokenizer.json").exists():
-        code.append(text_usage(target.problem_type, example))
-    return "\n\n".join(code)
+    without = text_usage if (run.path / "tokenizer.json").exists() else word_usage
+    return "\n\n".join([usage_with_code(*call), without(target.problem_type, example)])
 
 
 def text_report(

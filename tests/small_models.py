@@ -29,11 +29,12 @@ def save_text_model(folder, problem_type, names=None, bias=(), **config):
     save_trained(model, tokenizer, TrainerState(), folder)
 
 
-def save_image_model(folder, problem_type, names=None, bias=(), **config):
+def save_image_model(folder, problem_type, names=None, bias=(), channels=3, **config):
     """Save a convolutional network for images of 32 x 32 pixels, with a head that sees them."""
     from vision_transfer.backbones import head_layer, save_classifier, untrained_backbone
 
-    model, processor = untrained_backbone("test_resnet", names or NAMES[problem_type], 32)
+    names = names or NAMES[problem_type]
+    model, processor = untrained_backbone("test_resnet", names, 32, channels)
     model.config.pretrained_cfg["crop_pct"] = 0.875  # as most have it: a margin is cut off
     head_layer(model).weight.data.normal_(std=1e5)  # the features of new layers are tiny
     _finish(model, head_layer(model), bias, {"problem_type": problem_type} | config)

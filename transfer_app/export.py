@@ -56,8 +56,9 @@ def _texts(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
 
 def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
     """Three images of noise, and one."""
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 300, 400, 3), dtype=np.uint8)
     processor = cast(Any, classifier.image_processor)
+    size = 3, 300, 400, 1 if getattr(classifier.model.config, "ct", None) else 3
+    pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     values = processor([*torch.from_numpy(pixels).permute(0, 3, 1, 2)], return_tensors="pt")
     return [{"pixel_values": part} for part in (values["pixel_values"], values["pixel_values"][:1])]
 
@@ -69,8 +70,8 @@ def _facts(classifier: Pipeline) -> dict[str, Any]:
         "labels": [label for _, label in sorted((config.id2label or {}).items())],
         "problem_type": config.problem_type or "single_label_classification",
     }
-    positive = getattr(config, "positive_label", None)
-    return facts if positive is None else facts | {"positive_label": positive}
+    of_some = {name: getattr(config, name, None) for name in ("positive_label", "ct")}
+    return facts | {name: value for name, value in of_some.items() if value is not None}
 
 
 def _of_texts(classifier: Pipeline) -> dict[str, Any]:

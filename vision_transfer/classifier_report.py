@@ -95,8 +95,8 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     return (
         "An image is answered if its features are near those of a training image (a cosine "
         f"similarity of {saved.known.threshold:.2f} or more, which 95 % of the validation images "
-        f"reach). All others are out of distribution and marked `not sure: please look`: {why}. Of "
-        f"the test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
+        f"reach). All others are out of distribution and marked `not sure: please look`: {why}. "
+        f"Of the test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
         f"{score:.3f}."
     )
 
@@ -135,7 +135,7 @@ def publish_image_classifier(
     values = {
         "labels": ", ".join(map(as_markdown, task.names)),
         "numbers": isinstance(target, Regression),
-        "usage": describe_usage(saved.model, candidate.base[1], run.reference, task.target),
+        "usage": describe_usage(saved.model, candidate.base[1], run.reference, target),
         "protocol": protocol,
         "base": base,
         "trained_on": describe_training_part(result, saved),

@@ -21,6 +21,11 @@ tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.enable_truncation(facts["max_length"])
 text = tokenizer.encode(EXAMPLE)
 inputs = {"input_ids": np.array([text.ids]), "attention_mask": np.array([text.attention_mask])}"""
+_WORDS = """\
+with open("vocab.json", encoding="utf-8") as file:
+    vocab = json.load(file)
+ids = [vocab.get(word, vocab["[UNK]"]) for word in long_words(EXAMPLE.lower())]
+inputs = {"input_ids": np.array([ids]), "attention_mask": np.ones((1, len(ids)), int)}"""
 _IMAGE = """\
 image = ImageOps.exif_transpose(Image.open(EXAMPLE)).convert("RGB")
 sides = [facts["resized_side"] * side // min(image.size) for side in image.size]
@@ -38,13 +43,24 @@ _SCORES: dict[ProblemType, str] = {
 
 
 def text_usage(problem_type: ProblemType, example: str) -> str:
-    """Return how to run a model of texts without PyTorch.
+    """Return how to run a model of texts without PyTorch, whose tokenizer is `tokenizer.json`.
 
     Args:
         problem_type: What it predicts.
         example: The text that it is to be tried on, in Python.
     """
     return _usage("tokenizers", "from tokenizers import Tokenizer", _TEXT, problem_type, example)
+
+
+def word_usage(problem_type: ProblemType, example: str) -> str:
+    """Return how to run a model of texts without PyTorch, whose tokenizer is a `WordTokenizer`.
+
+    Args:
+        problem_type: What it predicts.
+        example: The text that it is to be tried on, in Python.
+    """
+    line = "from words import long_words  # it lies beside the model"
+    return _usage("regex", line, _WORDS, problem_type, example)
 
 
 def image_usage(problem_type: ProblemType, example: str) -> str:

@@ -26,6 +26,9 @@ _FEWEST = 10  # numbers to learn from
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 """As in a `PreTrainedConfig`."""
 
+DECIDED = 0.5
+"""The probability from which on one of several labels is predicted."""
+
 
 class LabelFormat(NamedTuple):
     """How the labels of a table are written.

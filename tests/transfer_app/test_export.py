@@ -7,11 +7,13 @@ import shutil
 import pytest
 from transformers import pipeline
 
-from staged_training.reporting.onnx_usage import image_usage, text_usage
+from staged_training.reporting.onnx_usage import image_usage, text_usage, word_usage
+from tests.fuzz.model_folders import MODELS
 from tests.fuzz.targets import PHOTO
 from tests.processes import printed_without_torch
 from tests.small_models import NAMES, TEXTS, save_image_model, save_text_model
 from transfer_app.command_line import main
+from transfer_app.prediction.opening import open_predictor
 
 
 @pytest.fixture(params=NAMES)
@@ -44,6 +46,15 @@ def test_texts_are_predicted_without_pytorch(kind, tmp_path):
     assert printed_without_torch(code_of(text_usage(kind, repr(TEXTS[0]))), folder) == as_scores(
         wanted
     )
+
+
+def test_texts_are_predicted_without_pytorch_by_a_model_on_tfidf(tmp_path):
+    folder = tmp_path / "model"
+    MODELS["tfidf"](folder)
+    assert main(["export", str(folder)]) == 0
+    (wanted,) = open_predictor(str(folder)).pipeline([TEXTS[0]], top_k=2)
+    code = code_of(word_usage("single_label_classification", repr(TEXTS[0])))
+    assert printed_without_torch(code, folder) == as_scores(wanted)
 
 
 def test_images_are_predicted_without_pytorch(kind, tmp_path):
@@ -81,3 +92,12 @@ def test_a_file_for_images_says_how_they_are_prepared(tmp_path):
         "channel_order": "RGB",
         "resized_side": 36,
     }
+
+
+def test_a_model_of_scans_takes_one_channel_and_says_how_they_are_read(tmp_path):
+    ct = {"size": 32, "spacing": None, "window": "soft tissue"}
+    save_image_model(tmp_path / "model", "single_label_classification", channels=1, ct=ct)
+    assert main(["export", str(tmp_path / "model")]) == 0
+    facts = facts_of(tmp_path / "model" / "model.onnx")
+    assert facts["mean"] == [0.5]
+    assert facts["ct"] == ct
