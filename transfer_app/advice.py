@@ -62,9 +62,10 @@ def advise_on_images(data: str | Path, label_column: str, backbone: str) -> Advi
     from staged_training import Stage
     from vision_transfer.backbones import load_backbone
     from vision_transfer.candidates import TOP_LAYERS
-    from vision_transfer.image_task import read_image_task
+    from vision_transfer.image_task import check_one_label, read_image_task
 
     task = read_image_task(data, label_column)
+    check_one_label(task)
     for sentence in task.remarks:
         print(one_line(sentence), file=sys.stderr)
     model, processor = load_backbone(backbone, task.names)

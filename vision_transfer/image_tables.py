@@ -1,5 +1,6 @@
 """Labelled images before any is decoded: the rows of tables and folders, and their labels."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,14 +57,19 @@ def labels_of(path: Path, table: pd.DataFrame, written: LabelFormat) -> Labels:
 def check_labels_of(source: str, written: LabelFormat, positive_label: str | None = None) -> None:
     """Refuse labels that nothing can be learnt from, before any image is decoded.
 
-    A data set is not looked into.
+    A data set is not looked into. Warnings are left to `read_image_task`, which reads it all again.
 
     Raises:
         InputError: As `read_labelled_rows`, or no image has the label that matters.
     """
     path = Path(source)
-    if path.exists() and not is_dataset(path):
+    if not path.exists() or is_dataset(path):
+        return
+    logging.disable(logging.WARNING)
+    try:
         positive_number(path, read_labelled_rows(path, written).labels, positive_label)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def is_dataset(path: Path) -> bool:

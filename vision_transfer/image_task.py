@@ -25,6 +25,7 @@ from staged_training.experiment.splits import (
 from staged_training.experiment.target import (
     Regression,
     Scaling,
+    SingleLabel,
     Target,
     check_folds,
     label_matrix,
@@ -277,6 +278,20 @@ def _given_folds(
     else:
         return None, []
     return folds, told + [f"{problem}." for problem in torn_groups(source, folds, groups)]
+
+
+def check_one_label(task: ImageTask) -> None:
+    """Refuse images of which each may have several labels, or a number.
+
+    Raises:
+        InputError: They are such.
+    """
+    if not isinstance(task.target, SingleLabel):
+        raise InputError(
+            f"{task.source}: here each image must have one label. Choose another column by "
+            "`label_column`.",
+            ["label_column"],
+        )
 
 
 def group_numbers(keys: Iterable[Hashable]) -> list[int]:

@@ -11,7 +11,13 @@ from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.runtime.errors import InputError
 from vision_transfer.few_labels import LabelledImages
-from vision_transfer.image_task import ImageDataset, ImageTask, content, read_photos
+from vision_transfer.image_task import (
+    ImageDataset,
+    ImageTask,
+    check_one_label,
+    content,
+    read_photos,
+)
 from vision_transfer.images import Photos
 from vision_transfer.pretext.rotation import middle_square, random_square
 
@@ -76,6 +82,7 @@ def photo_data(task: ImageTask, archive: str | None, size: int) -> PretrainingDa
     Raises:
         InputError: There are not two labels, or the archive cannot be read.
     """
+    check_one_label(task)
     if len(task.names) != 2:
         raise InputError(
             f"{task.source}: there are {len(task.names)} labels, and the area under the ROC curve "
