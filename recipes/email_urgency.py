@@ -33,6 +33,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
@@ -99,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
-    from staged_training.runtime.printable import shell_path
     from staged_training.runtime.processes import is_main_process
     from staged_training.tables.corpus import Corpus
 
@@ -129,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             comparison = compare(run, corpus, controls[0], candidates, folds, seeds)
             if is_main_process():
                 report_comparison(run, task, comparison, folds)
+                print_next("nlp-transfer", "run", "email-urgency", "--output-dir", "YOUR_MODEL")
             return
 
         base_knowledge = candidates[0].describe_base()
@@ -156,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             licensed=shipped and (base or arguments.vectors) in (*PACKAGED, VECTORS),
         )
         texts.publish_text_classifier(run, task, result, about, base_knowledge, gains)
-        print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
+        print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -32,6 +32,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 DATA = RECIPES / "data" / "pets"
@@ -141,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 base=describe_base(arguments.backbone, layer),
                 licensed=arguments.data is None and arguments.backbone in PACKAGED,
             )
+            print_next("nlp-transfer", "predict", run.path, "YOUR_PHOTOS")
 
 
 def label_column(arguments: Arguments) -> str:

@@ -19,6 +19,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 
 DATA = RECIPES / "data" / "email_urgency" / "proxy.parquet"
 CARD = Path(__file__).parent / "cards" / "requests.md"
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             base = candidates[0].describe_base()
             texts.publish_text_classifier(run, task, result, about, base)
+            print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
 if __name__ == "__main__":
