@@ -31,6 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 CARD = Path(__file__).parent / "cards" / "ct_inpainting.md"
@@ -154,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             notice=NOTICE if simulated else "",
             values=slices._asdict(),
         )
+        print_next("nlp-transfer", "predict", run.path, "YOUR_SCANS")
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -31,6 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
@@ -98,7 +99,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
-    from staged_training.runtime.printable import shell_path
     from staged_training.runtime.processes import is_main_process
 
     with start_run(arguments, "email-urgency") as run:
@@ -121,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments.compare:
             corpus = arguments.corpus or DATA.parent / "related_emails"
             compare(run, corpus, found, proxy, folds, seeds)
+            print_next("nlp-transfer", "run", "email-urgency", "--output-dir", "YOUR_MODEL")
             return
 
         run.open((), task.contents, proxy and proxy.contents)
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             refitted=refitted,
         )
         texts.publish_text_classifier(run, task, result, about, found.describe_gains(result))
-        print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_MAIL.mbox")
+        print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from staged_training.recipe import RunArguments, check_images, option, parse_arguments, run_script
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 CARD = Path(__file__).parent / "cards" / "image_classifier.md"
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_labels_of(arguments.data, written, arguments.positive_label)
     from staged_training.experiment.run_folder import start_run
     from staged_training.heads.class_weights import read_class_weight
-    from staged_training.runtime.printable import one_line, shell_path
+    from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
     from vision_transfer import candidates as images
     from vision_transfer.classifier_report import publish_image_classifier
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         saved = images.save_chosen(run, result, refit=arguments.refit and result.refits_cheaply)
         if is_main_process():
             publish_image_classifier(run, "Image classifier", CARD, result, saved)
-            print(f"Next:   nlp-transfer predict {shell_path(run.path)} YOUR_IMAGES")
+            print_next("nlp-transfer", "predict", run.path, "YOUR_IMAGES")
 
 
 if __name__ == "__main__":

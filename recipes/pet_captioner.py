@@ -34,6 +34,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.files import existing_path
 
 DATA = RECIPES / "data" / "pets"
@@ -154,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             dataset="Pets, few labels",
             licensed=arguments.data is None and arguments.backbone in PACKAGED,
         )
+        print_next("nlp-transfer", "predict", run.path, "YOUR_PHOTOS")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 DATA = RECIPES / "data" / "pets"
@@ -114,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if is_main_process():
             licensed = arguments.data is None and arguments.backbone in PACKAGED
             publish_image_classifier(run, "Pet classifier", CARD, result, saved, licensed=licensed)
+            print_next("nlp-transfer", "predict", run.path, "YOUR_PHOTOS")
 
 
 def check_arguments(arguments: Arguments) -> None:

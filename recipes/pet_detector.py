@@ -31,6 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.printable import one_line
 
@@ -136,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             dataset="Pets, few labels",
             licensed=arguments.data is None and arguments.backbone in PACKAGED,
         )
+        print_next("nlp-transfer", "predict", run.path, "YOUR_PHOTOS")
 
 
 def check_arguments(arguments: Arguments) -> None:

@@ -18,6 +18,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 
 DATA = RECIPES / "data" / "email_urgency" / "proxy.parquet"
 CARD = Path(__file__).parent / "cards" / "requests.md"
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 licensed=shipped and arguments.base in PACKAGED,
             )
             texts.publish_text_classifier(run, task, result, about)
+            print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
 if __name__ == "__main__":

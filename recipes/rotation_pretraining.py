@@ -32,6 +32,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 DATA = RECIPES / "data" / "pets"
@@ -140,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             dataset=("Labelled photos", task.source.stem),
             shipped=arguments.data is None and arguments.archive is None,
         )
+        classify = "nlp-transfer", "run", "pet-classifier", "--data", "YOUR_PHOTOS"
+        print_next(*classify, "--backbone", run.path / "base")
 
 
 def check_arguments(arguments: Arguments) -> None:

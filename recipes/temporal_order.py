@@ -26,6 +26,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
@@ -125,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             card,
             f"{protocol}\n\n{result.by_video()}\n\n{result.describe()}".replace("**", ""),
         )
+        classify = "nlp-transfer", "run", "pet-classifier", "--data", "YOUR_PHOTOS"
+        print_next(*classify, "--backbone", run.path)
 
 
 def check_arguments(arguments: Arguments) -> None:

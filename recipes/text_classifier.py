@@ -29,6 +29,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 
 CARD = Path(__file__).parent / "cards" / "text_classifier.md"
@@ -122,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 refitted=refitted,
             )
             texts.publish_text_classifier(run, task, result, about)
+            print_next("nlp-transfer", "predict", run.path, "YOUR_TEXTS.csv", "--output", "OUT.csv")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from staged_training.recipe import (
     parse_arguments,
     run_script,
 )
+from staged_training.runtime.command import print_next
 from staged_training.tables.corpus import Corpus
 
 DATA = RECIPES / "data"
@@ -149,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             card,
             f"{protocol.replace('**', '')}\n\n{results}",
         )
-        print(f"Next:   nlp-transfer run email-urgency --vectors {shell_path(run.path)}")
+        print_next("nlp-transfer", "run", "email-urgency", "--vectors", run.path)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def test_a_recipe_is_one_page_that_can_be_copied():
     assert sum(lines.values()) <= 150 * len(lines)
     assert not [module for module in IMPORTS if "recipes" in {*map(_top, IMPORTS[module])}]
     assert all((ROOT / "recipes" / "cards" / f"{name}.md").exists() for name in lines)
+    assert all("        print_next(" in path.read_text() for path in RECIPES)
 
 
 def _top(module):

@@ -12,7 +12,7 @@ from typing import Any
 
 from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
-from staged_training.runtime.command import printable_errors, run_command
+from staged_training.runtime.command import print_next, printable_errors, run_command
 from staged_training.runtime.errors import InputError
 
 RECIPES = (
@@ -107,6 +107,12 @@ def _without_bars() -> None:
     disable_progress_bar()
 
 
+def _print_next_aside(*words: str) -> None:
+    """Print the next command where standard output holds what other programs take."""
+    if sys.stderr:  # None where it is closed
+        print_next(*words, file=sys.stderr)
+
+
 def _run(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer run",
@@ -144,7 +150,8 @@ def _copy(arguments: list[str]) -> None:
     for file in files:
         file.parent.mkdir(exist_ok=True)
         shutil.copyfile(RECIPES_FOLDER / file, file)
-    print(f"Wrote {files[0]} and {files[1]}. Run it: python {files[0]} --help")
+    print(f"Wrote {files[0]} and {files[1]}.")
+    print_next("python", files[0], "--help")
 
 
 def _advise(arguments: list[str]) -> None:
@@ -169,9 +176,14 @@ def _advise(arguments: list[str]) -> None:
 
     data, label_column = options.data, options.label_column
     if are_images(Path(data)):
+        recipe, columns = "pet-classifier", None
         print(advise_on_images(data, label_column, options.backbone))
     else:
-        print(advise_on_texts(data, label_column, options.text_columns, options.vectors))
+        recipe, columns = "email-urgency", options.text_columns
+        print(advise_on_texts(data, label_column, columns, options.vectors))
+    read = ["--data", data, "--label-column", label_column]
+    read += ["--text-columns", *columns] if columns else []
+    _print_next_aside("nlp-transfer", "run", recipe, *read)
 
 
 def _predict(arguments: list[str]) -> None:
@@ -220,6 +232,8 @@ def _predict(arguments: list[str]) -> None:
     predict(
         options.model, options.inputs, options.text_columns, as_json=options.json, output=output
     )
+    if not options.json:
+        _print_next_aside("nlp-transfer", "demo", options.model)
 
 
 def _demo(arguments: list[str]) -> None:
@@ -262,6 +276,7 @@ def _export(arguments: list[str]) -> None:
     from transfer_app.export import export
 
     print(export(options.model, options.output))
+    print_next("nlp-transfer", "demo", options.model)
 
 
 def _coverage(arguments: list[str]) -> None:
@@ -281,6 +296,8 @@ def _coverage(arguments: list[str]) -> None:
     texts = read_texts(options.data, options.text_columns).dataset["text"]
     vectors = open_vectors(options.vectors)
     print(align(build_vocabulary(texts, min_frequency=1), vectors).coverage)
+    learn = "nlp-transfer", "run", "email-urgency", "--data", options.data
+    print_next(*learn, "--vectors", options.vectors)
 
 
 if __name__ == "__main__":

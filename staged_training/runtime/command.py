@@ -7,11 +7,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import IO, cast
 
 from staged_training.runtime.errors import InputError, in_flags
 from staged_training.runtime.files import unwritable_told
-from staged_training.runtime.printable import PrintableFormatter, PrintableStream, one_line
+from staged_training.runtime.printable import (
+    PrintableFormatter,
+    PrintableStream,
+    one_line,
+    shell_path,
+)
 from staged_training.runtime.stopping import Stopped, close_progress_bars, stoppable
 
 
@@ -40,6 +46,22 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
         close_progress_bars()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
         return 128 + signal.SIGPIPE
+
+
+def print_next(*words: str | Path, file: IO[str] | None = None) -> None:
+    """Print the command that usually follows this one, to be copied, as the last line.
+
+    Args:
+        *words: The words of the command; all but flags are quoted.
+        file: Where to print it, by default on standard output.
+
+    Examples:
+        >>> from staged_training.runtime.command import print_next
+        >>> print_next("nlp-transfer", "export", "my model", "--output", "model.onnx")
+        Next:   nlp-transfer export 'my model' --output model.onnx
+    """
+    shown = [str(word) if str(word).startswith("--") else shell_path(word) for word in words]
+    print("Next:  ", *shown, file=file)
 
 
 def _nobody_reads() -> bool:

@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", r"\n")
 
 
-def shell_path(path: Path) -> str:
+def shell_path(path: str | Path) -> str:
     r"""Return a path quoted for a shell: one word that is no flag, on one line.
 
     Examples:

@@ -36,7 +36,9 @@ def digits(folder, examples):
 
 def advice(capsys, data, *flags):
     assert main(["advise", str(data), *map(str, flags)]) == 0
-    return capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert re.search(rf"\nNext:   nlp-transfer run \S+ --data {data} --label-column \w+\n$", err)
+    return out
 
 
 def stages_of(text):

@@ -149,8 +149,11 @@ def test_predicting_with_no_model_is_refused(tmp_path, capsys):
 
 
 def test_coverage_is_told_before_any_training(small_data, capsys):
-    assert main(["coverage", str(small_data / "messages.parquet"), "glove-6b-50d"]) == 0
-    assert "of the running text have a vector" in capsys.readouterr().out
+    data = str(small_data / "messages.parquet")
+    assert main(["coverage", data, "glove-6b-50d"]) == 0
+    *told, last = capsys.readouterr().out.splitlines()
+    assert "of the running text have a vector" in "".join(told)
+    assert last == f"Next:   nlp-transfer run email-urgency --data {data} --vectors glove-6b-50d"
 
 
 def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path):

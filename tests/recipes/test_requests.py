@@ -42,7 +42,7 @@ def test_it_is_copied_and_run_as_a_script(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["copy", "requests"]) == 0
     assert {p.name for p in tmp_path.rglob("*.*")} == {"requests.py", "requests.md"}
-    assert "python requests.py --help" in capsys.readouterr().out
+    assert "\nNext:   python requests.py --help\n" in capsys.readouterr().out
     command = [sys.executable, "requests.py", "--data", "no.csv"]
     finished = subprocess.run(command, capture_output=True, text=True)
     assert finished.returncode == 2

@@ -78,9 +78,12 @@ def test_a_run_that_was_killed_is_resumed_to_the_same_score(films, learnt, tmp_p
     assert scores[0] == scores[1]
 
 
-def test_gray_films_give_a_base_of_one_channel(films, tmp_path):
+def test_gray_films_give_a_base_of_one_channel(films, tmp_path, capsys):
     flags = ["--channels", "1", "--quick", "--epochs", "9"]
     assert main(arguments(films, tmp_path / "gray", *flags)) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Next:   nlp-transfer run pet-classifier --data YOUR_PHOTOS")
+    assert last.endswith(f"--backbone {tmp_path / 'gray'}")
     report = (tmp_path / "gray" / "report" / "report.md").read_text()
     assert "- `epochs`: `2`" in report  # that were made
     model = AutoModel.from_pretrained(tmp_path / "gray").eval()

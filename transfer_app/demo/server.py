@@ -2,12 +2,14 @@
 
 import os
 import socket
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from staged_training import InputError
+from staged_training.runtime.command import print_next
 from transfer_app.prediction.classifiers import TextClassifier
 from transfer_app.prediction.opening import open_predictor
 
@@ -41,7 +43,9 @@ def serve(model: str, host: str, port: int, name: str | None = None) -> None:
         raise InputError(f"--host {host} --port {port}: {error}. Give another --port.") from error
     with listening:
         shown = f"[{host}]" if ":" in host else host
-        print(f"The demo is at http://{shown}:{port} (Ctrl+C ends it)", flush=True)
+        print(f"The demo is at http://{shown}:{port} (Ctrl+C ends it)")
+        print_next("nlp-transfer", "predict", model, "YOUR_FILES")
+        sys.stdout.flush()
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
