@@ -62,9 +62,12 @@ def bare_python(tmp_path_factory):
 @pytest.fixture(scope="session")
 def _forks(_hub, bare_python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("forks")
+    # Without what tests set in their own process to run pieces of work there.
+    others = os.environ.keys() - {"PYTHONPATH", "LOKY_MAX_CPU_COUNT"}
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        **{name: os.environ[name] for name in others},
         "HF_ENDPOINT": _hub.url,
+        "HF_HOME": str(folder / "home"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_TOKEN": TOKEN,
     }
@@ -74,29 +77,35 @@ def _forks(_hub, bare_python, tmp_path_factory):
 
 
 @pytest.fixture
-def elsewhere(hub, _forks, tmp_path):
-    """Run Python code in a process that knows the Hub; without this project unless asked for."""
+def forks(_forks, tmp_path):
+    """The process that forks; what its forks get from a Hub goes to a folder of the test."""
     (tmp_path / "home").mkdir()
     _forks.home.unlink(missing_ok=True)
     _forks.home.symlink_to(tmp_path / "home")
+    return _forks
+
+
+@pytest.fixture
+def elsewhere(hub, forks, tmp_path):
+    """Run Python code in a process that knows the Hub; without this project unless asked for."""
 
     def run(code, *, with_project=False):
-        _forks.begin(code, tmp_path, with_project=with_project)
-        return _forks.wait()
+        forks.begin(code, tmp_path, with_project=with_project)
+        return forks.wait()
 
     return run
 
 
 @pytest.fixture
-def run_killed(_forks):
+def run_killed(forks):
     """Run a command until files that fit a pattern are in its folder, and kill it then."""
 
     def run(arguments, folder, pattern):
-        code = f"from transfer_app.command_line import main\nmain({list(map(str, arguments))})"
-        _forks.begin(code, Path.cwd(), with_project=True)
+        code = f"from transfer_app.command_line import main\nmain({arguments})"
+        forks.begin(code, Path.cwd(), with_project=True)
         while not list(folder.glob(pattern)):
-            assert _forks.poll() is None, "it ended before it could be killed"
+            assert forks.poll() is None, "it ended before it could be killed"
             time.sleep(0.05)
-        assert _forks.kill().returncode == -signal.SIGKILL
+        assert forks.kill().returncode == -signal.SIGKILL
 
     return run

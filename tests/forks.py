@@ -21,18 +21,18 @@ class Forks:
     """The process that forks, and what runs in its last fork.
 
     Attributes:
-        home: What `HF_HOME` of all forks is.
+        home: The `HF_HOME` of all forks.
         pid: The last fork, which leads a group of its own.
         returncode: Its exit status, `None` while it runs.
     """
 
     def __init__(self, python, folder, environment):
         """Begin the process; what forks print goes to files in the folder."""
-        self.home = folder / "home"
+        self.home = Path(environment["HF_HOME"])
         self._printed = [folder / "stdout", folder / "stderr"]
         self._process = subprocess.Popen(
             [python, __file__],
-            env=environment | {"HF_HOME": str(self.home)},
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
