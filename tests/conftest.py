@@ -1,9 +1,11 @@
 """A Hub on loopback, and a Python that lacks this project."""
 
+import gc
 import os
+import signal
 import subprocess
-import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 
@@ -11,22 +13,36 @@ import pytest
 from huggingface_hub import constants
 
 from staged_training.reporting import hub as hub_module
+from tests.forks import Forks
 from tests.hub_server.server import TOKEN, serving
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A Hub that this process is logged in to; what it downloads goes to a folder of its own."""
+@pytest.fixture(autouse=True, scope="module")
+def _libraries_are_not_searched_for_garbage():
+    """Freeze what is there: the end of each stage of training collects garbage in all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _hub():
     with serving() as hub:
-        pattern = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", pattern)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps an address
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(hub_module, "_WAITS", (0, 1))
         yield hub
+
+
+@pytest.fixture
+def hub(_hub, monkeypatch, tmp_path):
+    """A Hub that this process is logged in to; what it downloads goes to a folder of its own."""
+    _hub.clear()
+    pattern = f"{_hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "ENDPOINT", _hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", pattern)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps an address
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(hub_module, "_WAITS", (0, 1))
+    return _hub
 
 
 @pytest.fixture(scope="session")
@@ -43,26 +59,53 @@ def bare_python(tmp_path_factory):
     return python
 
 
+@pytest.fixture(scope="session")
+def _forks(_hub, bare_python, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forks")
+    # Without what tests set in their own process to run pieces of work there.
+    others = os.environ.keys() - {"PYTHONPATH", "LOKY_MAX_CPU_COUNT"}
+    environment = {
+        **{name: os.environ[name] for name in others},
+        "HF_ENDPOINT": _hub.url,
+        "HF_HOME": str(folder / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": TOKEN,
+    }
+    forks = Forks(bare_python, folder, environment)
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def elsewhere(hub, bare_python, tmp_path):
+def forks(_forks, tmp_path):
+    """The process that forks; what its forks get from a Hub goes to a folder of the test."""
+    (tmp_path / "home").mkdir()
+    _forks.home.unlink(missing_ok=True)
+    _forks.home.symlink_to(tmp_path / "home")
+    return _forks
+
+
+@pytest.fixture
+def elsewhere(hub, forks, tmp_path):
     """Run Python code in a process that knows the Hub; without this project unless asked for."""
 
-    def run(code, *, with_project=False, **options):
-        environment = {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_TOKEN": TOKEN,
-        }
-        python = sys.executable if with_project else bare_python
-        return subprocess.run(
-            [python, "-c", code],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            **options,
-        )
+    def run(code, *, with_project=False):
+        forks.begin(code, tmp_path, with_project=with_project)
+        return forks.wait()
+
+    return run
+
+
+@pytest.fixture
+def run_killed(forks):
+    """Run a command until files that fit a pattern are in its folder, and kill it then."""
+
+    def run(arguments, folder, pattern):
+        code = f"from transfer_app.command_line import main\nmain({arguments})"
+        forks.begin(code, Path.cwd(), with_project=True)
+        while not list(folder.glob(pattern)):
+            assert forks.poll() is None, "it ended before it could be killed"
+            time.sleep(0.05)
+        assert forks.kill().returncode == -signal.SIGKILL
 
     return run

@@ -66,6 +66,11 @@ class LoopbackHub:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Forget all repositories, requests and faults."""
+        for kept in (self.repositories, self.requests, self._faults):
+            kept.clear()
+
     def fail(
         self,
         method: str,

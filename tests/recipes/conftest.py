@@ -2,17 +2,31 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from tests.small_data import small_messages, small_photos
 
 DATA = Path(__file__).parents[2] / "recipes" / "data"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_process():
+    """Run independent pieces of work here, with the one thread that each of several processes has.
+
+    A process takes five seconds to import the libraries.
+    """
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory):
-    """A slice of the shipped texts in three folds, and of those of the proxy task."""
+    """12 urgent and 20 other texts in each of three folds, and some of the proxy task."""
     folder = tmp_path_factory.mktemp("data")
-    small_messages().to_parquet(folder / "messages.parquet")
+    few = small_messages().groupby(["fold", "label"]).head(20)
+    few.to_parquet(folder / "messages.parquet")
     pd.read_parquet(DATA / "email_urgency" / "proxy.parquet").iloc[::14].to_parquet(
         folder / "proxy.parquet"
     )

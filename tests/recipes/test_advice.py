@@ -45,15 +45,15 @@ def stages_of(text):
     return [line.split("'")[1] for line in text.splitlines() if line.startswith("    Stage(")]
 
 
-def test_similar_and_small_photos_of_pets(capsys):
-    told = advice(capsys, SHIPPED, "--label-column", "species")
+def test_similar_and_small_photos_of_pets(capsys, photos):
+    told = advice(capsys, photos, "--label-column", "species")
     assert "Similar and small: train a classifier on top" in told
-    assert "370 labelled examples (large from 1,000 on): small" in told
+    assert "36 labelled examples (large from 1,000 on): small" in told
     assert stages_of(told) == ["head"]
 
 
 def test_different_and_small_digits(capsys, tmp_path):
-    told = advice(capsys, digits(tmp_path, 200))
+    told = advice(capsys, digits(tmp_path, 100))
     assert "Different and small: in trouble" in told
     assert "more examples would halve them" in told
     assert stages_of(told) == ["head"]

@@ -1,10 +1,6 @@
 """The ct-inpainting recipe on a few DICOM files: base, comparison, answer, and nobody's name."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import nibabel
@@ -197,16 +193,11 @@ def test_nothing_that_is_written_says_who_the_patients_are(learnt, capfd):
         assert not [name for name in IDENTIFIERS.values() if name.encode() in content]
 
 
-def test_a_run_that_was_killed_is_resumed_to_the_same_scores(hospital, learnt, tmp_path):
+def test_a_run_that_was_killed_is_resumed_to_the_same_scores(
+    hospital, learnt, run_killed, tmp_path
+):
     folder = tmp_path / "ct"
-    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(hospital, folder)]
-    environment = os.environ | {"TQDM_DISABLE": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:
-        time.sleep(0.2)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, 9)
-    process.wait()
+    run_killed(arguments(hospital, folder), folder, "runs/labels-*/done.json")
     assert main(arguments(hospital, folder)) == 2  # a run that was cut off is not overwritten
     assert main(arguments(hospital, folder, "--resume")) == 0
     scores = [

@@ -3,39 +3,36 @@
 import io
 import json
 import signal
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
-from transformers import pipeline
+from transformers import Trainer, pipeline
 
+from nlp_transfer import candidates
 from nlp_transfer.models import RecurrentForSequenceClassification
 from transfer_app.command_line import main
 
 KILLED_AT = """
-import os, signal, sys
+import os, signal
 from transformers import Trainer
 from nlp_transfer import candidates
+from transfer_app.command_line import main
 
-kill_at, steps, step = int(sys.argv[1]), 0, Trainer.training_step
+steps, step = {kill_at}, Trainer.training_step
 
 def counted(*args, **kwargs):
     global steps
-    steps += 1
-    if steps == kill_at:
+    steps -= 1
+    if not steps:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(*args, **kwargs)
 
 Trainer.training_step = counted
-candidates.MIN_STEPS = 100
-from transfer_app.command_line import main
-status = main(["run", "email-urgency", *sys.argv[2:]])
-print("steps:", steps)
-sys.exit(status)
+candidates.MIN_STEPS = {least}
+main({arguments})
 """
 
 
@@ -156,32 +153,35 @@ def test_coverage_is_told_before_any_training(small_data, capsys):
     assert last == f"Next:   nlp-transfer run email-urgency --data {data} --vectors glove-6b-50d"
 
 
-def test_a_run_killed_in_either_stage_resumes_bit_identical(small_data, tmp_path):
-    """Eleven steps an epoch, 12 + 5 epochs a candidate: the second is killed in both stages."""
-    epoch, first, way = 11, 12, 17
+def test_a_run_killed_in_either_stage_resumes_bit_identical(
+    small_data, elsewhere, tmp_path, monkeypatch, capsys
+):
+    """Four steps an epoch, 6 + 5 epochs a candidate: the second is killed in both stages."""
+    epoch, first, way = 4, 6, 11
+    steps, step = [], Trainer.training_step
+    monkeypatch.setattr(Trainer, "training_step", lambda *args: steps.append(1) or step(*args))
+    monkeypatch.setattr(candidates, "MIN_STEPS", first * epoch)
 
-    def run(folder, kill_at=0, *flags):
-        command = [sys.executable, "-c", KILLED_AT, str(kill_at)]
-        command += ["--data", str(small_data / "messages.parquet"), *flags]
-        command += ["--output-dir", str(tmp_path / folder)]
-        return subprocess.run(command, capture_output=True, text=True)
+    def arguments(folder, *flags):
+        data = ["--data", str(small_data / "messages.parquet")]
+        return ["run", "email-urgency", *data, "--output-dir", str(tmp_path / folder), *flags]
 
-    def steps(finished):
-        return int(finished.stdout.rpartition("steps:")[2])
+    def killed_at(step, *flags):
+        code = {"kill_at": step, "least": first * epoch, "arguments": arguments("killed", *flags)}
+        return elsewhere(KILLED_AT.format(**code), with_project=True).returncode
 
-    whole = run("whole")
-    assert whole.returncode == 0, whole.stderr
-    assert steps(whole) == 2 * way * epoch
+    assert main(arguments("whole")) == 0
+    assert len(steps) == 2 * way * epoch
 
-    in_stage_1 = way * epoch + 5 * epoch + 2
-    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; five epochs of it are done by then
-    assert run("killed", in_stage_1).returncode == -signal.SIGKILL
-    refused = run("killed", 0)
-    assert "Add --resume to continue it" in refused.stderr
-    assert run("killed", in_stage_2 - 5 * epoch, "--resume").returncode == -signal.SIGKILL
-    last = run("killed", 0, "--resume")
-    assert last.returncode == 0, last.stderr
-    assert steps(last) <= way * epoch - in_stage_2 + epoch
+    in_stage_1 = way * epoch + 3 * epoch + 2
+    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; three epochs of it are done by then
+    assert killed_at(in_stage_1) == -signal.SIGKILL
+    assert main(arguments("killed")) == 2
+    assert "Add --resume to continue it" in capsys.readouterr().err
+    assert killed_at(in_stage_2 - 3 * epoch, "--resume") == -signal.SIGKILL
+    steps.clear()
+    assert main(arguments("killed", "--resume")) == 0
+    assert len(steps) <= way * epoch - in_stage_2 + epoch
 
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")]
     assert weights[0].keys() == weights[1].keys()

@@ -38,29 +38,17 @@ def snippets(card):
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
 
-@pytest.fixture
-def pushed(hub, small_data, tmp_path):
-    """The folder of a model of urgency that was trained and uploaded, by the base that it is on."""
-
-    def train(name, *options):
-        folder = tmp_path / "out"
-        data = ["--data", str(small_data / "messages.parquet"), "--proxy", "none"]
-        arguments = [*(data if "--base" not in options else data[:2]), *options]
-        target = ["--push-to-hub", name, "--output-dir", str(folder)]
-        assert main(["run", "email-urgency", "--quick", *arguments, *target]) == 0
-        return folder
-
-    return train
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [("someone/recurrent", []), ("someone/encoder", ["--base", "bert", "--hub-private-repo"])],
 )
-def test_an_uploaded_text_model_gives_the_same_logits_elsewhere(
-    name, options, pushed, hub, elsewhere
+def test_an_uploaded_text_model_gives_the_same_logits_elsewhere_and_what_its_card_prints(
+    name, options, small_data, hub, elsewhere, tmp_path
 ):
-    folder = pushed(name, *options)
+    folder = tmp_path / "out"
+    data = ["--data", str(small_data / "messages.parquet"), *options]
+    target = ["--push-to-hub", name, "--output-dir", str(folder)]
+    assert main(["run", "email-urgency", "--quick", *data, *target]) == 0
     assert hub.repositories[name].private == ("--hub-private-repo" in options)
     here = LOGITS.format(trust=False, name=folder, texts=TEXTS)
     module, logits, labels = answer(elsewhere(f"import nlp_transfer\n{here}", with_project=True))
@@ -77,12 +65,9 @@ def test_an_uploaded_text_model_gives_the_same_logits_elsewhere(
     local = answer(elsewhere(f"import nlp_transfer\n{with_package}", with_project=True))
     assert local == [module, logits, labels]
 
-
-def test_the_code_of_the_card_runs_as_printed(pushed, hub, elsewhere):
-    folder = pushed("someone/urgency")
-    with_project, without, exported = snippets((folder / "README.md").read_text())
+    with_package, without, exported = snippets((folder / "README.md").read_text())
     told = pipeline("text-classification", model=str(folder))(TEXTS[0])
-    for code, has_project in ((with_project, True), (without, False)):
+    for code, has_project in ((with_package, True), (without, False)):
         finished = elsewhere(code, with_project=has_project)
         assert finished.returncode == 0, finished.stderr
         assert finished.stdout.splitlines()[-1] == str(told)

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -130,20 +127,12 @@ def test_the_demo_shows_a_page_for_photos(trained):
 
 
 def test_a_run_that_was_killed_goes_on_ends_the_same_and_its_upload_says_the_same_elsewhere(
-    captioned, trained, hub, elsewhere, tmp_path
+    captioned, trained, run_killed, hub, elsewhere, tmp_path
 ):
     folder = tmp_path / "out"
     flags = [*arguments(captioned, folder), "--push-to-hub", "someone/captioner"]
-    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-captioner"]
-    process = subprocess.Popen(
-        [*command, *flags[:-2]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    stages = folder / "runs" / "fold-1" / "seed-0" / "glove-6b-50d" / "_stages"
-    while not (stages / "frozen" / "finished").exists():  # the embedding is about to be tuned
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
+    stages = "runs/fold-1/seed-0/glove-6b-50d/_stages"  # the embedding is about to be tuned
+    run_killed(["run", "pet-captioner", *flags[:-2]], folder, f"{stages}/frozen/finished")
     assert main(["run", "pet-captioner", *flags]) == 2  # not without --resume
     assert main(["run", "pet-captioner", *flags, "--resume"]) == 0
     resumed, whole = (load_file(path / "model.safetensors") for path in (folder, trained))

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import matplotlib
@@ -153,18 +150,14 @@ def test_a_head_with_hidden_layers_learns_from_views_and_is_saved(photos, tmp_pa
     assert result["label"] == "cat"
 
 
-def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(photos, trained, tmp_path):
+def test_a_run_that_was_killed_goes_on_where_it_was_and_ends_the_same(
+    photos, trained, run_killed, tmp_path
+):
     folder = tmp_path / "out"
     flags = ["--data", str(photos), "--label-column", "species", "--folds", "1", "--quick"]
     flags += ["--fine-tune", "--output-dir", str(folder)]
-    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-classifier", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = folder / "runs"
-    while not list(runs.glob("fold-1/**/_stages")):  # the features are stored, top layers train
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
+    # The features are stored, and the top layers train.
+    run_killed(["run", "pet-classifier", *flags], folder, "runs/fold-1/**/_stages")
     (features,) = (folder / "runs").glob("*.safetensors")
     written = features.stat().st_mtime_ns
     assert main(["run", "pet-classifier", *flags]) == 2  # not without --resume

@@ -2,9 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -113,23 +110,6 @@ def test_the_demo_marks_what_is_found_in_photos(trained):
         assert "Photos, searched" in client.get("/config").text
 
 
-def test_a_run_that_was_killed_goes_on_and_ends_the_same(trained, heads, tmp_path):
-    folder = tmp_path / "out"
-    flags = flags_of(heads, folder)
-    command = [sys.executable, "-m", "transfer_app.command_line", "run", "pet-detector", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    stages = folder / "runs" / "fold-1" / "seed-0" / "detector" / "_stages"
-    while not (stages / "head-on-the-frozen-base" / "finished").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert main(["run", "pet-detector", *flags]) == 2  # not without --resume
-    assert main(["run", "pet-detector", *flags, "--resume"]) == 0
-    resumed, whole = (load_file(path / "model.safetensors") for path in (folder, trained))
-    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
-
-
 BOXES = """
 import json, torch
 from PIL import Image
@@ -143,13 +123,19 @@ print(json.dumps([type(model).__module__, found.logits.tolist(), found.pred_boxe
 """
 
 
-def test_uploaded_it_finds_the_same_boxes_here_and_where_the_project_is_not(
-    heads, hub, elsewhere, tmp_path
+def test_a_killed_run_goes_on_ends_the_same_and_uploaded_finds_the_same_boxes_elsewhere(
+    trained, heads, run_killed, hub, elsewhere, tmp_path
 ):
     folder = tmp_path / "out"
-    flags = [*flags_of(heads, folder), "--push-to-hub", "someone/heads"]
-    flags.remove("--fine-tune")
-    assert main(["run", "pet-detector", *flags]) == 0
+    arguments = ["run", "pet-detector", *flags_of(heads, folder)]
+    finished = "runs/fold-1/seed-0/detector/_stages/head-on-the-frozen-base/finished"
+    run_killed(arguments, folder, finished)
+    arguments += ["--push-to-hub", "someone/heads"]
+    assert main(arguments) == 2  # not without --resume
+    assert main([*arguments, "--resume"]) == 0
+    resumed, whole = (load_file(path / "model.safetensors") for path in (folder, trained))
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
     codes = {
         "here": (BOXES.format(trust=False, name=folder, photo=PERSIAN), True),
         "hub": (BOXES.format(trust=False, name="someone/heads", photo=PERSIAN), True),

@@ -1,11 +1,7 @@
 """The rotation-pretraining recipe on a few pets: base, comparison, answer, and a model to use."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 
 import pytest
 from huggingface_hub import ModelCard
@@ -82,16 +78,9 @@ def test_the_report_answers_whether_it_paid_and_counts_rotations(learnt):
     assert card.data.license is None  # these photos are not those of the recipe
 
 
-def test_a_run_that_was_killed_is_resumed_to_the_same_scores(photos, learnt, tmp_path):
+def test_a_run_that_was_killed_is_resumed_to_the_same_scores(photos, learnt, run_killed, tmp_path):
     folder = tmp_path / "rotation"
-    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(photos, folder)]
-    environment = os.environ | {"TQDM_DISABLE": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    while not list(folder.glob("runs/labels-*/done.json")) and process.poll() is None:
-        time.sleep(0.1)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, 9)
-    process.wait()
+    run_killed(arguments(photos, folder), folder, "runs/labels-*/done.json")
     assert main(arguments(photos, folder, "--resume")) == 0
     scores = [
         [row["metrics"] for row in json.loads((f / "report" / "results.json").read_text())["rows"]]

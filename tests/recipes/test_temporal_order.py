@@ -1,10 +1,6 @@
 """The temporal-order recipe on a few made films: base, honest score, and what was left out."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
@@ -15,7 +11,7 @@ from tests.vision_transfer.films import moving_disc, write_film
 from transfer_app.command_line import load_recipe, main
 from vision_transfer.backbones import load_backbone
 
-SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2"]
+SMALL = ["--size", "32", "--architecture", "test_resnet", "--epochs", "2", "--folds", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +56,9 @@ def test_every_film_is_measured_on_by_a_model_that_did_not_learn_from_it(learnt)
     assert ModelCard.load(learnt / "README.md").data.license is None
 
 
-def test_a_run_that_was_killed_is_resumed_to_the_same_score(films, learnt, tmp_path):
+def test_a_run_that_was_killed_is_resumed_to_the_same_score(films, learnt, run_killed, tmp_path):
     folder = tmp_path / "order"
-    command = [sys.executable, "-m", "transfer_app.command_line", *arguments(films, folder)]
-    environment = os.environ | {"TQDM_DISABLE": "1"}
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
-    while not list(folder.glob("runs/fold-*/done.json")) and process.poll() is None:
-        time.sleep(0.1)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, 9)
-    process.wait()
+    run_killed(arguments(films, folder), folder, "runs/fold-*/done.json")
     assert main(arguments(films, folder, "--resume")) == 0
     scores = [
         [row["metrics"] for row in json.loads((f / "report" / "results.json").read_text())["rows"]]

@@ -1,0 +1,102 @@
+"""Python code in forks of a process that has imported the libraries, which else takes seconds each.
+
+As a script this is that process. It has imported nothing of this project, and runs no code but in
+its forks, one after the other.
+"""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from select import select
+from types import ModuleType
+
+ROOT = Path(__file__).parents[1]
+
+
+class Forks:
+    """The process that forks, and what runs in its last fork.
+
+    Attributes:
+        home: The `HF_HOME` of all forks.
+        pid: The last fork, which leads a group of its own.
+        returncode: Its exit status, `None` while it runs.
+    """
+
+    def __init__(self, python, folder, environment):
+        """Begin the process; what forks print goes to files in the folder."""
+        self.home = Path(environment["HF_HOME"])
+        self._printed = [folder / "stdout", folder / "stderr"]
+        self._process = subprocess.Popen(
+            [python, __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+
+    def begin(self, code, folder, *, with_project):
+        """Begin code in a working folder."""
+        paths = [str(ROOT)] if with_project else []
+        request = [code, str(folder), paths, list(map(str, self._printed))]
+        self._process.stdin.write(f"{json.dumps(request)}\n".encode())
+        self.pid, self.returncode = self._answer(), None
+
+    def _answer(self):
+        return int(self._process.stdout.readline())
+
+    def poll(self):
+        """Return the exit status once there is one."""
+        if self.returncode is None and select([self._process.stdout], [], [], 0)[0]:
+            self.returncode = self._answer()
+        return self.returncode
+
+    def wait(self):
+        """Wait for the end, and return what `subprocess.run` returns."""
+        if self.returncode is None:
+            self.returncode = self._answer()
+        told = [file.read_text() for file in self._printed]
+        return subprocess.CompletedProcess(self.pid, self.returncode, *told)
+
+    def kill(self):
+        """Kill the fork and what it began."""
+        os.killpg(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def close(self):
+        """End the process that forks."""
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def run(code, folder, paths, printed):
+    """Run code as `python -c` does, in the process that this is called in."""
+    os.setsid()
+    os.chdir(folder)
+    for descriptor, file in enumerate([os.devnull, *printed]):
+        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+    sys.path[:1] = paths  # in place of the folder of this script
+    sys.argv = ["-c"]
+    sys.modules["__main__"] = main = ModuleType("__main__")
+    exec(compile(code, "<string>", "exec"), vars(main))
+
+
+def serve():
+    """Fork for each request until there are no more; a fork returns when its code ends."""
+    import sklearn.metrics  # noqa: F401
+    import timm  # noqa: F401
+    from transformers import Trainer, pipeline  # noqa: F401
+
+    gc.freeze()
+    for request in sys.stdin:
+        if (child := os.fork()) == 0:
+            return run(*json.loads(request))
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    serve()
