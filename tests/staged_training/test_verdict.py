@@ -49,7 +49,10 @@ class Guess(Candidate):
 @pytest.mark.parametrize(
     ("share", "told"),
     [
-        (0.3, "It is ahead of simple (+0.600"),
+        (
+            0.3,
+            "It is ahead of majority class (+0.400, 95 % interval +0.169 to +0.631) and of 1 more.",
+        ),
         (0.9, "The simplest of them, simple, is as good (+0.000"),
         (0.75, "No difference to be seen from simple. It is ahead of majority class (+0.400"),
     ],
