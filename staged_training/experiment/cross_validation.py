@@ -22,7 +22,12 @@ from staged_training.experiment.parallel import (
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.task import LabelledTask, Task
-from staged_training.experiment.verdict import AS_GOOD, INTERVAL, Difference, drawn_scores
+from staged_training.experiment.verdict import (
+    INTERVAL,
+    Difference,
+    describe_differences,
+    drawn_scores,
+)
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.processes import on_main_process
 
@@ -86,11 +91,6 @@ class CrossValidation:
         """The folder of the chosen model, as it was trained on the first fold and seed."""
         return self._folders[self.chosen_candidate.name] / MODELS / self.chosen.name
 
-    @property
-    def floor(self) -> str | None:
-        """The name of the row that looks at no example."""
-        return self.task.target.floor if isinstance(self.task, LabelledTask) else None
-
     @cached_property
     def _drawn(self) -> Mapping[str, NDArray[np.float64]]:
         assert isinstance(self.task, LabelledTask)
@@ -122,29 +122,14 @@ class CrossValidation:
         The rows come in the order from simple to complex.
         """
         chosen = self.chosen
-        told = [f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."]
+        told = f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."
+        if not isinstance(self.task, LabelledTask):
+            return told
         controls = {name for control in self.controls for name in control.row_names()}
-        left_out = {chosen.name, *controls}
-        others = [row for row in self.rows if row.name not in left_out and not row.undone]
-        differences = {row.name: self.difference(chosen, row) for row in others}
-        alike = [name for name, found in differences.items() if not found.is_seen]
-        if alike:
-            told.append(f"No difference to be seen from {'; '.join(alike)}.")
-        as_good = [name for name in alike if differences[name].mean <= AS_GOOD]
-        order = [row.name for row in self.rows]
-        if alike[:1] == [self.floor]:
-            found = f"{alike[0]} looks at no example ({differences[alike[0]]})"
-            told.append(f"That it has learnt anything is not seen yet: {found}.")
-        elif as_good and order.index(as_good[0]) < order.index(chosen.name):
-            simple = f"{as_good[0]}, is as good ({differences[as_good[0]]})"
-            told.append(f"The simplest of them, {simple}: use that.")
-        for seen, word in ((True, "ahead of"), (False, "behind")):
-            names = [n for n, d in differences.items() if d.is_seen and (d.mean > 0) == seen]
-            if names:
-                nearest = min(names, key=lambda name: abs(differences[name].mean))
-                more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
-                told.append(f"It is {word} {nearest} ({differences[nearest]}){more}.")
-        return " ".join(told)
+        order = [row for row in self.rows if row.name not in controls and not row.undone]
+        differences = {row.name: self.difference(chosen, row) for row in order}
+        verdict = describe_differences(differences, chosen.name, self.task.target.floor)
+        return f"{told} {verdict}"
 
     def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
         """Return the rows of all test parts, and what the chosen model predicted of each.

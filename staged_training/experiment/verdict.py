@@ -71,3 +71,38 @@ def drawn_scores(
         for model, of_seeds in of_models.items():
             scores[model].append(np.mean(of_seeds, axis=0))
     return {model: np.mean(of_folds, axis=0) for model, of_folds in scores.items()}
+
+
+def describe_differences(differences: Mapping[str, Difference], chosen: str, floor: str) -> str:
+    """Describe how a model compares with all others.
+
+    Args:
+        differences: How much more it scores than each model, from simple to complex; itself too.
+        chosen: Its name.
+        floor: The name of the model that looks at no example.
+
+    Examples:
+        >>> found = {"mean": Difference(0.4, 0.1), "linear": Difference(0.01, 0.05)}
+        >>> print(describe_differences(found | {"net": Difference(0.0, 0.0)}, "net", "mean"))
+        No difference to be seen from linear. The simplest of them, linear, is as good (+0.010, 95 %
+        interval -0.040 to +0.060): use that. It is ahead of mean (+0.400, 95 % interval +0.300 to
+        +0.500).
+    """
+    others = {name: found for name, found in differences.items() if name != chosen}
+    alike = [name for name, found in others.items() if not found.is_seen]
+    as_good = [name for name in alike if others[name].mean <= AS_GOOD]
+    order = list(differences)
+    told = [f"No difference to be seen from {'; '.join(alike)}."] if alike else []
+    if floor in alike:
+        found = f"{floor} looks at no example ({others[floor]})"
+        told.append(f"That it has learnt anything is not seen yet: {found}.")
+    elif as_good and order.index(as_good[0]) < order.index(chosen):
+        simple = f"{as_good[0]}, is as good ({others[as_good[0]]})"
+        told.append(f"The simplest of them, {simple}: use that.")
+    for ahead, word in ((True, "ahead of"), (False, "behind")):
+        names = [n for n, found in others.items() if found.is_seen and (found.mean > 0) == ahead]
+        if names:
+            nearest = min(names, key=lambda name: abs(others[name].mean))
+            more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
+            told.append(f"It is {word} {nearest} ({others[nearest]}){more}.")
+    return " ".join(told)

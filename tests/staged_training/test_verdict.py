@@ -1,0 +1,85 @@
+"""The sentence on what was chosen: ahead, behind, or no difference to be seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from staged_training import RunFolder, cross_validate
+from staged_training.experiment.candidate import Candidate
+from staged_training.experiment.outcome import Outcome
+from staged_training.experiment.target import SingleLabel, Target
+from staged_training.experiment.task import LabelledTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coins(LabelledTask):
+    """Coins, of which each fold holds twenty."""
+
+    target: Target = SingleLabel(["heads", "tails"])  # noqa: RUF009
+
+    @property
+    def values(self):
+        return np.arange(60) % 2
+
+
+COINS = Coins(folds=np.arange(60) // 2 % 3)
+
+
+def guessed(name, share, split):
+    """The outcome of a model that is right on a share of the validation part."""
+    values = COINS.values[split.validation]
+    right = np.arange(len(values)) < share * len(values)
+    probabilities = np.eye(2)[np.where(right, values, 1 - values)].tolist()
+    scores = {"accuracy": share}
+    return Outcome(name, scores, scores, [], [], 0.0, validation_probabilities=probabilities)
+
+
+class Guess(Candidate):
+    def __init__(self, name, share):
+        self.name, self.share = name, share
+
+    def row_names(self):
+        return [self.name]
+
+    def evaluate(self, round_, folder):
+        return [guessed(self.name, self.share, round_.split)]
+
+
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [
+        (
+            0.3,
+            "It is ahead of majority class (+0.400, 95 % interval +0.169 to +0.631) and of 1 more.",
+        ),
+        (0.9, "The simplest of them, simple, is as good (+0.000"),
+        (0.75, "No difference to be seen from simple. It is ahead of majority class (+0.400"),
+    ],
+)
+def test_a_model_is_compared_with_a_simpler_one(share, told, tmp_path):
+    candidates = [Guess("simple", share), Guess("net", 0.9 + 1e-9)]
+    choice = choice_among(candidates, tmp_path)
+    assert choice.startswith("Validation chose **net** (accuracy 0.900 on validation")
+    assert told in choice
+    assert ("use that" in choice) == (share == 0.9)
+
+
+def test_a_baseline_that_is_better_is_said_to_be(tmp_path):
+    def better(round_):
+        return [guessed("rule", 1.0, round_.split)]
+
+    choice = choice_among([Guess("net", 0.3)], tmp_path, baselines=better)
+    assert "It is behind rule (-0.700" in choice
+
+
+def test_a_model_that_may_have_learnt_nothing_is_told(tmp_path):
+    choice = choice_among([Guess("net", 0.55)], tmp_path)
+    assert "That it has learnt anything is not seen yet: majority class looks at no" in choice
+
+
+def choice_among(candidates, folder, **options):
+    run = RunFolder(folder / "out")
+    run.open()
+    result = cross_validate(run, COINS, candidates, "accuracy", [0], **options)
+    return result.describe_choice()
