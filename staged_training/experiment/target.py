@@ -288,9 +288,15 @@ class Regression(Target):
 
 
 def _best_threshold_bias(applies: NDArray[np.int64], logits: Floats) -> float:
-    """Return the bias of one label of several, `[examples]`; 0 where it never applies."""
+    """Return the bias of one label of several, `[examples]`.
+
+    One that applies to none or to all says nothing of a threshold: it is lowered only as far as all
+    need it.
+    """
     if not applies.any():
         return 0.0
+    if applies.all():
+        return max(0.0, 1 - float(logits.min()))
     return best_bias(applies, np.stack([np.zeros_like(logits), logits], 1), 1, scored=[1])
 
 

@@ -80,6 +80,11 @@ def test_no_threshold_gives_a_label_of_several_a_better_f1(examples):
         assert bias == 0
 
 
+def test_labels_of_all_or_no_validation_examples_keep_their_decision():
+    values, logits = np.array([[1, 0]] * 3), np.full((3, 2), 9.0)
+    assert MultiLabel(["late", "broken"]).decision_bias(values, logits).tolist() == [0, 0]
+
+
 @pytest.mark.parametrize(
     ("target", "values"),
     [
