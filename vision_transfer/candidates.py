@@ -218,7 +218,7 @@ class BackboneCandidate(Candidate):
         train, settings = self._training_features(rows), best_trial(outcomes[0]).settings
         model = self._new_model(seed)
         if outcomes[0].model == PROBE:
-            probe = fit_probe(_arrays(train), len(self.task.names), settings["strength"])
+            probe = fit_probe(_arrays(train), len(self.task.names), settings["C"])
             probe.put_into(head_layer(model))
         else:
             rates, decays = [settings["rate"]], [settings["weight decay"]]

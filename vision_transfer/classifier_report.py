@@ -179,8 +179,8 @@ def _add_grids(report: Report, outcomes: list[Outcome]) -> None:
     report.section(
         "How the heads were chosen",
         "On the validation part of the first fold tested. The most accurate setting of each head "
-        "is taken; ties go to the smaller loss. Strength: the larger the number, "
-        "the weaker the L2 penalty of the linear probe.",
+        "is taken; ties go to the smaller loss. C: the larger the number, the "
+        "weaker the L2 penalty of the linear probe.",
         markdown_table(
             ["head", "setting", "accuracy", "loss"],
             [

@@ -1,4 +1,4 @@
-"""The exact linear probe: the best linear head on stored features, its strength chosen by grid.
+"""The exact linear probe: the best linear head on stored features, its `C` chosen by grid.
 
 With few labels and features that are computed once, logistic regression by L-BFGS ends at the
 optimum that a head trained by steps only approaches, in milliseconds (linear classifier probes:
@@ -16,8 +16,8 @@ from torch import nn
 
 from staged_training.heads.head_search import Trial, score_trial
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Inverse strengths of the L2 penalty that are tried."""
+CS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+"""The inverse strengths of the L2 penalty that are tried."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Probe:
     Attributes:
         weight: `float32 [labels, width]`.
         bias: `float32 [labels]`.
-        strength: The inverse strength of its penalty.
-        grid: What every strength scored on validation; empty if it was fitted by `fit_probe`.
+        C: The inverse strength of its L2 penalty, as in scikit-learn.
+        grid: What every `C` scored on validation; empty if it was fitted by `fit_probe`.
 
     Examples:
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
-        >>> probe = fit_probe((features, labels), num_labels=2, strength=1.0)
+        >>> probe = fit_probe((features, labels), num_labels=2, C=1.0)
         >>> probe.weight.shape, probe.logits([[-1.0], [4.0]]).argmax(1).tolist()
         ((2, 1), [0, 1])
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
-    strength: float
+    C: float
     grid: list[Trial]
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ def linear_probe(
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     num_labels: int,
-    strengths: Sequence[float] = STRENGTHS,
+    Cs: Sequence[float] = CS,
 ) -> Probe:
     """Fit a linear head for each `C`, and return the one that is best on validation.
 
@@ -65,7 +65,7 @@ def linear_probe(
         train: Features `[examples, width]` and label numbers `[examples]`.
         validation: The same, to choose by accuracy, and by loss among equals.
         num_labels: How many labels there are; those not seen in training are never predicted.
-        strengths: Inverse strengths of the L2 penalty to try.
+        Cs: Inverse strengths of the L2 penalty to try.
 
     Raises:
         ValueError: The training labels are all the same; from scikit-learn.
@@ -73,14 +73,14 @@ def linear_probe(
     Examples:
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
         >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), num_labels=2)
-        >>> probe.strength, [trial.accuracy for trial in probe.grid]
+        >>> probe.C, [trial.accuracy for trial in probe.grid]
         (100.0, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     grid: list[Trial] = []
     best: Probe | None = None
-    for strength in strengths:
-        probe = _probe(_fitted(*train, strength), num_labels, grid)
-        trial = score_trial({"strength": strength}, validation[1], probe.logits(validation[0]))
+    for C in Cs:
+        probe = _probe(_fitted(*train, C), num_labels, grid)
+        trial = score_trial({"C": C}, validation[1], probe.logits(validation[0]))
         if not grid or trial.rank > max(other.rank for other in grid):
             best = probe
         grid.append(trial)
@@ -88,27 +88,27 @@ def linear_probe(
     return best
 
 
-def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, strength: float) -> Probe:
+def fit_probe(examples: tuple[ArrayLike, ArrayLike], num_labels: int, C: float) -> Probe:
     """Fit a linear head with a given `C`.
 
     Args:
         examples: Features `[examples, width]` and label numbers `[examples]`.
         num_labels: How many labels there are; those not seen are never predicted.
-        strength: Inverse strength of the L2 penalty.
+        C: Inverse strength of the L2 penalty.
 
     Raises:
         ValueError: The labels are all the same; from scikit-learn.
 
     Examples:
-        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), num_labels=4, strength=1.0)
+        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), num_labels=4, C=1.0)
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    return _probe(_fitted(*examples, strength), num_labels, [])
+    return _probe(_fitted(*examples, C), num_labels, [])
 
 
-def _fitted(features: ArrayLike, labels: ArrayLike, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=1000).fit(features, labels)
+def _fitted(features: ArrayLike, labels: ArrayLike, C: float) -> LogisticRegression:
+    return LogisticRegression(C=C, max_iter=1000).fit(features, labels)
 
 
 def _probe(model: LogisticRegression, num_labels: int, grid: list[Trial]) -> Probe:

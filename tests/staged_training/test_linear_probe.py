@@ -19,17 +19,17 @@ def blobs(labels, seed):
 def test_its_probabilities_are_those_of_logistic_regression(labels):
     train, validation = blobs(labels * 30, 1), blobs(labels * 20, 2)
     probe = linear_probe(train, validation, len(labels))
-    model = LogisticRegression(C=probe.strength, max_iter=1000).fit(*train)
+    model = LogisticRegression(C=probe.C, max_iter=1000).fit(*train)
     logits = torch.from_numpy(probe.logits(validation[0]))
     expected = model.predict_proba(validation[0])
     np.testing.assert_allclose(logits.softmax(-1), expected, atol=1e-4)
 
 
-def test_the_strength_is_the_best_on_validation():
+def test_the_penalty_is_the_best_on_validation():
     train, validation = blobs([0, 1, 2] * 4, 1), blobs([0, 1, 2] * 60, 2)
     probe = linear_probe(train, validation, 3)
     best = max(probe.grid, key=lambda trial: (trial.accuracy, -trial.loss))
-    assert {"strength": probe.strength} == best.settings
+    assert best.settings == {"C": probe.C}
     assert len({trial.loss for trial in probe.grid}) == len(probe.grid)
 
 
@@ -40,7 +40,7 @@ def test_a_label_without_training_examples_is_never_predicted():
 
 def test_it_becomes_the_head_of_a_model():
     train = blobs([0, 1, 2] * 20, 1)
-    probe = fit_probe(train, 3, strength=1.0)
+    probe = fit_probe(train, 3, C=1.0)
     head = nn.Linear(6, 3)
     probe.put_into(head)
     with torch.no_grad():
