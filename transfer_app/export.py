@@ -39,7 +39,7 @@ def export(model: str, output: str | None) -> str:
     is_image = classifier.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
     exported = export_onnx(classifier.model, batches, file)
-    return _told(exported, file, "photo" if is_image else "mail")
+    return _described(exported, file, "photo" if is_image else "mail")
 
 
 def _texts(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
@@ -61,7 +61,7 @@ def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
     return [{"pixel_values": part} for part in (values["pixel_values"], values["pixel_values"][:1])]
 
 
-def _told(exported: Exported, file: Path, what: str) -> str:
+def _described(exported: Exported, file: Path, what: str) -> str:
     times = ", ".join(f"{name} {time:.1f} ms" for name, time in exported.milliseconds.items())
     return (
         f"{file}: {file.stat().st_size / 1e6:.1f} MB. Its logits are those of the model within "
