@@ -57,10 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         task = read_task(arguments.data or DATA, *columns, arguments.positive_label)
         found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
         candidates = (found.quick() if arguments.quick else found).candidates
-        folds = chosen_folds(arguments.folds, task.folds)
+        folds, seeds = chosen_folds(arguments.folds, task.folds), [arguments.seed]
         run.open((), task.contents)
         baselines = partial(round_baselines, task)
-        seeds = [arguments.seed]
         result = cross_validate(run, task, candidates, texts.METRIC, folds, seeds, baselines)
         run.publish(result.chosen_model)
         if is_main_process():
@@ -73,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 shipped=shipped,
                 licensed=shipped and arguments.base in PACKAGED,
             )
-            base = candidates[0].describe_base()
-            texts.publish_text_classifier(run, task, result, about, base)
+            texts.publish_text_classifier(run, task, result, about, candidates[0].describe_base())
             print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
