@@ -27,7 +27,7 @@ from vision_transfer.candidates import BackboneCandidate
 from vision_transfer.image_task import read_image_task
 
 WEIGHTS = (None, "balanced")
-STRENGTHS = (0.1, 1.0, 10.0)
+CS = (0.1, 1.0, 10.0)
 Scores = dict[str, float]
 
 
@@ -83,7 +83,7 @@ def of_breeds(thinned: bool, quick: bool) -> Iterator[tuple[str, str, list[Score
             best = max(
                 (
                     fit_linear(features[train], task.values[train], task.target, c, weights)
-                    for c in STRENGTHS
+                    for c in CS
                 ),
                 key=lambda fitted: score(validation, fitted),
             )

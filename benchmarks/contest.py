@@ -92,7 +92,7 @@ class Section:
         fields = json.loads(path.read_text())
         return cls(**{**fields, "rows": [Row(**row) for row in fields["rows"]]})
 
-    def told(self) -> str:
+    def described(self) -> str:
         """The figures, the rows and the targets, for a terminal."""
         names = figure_names(self.results)
         width = max(map(len, self.results)) + 2
@@ -137,7 +137,7 @@ def run_benchmark(
         print(json.dumps({PEAK: peak_memory()} | figures))
         return 0
     section = measure(arguments)
-    print(section.told())
+    print(section.described())
     if arguments.save:
         section.save(arguments.save)
     return 0 if all(section.targets.values()) else 1

@@ -114,12 +114,12 @@ def page(sections: dict[str, Section | None], facts: dict[str, str], quick: bool
         "![the toolkit beside each peer: ratios with their spread](benchmarks.png)",
     ]
     for name, section in sections.items():
-        told = told_of(name, section) if section else [f"## {name}", "", "**Could not be run.**"]
+        told = describe(name, section) if section else [f"## {name}", "", "**Could not be run.**"]
         lines += ["", *told]
     return "\n".join(lines) + "\n"
 
 
-def told_of(name: str, section: Section) -> list[str]:
+def describe(name: str, section: Section) -> list[str]:
     """The lines of a benchmark: what was done, the ratios, the targets and all figures."""
     title, *paragraphs = section.text.strip().split("\n\n")
     lines = [f"## {title.rstrip('.')}", "", f"`benchmarks/{name}.py`", ""]

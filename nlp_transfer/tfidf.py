@@ -31,8 +31,8 @@ ROWS: dict[type[Target], str] = {
 }
 """What the models are called, by what they predict."""
 
-STRENGTHS = (0.1, 1.0, 10.0, 100.0)
-"""Inverse strengths of the L2 penalty that are tried."""
+CS = (0.1, 1.0, 10.0, 100.0)
+"""Inverse Cs of the L2 penalty that are tried."""
 
 
 class LinearModel(NamedTuple):
@@ -42,13 +42,13 @@ class LinearModel(NamedTuple):
         vectorizer: What computes TF-IDF.
         weight: What each feature adds to each logit, `[outputs, features]`.
         bias: What each logit begins with, `[outputs]`.
-        strength: The inverse strength of its penalty.
+        C: The inverse strength of its penalty.
     """
 
     vectorizer: TfidfVectorizer
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
-    strength: float
+    C: float
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return logits `[texts, outputs]`."""
@@ -79,7 +79,7 @@ class TfidfCandidate(Candidate):
         return True
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
-        """Fit it with each strength, then score and save the one that is best on validation."""
+        """Fit it with each C, then score and save the one that is best on validation."""
         start = time.perf_counter()
         train, validation, test = (self.task.all.select(rows) for rows in round_.split)
         model = fit_best(train, validation, self.task.target)
@@ -91,19 +91,19 @@ class TfidfCandidate(Candidate):
             self.task.target,
             seconds=time.perf_counter() - start,
             trainable_parameters=model.weight.size + model.bias.size,
-            grid=[{"strength": model.strength}],
+            grid=[{"C": model.C}],
         )
         self._save(model, [found], folder / MODELS / self.name)
         return [found]
 
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
-        """Fit it to all rows, with the median of the strengths that were best."""
-        strength = median_low(found.grid[0]["strength"] for found in outcomes)
+        """Fit it to all rows, with the median of the Cs that were best."""
+        C = median_low(found.grid[0]["C"] for found in outcomes)
         known = self.task.all.select(rows)
         vectorizer = tfidf_vectorizer()
         features = vectorizer.fit_transform(known.texts)
-        fitted = fit_linear(features, known.labels, self.task.target, strength, "balanced")
-        self._save(LinearModel(vectorizer, *fitted, strength), outcomes, folder / "model")
+        fitted = fit_linear(features, known.labels, self.task.target, C, "balanced")
+        self._save(LinearModel(vectorizer, *fitted, C), outcomes, folder / "model")
 
     def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
         """Save a model, with the decision in the bias of its head."""
@@ -129,9 +129,9 @@ def fit_best(train: LabelledTexts, validation: LabelledTexts, target: Target) ->
     vectorizer = tfidf_vectorizer()
     features = vectorizer.fit_transform(train.texts)
     models = []
-    for strength in STRENGTHS:
-        fitted = fit_linear(features, train.labels, target, strength, "balanced")
-        models.append(LinearModel(vectorizer, *fitted, strength))
+    for C in CS:
+        fitted = fit_linear(features, train.labels, target, C, "balanced")
+        models.append(LinearModel(vectorizer, *fitted, C))
 
     def score(model: LinearModel) -> float:
         predictions = target.predictions(model.logits(validation.texts))

@@ -105,7 +105,7 @@ def build_vocabulary(
     tokenizer.train_from_iterator(checked_texts(texts), trainer)
     words = _word_counts(trainer)
     if _is_unspaced(words):
-        _tell_of_unspaced()
+        _warn_of_unspaced()
     if tokenizer.get_vocab_size() == len(special):
         raise InputError(
             f"No word occurs {min_frequency} times or more in the texts. Give more texts, or a "
@@ -164,7 +164,7 @@ def _is_unspaced(words: Mapping[str, int]) -> bool:
 
 
 @cache  # once a process: a vocabulary is built for each part of a split
-def _tell_of_unspaced() -> None:
+def _warn_of_unspaced() -> None:
     logger.warning(
         "Some texts are in Chinese, Japanese, Thai or another language without spaces between "
         "words: what stands between two punctuation marks counts as one word here, which word "

@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         centre, width = arguments.window
         slices = ct.SliceFormat(arguments.size, arguments.spacing, (centre, width))
         architecture, stride = arguments.architecture, arguments.output_stride
-        seed, epochs = arguments.seed, arguments.epochs
+        seed, epochs, steps = arguments.seed, arguments.epochs, arguments.steps
         new_model = partial(
             ct.untrained_ct_model, architecture, slices=slices, output_stride=stride
         )
@@ -125,12 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores = run.run_cached("inpainting", partial(learn, report_to=arguments.report_to))
         pretrained = run.runs / "inpainting"
         comparison = FewLabelComparison(
-            "inpainting base",
-            data.labelled,
-            new_model,
-            asked=100,
-            steps=arguments.steps,
-            rates=RATES,
+            "inpainting base", data.labelled, new_model, asked=100, steps=steps, rates=RATES
         )
         efficiency = comparison.run(run, pretrained / "base", counts, arguments.seeds, seed)
         if not is_main_process():

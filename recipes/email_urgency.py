@@ -117,7 +117,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         by_default = "all" if arguments.compare and not arguments.quick else "0"
         folds = chosen_folds(arguments.folds or by_default, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-
         if arguments.compare:
             corpus = arguments.corpus or DATA.parent / "related_emails"
             compare(run, corpus, found, proxy, folds, seeds)

@@ -6,7 +6,7 @@ What it does:
   2. freezes the whole base and computes its features of every image once; no fold or head needs
      them again;
   3. on each fold, fits heads to the features: the exact linear probe, and heads trained by steps;
-     validation chooses the strength, the rate and the weight decay;
+     validation chooses the penalty, the rate and the weight decay;
   4. with --fine-tune, goes on from there: the top layers of the base train together with the head,
      each layer slower than the one above; what does not help on validation is undone;
   5. saves the model that scores best on validation, and the features of its training images, by

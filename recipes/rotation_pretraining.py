@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "rotation-pretraining") as run:
         architecture, size = arguments.architecture, arguments.size
-        seed, epochs = arguments.seed, arguments.epochs
+        seed, epochs, steps = arguments.seed, arguments.epochs, arguments.steps
         new_model = partial(untrained_backbone, architecture, size=size)
         new_model(ROTATIONS)  # an architecture that cannot be used is refused here
         task = read_image_task(arguments.data or DATA, label_column(arguments))
@@ -115,12 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scores = run.run_cached("rotation", partial(learn, report_to=arguments.report_to))
         pretrained = run.runs / "rotation"
         comparison = FewLabelComparison(
-            "rotation base",
-            data.labelled,
-            new_model,
-            asked=50,
-            steps=arguments.steps,
-            rates=RATES,
+            "rotation base", data.labelled, new_model, asked=50, steps=steps, rates=RATES
         )
         efficiency = comparison.run(run, pretrained / "base", counts, arguments.seeds, seed)
         if not is_main_process():

@@ -170,7 +170,7 @@ class BestEpochTrainer(CheckpointingTrainer):
             self.seen.predicted.update(logits.argmax(-1)[counted].unique().tolist())
             self.seen.true.update(labels[counted].unique().tolist())
 
-    def tell_single_label(self, stage: str) -> None:
+    def warn_of_single_label(self, stage: str) -> None:
         """Warn of a best epoch whose model predicts a single label where the data have several."""
         columns = {
             name: torch.tensor(sorted(labels), dtype=torch.long)

@@ -13,7 +13,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from staged_training.runtime.files import PARTIAL, unwritable_told
+from staged_training.runtime.files import PARTIAL, unwritable_reported
 
 
 class CheckpointingTrainer(Trainer):
@@ -38,7 +38,7 @@ class CheckpointingTrainer(Trainer):
         folder = Path(self._get_output_dir(trial))
         checkpoint = folder / _name(self.state.global_step)
         workspace = folder / f".{checkpoint.name}{PARTIAL}"  # the same for all processes
-        with unwritable_told(checkpoint):
+        with unwritable_reported(checkpoint):
             if self.args.should_save:
                 shutil.rmtree(workspace, ignore_errors=True)
             self.accelerator.wait_for_everyone()

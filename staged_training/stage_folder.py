@@ -109,7 +109,7 @@ class StageFolder:
             folder.mkdir()
             save_model(model, str(folder / _WEIGHTS))
             record = {"asked": self._asked(stage), "result": asdict(result), "log": log}
-            record["digest"] = digest([folder / _WEIGHTS], told=record)
+            record["digest"] = digest([folder / _WEIGHTS], values=record)
             (folder / "stage.json").write_text(json.dumps(record))
         for checkpoint in self.of(stage).glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
@@ -143,7 +143,7 @@ class StageFolder:
         record = self._record(stage)
         expected = record.pop("digest")
         try:
-            if digest([file], told=record) != expected:
+            if digest([file], values=record) != expected:
                 raise damaged(file)
             load_model(model, file)
         except (SafetensorError, OSError) as error:

@@ -316,7 +316,7 @@ class StagedTrainer(SearchingTrainer):
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
         best_step, best_score = self._keep_better(before)
         if self._evaluates:
-            self.tell_single_label(stage.name)
+            self.warn_of_single_label(stage.name)
         return stage_result(
             self.model,
             stage,

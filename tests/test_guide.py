@@ -61,8 +61,8 @@ def run(page, *, quick):
         if language == "python":
             exec(compile("\n" * line + content, page, "exec"), names)
         for arguments in commands(content) if language == "bash" else ():
-            hasty = ["--quick"] if quick and arguments[0] == "run" else []
-            assert main(arguments + hasty) == 0, f"{page}, line {line}: {arguments}"
+            quick_flag = ["--quick"] if quick and arguments[0] == "run" else []
+            assert main(arguments + quick_flag) == 0, f"{page}, line {line}: {arguments}"
 
 
 def bring(messages, photos):

@@ -92,7 +92,7 @@ def _small(pixel_values: torch.Tensor) -> NDArray[np.float32]:
 
 
 def _probe_accuracy(features: NDArray[np.float32], labels: Sequence[int]) -> float:
-    """Accuracy of a linear probe on a fifth of the examples; another fifth chooses its strength."""
+    """Accuracy of a linear probe on a fifth of the examples; another fifth chooses its `C`."""
     numbers = np.asarray(labels)
     split = fold_split(stratified_folds(labels, range(len(labels))), 0)
     values = (features - features.mean(0)) / np.maximum(features.std(0), 1e-6)

@@ -40,7 +40,7 @@ def export(model: str, output: str | None) -> str:
     batches = _images(classifier) if is_image else _texts(classifier)
     facts = _facts(classifier) | (_of_images if is_image else _of_texts)(classifier)
     exported = export_onnx(classifier.model, batches, file, facts)
-    return _told(exported, file, "photo" if is_image else "mail")
+    return _described(exported, file, "photo" if is_image else "mail")
 
 
 def _texts(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
@@ -88,7 +88,7 @@ def _of_images(classifier: Pipeline) -> dict[str, Any]:
     return preprocessing(processor) | ({} if side is None else {"resized_side": side})
 
 
-def _told(exported: Exported, file: Path, what: str) -> str:
+def _described(exported: Exported, file: Path, what: str) -> str:
     times = ", ".join(f"{name} {time:.1f} ms" for name, time in exported.milliseconds.items())
     return (
         f"{file}: {file.stat().st_size / 1e6:.1f} MB. Its logits are those of the model within "

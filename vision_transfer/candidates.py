@@ -249,7 +249,7 @@ class BackboneCandidate(Candidate):
         settings, target = best_trial(outcomes[0]).settings, self.task.target
         model, _ = self._load(seed)
         if outcomes[0].model == PROBE:
-            probe = fit_probe(_arrays(train), target, settings["strength"], self.class_weight)
+            probe = fit_probe(_arrays(train), target, settings["C"], self.class_weight)
             probe.put_into(head_layer(model))
         else:
             rates, decays = [settings["rate"]], [settings["weight decay"]]

@@ -199,7 +199,7 @@ def _add_grids(report: Report, target: Target, outcomes: list[Outcome]) -> None:
     report.section(
         "How the heads were chosen",
         "On the validation part of the first fold tested. The setting of each head with the best "
-        f"{target.title} is taken; ties go to the smaller loss. Strength: the larger the number, "
+        f"{target.title} is taken; ties go to the smaller loss. C: the larger the number, "
         "the weaker the L2 penalty of the linear probe.",
         markdown_table(
             ["head", "setting", target.title, "loss"],

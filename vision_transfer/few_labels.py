@@ -17,7 +17,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from transformers import PreTrainedModel, TrainingArguments
 
 from staged_training import Stage, StagedTrainer
-from staged_training.heads.linear_probe import STRENGTHS
+from staged_training.heads.linear_probe import CS
 from vision_transfer.backbones import remove_head
 
 _BATCH = 32
@@ -155,7 +155,7 @@ def probe_roc_auc(
     probe = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
-            Cs=list(STRENGTHS),
+            Cs=list(CS),
             cv=min(5, most),
             scoring="neg_log_loss",
             max_iter=1000,

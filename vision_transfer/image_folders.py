@@ -105,7 +105,7 @@ def rows_of_folders(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     if len(set(splits)) > 1:
         columns["split"] = splits
     else:
-        _tell_of_same_folders(folder, labelled)
+        _warn_of_same_folders(folder, labelled)
     return pd.DataFrame(columns), found.left_out
 
 
@@ -140,7 +140,7 @@ def _without_parts(folder: Path, names: Sequence[Name]) -> tuple[list[Name], lis
     return labelled, within if all(within) else []
 
 
-def _tell_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
+def _warn_of_same_folders(folder: Path, labelled: Sequence[Name]) -> None:
     """Warn where each label holds the same folders: they may be the labels, and it a part."""
     below: defaultdict[str, set[str]] = defaultdict(set)
     for name in labelled:

@@ -99,10 +99,10 @@ def reported(path: Path, keep_quotes: bool) -> Iterator[Email | Skipped]:
         if content.is_cut:
             cut.append(name)
         yield Email(name, content.subject, content.body)
-    _tell(path, count, skipped, bare, cut)
+    _warn(path, count, skipped, bare, cut)
 
 
-def _tell(path: Path, count: int, skipped: list[Skipped], bare: list[str], cut: list[str]) -> None:
+def _warn(path: Path, count: int, skipped: list[Skipped], bare: list[str], cut: list[str]) -> None:
     told = [
         ([f"{item.input} {item.reason}" for item in skipped], "skipped"),
         (bare, "have no text of their own and are read by their subject alone"),

@@ -65,15 +65,15 @@ def _parts_of(file: Path) -> list[Path]:
     return sorted(f for f in beside if f.name.startswith(f"{file.name}.") or f.name == companion)
 
 
-def digest(files: Iterable[Path], folder: Path | None = None, told: object = None) -> str:
+def digest(files: Iterable[Path], folder: Path | None = None, values: object = None) -> str:
     """Return a digest of the names and the content of files, in their order.
 
     Args:
         files: The files.
         folder: Where they are, if the folders below it are part of their names, as labels may be.
-        told: What was read of them, such as labels: what JSON or NumPy hold, or dataclasses of it.
+        values: What was read of them, such as labels: what JSON or NumPy hold, or dataclasses.
     """
-    total = hashlib.sha256(json.dumps(told, default=_plain).encode())
+    total = hashlib.sha256(json.dumps(values, default=_plain).encode())
     for file in tqdm(files, "Checking whether the data have changed", delay=2, unit="file"):
         with file.open("rb") as content:
             of_file = hashlib.file_digest(content, "sha256").hexdigest()

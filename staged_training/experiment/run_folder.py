@@ -179,21 +179,21 @@ class RunFolder:
     def _lock_file(self) -> Path:
         return self.runs / "lock"
 
-    def open(self, files: Iterable[Path] = (), *told: object) -> None:
+    def open(self, files: Iterable[Path] = (), *values: object) -> None:
         """Create the folder if needed, and lock it against other runs.
 
         Args:
             files: What the arguments name may be a table of files that lie elsewhere: these.
-            told: What else was read, from wherever it is: labels, folds. See `digest`.
+            *values: What else was read, from wherever it is: labels, folds. See `digest`.
 
         Raises:
             InputError: Another run came first, the data are others than those of the run that was
                 cut off, or the folder cannot be written to.
         """
-        on_main_process(partial(self._make, files, told))
+        on_main_process(partial(self._make, files, values))
 
-    def _make(self, files: Iterable[Path], told: Sequence[object]) -> None:
-        self._read["the data"] = digest(files, told=told)
+    def _make(self, files: Iterable[Path], values: Sequence[object]) -> None:
+        self._read["the data"] = digest(files, values=values)
         if not self._lock:
             self.runs.mkdir(parents=True, exist_ok=True)
             self._keep_others_out()
@@ -291,7 +291,7 @@ def _digest_of(folder: Path, result: Any) -> str:
     """Return a digest of a result and its files, without those that only training needed."""
     passing = {STAGES, CURVES, "done.json"}
     files = [f for f in files_of(folder) if passing.isdisjoint(f.relative_to(folder).parts)]
-    return digest(files, folder, told=result)
+    return digest(files, folder, values=result)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.files import unwritable_told, written_whole
+from staged_training.runtime.files import unwritable_reported, written_whole
 from staged_training.runtime.memory import free_memory
 
 Columns = Mapping[str, torch.Tensor]
@@ -156,7 +156,10 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
         del part
         if room < 2 * size:  # what it takes to compute the next part
             folder = Path(tempfile.gettempdir())
-            with unwritable_told(folder / "features"), tempfile.TemporaryFile(dir=folder) as stream:
+            with (
+                unwritable_reported(folder / "features"),
+                tempfile.TemporaryFile(dir=folder) as stream,
+            ):
                 _write(stream, chain(_drained(held), parts))
                 return _mapped(stream)
     if not held:

@@ -207,7 +207,7 @@ class _Trial:
         _set_buffers(self.model, self.buffers)
         self.model.eval()
         loss, outputs = self._run(batch)
-        return [("in evaluation", [loss, *self._told(outputs)])]
+        return [("in evaluation", [loss, *self._reported(outputs)])]
 
     def _trained(self, batch: Mapping[str, Any]) -> "list[_Result]":
         """Return loss, outputs and gradients of a batch in training, with fixed random numbers."""
@@ -216,7 +216,7 @@ class _Trial:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         return [
-            ("in training", [loss, *self._told(outputs)]),
+            ("in training", [loss, *self._reported(outputs)]),
             ("in its gradients", list(gradients)),
             ("in its buffers", [b.clone() for b in self.model.buffers() if b.is_floating_point()]),
         ]
@@ -230,7 +230,7 @@ class _Trial:
         }
         self._begin_training()
         loss, outputs = self._run({**self.both, **inputs})
-        terms = [term for term in [loss, *self._told(outputs)] if term.requires_grad]
+        terms = [term for term in [loss, *self._reported(outputs)] if term.requires_grad]
         return cast(torch.Tensor, sum((t * torch.randn_like(t)).sum() for t in terms)), inputs
 
     def _run(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, Any]:
@@ -245,7 +245,7 @@ class _Trial:
         self.model.train()
         set_seed(0)
 
-    def _told(self, outputs: Any) -> list[torch.Tensor]:
+    def _reported(self, outputs: Any) -> list[torch.Tensor]:
         """Return the outputs of a model that evaluation reports."""
         ignored = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", [])
         if isinstance(outputs, Mapping):

@@ -136,7 +136,7 @@ def advise(
     features: NDArray[np.float32],
     labels: Sequence[int],
     ladder: Ladder,
-    strength: float = 1.0,
+    C: float = 1.0,
 ) -> Advice:
     """Place data in the table.
 
@@ -145,7 +145,7 @@ def advise(
         features: What the base gives of every example, `[examples, width]`.
         labels: Their label numbers.
         ladder: The stages to choose from.
-        strength: Inverse strength of the L2 penalty of the probes.
+        C: Inverse strength of the L2 penalty of the probes.
 
     Returns:
         The stages, and why. `print` shows it in words, and how to train as code.
@@ -162,7 +162,7 @@ def advise(
     numbers = np.asarray(labels)
     held_out = stratified_folds(labels, range(len(labels))) == 0
     train, validation = ((features[rows], numbers[rows]) for rows in (~held_out, held_out))
-    curve = learning_curve(train, validation, int(numbers.max()) + 1, strength)
+    curve = learning_curve(train, validation, int(numbers.max()) + 1, C)
     rungs = 1 if len(labels) < LARGE else 2 if similarity.similar else 3
     return Advice(
         similarity,

@@ -17,7 +17,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
 
 FILE_NAME = "familiarity.safetensors"
-ANSWERED = 0.95
+ACCEPTED = 0.95
 _ROUNDING = 0.01  # of lengths, in half precision
 
 
@@ -27,7 +27,7 @@ class Familiarity:
 
     Attributes:
         references: Features of length one, `float32 [training examples, width]`.
-        threshold: The smallest cosine similarity to the nearest reference that is answered.
+        threshold: The smallest cosine similarity to the nearest reference that is accepted.
     """
 
     references: torch.Tensor
@@ -45,7 +45,7 @@ class Familiarity:
 
 
 def familiarity(
-    train: torch.Tensor, validation: torch.Tensor | None = None, answered: float = ANSWERED
+    train: torch.Tensor, validation: torch.Tensor | None = None, accepted: float = ACCEPTED
 ) -> Familiarity:
     """Choose the threshold at which a share of in-distribution examples is still accepted.
 
@@ -53,14 +53,14 @@ def familiarity(
         train: Features of the training examples, `[examples, width]`.
         validation: Features of examples that were not trained on; without them each training
             example is compared with the others.
-        answered: The share.
+        accepted: The share.
     """
     references = _normal(train)
     if validation is None:
         nearest = (references @ references.T).fill_diagonal_(-1).max(dim=1).values
     else:
         nearest = Familiarity(references, 0.0).similarity(validation)
-    return Familiarity(references, float(nearest.quantile(1 - answered)))
+    return Familiarity(references, float(nearest.quantile(1 - accepted)))
 
 
 def load_familiarity(file: Path) -> Familiarity:

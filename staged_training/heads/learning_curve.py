@@ -32,7 +32,7 @@ def learning_curve(
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     num_labels: int,
-    strength: float = 1.0,
+    C: float = 1.0,
     seed: int = 0,
 ) -> list[CurvePoint]:
     """Fit linear probes to more and more of the training examples.
@@ -41,7 +41,7 @@ def learning_curve(
         train: Features `[examples, width]` and label numbers `[examples]`.
         validation: The same, to measure on.
         num_labels: How many labels there are.
-        strength: Inverse strength of the L2 penalty.
+        C: Inverse strength of the L2 penalty.
         seed: Of the draws.
     """
     rng, target = np.random.default_rng(seed), SingleLabel([str(n) for n in range(num_labels)])
@@ -53,7 +53,7 @@ def learning_curve(
         scores = []
         for _ in range(DRAWS if size < len(labels) else 1):
             rows = _draw(rng, labels, size)
-            probe = fit_probe((features[rows], labels[rows]), target, strength)
+            probe = fit_probe((features[rows], labels[rows]), target, C)
             scores.append((probe.logits(validation[0]).argmax(1) == true).mean())
         points.append(CurvePoint(size, float(np.mean(scores)), float(np.std(scores))))
     return points

@@ -1,4 +1,4 @@
-"""The exact linear probe: the best linear head on stored features, its strength chosen by grid.
+"""The exact linear probe: the best linear head on stored features, its `C` chosen by grid.
 
 With few labels and features that are computed once, logistic regression by L-BFGS ends at the
 optimum that a head trained by steps only approaches, in milliseconds (linear classifier probes:
@@ -21,8 +21,8 @@ from staged_training.experiment.target import MultiLabel, Regression, Target
 from staged_training.heads.class_weights import ClassWeight, class_weights
 from staged_training.heads.head_search import Trial, score_trial
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-"""Inverse strengths of the L2 penalty that are tried."""
+CS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+"""The inverse Cs of the L2 penalty that are tried."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Probe:
     Attributes:
         weight: `float32 [outputs, width]`.
         bias: `float32 [outputs]`.
-        strength: The inverse strength of its penalty.
-        grid: What every strength scored on validation; empty if none was chosen.
+        C: The inverse strength of its penalty.
+        grid: What every `C` scored on validation; empty if none was chosen.
 
     Examples:
         >>> from staged_training.experiment.target import SingleLabel
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
-        >>> probe = fit_probe((features, labels), SingleLabel(["low", "high"]), strength=1.0)
+        >>> probe = fit_probe((features, labels), SingleLabel(["low", "high"]), C=1.0)
         >>> probe.weight.shape, probe.logits([[-1.0], [4.0]]).argmax(1).tolist()
         ((2, 1), [0, 1])
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
-    strength: float
+    C: float
     grid: list[Trial] = field(default_factory=list)
 
     def logits(self, features: ArrayLike) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ def linear_probe(
     train: tuple[ArrayLike, ArrayLike],
     validation: tuple[ArrayLike, ArrayLike],
     target: Target,
-    strengths: Sequence[float] = STRENGTHS,
+    Cs: Sequence[float] = CS,
     class_weight: ClassWeight = None,
 ) -> Probe:
     """Fit a linear head for each `C`, and return the one that is best on validation.
@@ -72,7 +72,7 @@ def linear_probe(
         train: Features `[examples, width]` and what is true of the examples, see `Target`.
         validation: The same, to choose by the metric of the target, and by loss among equals.
         target: What is predicted; of one label, those not seen in training never are.
-        strengths: Inverse strengths of the L2 penalty to try.
+        Cs: Inverse Cs of the L2 penalty to try.
         class_weight: What each label weighs in the loss.
 
     Raises:
@@ -83,15 +83,15 @@ def linear_probe(
         >>> features, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
         >>> target = SingleLabel(["low", "high"])
         >>> probe = linear_probe((features, labels), ([[0.5], [2.5]], [0, 1]), target)
-        >>> probe.strength, [trial.score for trial in probe.grid]
+        >>> probe.C, [trial.score for trial in probe.grid]
         (100.0, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
     """
     grid: list[Trial] = []
     best: Probe | None = None
-    for strength in strengths:
-        probe = replace(fit_probe(train, target, strength, class_weight), grid=grid)
+    for C in Cs:
+        probe = replace(fit_probe(train, target, C, class_weight), grid=grid)
         logits = probe.logits(validation[0])
-        trial = score_trial({"strength": strength}, target, validation[1], logits)
+        trial = score_trial({"C": C}, target, validation[1], logits)
         if not grid or trial.rank > max(other.rank for other in grid):
             best = probe
         grid.append(trial)
@@ -102,7 +102,7 @@ def linear_probe(
 def fit_probe(
     examples: tuple[ArrayLike, ArrayLike],
     target: Target,
-    strength: float,
+    C: float,
     class_weight: ClassWeight = None,
 ) -> Probe:
     """Fit a linear head with a given `C`.
@@ -111,7 +111,7 @@ def fit_probe(
         examples: Features `[examples, width]` and what is true of the examples, see `Target`.
         target: What is predicted; of one label, those not seen never are. Of several, one that all
             or none of the examples have is predicted as often.
-        strength: Inverse strength of the L2 penalty.
+        C: Inverse strength of the L2 penalty.
         class_weight: What each label weighs in the loss.
 
     Raises:
@@ -120,19 +120,19 @@ def fit_probe(
     Examples:
         >>> from staged_training.experiment.target import SingleLabel
         >>> target = SingleLabel(["a", "b", "c", "d"])
-        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), target, strength=1.0)
+        >>> probe = fit_probe(([[0.0], [1.0], [2.0]], [0, 1, 2]), target, C=1.0)
         >>> probe.weight.shape, float(probe.bias[3])  # the last label is never predicted
         ((4, 1), -10000.0)
     """
-    weight, bias = fit_linear(*examples, target, strength, class_weight)
-    return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)
+    weight, bias = fit_linear(*examples, target, C, class_weight)
+    return Probe(weight.astype(np.float32), bias.astype(np.float32), C)
 
 
 def fit_linear(
     features: Any,
     values: ArrayLike,
     target: Target,
-    strength: float,
+    C: float,
     class_weight: ClassWeight = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Fit a logistic regression, one for each of several labels, or a ridge regression of numbers.
@@ -141,7 +141,7 @@ def fit_linear(
         features: `[examples, width]`, dense or sparse.
         values: What is true of the examples, see `Target`.
         target: What is predicted; see `fit_probe`.
-        strength: Inverse strength of the L2 penalty.
+        C: Inverse strength of the L2 penalty.
         class_weight: What each label weighs in the loss.
 
     Returns:
@@ -152,7 +152,7 @@ def fit_linear(
         >>> from sklearn.linear_model import LogisticRegression
         >>> from staged_training.experiment.target import SingleLabel
         >>> features, labels = np.array([[0.0], [1.0], [2.0]]), [0, 1, 1]
-        >>> weight, bias = fit_linear(features, labels, SingleLabel(["low", "high"]), strength=1.0)
+        >>> weight, bias = fit_linear(features, labels, SingleLabel(["low", "high"]), C=1.0)
         >>> logits = torch.from_numpy(features @ weight.T + bias)
         >>> model = LogisticRegression().fit(features, labels)
         >>> np.allclose(logits.softmax(1), model.predict_proba(features), atol=1e-5)
@@ -162,11 +162,11 @@ def fit_linear(
     values = np.asarray(values)
 
     def fitted(labels: NDArray[Any], weigh: Mapping[int, float] | None) -> LogisticRegression:
-        regression = LogisticRegression(C=strength, max_iter=1000, class_weight=weigh)
+        regression = LogisticRegression(C=C, max_iter=1000, class_weight=weigh)
         return regression.fit(features, labels)
 
     if isinstance(target, Regression):
-        ridge = Ridge(alpha=1 / strength).fit(features.astype(np.float64), values)
+        ridge = Ridge(alpha=1 / C).fit(features.astype(np.float64), values)
         return ridge.coef_.reshape(1, -1), np.atleast_1d(ridge.intercept_)
     weights = class_weights(values, target.names, class_weight)
     if isinstance(target, MultiLabel):

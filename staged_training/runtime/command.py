@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from staged_training.runtime.errors import InputError, in_flags
-from staged_training.runtime.files import unwritable_told
+from staged_training.runtime.files import unwritable_reported
 from staged_training.runtime.printable import (
     PrintableFormatter,
     PrintableStream,
@@ -85,7 +85,7 @@ def _reported(command: Callable[[], None]) -> int:
     logging.basicConfig(handlers=[handler])
     shown = sys.stdout and PrintableStream(sys.stdout)  # None where it is closed
     try:
-        with unwritable_told(), redirect_stdout(cast(IO[str] | None, shown)):
+        with unwritable_reported(), redirect_stdout(cast(IO[str] | None, shown)):
             command()
             print(end="", flush=True)
     except InputError as error:

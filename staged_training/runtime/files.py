@@ -48,11 +48,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         with TemporaryDirectory() as elsewhere:
             yield Path(elsewhere) / path.name
         return
-    with unwritable_told(path):
+    with unwritable_reported(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         workspace = Path(mkdtemp(prefix=f".{path.name}-", suffix=PARTIAL, dir=path.parent))
     try:
-        with unwritable_told(path):
+        with unwritable_reported(path):
             yield workspace / path.name
             _open_to_readers(workspace)
             if path.is_dir():
@@ -110,7 +110,7 @@ def damaged(file: Path) -> InputError:
 
 
 @contextmanager
-def unwritable_told(path: Path | None = None) -> Iterator[None]:
+def unwritable_reported(path: Path | None = None) -> Iterator[None]:
     """Raise an `InputError` for an invalid path, or a full or read-only disk.
 
     Args:

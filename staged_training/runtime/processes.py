@@ -97,7 +97,7 @@ def on_main_process(work: Callable[[], Result]) -> Result:
 
 def all_of(condition: bool) -> bool:
     """Return whether something holds in all processes."""
-    return all(_told_by_each(condition))
+    return all(_all_gather_object(condition))
 
 
 def all_gather(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -110,11 +110,11 @@ def all_gather(columns: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return dict(columns)
     described = {name: (tuple(t.shape), t.dtype) for name, t in columns.items()}
     parts: dict[str, list[torch.Tensor]] = {}
-    for source, found in enumerate(_told_by_each(described)):
+    for source, found in enumerate(_all_gather_object(described)):
         for name, (shape, dtype) in found.items():
             own = source == number()
             part = columns[name] if own else torch.empty(shape, dtype=dtype)
-            parts.setdefault(name, []).append(_told_by(source, part))
+            parts.setdefault(name, []).append(_broadcast(source, part))
     return {name: torch.cat(rows) for name, rows in parts.items()}
 
 
@@ -122,14 +122,14 @@ def _several() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _told_by_each(value: Any) -> list[Any]:
-    told: list[Any] = [value] * count()
+def _all_gather_object(value: Any) -> list[Any]:
+    values: list[Any] = [value] * count()
     if _several():
-        distributed.all_gather_object(told, value)
-    return told
+        distributed.all_gather_object(values, value)
+    return values
 
 
-def _told_by(source: int, tensor: torch.Tensor) -> torch.Tensor:
+def _broadcast(source: int, tensor: torch.Tensor) -> torch.Tensor:
     from accelerate import PartialState
 
     tensor = tensor.to(PartialState().device)

@@ -123,7 +123,7 @@ def _code_page(problem: str, lines: list[bytes]) -> str:
     """Return the encoding in which lines hold the likeliest words, if one clearly does."""
     sample = b"".join(lines)
     if _LATIN.sub("", sample.decode(_WESTERN, "replace")).isascii():
-        return _told(problem, _WESTERN, lines[0])
+        return _reported(problem, _WESTERN, lines[0])
     likely, unlikely = (_readings(sample, era) for era in (_USUAL, _RARE))
     says = {name: _around(lines[0], name) for name, _ in [*likely[:3], *unlikely[:2]]}
     rivals = [confidence for _, confidence in [*likely[1:2], *unlikely[:1]]]
@@ -134,10 +134,10 @@ def _code_page(problem: str, lines: list[bytes]) -> str:
             f"{problem} It may be {', '.join(named) or 'no text'}. Save the file as "
             "UTF-8 (in Excel: `CSV UTF-8`)."
         )
-    return _told(problem, likely[0][0], lines[0])
+    return _reported(problem, likely[0][0], lines[0])
 
 
-def _told(problem: str, encoding: str, line: bytes) -> str:
+def _reported(problem: str, encoding: str, line: bytes) -> str:
     logger.warning(
         "%s It was read as %s (%r). If that is wrong, save it as UTF-8.",
         problem,

@@ -225,9 +225,9 @@ def test_as_a_candidate_it_scores_what_scikit_learn_scores_and_is_saved(task, tm
     round_ = Round(0, 0, task.split(0))
     (found,) = TfidfCandidate(task).evaluate(round_, tmp_path)
     train, _, test = task.parts(0)
-    strength = found.grid[0]["strength"]
+    C = found.grid[0]["C"]
     wanted = make_pipeline(
-        tfidf_vectorizer(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+        tfidf_vectorizer(), LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
     ).fit(train.texts, train.labels)
     positive = task.target.positive
     scores = wanted.predict_proba(test.texts)[:, positive]
@@ -267,7 +267,7 @@ def test_numbers_are_a_ridge_regression(task, tmp_path):
     task = labelled(task, Regression(["length"]), numbers)
     (found,) = TfidfCandidate(task).evaluate(Round(0, 0, task.split(0)), tmp_path)
     train, _, test = task.parts(0)
-    ridge = make_pipeline(tfidf_vectorizer(), Ridge(alpha=1 / found.grid[0]["strength"]))
+    ridge = make_pipeline(tfidf_vectorizer(), Ridge(alpha=1 / found.grid[0]["C"]))
     wanted = ridge.fit(train.texts, train.labels).predict(test.texts)
     assert np.ravel(found.probabilities) == pytest.approx(wanted)
     predict = pipeline("text-classification", str(tmp_path / MODELS / found.model))
@@ -291,7 +291,7 @@ def test_the_model_of_all_rows_predicts_and_is_exported(task, tmp_path, capsys):
 def test_two_labels_have_logits_whose_softmax_is_the_probability():
     labels = [int(number == 1) for number in LABELS]
     regression = LogisticRegression(C=10, max_iter=1000).fit(FEATURES, labels)
-    fitted = fit_linear(FEATURES, labels, SingleLabel(["other", "urgent"]), strength=10)
+    fitted = fit_linear(FEATURES, labels, SingleLabel(["other", "urgent"]), C=10)
     model, _ = tfidf_classifier(VECTORIZER, *fitted, ["other", "urgent"])
     wanted = regression.predict_proba(VECTORIZER.transform(UNSEEN))
     np.testing.assert_allclose(softmax(logits(UNSEEN, model)), wanted, atol=1e-6)

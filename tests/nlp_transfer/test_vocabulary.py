@@ -127,7 +127,7 @@ def test_joiners_outside_of_words_stay_tokens_of_their_own():
     "text", ["今天下午三点开会，请准时。", "午後三時に会議です。", "ประชุมบ่ายสามโมง"]
 )
 def test_languages_without_spaces_are_told_once(text, caplog):
-    vocabulary._tell_of_unspaced.cache_clear()
+    vocabulary._warn_of_unspaced.cache_clear()
     for _ in range(2):
         build_vocabulary([text], min_frequency=1)
     (said,) = caplog.messages
@@ -138,7 +138,7 @@ def test_languages_without_spaces_are_told_once(text, caplog):
     "text", ["회의는 세 시입니다", "बैठक तीन बजे है", "Meeting with 王 at three o'clock"]
 )
 def test_languages_with_spaces_are_not_complained_of(text, caplog):
-    vocabulary._tell_of_unspaced.cache_clear()
+    vocabulary._warn_of_unspaced.cache_clear()
     build_vocabulary([text], min_frequency=1)
     assert not caplog.messages
 

@@ -15,14 +15,14 @@ def around(direction, examples, seed):
 def test_what_points_elsewhere_is_not_familiar(with_validation):
     validation = around(0, 100, 2) if with_validation else None
     known = familiarity(around(0, 100, 1), validation)
-    answered = known.similarity(around(0, 400, 3)) >= known.threshold
-    assert 0.9 <= answered.float().mean() <= 0.99
+    accepted = known.similarity(around(0, 400, 3)) >= known.threshold
+    assert 0.9 <= accepted.float().mean() <= 0.99
     assert (known.similarity(around(1, 400, 4)) < known.threshold).all()
 
 
 def test_the_threshold_answers_the_share_of_validation_that_is_asked_for():
     validation = around(0, 200, 2)
-    known = familiarity(around(0, 100, 1), validation, answered=0.8)
+    known = familiarity(around(0, 100, 1), validation, accepted=0.8)
     assert (known.similarity(validation) >= known.threshold).float().mean() == pytest.approx(0.8)
 
 

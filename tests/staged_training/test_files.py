@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.files import check_replaceable, unwritable_told, written_whole
+from staged_training.runtime.files import check_replaceable, unwritable_reported, written_whole
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_where_there_is_room_again_when_it_is_asked(tmp_path
 def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
     with pytest.raises(RuntimeError, match="shapes"), written_whole(tmp_path / "model"):
         raise RuntimeError("shapes")
-    with pytest.raises(InterruptedError), unwritable_told():
+    with pytest.raises(InterruptedError), unwritable_reported():
         raise InterruptedError(errno.EINTR, "Interrupted system call")
 
 
@@ -95,12 +95,12 @@ def test_other_errors_are_not_told_as_those_of_a_disk(tmp_path):
 def test_a_path_that_leads_nowhere_is_told(name, tmp_path):
     (tmp_path / "file").touch()
     told = pytest.raises(InputError, match=r"cannot be read or written .*Check the path")
-    with told, unwritable_told():
+    with told, unwritable_reported():
         (tmp_path / name).read_text()
 
 
 def test_a_disk_that_may_not_be_written_to_is_told_with_the_file(tmp_path):
-    with pytest.raises(InputError, match="out cannot be read or written"), unwritable_told():
+    with pytest.raises(InputError, match="out cannot be read or written"), unwritable_reported():
         raise OSError(errno.EROFS, "Read-only file system", "out")
 
 

@@ -25,17 +25,17 @@ def one_of(count):
 def test_its_probabilities_are_those_of_logistic_regression(labels):
     train, validation = blobs(labels * 30, 1), blobs(labels * 20, 2)
     probe = linear_probe(train, validation, one_of(len(labels)))
-    model = LogisticRegression(C=probe.strength, max_iter=1000).fit(*train)
+    model = LogisticRegression(C=probe.C, max_iter=1000).fit(*train)
     logits = torch.from_numpy(probe.logits(validation[0]))
     expected = model.predict_proba(validation[0])
     np.testing.assert_allclose(logits.softmax(-1), expected, atol=1e-4)
 
 
-def test_the_strength_is_the_best_on_validation():
+def test_the_penalty_is_the_best_on_validation():
     train, validation = blobs([0, 1, 2] * 4, 1), blobs([0, 1, 2] * 60, 2)
     probe = linear_probe(train, validation, one_of(3))
     best = max(probe.grid, key=lambda trial: (trial.score, -trial.loss))
-    assert {"strength": probe.strength} == best.settings
+    assert best.settings == {"C": probe.C}
     assert len({trial.loss for trial in probe.grid}) == len(probe.grid)
 
 
@@ -46,7 +46,7 @@ def test_a_label_without_training_examples_is_never_predicted():
 
 def test_more_than_two_labels_are_scored_by_macro_f1():
     train, validation = blobs([0] * 40 + [1, 2] * 3, 1), blobs([0] * 40 + [1, 2] * 9, 2)
-    probe = linear_probe(train, validation, one_of(3), strengths=[1.0])
+    probe = linear_probe(train, validation, one_of(3), Cs=[1.0])
     predicted = probe.logits(validation[0]).argmax(axis=1)
     assert probe.grid[0].score == f1_score(validation[1], predicted, average="macro")
 
@@ -54,7 +54,7 @@ def test_more_than_two_labels_are_scored_by_macro_f1():
 def test_several_labels_are_a_logistic_regression_each():
     features, numbers = blobs([0, 1, 2] * 30, 1)
     values = np.stack([numbers != 0, numbers == 2, numbers < 0], axis=1).astype(np.float32)
-    probe = fit_probe((features, values), MultiLabel(["a", "b", "c"]), strength=1.0)
+    probe = fit_probe((features, values), MultiLabel(["a", "b", "c"]), C=1.0)
     for label in (0, 1):
         model = LogisticRegression(C=1.0, max_iter=1000).fit(features, values[:, label])
         expected = model.decision_function(features)
@@ -67,7 +67,7 @@ def test_numbers_are_a_ridge_regression():
     train = features[:60], 1000.0 + 50 * numbers[:60]
     validation = features[60:], 1000.0 + 50 * numbers[60:]
     probe = linear_probe(train, validation, Regression(["price"]))
-    model = Ridge(alpha=1 / probe.strength).fit(*train)
+    model = Ridge(alpha=1 / probe.C).fit(*train)
     np.testing.assert_allclose(probe.logits(features)[:, 0], model.predict(features), rtol=1e-4)
     assert max(trial.score for trial in probe.grid) == pytest.approx(
         model.score(*validation), abs=1e-4
@@ -76,7 +76,7 @@ def test_numbers_are_a_ridge_regression():
 
 def test_it_becomes_the_head_of_a_model():
     train = blobs([0, 1, 2] * 20, 1)
-    probe = fit_probe(train, one_of(3), strength=1.0)
+    probe = fit_probe(train, one_of(3), C=1.0)
     head = nn.Linear(6, 3)
     probe.put_into(head)
     with torch.no_grad():

@@ -59,7 +59,7 @@ def read_yolo(source: Path, images: Path | None, problems: list[Problem]) -> lis
     kept = [image for image in files if image.parent in used]
     if not kept:
         raise InputError(f"{source}: no image in it has a file of boxes, as a.jpg has a.txt.")
-    _tell(source, problems, kept, files)
+    _report_unpaired(source, problems, kept, files)
     folders = {file.parent for file in files.values() if file}
     if source.is_dir():
         names = {above: _names_above(above, source) for above in folders}
@@ -72,7 +72,7 @@ def read_yolo(source: Path, images: Path | None, problems: list[Problem]) -> lis
     return [AnnotatedImage(image, boxes[image], parts[image], SHARES) for image in kept]
 
 
-def _tell(
+def _report_unpaired(
     source: Path, problems: list[Problem], kept: list[Path], files: dict[Path, Path | None]
 ) -> None:
     """Report images without a file of boxes, and such files without an image."""
