@@ -60,16 +60,15 @@ class LoopbackHub:
     """
 
     def __init__(self) -> None:
-        self.repositories: dict[str, Repository] = {}
-        self.requests: list[str] = []
         self.url = self.storage = ""
-        self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        self.clear()
 
     def clear(self) -> None:
         """Forget all repositories, requests and faults."""
-        for kept in (self.repositories, self.requests, self._faults):
-            kept.clear()
+        self.repositories: dict[str, Repository] = {}
+        self.requests: list[str] = []
+        self._faults: list[Fault] = []
 
     def fail(
         self,

@@ -31,7 +31,7 @@ def counted(*args, **kwargs):
     return step(*args, **kwargs)
 
 Trainer.training_step = counted
-candidates.MIN_STEPS = {least}
+candidates.MIN_STEPS = 1
 main({arguments})
 """
 
@@ -156,29 +156,29 @@ def test_coverage_is_told_before_any_training(small_data, capsys):
 def test_a_run_killed_in_either_stage_resumes_bit_identical(
     small_data, elsewhere, tmp_path, monkeypatch, capsys
 ):
-    """Four steps an epoch, 6 + 5 epochs a candidate: the second is killed in both stages."""
-    epoch, first, way = 4, 6, 11
+    """Four steps an epoch, 12 + 5 epochs a candidate: the second is killed in both stages."""
+    epoch, first, way = 4, 12, 17
     steps, step = [], Trainer.training_step
     monkeypatch.setattr(Trainer, "training_step", lambda *args: steps.append(1) or step(*args))
-    monkeypatch.setattr(candidates, "MIN_STEPS", first * epoch)
+    monkeypatch.setattr(candidates, "MIN_STEPS", 1)
 
     def arguments(folder, *flags):
         data = ["--data", str(small_data / "messages.parquet")]
         return ["run", "email-urgency", *data, "--output-dir", str(tmp_path / folder), *flags]
 
     def killed_at(step, *flags):
-        code = {"kill_at": step, "least": first * epoch, "arguments": arguments("killed", *flags)}
-        return elsewhere(KILLED_AT.format(**code), with_project=True).returncode
+        code = KILLED_AT.format(kill_at=step, arguments=arguments("killed", *flags))
+        return elsewhere(code, with_project=True).returncode
 
     assert main(arguments("whole")) == 0
     assert len(steps) == 2 * way * epoch
 
-    in_stage_1 = way * epoch + 3 * epoch + 2
-    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; three epochs of it are done by then
+    in_stage_1 = way * epoch + 5 * epoch + 2
+    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; five epochs of it are done by then
     assert killed_at(in_stage_1) == -signal.SIGKILL
     assert main(arguments("killed")) == 2
     assert "Add --resume to continue it" in capsys.readouterr().err
-    assert killed_at(in_stage_2 - 3 * epoch, "--resume") == -signal.SIGKILL
+    assert killed_at(in_stage_2 - 5 * epoch, "--resume") == -signal.SIGKILL
     steps.clear()
     assert main(arguments("killed", "--resume")) == 0
     assert len(steps) <= way * epoch - in_stage_2 + epoch
