@@ -128,7 +128,7 @@ class CrossValidation:
         elif alike:
             told += f" No difference to be seen from {' and '.join(alike)}."
         if above := [n for n, found in differences.items() if n not in alike and found.mean < 0]:
-            told += f" Ahead of it is {above[0]} ({differences[above[0]]}): use that."
+            told += f" It is behind {above[0]} ({differences[above[0]]}): use that."
         seen = [name for name in differences if name not in {*alike, *above}]
         if seen:
             nearest = min(seen, key=lambda name: differences[name].mean)
