@@ -315,6 +315,18 @@ class TextCandidates(NamedTuple):
         """Those that validation chooses among."""
         return [self.simple, *self.staged]
 
+    def describe_bases(self) -> list[BaseKnowledge]:
+        """Describe what each base knows of the texts, once for those that begin alike.
+
+        Raises:
+            InputError: A base cannot be read, or knows none of the words.
+        """
+        by_words: dict[str, BaseKnowledge] = {}
+        for candidate in self.staged:
+            base = candidate.describe_base()
+            by_words.setdefault(base.description, base)
+        return list(by_words.values())
+
     def describe_gains(self, result: CrossValidation) -> list[str]:
         """Describe whether word vectors paid, and the proxy task."""
         on_vectors = [c for c in self.staged if isinstance(c, WordVectorCandidate)]

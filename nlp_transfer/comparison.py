@@ -70,7 +70,7 @@ class Comparison:
     def everywhere(self) -> dict[int, list[Row]]:
         """Return the rows of the models that were trained on every number of labels."""
         common = set.intersection(*({row.name for row in rows} for rows in self.rows.values()))
-        kept = common - {"majority class"}
+        kept = common - {self.target.floor}
         return {n: [row for row in rows if row.name in kept] for n, rows in self.rows.items()}
 
     def verdict(self) -> str:

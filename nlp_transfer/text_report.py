@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nlp_transfer.candidates import TextCandidate
+from nlp_transfer.candidates import BaseKnowledge
 from nlp_transfer.text_task import TextTask
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.run_folder import RunFolder
@@ -94,6 +94,7 @@ def publish_text_classifier(
     task: TextTask,
     result: CrossValidation,
     about: About,
+    bases: Sequence[BaseKnowledge],
     gains: Sequence[str] = (),
 ) -> None:
     """Write the report and the card of a classifier of texts, print a summary, upload the model.
@@ -103,9 +104,9 @@ def publish_text_classifier(
         task: The labelled texts.
         result: The results of the candidates.
         about: What the report and the card say of the model.
+        bases: What the bases know of the texts.
         gains: What else the scores show, in sentences.
     """
-    bases = [c.describe_base() for c in result.candidates if isinstance(c, TextCandidate)]
     cut = max((base.cut for base in bases), default=0)
     protocol = describe_protocol(task, result, cut=cut, quick=run.arguments["quick"])
     choice = " ".join([describe_choice(task, result), *gains])
@@ -134,7 +135,7 @@ def publish_text_classifier(
         license_id="apache-2.0" if about.licensed else None,
         language="en" if about.shipped else None,
     )
-    known = list(dict.fromkeys(base.description for base in bases))
+    known = [base.description for base in bases]
     report = text_report(run.report, about.title, task, result, protocol, choice, known)
     examples = "Five test examples:\n"
     examples += example_table(task, result)

@@ -123,6 +123,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print_next("nlp-transfer", "run", "email-urgency", "--output-dir", "YOUR_MODEL")
             return
 
+        bases = found.describe_bases()
+        print(*(base.description for base in bases), sep="\n")
         run.open((), task.contents, proxy and proxy.contents)
         metric = task.target.metric
         result = cross_validate(
@@ -142,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             licensed=shipped and {arguments.base, arguments.vectors} <= OURS,
             refitted=refitted,
         )
-        texts.publish_text_classifier(run, task, result, about, found.describe_gains(result))
+        texts.publish_text_classifier(run, task, result, about, bases, found.describe_gains(result))
         print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 
@@ -155,7 +157,7 @@ def check_arguments(arguments: Arguments) -> None:
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "
             "nlp-transfer run word-embeddings --data CORPUS."
         )
-    if arguments.proxy and arguments.vectors == "none":
+    if arguments.proxy not in (None, "none") and arguments.vectors == "none":
         raise InputError("--proxy tunes word vectors; leave out --vectors none.")
     for flag, given in {"--refit": arguments.refit, "--push-to-hub": arguments.push_to_hub}.items():
         if arguments.compare and given:

@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
         candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
+        bases = found.describe_bases()
+        print(*(base.description for base in bases), sep="\n")
         run.open((), task.contents)
         result = cross_validate(
             run, task, candidates, task.target.metric, folds, [arguments.seed], parallel=True
@@ -71,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 shipped=shipped,
                 licensed=shipped and arguments.base in PACKAGED,
             )
-            texts.publish_text_classifier(run, task, result, about)
+            texts.publish_text_classifier(run, task, result, about, bases)
             print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")
 
 

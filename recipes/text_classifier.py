@@ -110,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        bases = found.describe_bases()
+        print(*(base.description for base in bases), sep="\n")
         run.open((), task.contents)
         metric = task.target.metric
         result = cross_validate(run, task, candidates, metric, folds, seeds, parallel=True)
@@ -122,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 example=task.all.texts[0],
                 refitted=refitted,
             )
-            texts.publish_text_classifier(run, task, result, about)
+            texts.publish_text_classifier(run, task, result, about, bases)
             print_next("nlp-transfer", "predict", run.path, "YOUR_TEXTS.csv", "--output", "OUT.csv")
 
 

@@ -176,10 +176,10 @@ def _advise(arguments: list[str]) -> None:
 
     data, label_column = options.data, options.label_column
     if are_images(Path(data)):
-        recipe, columns = "pet-classifier", None
+        recipe, columns = "image-classifier", None
         print(advise_on_images(data, label_column, options.backbone))
     else:
-        recipe, columns = "email-urgency", options.text_columns
+        recipe, columns = "text-classifier", options.text_columns
         print(advise_on_texts(data, label_column, columns, options.vectors))
     read = ["--data", data, "--label-column", label_column]
     read += ["--text-columns", *columns] if columns else []

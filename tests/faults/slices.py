@@ -70,7 +70,7 @@ SLICES = {
         ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "4", *FEW],
     ),
     "pet-captioner": (pets, ["--folds", "0", "--quick", "--fine-tune"]),
-    "email-urgency --base bert": (texts, ["--quick"]),
+    "email-urgency --vectors none": (texts, ["--quick"]),
 }
 """For each recipe what makes its data, and its other flags."""
 

@@ -55,7 +55,7 @@ BAD_INPUT = {
     "one class only": (csv("text,label\na,x\nb,x\n"), "every text has the label 'x'"),
     "a label seen once": (csv("text,label\na,x\nb,x\nc,y\n"), "label 'y' occurs only once"),
     "a label in few folds": (csv(GOOD + "a,z\nb,z\n"), "Label 'z' reaches 2 of 5 folds"),
-    "text all white space": (csv("text,label\na,x\n ,y\n"), "row 2 has no text"),
+    "text all white space": (csv("text,label\n ,x\n ,y\n"), "no row has a text"),
     "not UTF-8": (csv(b"text,label\n\xe9,x\n"), "line 2 is not UTF-8"),
     "no readable message": (only_broken_mail, "no message could be read"),
     "a line too short": (
@@ -151,6 +151,7 @@ def test_broken_messages_among_good_ones_are_skipped_and_told(small_data, tmp_pa
         save(tmp_path / "mail" / row.label / f"{row.id}.eml", f"Subject: Hi\n\n{row.text}\n")
     save(tmp_path / "mail" / "urgent" / "broken.eml", BROKEN_MAIL)
     flags = ["--data", str(tmp_path / "mail"), "--output-dir", str(tmp_path / "out"), "--quick"]
+    flags += ["--base", "none", "--vectors", "none"]
     assert main(["run", "email-urgency", *flags]) == 0
     assert f"1 of {len(table) + 1} messages skipped: urgent/broken.eml" in caplog.text
     assert "dealt here" in (tmp_path / "out" / "report" / "report.md").read_text()
@@ -169,6 +170,7 @@ def test_other_labels_and_columns_work_too(small_data, tmp_path):
     table.to_json(tmp_path / "mail.jsonl", orient="records", lines=True)
     flags = ["--data", str(tmp_path / "mail.jsonl"), "--label-column", "kind", "--quick"]
     flags += ["--positive-label", "work", "--output-dir", str(tmp_path / "out")]
+    flags += ["--base", "none"]
     assert main(["run", "email-urgency", *flags]) == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["positive_label"] == "work"

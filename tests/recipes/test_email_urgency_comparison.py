@@ -10,6 +10,7 @@ from nlp_transfer.comparison import Comparison
 from nlp_transfer.text_task import read_task
 from recipes.email_urgency import DATA
 from staged_training.experiment.outcome import Row
+from staged_training.experiment.target import SingleLabel
 from transfer_app.command_line import main
 
 WAYS = [
@@ -75,10 +76,11 @@ def test_the_verdict_names_what_does_not_beat_the_random_embedding():
         row("GloVe, fine-tuned", 0.45),
     ]
     controls, transferred = [[r.name for r in some] for some in (rows[1:3], rows[3:])]
-    told = Comparison({500: rows, 1200: rows[:1]}, controls, transferred, {}).verdict()
+    target = SingleLabel(["other", "urgent"], positive=1)
+    told = Comparison(target, {500: rows, 1200: rows[:1]}, controls, transferred, {}).verdict()
     assert "With 500 labels the random embedding scores 0.400" in told
     assert "Not above it: GloVe, frozen embedding (0.350)." in told
-    few, many = Comparison({500: rows[2:], 1200: rows}, [], [], {}).everywhere().values()
+    few, many = Comparison(target, {500: rows[2:], 1200: rows}, [], [], {}).everywhere().values()
     assert [r.name for r in few] == [r.name for r in many] == [r.name for r in rows[2:]]
 
 

@@ -40,10 +40,13 @@ def snippets(card):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("someone/recurrent", []), ("someone/encoder", ["--base", "bert", "--hub-private-repo"])],
+    [
+        ("someone/recurrent", ["--base", "none"]),
+        ("someone/encoder", ["--vectors", "none", "--hub-private-repo"]),
+    ],
 )
 def test_an_uploaded_text_model_gives_the_same_logits_elsewhere_and_what_its_card_prints(
-    name, options, small_data, hub, elsewhere, tmp_path
+    name, options, small_data, hub, elsewhere, tmp_path, nets_only
 ):
     folder = tmp_path / "out"
     data = ["--data", str(small_data / "messages.parquet"), *options]

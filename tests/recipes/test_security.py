@@ -149,7 +149,7 @@ def test_what_is_in_a_zip_is_read_where_it_is(member, tmp_path):
 
 def test_the_token_is_in_no_file_no_message_and_no_upload(hub, small_data, tmp_path, capfd, caplog):
     folder = tmp_path / "out"
-    data = ["--data", str(small_data / "messages.parquet"), "--proxy", "none", "--quick"]
+    data = ["--data", str(small_data / "messages.parquet"), "--base", "none", "--quick"]
     target = ["--output-dir", str(folder), "--push-to-hub", NAME]
     hub.fail("POST", "commit/", status=500, times=1)
     assert main(["run", "email-urgency", *data, *target]) == 0

@@ -94,8 +94,8 @@ def test_bad_input_is_told_and_nothing_is_written(tmp_path):
 @pytest.mark.parametrize(
     "recipe",
     [
-        ["email-urgency"],
-        ["email-urgency", "--base", "bert"],
+        ["email-urgency", "--base", "none"],
+        ["email-urgency", "--vectors", "none"],
         ["word-embeddings"],
         ["pet-classifier", "--folds", "0", "--fine-tune"],
         ["pet-detector", "--folds", "0"],

@@ -86,7 +86,7 @@ def test_results_stand_beside_those_of_glove(learnt):
 def test_email_urgency_learns_on_the_vectors(learnt, small_data, tmp_path, capsys):
     status = main(
         [
-            *("run", "email-urgency", "--quick", "--proxy", "none"),
+            *("run", "email-urgency", "--quick", "--proxy", "none", "--base", "none"),
             *("--data", str(small_data / "messages.parquet")),
             *("--vectors", str(learnt), "--output-dir", str(tmp_path / "out")),
         ]
@@ -113,10 +113,10 @@ def test_other_models_learn_too(model, mails, small_data, tmp_path):
 def test_bad_input_stops_before_any_work(mails, small_data, tmp_path, capsys):
     (tmp_path / "empty.txt").touch()
     for flags, message in [
-        (("--data", str(tmp_path / "empty.txt")), "empty.txt: the file is empty"),
+        (("--data", str(tmp_path / "empty.txt")), "empty.txt: holds no text"),
         (("--data", str(tmp_path / "none")), "none: no such file or folder"),
         (("--task", str(tmp_path / "none.csv")), "none.csv: no such file"),
-        (("--text-columns", "mail"), "messages.parquet: has no column 'mail'"),
+        (("--text-columns", "mail"), "mails.parquet: has no column 'mail'"),
         (("--dim", "0"), "--dim is 0; give a positive number"),
         (("--push-to-hub", "a/b/c"), "is not a name for the Hub"),
     ]:
