@@ -70,9 +70,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     from vision_transfer.image_task import read_image_task
 
     with start_run(arguments, "image-classifier") as run:
-        given = {"label_separator": arguments.label_separator, "task": arguments.task}
-        columns = arguments.label_column, arguments.positive_label
-        task = read_image_task(arguments.data, *columns, **given)
+        task = read_image_task(
+            arguments.data,
+            arguments.label_column,
+            arguments.positive_label,
+            label_separator=arguments.label_separator,
+            task=arguments.task,
+        )
         for sentence in task.remarks:
             print(one_line(sentence))
         candidate = images.BackboneCandidate(
