@@ -19,6 +19,7 @@ from typing import Literal
 from staged_training.recipe import RunArguments, check_images, option, parse_arguments, run_script
 from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
+from staged_training.tables.labels import LabelFormat
 
 CARD = Path(__file__).parent / "cards" / "image_classifier.md"
 
@@ -59,13 +60,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "image-classifier", __doc__)
     if not arguments.data:
         raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
-    check_images(arguments.data, label_column=arguments.label_column)
-    # These imports take seconds, so the arguments are checked first.
-    from staged_training.tables.labels import LabelFormat
-    from vision_transfer.image_tables import check_labels_of
-
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_labels_of(arguments.data, written, arguments.positive_label)
+    check_images(arguments.data, written, label_column=arguments.label_column)
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.heads.class_weights import read_class_weight
     from staged_training.runtime.printable import one_line

@@ -5,7 +5,8 @@ import dataclasses
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from staged_training.reporting.hub import Destination
+    from staged_training.tables.labels import LabelFormat
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
 Task = Literal["classification", "regression"]
@@ -236,22 +238,41 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
-def check_images(source: str | None, **columns: str) -> None:
-    """Refuse missing images, or a table of them that lacks columns, at once.
+def check_images(source: str | None, written: "LabelFormat | None" = None, **columns: str) -> None:
+    """Refuse missing images, or a table whose columns or labels cannot be used, at once.
 
     Args:
         source: A folder, a table, or a name on the Hub, if one was given.
+        written: How labels are written, if they are to be looked at.
         **columns: The columns that a table must have, by the arguments that choose them.
 
     Raises:
-        InputError: There is no such file, or no such column.
+        InputError: There is no such file, no such column, or a label cannot be used.
     """
-    if source and (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
-        needed = {"file_name": None} | {column: name for name, column in columns.items()}
-        if names := _columns_of(source):
-            from staged_training.tables.reading import check_columns
+    if not source or not (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
+        return
+    needed = {"file_name": None} | {column: name for name, column in columns.items()}
+    if names := _columns_of(source):
+        from staged_training.tables.labels import label_cells, read_labels
+        from staged_training.tables.reading import check_columns, read_table
 
-            check_columns(source, names, needed)
+        check_columns(source, names, needed)
+        if written:
+            path = Path(source)
+            cells = label_cells(read_table(path, [written.column]), path, written.column)
+            places = [f"row {number}" for number in range(1, len(cells) + 1)]
+            with _no_warnings():
+                read_labels(path, places, cells, written, "image")
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep warnings back that are told when the data are read to be learnt from."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def check_captions(source: str | None) -> None:
@@ -310,12 +331,9 @@ def check_texts(
         choose_text_columns(source, names, text_columns)
         return
     written = LabelFormat(label_column, label_separator, task)
-    logging.disable(logging.WARNING)  # they are told when the texts are read to be learnt from
-    try:
+    with _no_warnings():
         found = read_labelled_rows(Path(source), text_columns, written)
         read_labels(Path(source), found.places, found.cells, written, "text")
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def check_table(source: str | None, *columns: str) -> None:

@@ -1,6 +1,5 @@
 """Labelled images before any is decoded: the rows of tables and folders, and their labels."""
 
-import logging
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +7,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from staged_training.experiment.target import positive_number
 from staged_training.runtime.errors import InputError
 from staged_training.tables import reading as tables
 from staged_training.tables.labels import LabelFormat, Labels, label_cells, read_labels
@@ -52,24 +50,6 @@ def read_labelled_rows(path: Path, written: LabelFormat) -> LabelledRows:
 def labels_of(path: Path, table: pd.DataFrame, written: LabelFormat) -> Labels:
     """Return the labels of rows of `LabelledRows.table`."""
     return read_labels(path, table["place"].tolist(), table["label"].tolist(), written, "image")
-
-
-def check_labels_of(source: str, written: LabelFormat, positive_label: str | None = None) -> None:
-    """Refuse labels that nothing can be learnt from, before any image is decoded.
-
-    A data set is not looked into. Warnings are left to `read_image_task`, which reads it all again.
-
-    Raises:
-        InputError: As `read_labelled_rows`, or no image has the label that matters.
-    """
-    path = Path(source)
-    if not path.exists() or is_dataset(path):
-        return
-    logging.disable(logging.WARNING)
-    try:
-        positive_number(path, read_labelled_rows(path, written).labels, positive_label)
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def is_dataset(path: Path) -> bool:

@@ -14,16 +14,16 @@ from staged_training.experiment.task import LabelledTask
 
 @dataclass(frozen=True, kw_only=True)
 class Coins(LabelledTask):
-    """Coins, of which each fold holds twenty."""
+    """Coins, of which each fold holds 200."""
 
     target: Target = SingleLabel(["heads", "tails"])  # noqa: RUF009
 
     @property
     def values(self):
-        return np.arange(60) % 2
+        return np.arange(600) % 2
 
 
-COINS = Coins(folds=np.arange(60) // 2 % 3)
+COINS = Coins(folds=np.arange(600) // 2 % 3)
 
 
 def guessed(name, share, split):
