@@ -238,7 +238,9 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
-def check_images(source: str | None, written: "LabelFormat | None" = None, **columns: str) -> None:
+def check_images(
+    source: str | None, *, written: "LabelFormat | None" = None, **columns: Any
+) -> None:
     """Refuse missing images, or a table whose columns or labels cannot be used, at once.
 
     Args:
