@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.data:
         raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_images(arguments.data, written=written, label_column=arguments.label_column)
+    check_images(arguments.data, written, label_column=arguments.label_column)
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.heads.class_weights import read_class_weight

@@ -239,7 +239,7 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
 
 
 def check_images(
-    source: str | None, *, written: "LabelFormat | None" = None, **columns: Any
+    source: str | None, written: "LabelFormat | None" = None, /, **columns: str
 ) -> None:
     """Refuse missing images, or a table whose columns or labels cannot be used, at once.
 
