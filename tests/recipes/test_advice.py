@@ -37,7 +37,7 @@ def digits(folder, examples):
 def advice(capsys, data, *flags):
     assert main(["advise", str(data), *map(str, flags)]) == 0
     out, err = capsys.readouterr()
-    assert re.search(rf"\nNext:   nlp-transfer run \S+ --data {data} --label-column \w+\n$", err)
+    assert re.search(rf"(?m)^Next:   nlp-transfer run \S+ --data {data} --label-column \w+\n$", err)
     return out
 
 
