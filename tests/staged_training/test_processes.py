@@ -25,8 +25,8 @@ from staged_training.runtime.files import written_whole
 from tests.processes import in_processes
 
 
-def compute_train_and_tell(folder):
-    """What each process does: features, stages, and what the processes tell one another."""
+def compute_and_train(folder):
+    """What each process does with data: features, and stages."""
     processes.join()
 
     torch.manual_seed(0)
@@ -66,6 +66,12 @@ def compute_train_and_tell(folder):
     trainer.evaluate()  # before the model was ever shared among processes
     trainer.train()
     save_model(model, str(folder / f"stream-model-{processes.number()}.safetensors"))
+    processes.leave()
+
+
+def tell(folder):
+    """What the processes tell one another."""
+    processes.join()
 
     def refuse():
         raise InputError("no such file")
@@ -92,12 +98,20 @@ def compute_train_and_tell(folder):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What one process and what two left, in a folder each."""
-    get_reusable_executor().shutdown()  # a fork would take its workers for its own
     folders = {}
     for count in (1, 2):
         folders[count] = tmp_path_factory.mktemp(f"run-of-{count}")
-        in_processes(count, compute_train_and_tell, folders[count])
+        in_processes(count, compute_and_train, folders[count])
     return folders
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """What two processes told one another, in a folder."""
+    get_reusable_executor().shutdown()  # a fork would take its workers for its own
+    folder = tmp_path_factory.mktemp("known")
+    in_processes(2, tell, folder)
+    return folder
 
 
 def test_features_that_are_shared_out_are_those_of_one_process_to_the_last_bit(runs):
@@ -118,18 +132,19 @@ def test_two_processes_learn_in_stages_what_one_does_and_both_end_with_it(runs):
                 assert torch.allclose(tensor, shared[weight], atol=1e-5), (name, weight)
 
 
-def test_what_the_first_process_does_all_know(runs):
-    first, second = (json.loads((runs[2] / f"known-{n}.json").read_text()) for n in (0, 1))
+def test_what_the_first_process_does_all_know(known):
+    first, second = (json.loads((known / f"known-{n}.json").read_text()) for n in (0, 1))
     assert (first.pop("number"), second.pop("number")) == (0, 1)
-    known = {"told": 0, "all": True, "some": False, "refused": "no such file", "sum": [4, 9]}
-    assert first == second == known
+    expected = {"told": 0, "all": True, "some": False, "refused": "no such file", "sum": [4, 9]}
+    assert first == second == expected
 
 
-def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs):
-    assert json.loads((runs[2] / "told.json").read_text()) == 0
+def test_the_first_process_alone_writes_and_nothing_is_left_of_the_other(runs, known):
+    assert json.loads((known / "told.json").read_text()) == 0
+    assert len(list(known.iterdir())) == 3
     alone, shared = ({path.name for path in runs[count].iterdir()} for count in (1, 2))
     of_each = ("features", "streamed", "model", "stream-model")
-    assert shared - alone == {"known-1.json", *(f"{name}-1.safetensors" for name in of_each)}
+    assert shared - alone == {f"{name}-1.safetensors" for name in of_each}
 
 
 def test_one_process_is_the_first_and_knows_all():
