@@ -2,8 +2,13 @@
 
 import ast
 import os
+import socket
 import subprocess
 import sys
+
+import torch
+from accelerate.state import AcceleratorState
+from torch.multiprocessing import start_processes
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -36,3 +41,22 @@ def printed_without_torch(code, folder):
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return ast.literal_eval(ran.stdout)
+
+
+def in_processes(count, work, *arguments):
+    """Run a function in so many processes, each with one thread, that know of one another.
+
+    They are forked: what is imported here, which takes seconds, they need not import.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    start_processes(_join, (count, port, work, arguments), count, start_method="fork")
+
+
+def _join(rank, count, port, work, arguments):
+    AcceleratorState._reset_state(reset_partial_state=True)  # this process is no longer alone
+    torch.set_num_threads(1)
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    os.environ |= {name: str(value) for name, value in ranks.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    work(*arguments)

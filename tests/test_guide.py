@@ -6,8 +6,8 @@ in blocks of no language. A page finds what its reader brings along: `my_mail.cs
 `subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `mails/` (tables
 of `text` and `labels`) and a Hub on which the reader is called `someone`, and a small encoder lies.
 
-Here the data are small and recipes run with `--quick`; `-m slow` runs the pages as they stand, on
-all of the shipped data, those too that take minutes however small the data are.
+Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
+they stand, on all of the shipped data, those too that take minutes however small the data are.
 """
 
 import mailbox
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from nlp_transfer.encoder_classifier import _packaged
 from recipes.email_urgency import DATA as MAILS
@@ -88,13 +89,21 @@ def bring(messages, photos):
     Path("photo.jpg").symlink_to(PETS / photos["file_name"].iloc[0])
 
 
-@pytest.fixture
-def hub_with_encoder(hub):
-    """A Hub that holds an encoder which a package ships, under the name that it has on the Hub."""
+def ship(messages, recipes):
+    """Put messages, and a part of the related ones, where recipes find what is shipped."""
+    data = recipes / "data" / "email_urgency"
+    data.mkdir(parents=True)
+    messages.to_parquet(data / "messages.parquet")
+    related = pd.read_parquet(MAILS / "proxy.parquet").groupby("asks_for_action").head(50)
+    related.to_parquet(data / "proxy.parquet")
+
+
+def put_encoder(hub, folder):
+    """Put the files of an encoder on the Hub, under the name of the one that a package ships."""
     name = "sentence-transformers/all-MiniLM-L6-v2"
     repository = hub.repositories[name] = Repository(name, private=False)
     files = {}
-    for path in filter(Path.is_file, _packaged("bert").iterdir()):
+    for path in filter(Path.is_file, folder.iterdir()):
         content = path.read_bytes()
         is_large = repository.upload_mode(path.name, len(content)) == "lfs"
         files[path.name] = File(content, sha256(content).hexdigest() if is_large else "")
@@ -103,24 +112,38 @@ def hub_with_encoder(hub):
     repository._add_commit("main", files, "Add the encoder")
 
 
+def small_encoder(folder):
+    """An encoder of the architecture and with the tokenizer of the shipped one."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.from_pretrained(_packaged("bert"), intermediate_size=32, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(_packaged("bert")).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     "page",
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub_with_encoder):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
-    bring(small_messages(), small_photos(tmp_path / "small"))
+    mails = small_messages().groupby(["fold", "label"]).head(20)
+    ship(mails, tmp_path / "recipes")
+    monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
+    bring(mails, small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4))
+    put_encoder(hub, small_encoder(tmp_path / "encoder"))
     run(page, quick=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub_with_encoder):
+def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
     monkeypatch.chdir(tmp_path)
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
     bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
+    put_encoder(hub, _packaged("bert"))
     run(page, quick=False)
 
 

@@ -2,13 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
+import tempfile
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
+from gensim.models import Word2Vec
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.language_models.word2vec import train_word2vec
@@ -112,16 +113,14 @@ def test_what_cannot_be_learnt_from_is_refused(tokenizer):
         train(["the mail"], tokenizer, epochs=0)
 
 
-def test_nothing_temporary_has_a_name_that_a_kill_would_leave(tmp_path):
-    code = """
-import os, signal, sys
-from gensim.models import Word2Vec
-Word2Vec.train = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
-from nlp_transfer import build_vocabulary
-from nlp_transfer.language_models.word2vec import train_word2vec
-train_word2vec(["one two three"], build_vocabulary(["one two three"], min_frequency=1))
-"""
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+def test_nothing_temporary_has_a_name_that_a_kill_would_leave(tokenizer, tmp_path, monkeypatch):
+    def killed(*args, **options):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Word2Vec, "train", killed)
+    process = get_context("fork").Process(target=train, args=(["the mail"], tokenizer))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ from staged_training import (
     unfreeze,
 )
 from staged_training.freezing import freeze_statistics, train_only
-from tests.processes import finished, launch
+from tests.processes import in_processes
 from tests.staged_training.conftest import AUDIO, ConvNet, collate
 
 
@@ -299,14 +299,12 @@ def test_a_copy_of_a_frozen_model_is_frozen_itself(convnet, tmp_path, copied):
     assert all(module.training for module in twin.train().modules())
 
 
-def test_a_frozen_model_goes_to_another_process(convnet):
-    freeze(convnet, "backbone")
+def test_a_frozen_model_goes_to_another_process_and_back():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    freeze(model, "backbone")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert not pool.submit(trains_its_norm, convnet).result()
-
-
-def trains_its_norm(model):
-    return model.train().norm.training
+        trained = pool.submit(nn.Module.train, model).result()
+    assert [layer.training for layer in trained] == [False, False, True]
 
 
 def test_a_compiled_model_is_frozen_and_thawed(convnet):
@@ -403,75 +401,37 @@ class WatchTrained(TrainerCallback):
         self.trained.append(sum(any(p.requires_grad for p in group) for group in groups))
 
 
-_DISTRIBUTED = """
-import sys
-import torch
-from torch import nn
-from torch.utils.data import TensorDataset
-from transformers import Trainer, TrainingArguments
-from staged_training import GradualUnfreezingCallback, InputError, LayerFreezingCallback
+def train_or_be_refused(arguments, images):
+    """What each of two processes does, and what comes of it."""
 
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
-        self.head = nn.Linear(4, 2)
+    def trained(callback, late=False, **options):
+        torch.manual_seed(0)
+        model = ConvNet()
+        before = snapshot(model)
+        args = arguments(num_train_epochs=4, **options)
+        try:
+            trainer = plain_trainer(model, args, images, *[] if late else [callback])
+            if late:
+                trainer.add_callback(callback)
+            trainer.train()
+        except InputError as error:
+            return str(error)
+        moved = changed(before, model.state_dict())
+        return [group.name for group in layer_groups(model) if moved & set(group.parameters)]
 
-    def forward(self, x, labels):
-        logits = self.head(self.blocks(x))
-        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
-
-def collate(examples):
-    x, labels = zip(*examples)
-    return {"x": torch.stack(x), "labels": torch.stack(labels)}
-
-def trained(callback, late=False, **options):
-    torch.manual_seed(0)
-    model, data = Net(), TensorDataset(torch.randn(16, 4), torch.arange(16) % 2)
-    before = {name: p.clone() for name, p in model.named_parameters()}
-    args = TrainingArguments(
-        sys.argv[1],
-        num_train_epochs=4,
-        per_device_train_batch_size=4,
-        learning_rate=0.05,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-        **options,
-    )
-    made_with = [] if late else [callback]
-    data = {"train_dataset": data, "data_collator": collate}
-    try:
-        trainer = Trainer(model, args, callbacks=made_with, **data)
-        if late:
-            trainer.add_callback(callback)
-        trainer.train()
-    except InputError as error:
-        return str(error)
-    return sorted(n for n, p in model.named_parameters() if not torch.equal(p, before[n]))
-
-fixed = {"ddp_find_unused_parameters": False}
-told = [
-    len(trained(GradualUnfreezingCallback())),
-    trained(GradualUnfreezingCallback(), **fixed),
-    trained(LayerFreezingCallback(), **fixed),
-    trained(LayerFreezingCallback(), late=True, **fixed),
-]
-if torch.distributed.get_rank() == 0:
-    print(*told, sep="\\n")
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(tmp_path):
-    (tmp_path / "program.py").write_text(_DISTRIBUTED)
-    told = finished(launch(2, tmp_path / "program.py", tmp_path / "out"))
-    gradual, refused, frozen, late = told.splitlines()[-4:]
-    assert int(gradual) == 8  # all
+    fixed = {"ddp_find_unused_parameters": False}
+    all_groups = [group.name for group in layer_groups(ConvNet())]
+    assert trained(GradualUnfreezingCallback()) == all_groups
+    refused = trained(GradualUnfreezingCallback(), **fixed)
     assert "Set TrainingArguments(ddp_find_unused_parameters=True), or freeze by" in refused
-    assert frozen == "['head.bias', 'head.weight']"
+    assert trained(LayerFreezingCallback(), **fixed) == ["head"]
+    late = trained(LayerFreezingCallback(), late=True, **fixed)
     assert "pass the callback when the Trainer is made" in late
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_that_wait_for_frozen_parameters_are_refused_before_training(arguments, images):
+    in_processes(2, train_or_be_refused, arguments, images)
 
 
 def test_a_head_that_shares_the_embedding_trains_with_it():

@@ -1,11 +1,13 @@
 """The output folder of a recipe: nothing in it is lost, nothing is done twice."""
 
+import os
 import shutil
-import subprocess
-import sys
+import signal
+import time
+from contextlib import contextmanager
+from multiprocessing import get_context
 
 import numpy as np
-import psutil
 import pytest
 
 from staged_training import InputError
@@ -16,17 +18,29 @@ from staged_training.runtime.files import PARTIAL
 ARGUMENTS = {"seed": 0, "folds": "all"}
 
 
-ANOTHER = """
-import multiprocessing, sys, time
-from pathlib import Path
-from staged_training.experiment.run_folder import RunFolder
-run = RunFolder(Path(sys.argv[1]), {"seed": 0, "folds": "all"}, resume=False)
-run.open()
-child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-child.start()
-print(child.pid, flush=True)
-child.join()
-"""
+FORK = get_context("fork")  # with all that is imported here, which takes seconds
+
+
+def work_in(folder, tell):
+    run = RunFolder(folder, ARGUMENTS, resume=False)
+    run.open()
+    child = FORK.Process(target=time.sleep, args=(60,))
+    child.start()
+    tell.send(child.pid)
+    child.join()
+
+
+@contextmanager
+def another_at_work(folder):
+    """A process that is at work in a folder, with one that it started."""
+    told, tell = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=work_in, args=(folder, tell))
+    process.start()
+    child = told.recv()
+    yield process
+    process.kill()
+    process.join()
+    os.kill(child, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -38,16 +52,10 @@ def cut_off(tmp_path):
 
 @pytest.fixture
 def at_work(tmp_path):
-    """A folder in which another process is at work, that process, and one that it started."""
+    """A folder in which another process is at work, and that process."""
     folder = tmp_path / "busy"
-    process = subprocess.Popen(
-        [sys.executable, "-c", ANOTHER, str(folder)], stdout=subprocess.PIPE, text=True
-    )
-    child = int(process.stdout.readline())
-    yield folder, process
-    process.kill()
-    process.wait()
-    psutil.Process(child).kill()
+    with another_at_work(folder) as process:
+        yield folder, process
 
 
 def test_nothing_is_made_before_it_is_opened(tmp_path):
@@ -292,15 +300,8 @@ def test_a_folder_in_which_another_run_is_at_work_is_refused(at_work, resume):
 
 def test_of_two_runs_that_begin_together_the_first_to_write_goes_on(tmp_path):
     waiting = RunFolder(tmp_path / "busy", ARGUMENTS, resume=False)  # while it reads its data
-    process = subprocess.Popen(
-        [sys.executable, "-c", ANOTHER, str(waiting.path)], stdout=subprocess.PIPE, text=True
-    )
-    child = int(process.stdout.readline())
-    with pytest.raises(InputError, match="is in use"):
+    with another_at_work(waiting.path), pytest.raises(InputError, match="is in use"):
         waiting.open()
-    process.kill()
-    process.wait()
-    psutil.Process(child).kill()
 
 
 def test_a_run_that_another_one_finished_meanwhile_is_not_begun_again(tmp_path):
@@ -316,7 +317,7 @@ def test_a_run_that_another_one_finished_meanwhile_is_not_begun_again(tmp_path):
 def test_a_killed_run_can_be_resumed_at_once_though_its_children_live(at_work):
     folder, process = at_work
     process.kill()
-    process.wait()
+    process.join()
     resumed = RunFolder(folder, ARGUMENTS, resume=True)
     resumed.open()
     (resumed.report / "results.json").write_text("{}")

@@ -52,7 +52,7 @@ def test_few_labels_have_the_shares_of_all_and_are_drawn_by_a_seed(count):
 def test_a_base_that_knows_the_task_beats_learning_from_scratch_and_its_probe_does_too(tmp_path):
     fresh, _ = untrained_backbone("test_resnet", ["a", "b"], SIZE, channels=1)
     base = copy.deepcopy(fresh)
-    learn_from_scratch(base, stripes(256, 0), 0, 60, 2e-3, tmp_path / "base")
+    learn_from_scratch(base, stripes(256, 0), 0, 30, 2e-3, tmp_path / "base")
     few_images, test = stripes(16, 1), stripes(200, 2)
     tuned = new_head(copy.deepcopy(base), ["a", "b"])
     scratch = copy.deepcopy(fresh)

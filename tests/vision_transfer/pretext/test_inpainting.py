@@ -94,7 +94,7 @@ def test_a_model_learns_to_fill_and_its_encoder_is_a_base(tmp_path):
         MaskedImages(waves(256)),
         held_out,
         tmp_path / "run",
-        epochs=8,
+        epochs=4,
         batch_size=16,
         label="mask",
         use_cpu=True,

@@ -40,6 +40,7 @@ def learn(videos, folder, epochs, channels=3):
         FrameTriplets(videos, held_out, SIZE, repeats=20, seed=0),
         folder,
         epochs=epochs,
+        batch_size=16,
         disable_tqdm=True,
     )
     predicted = trainer.predict(trainer.eval_dataset)
@@ -128,7 +129,7 @@ def test_frames_without_content_do_not_give_their_order_away(tmp_path):
     for number in range(8):
         write_film(tmp_path / f"{number}.mp4", noise(number), between=number % 4)
     set_seed(0)
-    _, right = learn(read_videos(tmp_path, 40).dataset, tmp_path / "out", epochs=4)
+    _, right = learn(read_videos(tmp_path, 40).dataset, tmp_path / "out", epochs=2)
     assert abs(right.mean() - 0.5) < 3 * 0.5 / len(right) ** 0.5
 
 
@@ -138,7 +139,7 @@ def test_motion_teaches_the_order_and_the_model_is_a_base(discs, tmp_path, chann
     if channels == 1:
         videos = discs.map(lambda row: {"frame": np.asarray(row["frame"]).mean(0, keepdims=True)})
     set_seed(0)
-    model, right = learn(videos, tmp_path / "out", epochs=6, channels=channels)
+    model, right = learn(videos, tmp_path / "out", epochs=2, channels=channels)
     assert right.mean() > 0.5 + 3 * 0.5 / len(right) ** 0.5
     _, processor = untrained_backbone("test_resnet", ORDERS, SIZE, channels)
     save_classifier(model.encoder, processor, tmp_path / "base")

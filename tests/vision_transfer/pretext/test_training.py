@@ -3,38 +3,29 @@
 import torch
 from safetensors.torch import load_file
 
-from tests.processes import finished, launch
-from vision_transfer.backbones import untrained_backbone
-from vision_transfer.pretext.rotation import ROTATIONS, RotatedImages
-from vision_transfer.pretext.training import train_pretext
-
-_TRAIN = """
-import sys
-from pathlib import Path
-import torch
 from staged_training.runtime.processes import leave
+from tests.processes import in_processes
 from vision_transfer.backbones import untrained_backbone
 from vision_transfer.pretext.rotation import ROTATIONS, RotatedImages
 from vision_transfer.pretext.training import train_pretext
 
-folder = Path(sys.argv[1])
-images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-rotated = RotatedImages(images, 32, augmented=False)
-model, _ = untrained_backbone("test_convnext", ROTATIONS, 32)  # has no statistics of batches
-trainer = train_pretext(
-    model, rotated, rotated, folder / "run", epochs=2, batch_size=16, use_cpu=True
-)
-trainer.save_model(str(folder / "model"))
-print("processes:", trainer.accelerator.num_processes)
-leave()
-"""
+
+def train(folder, processes):
+    """What each of so many processes does."""
+    images = list(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    rotated = RotatedImages(images, 32, augmented=False)
+    model, _ = untrained_backbone("test_convnext", ROTATIONS, 32)  # has no statistics of batches
+    trainer = train_pretext(
+        model, rotated, rotated, folder / "run", epochs=2, batch_size=16, use_cpu=True
+    )
+    assert trainer.accelerator.num_processes == processes
+    trainer.save_model(str(folder / "model"))
+    leave()
 
 
 def weights(folder, processes):
     """What is learnt by so many processes."""
-    (folder / "train.py").write_text(_TRAIN)
-    told = finished(launch(processes, folder / "train.py", folder))
-    assert f"processes: {processes}" in told
+    in_processes(processes, train, folder, processes)
     return load_file(folder / "model" / "model.safetensors")
 
 
