@@ -24,8 +24,8 @@ class Word:
     Attributes:
         start: Where it begins in the text.
         end: Where it ends.
-        attribution: What it added to the log-odds of the label, in nats; negative if it spoke
-            against the label.
+        attribution: What it added to the log-odds of the label, in nats, or to the number; negative
+            if it spoke against the label, or lowered the number.
     """
 
     start: int

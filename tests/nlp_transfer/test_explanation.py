@@ -27,10 +27,14 @@ def encoder():
     return model.eval(), tokenizer
 
 
-def log_odds(model, ids):
+def logits_of(model, ids):
     with torch.no_grad():
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-    return (logits[1] - logits[0]).item()
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+
+
+def log_odds(model, ids):
+    non_urgent, urgent = logits_of(model, ids)
+    return (urgent - non_urgent).item()
 
 
 def test_the_words_add_up_to_the_difference_to_a_text_of_padding():
@@ -42,6 +46,20 @@ def test_the_words_add_up_to_the_difference_to_a_text_of_padding():
     assert sum(word.attribution for word in words) == pytest.approx(difference, abs=0.02)
     against = explain(model, tokenizer, TEXT, label=0)
     assert [w.attribution for w in against] == pytest.approx([-w.attribution for w in words])
+
+
+@pytest.mark.parametrize(
+    "problem_type, names", [("multi_label_classification", NAMES), ("regression", ["minutes"])]
+)
+def test_the_words_of_one_of_several_labels_or_a_number_add_up_to_its_logit(problem_type, names):
+    model, tokenizer = recurrent()
+    model.config.problem_type = problem_type
+    model.new_head(names)
+    words = explain(model.eval(), tokenizer, TEXT, label=len(names) - 1)
+    ids = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    padding = torch.full_like(ids, tokenizer.pad_token_id)
+    wanted = (logits_of(model, ids) - logits_of(model, padding))[-1].item()
+    assert sum(word.attribution for word in words) == pytest.approx(wanted, abs=0.02)
 
 
 @pytest.mark.parametrize("make", [recurrent, encoder])

@@ -101,6 +101,27 @@ def test_numbers_are_shown_in_their_units_the_largest_first(table, predicted, tm
     assert all(249_990 < value < 250_010 for value in values.values())
 
 
+@pytest.mark.parametrize("bias", [[3, 2, -3], [-5, -5, -5]])
+def test_labels_in_a_file_are_those_that_programs_get(bias, table, predicted, tmp_path):
+    save_text_model(tmp_path / "model", LABELS, bias=bias)
+    rows = [json.loads(line) for line in predicted(table, "--json")]
+    predicted(table, "--output", str(tmp_path / "out.csv"))
+    predicted(table, "--output", str(tmp_path / "out.parquet"))
+    written = pd.read_parquet(tmp_path / "out.parquet")
+    assert [list(labels) for labels in written["labels"]] == [row["labels"] for row in rows]
+    cells = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)["labels"]
+    assert cells.tolist() == [";".join(row["labels"]) for row in rows]
+    assert written["score_late"].tolist() == [row["scores"]["late"] for row in rows]
+
+
+def test_numbers_in_a_file_are_those_that_programs_get(table, predicted, tmp_path):
+    save_text_model(tmp_path / "model", NUMBER)
+    rows = [json.loads(line) for line in predicted(table, "--json")]
+    predicted(table, "--output", str(tmp_path / "out.csv"))
+    written = pd.read_csv(tmp_path / "out.csv")
+    assert written["value"].tolist() == [row["value"] for row in rows]
+
+
 @pytest.mark.parametrize(
     "changed, told",
     [

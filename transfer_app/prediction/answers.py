@@ -22,8 +22,7 @@ class Answer(Prediction):
     Attributes:
         rank: The number that answers are sorted by, the largest first.
         cells: What is shown in the columns of a table.
-        explained: The output that an explanation is of: the label shown, the likeliest where none
-            applies, or the number.
+        explained: The output that an explanation is of: the likeliest label, or the number.
         doubt: Why an input that is out of distribution is not labelled.
     """
 

@@ -85,7 +85,8 @@ def _columns(fields: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
 
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
-    kinds = {"input": pa.string(), "problem": pa.string()}
+    texts = pa.string()  # whose type is not to be seen where all are missing
+    kinds = {"input": texts, "labels": pa.list_(texts), "problem": texts}
     return pa.table(
         {name: pa.array([row.get(name) for row in rows], kinds.get(name)) for name in names}
     )
