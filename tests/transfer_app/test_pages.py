@@ -38,10 +38,13 @@ def test_mails_are_shown_with_all_that_is_predicted(kind, bias, first, spoke, tm
     assert summary.value.startswith("Most for it: ")
 
 
-def test_a_positive_label_comes_first_in_the_inbox(tmp_path):
-    save_text_model(tmp_path / "model", ONE, positive_label="bill")
+def test_a_positive_label_ranks_the_inbox_and_is_explained(tmp_path):
+    save_text_model(tmp_path / "model", ONE, bias=[0, 0, 3], positive_label="bill")
     rank = function_of(texts.blocks(open_predictor(str(tmp_path / "model"))), "rank")
-    assert rank(TEXTS[0], None)[2] == "1 ranked, the most likely bill first."
+    (mail,), _, notes, _, text, _ = rank(TEXTS[0], None)
+    assert notes == "1 ranked, the most likely bill first."
+    assert mail.answer.fields["label"] == "technical"
+    assert text.label == "What spoke for bill (+) and against"
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -58,10 +58,14 @@ def blocks(classifier: TextClassifier) -> gr.Blocks:
         if number is None:
             return gr.update(visible=False), gr.update(visible=False), gr.update(visible=False)
         text, answer = mails[number]
-        words = explain(model, tokenizer, text, classifier.index_of(answer.explained))
+        # What ranks the mails is explained: the label that matters, if one does.
+        explained = getattr(model.config, "positive_label", None) or answer.explained
+        words = explain(model, tokenizer, text, classifier.index_of(explained))
         return (
             gr.Label(scores_of(answer), visible=True),
-            gr.HighlightedText(marked(text, words), label=spoke_for(answer), visible=True),
+            gr.HighlightedText(
+                marked(text, words), label=spoke_for(explained, answer), visible=True
+            ),
             gr.Textbox(in_words(text, words), visible=True),
         )
 
@@ -161,11 +165,11 @@ def first_of(config: PreTrainedConfig) -> str:
     return f"the most likely {positive}" if positive else "the highest score"
 
 
-def spoke_for(answer: Answer) -> str:
-    """Return what the marks in a text mean."""
+def spoke_for(output: str, answer: Answer) -> str:
+    """Return what the marks in a text mean that explain an output of an answer."""
     if "value" in answer.fields:
-        return f"What raised {answer.explained} (+) and lowered it"
-    return f"What spoke for {answer.explained} (+) and against"
+        return f"What raised {output} (+) and lowered it"
+    return f"What spoke for {output} (+) and against"
 
 
 def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | None]]:
