@@ -131,6 +131,10 @@ def packaged_encoder(name: str) -> Path:
 
     Raises:
         InputError: The package is not installed.
+
+    Examples:
+        >>> (packaged_encoder("bert") / "config.json").exists()
+        True
     """
     module, distribution = PACKAGED[name]
     if not find_spec(module):

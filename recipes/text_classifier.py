@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             about = texts.About(
                 title="Text classifier" if arguments.task == "classification" else "Text regressor",
                 card=CARD,
-                example=task.all.texts[0],
+                example="The invoice is wrong, please call me.",
                 refitted=refitted,
             )
             texts.publish_text_classifier(run, task, result, about, bases)

@@ -22,7 +22,7 @@ import pytest
 from markdown_it import MarkdownIt
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from nlp_transfer.encoder_classifier import _packaged
+from nlp_transfer.encoder_classifier import packaged_encoder
 from recipes.email_urgency import DATA as MAILS
 from recipes.pet_classifier import DATA as PETS
 from tests.hub_server.repository import File, Repository
@@ -115,9 +115,9 @@ def put_encoder(hub, folder):
 def small_encoder(folder):
     """An encoder of the architecture and with the tokenizer of the shipped one."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = AutoConfig.from_pretrained(_packaged("bert"), intermediate_size=32, **sizes)
+    config = AutoConfig.from_pretrained(packaged_encoder("bert"), intermediate_size=32, **sizes)
     AutoModel.from_config(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(_packaged("bert")).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(packaged_encoder("bert")).save_pretrained(folder)
     return folder
 
 
@@ -143,7 +143,7 @@ def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
     monkeypatch.chdir(tmp_path)
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
     bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
-    put_encoder(hub, _packaged("bert"))
+    put_encoder(hub, packaged_encoder("bert"))
     run(page, quick=False)
 
 
