@@ -50,7 +50,7 @@ def tokens(quick: bool):
         DataCollatorForTokenClassification,
     )
 
-    from nlp_transfer.encoder_classifier import _packaged
+    from nlp_transfer.encoder_classifier import packaged_encoder
     from staged_training import freeze
 
     def label(piece: str) -> int:
@@ -65,7 +65,7 @@ def tokens(quick: bool):
         ]
         return Dataset.from_dict({**columns, "labels": labels})
 
-    path = str(_packaged("bert"))
+    path = str(packaged_encoder("bert"))
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForTokenClassification.from_pretrained(path, num_labels=3)
     freeze(model, "backbone")
@@ -82,11 +82,11 @@ def decoder(quick: bool):
         LlamaConfig,
     )
 
-    from nlp_transfer.encoder_classifier import _packaged
+    from nlp_transfer.encoder_classifier import packaged_encoder
     from staged_training import freeze
 
     names, *parts = mails(quick)
-    tokenizer = AutoTokenizer.from_pretrained(str(_packaged("bert")))
+    tokenizer = AutoTokenizer.from_pretrained(str(packaged_encoder("bert")))
     tokenizer.model_input_names = ["input_ids", "attention_mask"]
     config = LlamaConfig(
         vocab_size=len(tokenizer),

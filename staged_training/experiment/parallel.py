@@ -51,7 +51,9 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     def work() -> list[Any]:
         with _environment(_ALONE_AND_QUIET):
             run = Parallel(_workers(), return_as="generator")
-            results = run(delayed(_while_alive)(os.getpid(), piece) for piece in pieces.values())
+            results = run(
+                delayed(_while_alive)(os.getpid(), os.getcwd(), piece) for piece in pieces.values()
+            )
             return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
     return on_main_process(work)
@@ -66,14 +68,16 @@ def _workers() -> int:
     return max(1, min(int(cpu_count()), int(psutil.virtual_memory().available // _MEMORY)))
 
 
-def _while_alive(parent: int, work: Callable[[], Any]) -> Any:
+def _while_alive(parent: int, folder: str, work: Callable[[], Any]) -> Any:
     """Run a piece in a worker that ends when the process that began it is killed.
 
-    It would go on otherwise, and write where a run that was resumed writes.
+    It would go on otherwise, and write where a run that was resumed writes. A worker that is kept
+    from earlier pieces may be in another folder than its parent now.
     """
     if os.getpid() != parent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
+        os.chdir(folder)
     return work()
 
 

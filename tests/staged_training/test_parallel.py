@@ -76,6 +76,12 @@ def test_side_by_side_is_in_other_processes_without_bars_of_their_own():
     assert (quiet, os.getenv("TQDM_DISABLE")) == ("1", None)
 
 
+def test_a_process_that_is_kept_is_in_the_folder_of_its_parent(tmp_path, monkeypatch):
+    run_parallel({"process": os.getpid, "another": os.getpid}, "processes")
+    monkeypatch.chdir(tmp_path)
+    assert run_parallel({"here": os.getcwd, "there": os.getcwd}, "folders") == [str(tmp_path)] * 2
+
+
 def test_what_goes_wrong_in_a_process_is_told_as_ever():
     with pytest.raises(InputError, match="fold 3: no text is urgent"):
         run_parallel({"fold 3": refuse}, "folds")
