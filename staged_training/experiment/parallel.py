@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -52,7 +53,7 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
         with _environment(_ALONE_AND_QUIET):
             run = Parallel(_workers(), return_as="generator")
             results = run(
-                delayed(_while_alive)(os.getpid(), os.getcwd(), piece) for piece in pieces.values()
+                delayed(_while_alive)(os.getpid(), Path.cwd(), piece) for piece in pieces.values()
             )
             return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
 
@@ -68,7 +69,7 @@ def _workers() -> int:
     return max(1, min(int(cpu_count()), int(psutil.virtual_memory().available // _MEMORY)))
 
 
-def _while_alive(parent: int, folder: str, work: Callable[[], Any]) -> Any:
+def _while_alive(parent: int, folder: Path, work: Callable[[], Any]) -> Any:
     """Run a piece in a worker that ends when the process that began it is killed.
 
     It would go on otherwise, and write where a run that was resumed writes. A worker that is kept
