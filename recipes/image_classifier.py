@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from staged_training.recipe import RunArguments, check_images, option, parse_arguments, run_script
+from staged_training.recipe import (
+    RunArguments,
+    check_image_labels,
+    option,
+    parse_arguments,
+    run_script,
+)
 from staged_training.runtime.errors import InputError
 
 CARD = Path(__file__).parent / "cards" / "image_classifier.md"
@@ -55,13 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "image-classifier", __doc__)
     if not arguments.data:
         raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
-    check_images(arguments.data, label_column=arguments.label_column)
-    # These imports take seconds, so the arguments are checked first.
     from staged_training.tables.labels import LabelFormat
-    from vision_transfer.image_tables import check_labels_of
 
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_labels_of(arguments.data, written, arguments.positive_label)
+    check_image_labels(arguments.data, written, arguments.positive_label)
+    # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.printable import one_line, shell_path
     from staged_training.runtime.processes import is_main_process

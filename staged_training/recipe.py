@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import logging
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from staged_training.reporting.hub import Destination
+    from staged_training.tables.labels import LabelFormat
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
 
@@ -250,6 +252,37 @@ def check_images(source: str | None, **columns: str) -> None:
             from staged_training.tables.reading import check_columns
 
             check_columns(source, names, needed)
+
+
+def check_image_labels(
+    source: str, written: "LabelFormat", positive_label: str | None = None
+) -> None:
+    """Refuse a table of images, or one in their folder, whose labels cannot be learnt from.
+
+    Warnings are left to who reads it later.
+
+    Args:
+        source: As for `check_images`.
+        written: How labels are written.
+        positive_label: The label that matters, if one does.
+
+    Raises:
+        InputError: As `check_images`, or nothing can be learnt from the labels.
+    """
+    check_images(source, label_column=written.column)
+    from staged_training.experiment.target import positive_number
+    from staged_training.tables.labelled_images import labels_of, rows_of_table, table_in
+
+    path = Path(source)
+    table = path if path.is_file() else table_in(path)
+    if not table:
+        return
+    logging.disable(logging.WARNING)
+    try:
+        labels = labels_of(table, rows_of_table(table, written), written)
+        positive_number(table, labels, positive_label)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def check_texts(
