@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from staged_training.recipe import RunArguments, check_images, option, parse_arguments, run_script
+from staged_training.recipe import (
+    RunArguments,
+    check_image_labels,
+    option,
+    parse_arguments,
+    run_script,
+)
 from staged_training.runtime.command import print_next
 from staged_training.runtime.errors import InputError
 from staged_training.tables.labels import LabelFormat
@@ -61,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.data:
         raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_images(arguments.data, written, label_column=arguments.label_column)
+    check_image_labels(arguments.data, written, arguments.positive_label)
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.heads.class_weights import read_class_weight

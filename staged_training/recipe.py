@@ -238,33 +238,22 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 
-def check_images(
-    source: str | None, written: "LabelFormat | None" = None, /, **columns: str
-) -> None:
-    """Refuse missing images, or a table whose columns or labels cannot be used, at once.
+def check_images(source: str | None, **columns: str) -> None:
+    """Refuse missing images, or a table of them that lacks columns, at once.
 
     Args:
         source: A folder, a table, or a name on the Hub, if one was given.
-        written: How labels are written, if they are to be looked at.
         **columns: The columns that a table must have, by the arguments that choose them.
 
     Raises:
-        InputError: There is no such file, no such column, or a label cannot be used.
+        InputError: There is no such file, or no such column.
     """
-    if not source or not (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
-        return
-    needed = {"file_name": None} | {column: name for name, column in columns.items()}
-    if names := _columns_of(source):
-        from staged_training.tables.labels import label_cells, read_labels
-        from staged_training.tables.reading import check_columns, read_table
+    if source and (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
+        needed = {"file_name": None} | {column: name for name, column in columns.items()}
+        if names := _columns_of(source):
+            from staged_training.tables.reading import check_columns
 
-        check_columns(source, names, needed)
-        if written:
-            path = Path(source)
-            cells = label_cells(read_table(path, [written.column]), path, written.column)
-            places = [f"row {number}" for number in range(1, len(cells) + 1)]
-            with _no_warnings():
-                read_labels(path, places, cells, written, "image")
+            check_columns(source, names, needed)
 
 
 @contextmanager
@@ -302,6 +291,32 @@ def _is_flickr(path: Path) -> bool:
     with open_text(path, marked_encoding(path), "replace") as lines:
         header = "".join(lines.readline().split())
     return header.startswith(("image,caption", "image_name,", "image_name|"))
+
+
+def check_image_labels(
+    source: str, written: "LabelFormat", positive_label: str | None = None
+) -> None:
+    """Refuse a table of images, or one in their folder, whose labels cannot be learnt from.
+
+    Args:
+        source: As for `check_images`.
+        written: How labels are written.
+        positive_label: The label that matters, if one does.
+
+    Raises:
+        InputError: As `check_images`, or nothing can be learnt from the labels.
+    """
+    check_images(source, label_column=written.column)
+    from staged_training.experiment.target import positive_number
+    from staged_training.tables.labelled_images import labels_of, rows_of_table, table_in
+
+    path = Path(source)
+    table = path if path.is_file() else table_in(path)
+    if not table:
+        return
+    with _no_warnings():
+        labels = labels_of(table, rows_of_table(table, written), written)
+        positive_number(table, labels, positive_label)
 
 
 def check_texts(

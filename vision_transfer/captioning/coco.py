@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.labelled_images import is_file_name
 from staged_training.tables.parts import parts_of
 from vision_transfer.captioning.rows import CaptionRow
-from vision_transfer.image_tables import is_file_name
 
 
 def read_json(path: Path, problems: list[Problem]) -> Iterator[CaptionRow]:

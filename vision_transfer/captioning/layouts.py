@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.labelled_images import is_file_name, read_table
 from staged_training.tables.parts import part_of, parts_of
 from vision_transfer.captioning.coco import read_json
 from vision_transfer.captioning.flickr import is_flickr, read_flickr
 from vision_transfer.captioning.rows import CaptionRow
 from vision_transfer.image_files import ImageFiles
-from vision_transfer.image_tables import is_file_name, read_table
 
 CAPTION_COLUMNS = ("captions", "caption", "text")
 _FLICKR = ("captions.txt", "Flickr8k.token.txt", "results_20130124.token", "results.csv")

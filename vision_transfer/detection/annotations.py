@@ -9,13 +9,13 @@ import pandas as pd
 from pandas.api.types import is_scalar
 
 from staged_training.runtime.errors import InputError, Problem
+from staged_training.tables.labelled_images import is_file_name, read_table, table_in
 from staged_training.tables.parts import parts_of
 from staged_training.tables.reading import check_columns
 from vision_transfer.detection.coco import coco_files, read_coco, read_coco_folder
 from vision_transfer.detection.marked import AnnotatedImage, Marked, corners_from_size
 from vision_transfer.detection.voc import read_voc, voc_files
 from vision_transfer.detection.yolo import DESCRIPTIONS, read_yolo, yolo_source
-from vision_transfer.image_tables import is_file_name, read_table, table_in
 
 
 def read_annotations(
