@@ -48,7 +48,7 @@ def run_recipe(quick: bool) -> dict[str, float]:
 
     watch = Stopwatch()
     LabelledTexts.tokenized = watch.around("tokenise", LabelledTexts.tokenized)
-    candidates.count_longer = watch.around("tokenise", candidates.count_longer)
+    candidates.token_counts = watch.around("tokenise", candidates.token_counts)
     for name in ("build_vocabulary", "align"):
         setattr(candidates, name, watch.around(name, getattr(candidates, name)))
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from nlp_transfer.classification import (
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
 from nlp_transfer.models import RecurrentForCausalLM
-from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, count_longer
+from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, token_counts
 from nlp_transfer.tfidf import TfidfCandidate
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
@@ -192,12 +192,13 @@ class EncoderCandidate(TextCandidate):
     def describe_base(self) -> BaseKnowledge:
         """Describe how many texts are read window by window, and how many are cut."""
         model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
-        texts, window = self.task.all.texts, model.config.window
-        knowledge = (
-            f"{count_longer(texts, tokenizer, window):,} of the texts are longer than the {window} "
-            f"tokens that {self.base} reads at once; they are read window by window."
-        )
-        return BaseKnowledge(knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length))
+        lengths = np.array(token_counts(self.task.all.texts, tokenizer))
+        window = model.config.window
+        longer = int((lengths > window).sum())
+        beyond = f"{longer:,} texts are longer and are read in windows"
+        told = beyond if longer else "no text is longer"
+        knowledge = f"{self.base} reads {window} tokens at once; {told}."
+        return BaseKnowledge(knowledge, int((lengths > tokenizer.model_max_length).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +270,8 @@ class WordVectorCandidate(TextCandidate):
         texts = self.task.all.texts
         tokenizer = build_vocabulary(texts, min_frequency=1)
         knowledge = f"{self.vectors.title}: {align(tokenizer, self.vectors).coverage}"
-        return BaseKnowledge(knowledge, count_longer(texts, tokenizer, tokenizer.model_max_length))
+        most = tokenizer.model_max_length
+        return BaseKnowledge(knowledge, sum(n > most for n in token_counts(texts, tokenizer)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,9 +56,9 @@ class LabelledTexts:
         return Dataset.from_dict(columns | {"labels": self.labels})
 
 
-def count_longer(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
-    """Count the texts that are longer than some number of tokens."""
-    return sum(len(ids) > tokens for ids in tokenizer(list(texts), truncation=False)["input_ids"])
+def token_counts(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return how many tokens each text has, uncut."""
+    return [len(ids) for ids in tokenizer(list(texts), truncation=False)["input_ids"]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,9 +84,8 @@ def describe_differences(differences: Mapping[str, Difference], chosen: str, flo
     Examples:
         >>> found = {"mean": Difference(0.4, 0.1), "linear": Difference(0.01, 0.05)}
         >>> print(describe_differences(found | {"net": Difference(0.0, 0.0)}, "net", "mean"))
-        No difference to be seen from linear. The simplest of them, linear, is as good (+0.010, 95 %
-        interval -0.040 to +0.060): use that. It is ahead of mean (+0.400, 95 % interval +0.300 to
-        +0.500).
+        No difference to be seen from linear. Simpler and as good is linear (+0.010, 95 % interval
+        -0.040 to +0.060): use that. It is ahead of mean (+0.400, 95 % interval +0.300 to +0.500).
     """
     others = {name: found for name, found in differences.items() if name != chosen}
     alike = [name for name, found in others.items() if not found.is_seen]
@@ -97,8 +96,7 @@ def describe_differences(differences: Mapping[str, Difference], chosen: str, flo
         found = f"{floor} looks at no example ({others[floor]})"
         told.append(f"That it has learnt anything is not seen yet: {found}.")
     elif as_good and order.index(as_good[0]) < order.index(chosen):
-        simple = f"{as_good[0]}, is as good ({others[as_good[0]]})"
-        told.append(f"The simplest of them, {simple}: use that.")
+        told.append(f"Simpler and as good is {as_good[0]} ({others[as_good[0]]}): use that.")
     for ahead, word in ((True, "ahead of"), (False, "behind")):
         names = [n for n, found in others.items() if found.is_seen and (found.mean > 0) == ahead]
         if names:

@@ -228,7 +228,7 @@ def test_an_encoder_takes_the_place_of_word_vectors(small_data, tmp_path, capsys
     names = ["majority class", "TF-IDF + logistic regression"]
     names += ["bert, head on the frozen base", "bert, fine-tuned"]
     assert [row["name"] for row in results["rows"]] == names
-    assert "0 of the texts are longer than the 512 tokens" in capsys.readouterr().out
+    assert "bert reads 512 tokens at once; no text is longer." in capsys.readouterr().out
     mail = tmp_path / "mail.jsonl"
     mail.write_text(json.dumps({"text": "Call me before noon, the server is down."}) + "\n")
     assert main(["predict", str(folder), str(mail), "--json"]) == 0

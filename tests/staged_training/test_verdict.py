@@ -51,7 +51,7 @@ class Guess(Candidate):
     ("share", "told"),
     [
         (0.3, "It is ahead of majority class (+0.400"),
-        (0.9, "The simplest of them, simple, is as good (+0.000"),
+        (0.9, "Simpler and as good is simple (+0.000"),
         (0.87, "No difference to be seen from simple. It is ahead of majority class (+0.400"),
     ],
 )
