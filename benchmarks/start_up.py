@@ -2,7 +2,7 @@
 
 `nlp-transfer --help` is timed from the start of its process to its end, beside a process that does
 nothing and one that imports `transformers` alone. For one run of `nlp-transfer run email-urgency`
-with `--base none` it reports how much of the wall time goes to tokenising, building vocabularies and
+on word vectors it reports how much of the wall time goes to tokenising, building vocabularies and
 aligning them to word vectors.
 
     pip install 'nlp-transfer[assets]'
