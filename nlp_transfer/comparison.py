@@ -23,7 +23,6 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_report import QUICK
 from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.vocabulary import corpus_vocabulary
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors
@@ -33,7 +32,7 @@ from staged_training.experiment.outcome import Row
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.target import Target
 from staged_training.reporting import plots
-from staged_training.reporting.report import Report, results_table, tested_on, write_results
+from staged_training.reporting.report import QUICK, Report, results_table, tested_on, write_results
 from staged_training.reporting.targets import titles_of
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import shell_path

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,15 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.target import Regression, SingleLabel, Target
 from staged_training.model_card import stage_table
 from staged_training.reporting import plots
-from staged_training.reporting.classifier_report import add_classifier_sections
+from staged_training.reporting.classifier_report import (
+    add_classifier_sections,
+    describe_choice,
+    difference_table,
+)
 from staged_training.reporting.hub import Task, usage_with_code
 from staged_training.reporting.onnx_usage import text_usage, word_usage
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.reporting.report import QUICK, Report, results_table, tested_on
 from staged_training.reporting.targets import (
     describe_method,
     describe_target,
@@ -32,8 +37,6 @@ RARE = (
     "Rare labels: every example has the same weight in the loss; on the validation parts of the "
     "shipped texts class weights gave nothing."
 )
-
-QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
 
 
 def describe_protocol(
@@ -49,22 +52,14 @@ def describe_protocol(
     """
     numbers = task.fold_numbers
     dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
+    seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     too_long = f" {cut:,} texts are too long and were cut." if cut else ""
     return (
         f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{describe_values(task)}, "
         f"in {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}; "
-        f"{len(result.seeds)} seed(s). For test fold f, fold f + 1 validates and the others train."
+        f"{seeds}. For test fold f, fold f + 1 validates and the others train."
         f"{too_long}{QUICK if quick else ''}"
     )
-
-
-def describe_choice(task: TextTask, result: CrossValidation) -> str:
-    """Describe which model was chosen, and how much a single fold decides."""
-    told = result.describe_choice()
-    if len(result.folds) == 1:
-        test = len(task.split(result.folds[0]).test)
-        told += f" One fold, of {test:,} texts, decides little: run all folds, with several seeds."
-    return told
 
 
 class About(NamedTuple):
@@ -109,10 +104,10 @@ def publish_text_classifier(
     """
     cut = max((base.cut for base in bases), default=0)
     protocol = describe_protocol(task, result, cut=cut, quick=run.arguments["quick"])
-    choice = " ".join([describe_choice(task, result), *gains])
+    choice = " ".join([describe_choice(result), *gains])
     results = results_table(result.rows, titles_of(task.target))
     trained = [StageResult(**stage) for stage in result.chosen_outcomes[0].stages]
-    stages = stage_table(trained) if trained else "It was fitted at once, without stages."
+    stages = stage_table(trained) if trained else "It was fitted in one step, without stages."
     part = "all of them" if about.refitted else "the training part of the first fold tested"
     values = {
         "labels": " or ".join(map(as_markdown, task.names)),
@@ -171,6 +166,7 @@ def text_report(
     report = Report(folder, title)
     report.section("Method", protocol, *([RARE] if matters else []), describe_method(target))
     report.section("Results", results_table(result.rows, titles_of(target)), choice)
+    report.section("How far the others are behind", difference_table(result))
     draw = plots.plot_rows, result.rows, target.metric, target.title
     report.picture("models", f"test {target.title} of each model", *draw)
     report.section("What the bases know", *knowledge)
@@ -199,7 +195,7 @@ def example_table(task: TextTask, result: CrossValidation) -> str:
             f"{scores[i]:.2f}",
             target.describe_prediction(predictions[i]),
             target.describe_value(values[i]),
-            " ".join(task.all.texts[rows[i]].split())[:60],
+            shorten(task.all.texts[rows[i]], 60, placeholder="…"),
         ]
         for i in sorted(shown, key=lambda i: -scores[i])
     ]

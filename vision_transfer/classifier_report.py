@@ -12,11 +12,16 @@ from staged_training.experiment.target import Regression, SingleLabel, Target
 from staged_training.heads.familiarity import familiarity
 from staged_training.heads.head_search import Trial
 from staged_training.reporting import plots
-from staged_training.reporting.classifier_report import add_classifier_sections, add_learning_curve
+from staged_training.reporting.classifier_report import (
+    add_classifier_sections,
+    add_learning_curve,
+    describe_choice,
+    difference_table,
+)
 from staged_training.reporting.hub import Task, usage, usage_with_code
 from staged_training.reporting.onnx_usage import image_usage
 from staged_training.reporting.publish import Card, publish
-from staged_training.reporting.report import Report, results_table, tested_on
+from staged_training.reporting.report import QUICK, Report, results_table, tested_on
 from staged_training.reporting.targets import describe_method, describe_values, titles_of
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from vision_transfer.backbones import bottleneck
@@ -27,8 +32,8 @@ from vision_transfer.image_task import ImageTask
 from vision_transfer.preprocessing import resized_side
 
 
-def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
-    """Describe how the models were measured."""
+def describe_protocol(task: ImageTask, result: CrossValidation, *, quick: bool = False) -> str:
+    """Describe how the models were measured; in a quick run every stage had one epoch only."""
     numbers = task.fold_numbers
     source = as_code(task.source.name)
     images = f"{len(task.paths):,} images from {source}{describe_values(task)}"
@@ -43,6 +48,7 @@ def describe_protocol(task: ImageTask, result: CrossValidation) -> str:
     return (
         f"{images}, in {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}. "
         f"For test fold f, fold f + 1 validates and the others train.{left_out}"
+        f"{QUICK if quick else ''}"
     )
 
 
@@ -123,12 +129,14 @@ def publish_image_classifier(
     candidate = result.chosen_candidate
     assert isinstance(candidate, BackboneCandidate)
     task, target = candidate.task, candidate.task.target
-    protocol, base = describe_protocol(task, result), describe_base(candidate)
-    results, choice = results_table(result.rows, titles_of(target)), result.describe_choice()
+    protocol = describe_protocol(task, result, quick=run.arguments["quick"])
+    base = describe_base(candidate)
+    results, choice = results_table(result.rows, titles_of(target)), describe_choice(result)
     abstention = describe_abstention(task, result, saved)
     report = Report(run.report, title)
     report.section("Method", protocol, base, describe_method(target), describe_images(task))
     report.section("Results", results, choice)
+    report.section("How far the others are behind", difference_table(result))
     draw = plots.plot_rows, result.rows, target.metric, target.title
     report.picture("models", f"test {target.title} of each model", *draw)
     _add_sections(report, candidate, result, saved, abstention)

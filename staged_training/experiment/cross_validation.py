@@ -126,10 +126,14 @@ class CrossValidation:
         if not isinstance(self.task, LabelledTask):
             return told
         controls = {name for control in self.controls for name in control.row_names()}
-        order = [row for row in self.rows if row.name not in controls and not row.undone]
-        differences = {row.name: self.difference(chosen, row) for row in order}
+        differences = {n: found for n, found in self.differences().items() if n not in controls}
         verdict = describe_differences(differences, chosen.name, self.task.target.floor)
         return f"{told} {verdict}"
+
+    def differences(self) -> dict[str, Difference]:
+        """Return how much more the chosen row scores on validation than each row, by its name."""
+        rows = (row for row in self.rows if not row.undone or row is self.chosen)
+        return {row.name: self.difference(self.chosen, row) for row in rows}
 
     def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
         """Return the rows of all test parts, and what the chosen model predicted of each.

@@ -84,14 +84,15 @@ def describe_differences(differences: Mapping[str, Difference], chosen: str, flo
     Examples:
         >>> found = {"mean": Difference(0.4, 0.1), "linear": Difference(0.01, 0.05)}
         >>> print(describe_differences(found | {"net": Difference(0.0, 0.0)}, "net", "mean"))
-        No difference to be seen from linear. Simpler and as good is linear (+0.010, 95 % interval
-        -0.040 to +0.060): use that. It is ahead of mean (+0.400, 95 % interval +0.300 to +0.500).
+        On validation, no difference to be seen from linear. Simpler and as good is linear (+0.010,
+        95 % interval -0.040 to +0.060): use that. On validation it is ahead of mean (+0.400, 95 %
+        interval +0.300 to +0.500).
     """
     others = {name: found for name, found in differences.items() if name != chosen}
     alike = [name for name, found in others.items() if not found.is_seen]
     as_good = [name for name in alike if others[name].mean <= AS_GOOD]
     order = list(differences)
-    told = [f"No difference to be seen from {'; '.join(alike)}."] if alike else []
+    told = [f"On validation, no difference to be seen from {'; '.join(alike)}."] if alike else []
     if floor in alike:
         found = f"{floor} looks at no example ({others[floor]})"
         told.append(f"That it has learnt anything is not seen yet: {found}.")
@@ -102,5 +103,5 @@ def describe_differences(differences: Mapping[str, Difference], chosen: str, flo
         if names:
             nearest = min(names, key=lambda name: abs(others[name].mean))
             more = f" and of {len(names) - 1} more" if len(names) > 1 else ""
-            told.append(f"It is {word} {nearest} ({others[nearest]}){more}.")
+            told.append(f"On validation it is {word} {nearest} ({others[nearest]}){more}.")
     return " ".join(told)

@@ -57,6 +57,31 @@ def add_classifier_sections(
     _add_errors(report, target, values, predictions, [describe(row) for row in rows.tolist()])
 
 
+def describe_choice(result: CrossValidation) -> str:
+    """Describe which model was chosen, and how little a single fold decides."""
+    told = result.describe_choice()
+    if len(result.folds) == 1 and len(result.task.fold_numbers) > 1:
+        test = len(result.task.split(result.folds[0]).test)
+        told += f" One fold, of {test:,} examples, decides little: test on all folds."
+    return told
+
+
+def difference_table(result: CrossValidation) -> str:
+    """Return how much more the chosen model scores than each other as a Markdown table."""
+    test = {row.name: row.metrics[result.metric] for row in result.rows}
+    title = result.metric.replace("_", " ")
+    if isinstance(result.task, LabelledTask):
+        title = result.task.target.titles[result.metric]
+    rows = [
+        [name, f"{mean:+.3f}", f"{mean - half:+.3f} to {mean + half:+.3f}", f"{more:+.3f}"]
+        for name, (mean, half) in result.differences().items()
+        if name != result.chosen.name
+        for more in [test[result.chosen.name] - test[name]]
+    ]
+    heads = [f"{title} on validation", "95 % interval", "on test"]
+    return markdown_table([f"{result.chosen.name} beside", *heads], rows)
+
+
 def _add_classes(
     report: Report,
     target: SingleLabel,

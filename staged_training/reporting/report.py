@@ -16,6 +16,8 @@ from staged_training.runtime.files import written_whole
 from staged_training.runtime.markdown import as_code, markdown_table
 from staged_training.runtime.printable import printable
 
+QUICK = " **Quick run: one epoch per stage; do not judge by it.**"
+
 
 def write_results(folder: Path, recipe: str, seed: int, rows: Sequence[Row]) -> None:
     """Write `results.json`: the rows, and the versions of what produced them."""

@@ -19,8 +19,9 @@ _METHODS: dict[type[Target], str] = {
     "average precision of all labels, over all thresholds; macro-F1 is the mean of their F1, and "
     "micro-F1 that of all decisions together.",
     Regression: "Numbers are learnt with mean 0 and deviation 1 over the training part; the model "
-    "gives them in their own units. R² is the share of the variance that is explained, 0 for who "
-    "always says the mean; Spearman is the correlation of ranks; MAE is the mean absolute error.",
+    "gives them in their own units. R² is the share of the variance that is explained, 0 for a "
+    "model that always predicts the mean; Spearman is the correlation of ranks; MAE is the mean "
+    "absolute error.",
 }
 
 

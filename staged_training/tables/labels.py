@@ -129,8 +129,8 @@ def check_filled(
     """
     empty = [place for place, cell in zip(places, cells, strict=True) if not (cell or "").strip()]
     if empty:
-        more = f", nor have {len(empty) - 1} more rows" if len(empty) > 1 else ""
-        raise InputError(f"{source}: {empty[0]} has no {what}{more}. Fill or delete it.")
+        more = f", and {len(empty) - 1} more like it" if len(empty) > 1 else ""
+        raise InputError(f"{source}: {empty[0]} has no {what}{more}. Fill it in, or delete it.")
 
 
 def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
@@ -254,7 +254,9 @@ def _several(
         )
     tidy_labels(source, [label for labels in rows for label in labels])  # warns of upper case
     if empty := sum(not labels for labels in rows):
-        logger.warning("%s: %d examples have no label: none of them applies.", source, empty)
+        logger.warning(
+            "%s: %d examples have no label; they count as having none of them.", source, empty
+        )
     return rows
 
 

@@ -31,7 +31,9 @@ def check_table_file(path: Path) -> None:
         InputError: Its ending is unknown, or its folder is missing or may not be written to.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: tables are written as {', '.join(SUFFIXES)}. Name it so.")
+        raise InputError(
+            f"{path}: tables are written as {', '.join(SUFFIXES)}. Use one of these endings."
+        )
     if path.is_dir():
         raise InputError(f"{path}: is a folder. Name a file.")
     if not path.parent.is_dir():

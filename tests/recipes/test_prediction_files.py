@@ -302,7 +302,7 @@ def test_several_labels_and_numbers_are_columns_too(save_model, tmp_path):
         (["t.csv", "--output", "folder.csv"], "is a folder. Name a file."),
         (["t.csv", "--output", "./t.csv"], "is an input, and would be replaced."),
         (["t.csv", "t.csv", "--output", "out.csv"], "--output keeps the columns of a table"),
-        (["blank.csv", "--output", "out.csv"], "row 1 has no text in text, nor have 1 more rows."),
+        (["blank.csv", "--output", "out.csv"], "row 1 has no text in text, and 1 more like it."),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_a_model_is_loaded(

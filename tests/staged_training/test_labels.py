@@ -46,7 +46,7 @@ MANY = [str(number) for number in range(100)]
 REFUSED = {
     "one label": (["a", "a"], LabelFormat(), "every x has the label 'a'"),
     "a label seen once": (["a", "a", "b"], LabelFormat(), r"'b' occurs only once \(row 3\)"),
-    "no label": (["a", None, "b", ""], LabelFormat(), "row 2 has no label in 'label', nor have 1"),
+    "no label": (["a", None, "b", ""], LabelFormat(), "row 2 has no label in 'label', and 1 more"),
     "dates": ([f"2020-01-{n}" for n in MANY], LabelFormat(), "Dates .* column by `label_column`"),
     "free text": ([f"it is {n}" for n in MANY], LabelFormat(), "Dates and free text"),
     "numbers for labels": (MANY, LabelFormat(), "choose regression by `task`"),

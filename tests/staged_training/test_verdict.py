@@ -50,9 +50,12 @@ class Guess(Candidate):
 @pytest.mark.parametrize(
     ("share", "told"),
     [
-        (0.3, "It is ahead of majority class (+0.400"),
+        (0.3, "On validation it is ahead of majority class (+0.400"),
         (0.9, "Simpler and as good is simple (+0.000"),
-        (0.87, "No difference to be seen from simple. It is ahead of majority class (+0.400"),
+        (
+            0.87,
+            "no difference to be seen from simple. On validation it is ahead of majority class",
+        ),
     ],
 )
 def test_a_model_is_compared_with_a_simpler_one(share, told, tmp_path):
@@ -68,7 +71,7 @@ def test_a_baseline_that_is_better_is_said_to_be(tmp_path):
         return [guessed("rule", 1.0, round_.split)]
 
     choice = choice_among([Guess("net", 0.9)], tmp_path, baselines=better)
-    assert "It is behind rule (-0.100" in choice
+    assert "On validation it is behind rule (-0.100" in choice
 
 
 def test_a_model_that_may_have_learnt_nothing_is_told(tmp_path):
