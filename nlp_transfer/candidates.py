@@ -369,6 +369,7 @@ def text_candidates(
         InputError: There is no such encoder.
     """
     shared: dict[str, Any] = {"task": task, "report_to": report_to, "class_weight": class_weight}
+    simple = TfidfCandidate(task, class_weight or "balanced")
     controls: list[WordVectorCandidate] = []
     candidates: list[TextCandidate] = []
     if vectors:
@@ -385,4 +386,4 @@ def text_candidates(
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
         name = Path(base).absolute().name
         candidates.append(EncoderCandidate(name=name, base=base, **shared))
-    return TextCandidates(controls, TfidfCandidate(task), candidates)
+    return TextCandidates(controls, simple, candidates)

@@ -25,6 +25,7 @@ from staged_training.reporting.onnx_usage import text_usage, word_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import QUICK, Report, results_table, tested_on
 from staged_training.reporting.targets import (
+    all_labels,
     describe_method,
     describe_target,
     describe_values,
@@ -34,8 +35,8 @@ from staged_training.runtime.markdown import as_code, as_markdown, markdown_tabl
 from staged_training.stages import StageResult
 
 RARE = (
-    "Rare labels: every example has the same weight in the loss; on the validation parts of the "
-    "shipped texts class weights gave nothing."
+    "Rare labels: unless class weights were given, every example has the same weight in the loss "
+    "of nets, and the linear model on TF-IDF is balanced."
 )
 
 
@@ -54,9 +55,17 @@ def describe_protocol(
     dealt = "" if task.own_folds else ", dealt here with near-duplicates in the same one"
     seeds = f"{len(result.seeds)} seed{'s' if len(result.seeds) > 1 else ''}"
     too_long = f" {cut:,} texts are too long and were cut." if cut else ""
+    texts = (
+        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{describe_values(task)}, in"
+    )
+    if numbers == [0]:
+        train, validation, test = map(len, task.split(0))
+        return (
+            f"{texts} the parts that came with them: {train:,} train, {validation:,} validate, "
+            f"{test:,} test; {seeds}.{too_long}{QUICK if quick else ''}"
+        )
     return (
-        f"{len(task.all.texts):,} texts from {as_code(task.source.name)}{describe_values(task)}, "
-        f"in {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}; "
+        f"{texts} {len(numbers)} folds{dealt}. Tested on {tested_on(result.folds, numbers)}; "
         f"{seeds}. For test fold f, fold f + 1 validates and the others train."
         f"{too_long}{QUICK if quick else ''}"
     )
@@ -147,8 +156,11 @@ def describe_usage(run: RunFolder, target: Target, example: str) -> str:
         example: The text that it is to be tried on, in Python.
     """
     call = "text-classification", run.reference, example, "nlp_transfer", "nlp-transfer"
+    options = all_labels(target)
     without = text_usage if (run.path / "tokenizer.json").exists() else word_usage
-    return "\n\n".join([usage_with_code(*call), without(target.problem_type, example)])
+    return "\n\n".join(
+        [usage_with_code(*call, options=options), without(target.problem_type, example)]
+    )
 
 
 def text_report(
@@ -169,7 +181,8 @@ def text_report(
     report.section("How far the others are behind", difference_table(result))
     draw = plots.plot_rows, result.rows, target.metric, target.title
     report.picture("models", f"test {target.title} of each model", *draw)
-    report.section("What the bases know", *knowledge)
+    if knowledge:
+        report.section("What the bases know", *knowledge)
     texts = task.all.texts
     add_classifier_sections(
         report, task, result, lambda row: as_markdown(" ".join(texts[row].split())[:120])

@@ -15,6 +15,7 @@ from staged_training.experiment.splits import given_folds, near_duplicate_groups
 from staged_training.experiment.target import (
     SingleLabel,
     check_folds,
+    deal_folds,
     positive_number,
     target_of,
 )
@@ -152,7 +153,7 @@ def read_task(
     if own_folds:
         folds = given_folds(path, dataset["fold"])
     else:
-        folds = target.folds(values, near_duplicate_groups(texts))
+        folds = deal_folds(path, target, values, near_duplicate_groups(texts))
     check_folds(path, target, values, folds)
     return TextTask(
         source=path,

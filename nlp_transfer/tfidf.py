@@ -20,6 +20,7 @@ from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.outcome import Outcome, outcome
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
+from staged_training.heads.class_weights import ClassWeight
 from staged_training.heads.linear_probe import fit_linear
 from staged_training.tables.word_tokenizer import WordTokenizer
 from staged_training.tables.words import long_words
@@ -61,9 +62,11 @@ class TfidfCandidate(Candidate):
 
     Attributes:
         task: The labelled texts.
+        class_weight: What each label weighs in the loss.
     """
 
     task: TextTask
+    class_weight: ClassWeight = "balanced"
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -82,7 +85,7 @@ class TfidfCandidate(Candidate):
         """Fit it with each C, then score and save the one that is best on validation."""
         start = time.perf_counter()
         train, validation, test = (self.task.all.select(rows) for rows in round_.split)
-        model = fit_best(train, validation, self.task.target)
+        model = fit_best(train, validation, self.task.target, self.class_weight)
         logits = [model.logits(part.texts) for part in (validation, test)]
         found = outcome(
             self.name,
@@ -102,7 +105,7 @@ class TfidfCandidate(Candidate):
         known = self.task.all.select(rows)
         vectorizer = tfidf_vectorizer()
         features = vectorizer.fit_transform(known.texts)
-        fitted = fit_linear(features, known.labels, self.task.target, C, "balanced")
+        fitted = fit_linear(features, known.labels, self.task.target, C, self.class_weight)
         self._save(LinearModel(vectorizer, *fitted, C), outcomes, folder / "model")
 
     def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -118,19 +121,25 @@ class TfidfCandidate(Candidate):
         save_trained(model, tokenizer, TrainerState(), folder)
 
 
-def fit_best(train: LabelledTexts, validation: LabelledTexts, target: Target) -> LinearModel:
+def fit_best(
+    train: LabelledTexts,
+    validation: LabelledTexts,
+    target: Target,
+    class_weight: ClassWeight = "balanced",
+) -> LinearModel:
     """Fit a linear model on TF-IDF of words and pairs of words.
 
     Args:
         train: What to fit it to.
         validation: What the strength of the penalty is chosen on, by the metric of the target.
         target: What is predicted.
+        class_weight: What each label weighs in the loss.
     """
     vectorizer = tfidf_vectorizer()
     features = vectorizer.fit_transform(train.texts)
     models = []
     for C in CS:
-        fitted = fit_linear(features, train.labels, target, C, "balanced")
+        fitted = fit_linear(features, train.labels, target, C, class_weight)
         models.append(LinearModel(vectorizer, *fitted, C))
 
     def score(model: LinearModel) -> float:

@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(Arguments, argv, "image-classifier", __doc__)
     if not arguments.data:
         raise InputError("--data is missing. Give a folder with a sub-folder of images per label.")
+    if arguments.task == "regression" and arguments.class_weight:
+        raise InputError("--class-weight is for labels, not for numbers; leave it out.")
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
     check_image_labels(arguments.data, written, arguments.positive_label)
     # These imports take seconds, so the arguments are checked first.

@@ -59,7 +59,9 @@ class Arguments(RunArguments):
         None, "The one label that matters; by default the rarer of two, and of more all matter."
     )
     class_weight: list[str] | None = option(
-        None, "Weights in the loss: `balanced`, or LABEL=WEIGHT ...; by default all weigh alike."
+        None,
+        "Weights in the loss: `balanced`, or LABEL=WEIGHT ...; by default all weigh alike, but in "
+        "the linear model on TF-IDF, which is balanced.",
     )
     base: str | None = option(
         None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."

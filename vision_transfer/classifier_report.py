@@ -22,7 +22,12 @@ from staged_training.reporting.hub import Task, usage, usage_with_code
 from staged_training.reporting.onnx_usage import image_usage
 from staged_training.reporting.publish import Card, publish
 from staged_training.reporting.report import QUICK, Report, results_table, tested_on
-from staged_training.reporting.targets import describe_method, describe_values, titles_of
+from staged_training.reporting.targets import (
+    all_labels,
+    describe_method,
+    describe_values,
+    titles_of,
+)
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from vision_transfer.backbones import bottleneck
 from vision_transfer.candidates import BackboneCandidate, SavedClassifier
@@ -167,11 +172,13 @@ def describe_usage(
     One with a head of this package comes with its code.
     """
     example = '"photo.jpg"'
-    call = "image-classification", reference, example
+    call, options = ("image-classification", reference, example), all_labels(target)
     if isinstance(model, MlpHeadForImageClassification):
-        code = [usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'")]
+        code = [
+            usage_with_code(*call, "vision_transfer", "'nlp-transfer[vision]'", options=options)
+        ]
     else:
-        code = [usage(*call)]
+        code = [usage(*call, options=options)]
     if resized_side(processor):
         code.append(image_usage(target.problem_type, example))
     return "\n\n".join(code)

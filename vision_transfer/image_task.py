@@ -28,6 +28,7 @@ from staged_training.experiment.target import (
     SingleLabel,
     Target,
     check_folds,
+    deal_folds,
     label_matrix,
     positive_number,
     target_of,
@@ -233,7 +234,7 @@ def _read(path: Path, written: LabelFormat, positive_label: str | None) -> Image
         table["file_name"], [target.describe_value(value) for value in values], groups
     )
     given, told = _given_folds(path, table, target, values, groups)
-    folds = target.folds(values, groups) if given is None else given
+    folds = deal_folds(path, target, values, groups) if given is None else given
     check_folds(path, target, values, folds)
     return ImageTask(
         source=path,

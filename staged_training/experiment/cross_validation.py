@@ -23,6 +23,7 @@ from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.task import LabelledTask, Task
 from staged_training.experiment.verdict import (
+    FEWEST,
     INTERVAL,
     Difference,
     describe_differences,
@@ -125,6 +126,9 @@ class CrossValidation:
         told = f"Validation chose **{chosen.name}** ({self.describe_scores(chosen)})."
         if not isinstance(self.task, LabelledTask):
             return told
+        size = sum(len(self.task.split(fold).validation) for fold in self.folds)
+        if size < FEWEST:
+            return f"{told} {size} examples to validate on are too few to compare models by."
         controls = {name for control in self.controls for name in control.row_names()}
         differences = {n: found for n, found in self.differences().items() if n not in controls}
         verdict = describe_differences(differences, chosen.name, self.task.target.floor)

@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, f1_score, mean_absolute_err
 from staged_training.experiment.splits import (
     Indices,
     fold_numbers,
+    fold_split,
     multilabel_folds,
     stratified_folds,
 )
@@ -198,9 +199,10 @@ class MultiLabel(Target):
         seen = values.any(axis=0)
         true, predicted = values[:, seen], predictions[:, seen]
         decided = predictions >= DECIDED
+        of_labels = zip(true.T, decided[:, seen].T, strict=True)
         return {
             "macro_average_precision": float(average_precision_score(true, predicted)),
-            "macro_f1": float(f1_score(true, decided[:, seen], average="macro", zero_division=0)),
+            "macro_f1": float(np.mean([f1_score(*pair, zero_division=0) for pair in of_labels])),
             "micro_f1": float(f1_score(values, decided, average="micro", zero_division=0)),
         }
 
@@ -279,11 +281,11 @@ class Regression(Target):
         return Scaling(float(values.mean()), float(values.std()) or 1.0)
 
     def describe_value(self, value: Any) -> str:
-        """Return a number in four digits."""
-        return f"{value:.4g}"
+        """Return a number in six digits."""
+        return f"{value:.6g}"
 
     def describe_prediction(self, prediction: Floats) -> str:
-        """Return a number in four digits."""
+        """Return a number in six digits."""
         return self.describe_value(prediction[0])
 
 
@@ -343,6 +345,16 @@ def positive_number(source: Path, labels: Labels, chosen: str | None) -> int | N
     return labels.names.index(chosen)
 
 
+def deal_folds(
+    source: Path, target: Target, values: NDArray[Any], groups: Sequence[int] | Indices
+) -> Indices:
+    """Deal examples into folds, see `Target.folds`; errors name the source."""
+    try:
+        return target.folds(values, groups)
+    except InputError as error:
+        raise InputError(f"{source}: {error}", error.arguments) from error
+
+
 def check_folds(source: Path, target: Target, values: NDArray[Any], folds: Indices) -> None:
     """Refuse folds on which nothing can be measured.
 
@@ -366,6 +378,15 @@ def check_folds(source: Path, target: Target, values: NDArray[Any], folds: Indic
                 f"{source}: fold {fold} has {found}, so that nothing can be measured on it. Deal "
                 "the examples anew, or leave the column 'fold' out."
             )
+    if isinstance(target, SingleLabel):
+        for fold in numbers:
+            train = values[fold_split(folds, fold).train]
+            for number in np.setdiff1d(values, train):
+                raise InputError(
+                    f"{source}: all examples of the label {target.names[number]!r} are in the "
+                    f"parts to validate and to test on where fold {fold} is tested, so that it "
+                    "cannot be learnt. Deal the examples anew, or leave the column 'fold' out."
+                )
     if isinstance(target, MultiLabel) and len(numbers) > 1:
         for name, column in zip(target.names, values.T, strict=True):
             if len(np.unique(folds[column > 0])) < 3:

@@ -21,6 +21,9 @@ INTERVAL = 1.96
 AS_GOOD = 0.02
 """How much less a simpler model may score to be as good, where no difference is to be seen."""
 
+FEWEST = 30
+"""How many examples to validate on it takes to compare models."""
+
 
 class Difference(NamedTuple):
     """How much more one model scores than another, on validation.

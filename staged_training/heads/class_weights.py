@@ -15,6 +15,8 @@ from staged_training.runtime.errors import InputError
 ClassWeight = Mapping[str, float] | Literal["balanced"] | None
 """A weight for each label, those left out weigh 1; or `balanced`, as in scikit-learn."""
 
+_MOST = 1e6  # of a weight
+
 
 def class_weights(
     values: ArrayLike, names: Sequence[str], wanted: ClassWeight
@@ -96,10 +98,10 @@ def read_class_weight(given: Sequence[str] | None, names: Sequence[str]) -> Clas
             weights[name] = float(number)
         except ValueError:
             weights[name] = 0.0
-        if name not in names or not 0 < weights[name] < float("inf"):
+        if name not in names or not 0 < weights[name] <= _MOST:
             raise InputError(
-                f"`class_weight` is {part!r}; give `balanced`, or LABEL=WEIGHT with a positive "
-                f"number. The labels are: {', '.join(names)}.",
+                f"`class_weight` is {part!r}; give `balanced` alone, or LABEL=WEIGHT with a "
+                f"number above 0, up to {_MOST:g}. The labels are: {', '.join(names)}.",
                 ["class_weight"],
             )
     return weights

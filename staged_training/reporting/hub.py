@@ -124,6 +124,7 @@ def usage(
     *,
     trusts_code: bool = False,
     does: str = "classify",
+    options: str = "",
 ) -> str:
     """Return the code that uses a model, for its card.
 
@@ -134,6 +135,7 @@ def usage(
         first: A line to begin with.
         trusts_code: Whether it is loaded by code that comes with it.
         does: What it does, which the pipeline is called.
+        options: What else it is called with.
     """
     trust = ", trust_remote_code=True" if trusts_code else ""
     lines = [
@@ -141,13 +143,19 @@ def usage(
         "from transformers import pipeline",
         "",
         f'{does} = pipeline("{pipeline}", model={reference!r}{trust})',
-        f"print({does}({example}))",
+        f"print({does}({example}{options}))",
     ]
     return "\n".join(["```python", *lines, "```"])
 
 
 def usage_with_code(
-    pipeline: str, reference: str, example: str, package: str, install: str, does: str = "classify"
+    pipeline: str,
+    reference: str,
+    example: str,
+    package: str,
+    install: str,
+    does: str = "classify",
+    options: str = "",
 ) -> str:
     """Return, for its card, how to use a model with code of this project: with it and without.
 
@@ -158,8 +166,9 @@ def usage_with_code(
         package: The package that makes the model known.
         install: What `pip` installs for that.
         does: What the model does.
+        options: What else it is called with.
     """
-    code = partial(usage, pipeline, reference, example, does=does)
+    code = partial(usage, pipeline, reference, example, does=does, options=options)
     return "\n\n".join(
         [
             f"With `pip install {install}`:",

@@ -65,7 +65,9 @@ def results_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
 
 def _with_std(row: Row, metric: str) -> str:
     spread = f" ± {row.std[metric]:.3f}" if metric in row.std else ""
-    return f"{row.metrics[metric]:.3f}{spread}"
+    value = row.metrics[metric]
+    usual = value == 0 or 0.001 <= abs(value) < 10_000  # errors of numbers have their units
+    return f"{value:.3f}{spread}" if usual else f"{value:.4g}"
 
 
 class Report:

@@ -55,6 +55,11 @@ def describe_target(target: Target) -> str:
     return f"one of these labels: {names}"
 
 
+def all_labels(target: Target) -> str:
+    """Return what makes a pipeline give the scores of all labels, where several may apply."""
+    return f", top_k={len(target.names)}" if isinstance(target, MultiLabel) else ""
+
+
 def titles_of(target: Target) -> dict[str, str]:
     """Return the columns of a table of results, with the score that models are chosen by."""
     return target.titles | {f"validation_{target.metric}": f"{target.title} on validation"}

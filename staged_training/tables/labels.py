@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import pstdev
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ DECIDED = 0.5
 _SEPARATORS = (";", "|", ",")
 _MANY = 20  # different labels, most of them seen once: no labels, but dates or free text
 _FEWEST = 10  # numbers to learn from
+_LARGEST = 1e9  # of numbers, which models hold in single precision
+_OFFSET = 1e4  # deviations from 0, beyond which the digits are spent on what numbers share
 
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
@@ -72,7 +75,10 @@ def label_cells(table: pa.Table, source: Path, column: str) -> list[Any]:
     kind = table.schema.field(column).type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         lists = table[column].to_pylist()
-        return [cells if cells is None else [str(cell) for cell in cells] for cells in lists]
+        return [
+            cells if cells is None else ["" if cell is None else str(cell) for cell in cells]
+            for cells in lists
+        ]
     return text_column(table, source, column)
 
 
@@ -98,6 +104,11 @@ def read_labels(
         (['broken', 'late'], [[0.0, 1.0], [1.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
     """
     if written.task == "regression":
+        if written.separator:
+            raise InputError(
+                f"{source}: numbers have no labels to part; leave `label_separator` out.",
+                ["label_separator"],
+            )
         return Labels("regression", [written.column], _numbers(source, places, cells, written))
     if written.separator or any(isinstance(cell, list) for cell in cells):
         rows = _several(source, places, cells, written)
@@ -279,6 +290,13 @@ def _numbers(
                 ["task"],
             )
     values = [float(cell) for cell in cells]
+    largest, deviation = max(map(abs, values)), pstdev(values)
+    if largest > _LARGEST or largest > _OFFSET * deviation > 0:
+        why = f"up to {largest:.4g}, with a deviation of {deviation:.4g}"
+        raise InputError(
+            f"{source}: '{written.column}' holds numbers {why}, more than the seven digits of a "
+            "model can tell apart. Subtract what they have in common, or take a larger unit."
+        )
     if len(set(values)) < 2 or len(values) < _FEWEST:
         raise InputError(
             f"{source}: holds {len(values)} numbers, {len(set(values))} of them different. Give at "

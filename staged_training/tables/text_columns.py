@@ -31,6 +31,12 @@ def choose_text_columns(
         folded = {name.strip().casefold() for name in names}
         wanted = MAIL if "text" not in names and folded.issuperset(MAIL) else ("text",)
     needed: dict[str, str | None] = dict.fromkeys(wanted, "text_columns")
+    if label_column in needed:
+        raise InputError(
+            f"{source}: '{label_column}' is the column of labels, and `text_columns` reads it as "
+            "text, so that a model would see its answers. Leave it out there.",
+            ["text_columns"],
+        )
     if label_column is not None:
         needed.setdefault(label_column, "label_column")
     check_columns(source, names, needed)

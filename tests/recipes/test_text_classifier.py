@@ -139,7 +139,11 @@ BAD = {
     "no data": ([], "Give your labelled texts: --data"),
     "numbers as labels": (["--label-column", "size"], "choose regression by --task"),
     "labels as numbers": (["--label-column", "kind", "--task", "regression"], "which is no number"),
-    "free text": (["--label-column", "text"], "choose another column by --label-column"),
+    "free text": (
+        ["--label-column", "text", "--text-columns", "kind"],
+        "choose another column by --label-column",
+    ),
+    "labels as text": (["--label-column", "kind", "--text-columns", "kind"], "see its answers"),
     "a separator that is none": (["--label-column", "kind", "--label-separator", "|"], "holds '|'"),
     "weights of numbers": (
         ["--label-column", "size", "--task", "regression", "--class-weight", "balanced"],

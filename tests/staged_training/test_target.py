@@ -51,6 +51,8 @@ def test_a_label_that_applies_to_no_example_does_not_count_in_means_over_labels(
     scores = MultiLabel(["late", "broken"]).scores(values, found)
     assert scores["macro_average_precision"] == scores["macro_f1"] == 1
     assert scores["micro_f1"] == pytest.approx(4 / 5)
+    found[2, 0] = 0.1
+    assert MultiLabel(["late", "broken"]).scores(values, found)["macro_f1"] == pytest.approx(2 / 3)
 
 
 def test_scores_of_numbers_are_those_of_scikit_learn_and_scipy():
@@ -111,6 +113,11 @@ def test_numbers_that_repeat_are_dealt_too():
     ("target", "values", "message"),
     [
         (SingleLabel(["a", "b"]), [0, 0, 0, 1, 0, 1], "fold 0 has nothing but examples of one"),
+        (
+            SingleLabel(["a", "b", "c"]),
+            [0, 1, 0, 1, 2, 1],
+            "label 'a' are in the parts to validate",
+        ),
         (SingleLabel(["a", "b"], 1), [0, 0, 0, 1, 0, 1], "fold 0 has no example of the label 'b'"),
         (MultiLabel(["a", "b"]), [[1, 0], [0, 1]] * 2 + [[0, 0], [1, 0]], "label 'b' reaches few"),
         (Regression(["price"]), [2.0, 2.0, 1.0, 2.0, 3.0, 4.0], "nothing but one number"),

@@ -79,8 +79,8 @@ def _several_labels(scores: Mapping[str, float], names: Iterable[str]) -> Answer
 
 
 def _number(output: tuple[str, float]) -> Answer:
-    """Return a number to the six digits that single precision holds."""
-    name, value = output[0], float(f"{output[1]:.6g}")
+    """Return a number to the seven digits that single precision holds."""
+    name, value = output[0], float(f"{output[1]:.7g}")
     shown = f"{value:.12g}"
     return Answer({"value": value}, [shown], value, (shown,), name)
 
