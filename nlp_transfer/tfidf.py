@@ -93,11 +93,17 @@ class TfidfCandidate(Candidate):
             logits,
             self.task.target,
             seconds=time.perf_counter() - start,
-            trainable_parameters=model.weight.size + model.bias.size,
+            trainable_parameters=self._fitted_rows * (model.weight.shape[1] + 1),
             grid=[{"C": model.C}],
         )
         self._save(model, [found], folder / MODELS / self.name)
         return [found]
+
+    @property
+    def _fitted_rows(self) -> int:
+        """The outputs that are fitted: of two labels one, the other is its opposite."""
+        outputs = len(self.task.target.names)
+        return 1 if isinstance(self.task.target, SingleLabel) and outputs == 2 else outputs
 
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
         """Fit it to all rows, with the median of the Cs that were best."""

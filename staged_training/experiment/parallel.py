@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -51,11 +51,12 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
 
     def work() -> list[Any]:
         with _environment(_ALONE_AND_QUIET):
-            run = Parallel(_workers(), return_as="generator")
-            results = run(
-                delayed(_while_alive)(os.getpid(), Path.cwd(), piece) for piece in pieces.values()
-            )
-            return list(tqdm(results, what, total=len(pieces), unit="piece", dynamic_ncols=True))
+            run = Parallel(_workers(), return_as="generator_unordered")
+            begin = partial(_while_alive, os.getpid(), Path.cwd())
+            found = run(delayed(begin)(*piece) for piece in enumerate(pieces.values()))
+            bar = tqdm(found, what, total=len(pieces), unit="piece", dynamic_ncols=True)
+            results = dict(bar)
+            return [results[number] for number in range(len(pieces))]
 
     return on_main_process(work)
 
@@ -69,8 +70,10 @@ def _workers() -> int:
     return max(1, min(int(cpu_count()), int(psutil.virtual_memory().available // _MEMORY)))
 
 
-def _while_alive(parent: int, folder: Path, work: Callable[[], Any]) -> Any:
-    """Run a piece in a worker that ends when the process that began it is killed.
+def _while_alive(
+    parent: int, folder: Path, number: int, work: Callable[[], Any]
+) -> tuple[int, Any]:
+    """Run a numbered piece in a worker that ends when the process that began it is killed.
 
     It would go on otherwise, and write where a run that was resumed writes. A worker that is kept
     from earlier pieces may be in another folder than its parent now.
@@ -79,7 +82,7 @@ def _while_alive(parent: int, folder: Path, work: Callable[[], Any]) -> Any:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
         os.chdir(folder)
-    return work()
+    return number, work()
 
 
 @cache
