@@ -75,7 +75,11 @@ REFUSED = {
     "not a number": (["3", "nan"] * 9, NUMBERS, "row 2 has 'nan'"),
     "infinity": (["3", "inf"] * 9, NUMBERS, "row 2 has 'inf'"),
     "one number": (["3"] * 20, NUMBERS, "holds 20 numbers, 1 of them different"),
-    "numbers beyond single precision": ([f"{1e12 + n}" for n in MANY], NUMBERS, "seven digits"),
+    "numbers beyond single precision": (
+        [f"{1e12 + int(n)}" for n in MANY],
+        NUMBERS,
+        "seven digits",
+    ),
     "numbers far from 0": ([f"{1e8 + int(n)}" for n in MANY], NUMBERS, "Subtract what they have"),
     "a separator of numbers": (MANY, LabelFormat("price", ";", "regression"), "leave `label_sep"),
     "nothing in a list": ([["a", ""], ["a"]], LabelFormat("tags"), "row 1 has an empty label"),
