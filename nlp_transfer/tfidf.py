@@ -33,7 +33,7 @@ ROWS: dict[type[Target], str] = {
 """What the models are called, by what they predict."""
 
 CS = (0.1, 1.0, 10.0, 100.0)
-"""Inverse Cs of the L2 penalty that are tried."""
+"""The inverse strengths of the L2 penalty that are tried."""
 
 
 class LinearModel(NamedTuple):
@@ -78,7 +78,7 @@ class TfidfCandidate(Candidate):
         return [self.name]
 
     def refits_cheaply(self, row: str) -> bool:
-        """Return that it is."""
+        """Return true: to fit it takes a second."""
         return True
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
