@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from staged_training.experiment.tracking import tracked_arguments
 from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision
 from staged_training.tables.labels import ProblemType
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def recurrent_classifier(
@@ -82,7 +85,7 @@ def staged_text_trainer(
         seed,
         report_to,
         per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=256,
+        per_device_eval_batch_size=32,
         weight_decay=0.01,
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model=target.metric,
@@ -95,7 +98,7 @@ def staged_text_trainer(
         reuse_features=reuse_features,
         processing_class=tokenizer,
         train_dataset=train.tokenized(tokenizer),
-        eval_dataset=validation.tokenized(tokenizer) if validation else None,
+        eval_dataset=_by_length(validation.tokenized(tokenizer))[0] if validation else None,
         compute_metrics=target.compute_metrics(),
         compute_loss_func=loss_of(train.labels, target, class_weight),
     )
@@ -127,7 +130,12 @@ def classifier_logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[n
     # Grouped by length, predictions would come in another order than the texts.
     trainer.args.train_sampling_strategy = "random"
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
-    rows = texts.tokenized(tokenizer)
-    order = np.argsort([len(ids) for ids in rows["input_ids"]])  # so that little is padded
-    logits = np.asarray(trainer.predict(rows.select(order)).predictions)
+    rows, order = _by_length(texts.tokenized(tokenizer))
+    logits = np.asarray(trainer.predict(rows).predictions)
     return cast(NDArray[np.float32], logits[np.argsort(order)])
+
+
+def _by_length(rows: "Dataset") -> tuple["Dataset", NDArray[np.intp]]:
+    """Return tokenized texts from short to long, so that little is padded, and their order."""
+    order = np.argsort([len(ids) for ids in rows["input_ids"]], kind="stable")
+    return rows.select(order), order
