@@ -33,9 +33,10 @@ from staged_training.experiment.candidate import (
     stages_with_epochs,
 )
 from staged_training.experiment.cross_validation import CrossValidation
-from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
+from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import Indices, Split
-from staged_training.experiment.target import Scaling, SingleLabel
+from staged_training.experiment.target import SingleLabel
 from staged_training.heads.class_weights import ClassWeight
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
@@ -127,9 +128,9 @@ class TextCandidate(StagedCandidate):
         self, trainer: StagedTrainer, row: str, split: Split, about_training: Mapping[str, Any]
     ) -> Outcome:
         """Score the model, with its decision tuned on validation."""
-        mean, std = self._scaling(split.train)
+        scaling = self._scaling(split.train)
         parts = [self.task.all.select(rows) for rows in (split.validation, split.test)]
-        logits = [std * classifier_logits(trainer, part) + mean for part in parts]
+        logits = [scaling.unscale(classifier_logits(trainer, part)) for part in parts]
         labels = [part.labels for part in parts]
         return outcome(row, labels, logits, self.task.target, **about_training)
 
@@ -137,7 +138,7 @@ class TextCandidate(StagedCandidate):
         self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
     ) -> None:
         """Save the model and its tokenizer, with the decision in the head."""
-        bias = np.mean([outcome.decision_bias for outcome in outcomes], axis=0).tolist()
+        bias = mean_decision_bias(outcomes)
         save_classifier(trainer, self.task.target, self._scaling(rows), bias, folder)
 
     def _scaling(self, train: Indices) -> Scaling:
@@ -148,8 +149,7 @@ class TextCandidate(StagedCandidate):
         some = self.task.all.select(rows)
         if scaling == Scaling():
             return some
-        labels = [(value - scaling.mean) / scaling.std for value in some.labels]
-        return replace(some, labels=labels)
+        return replace(some, labels=[scaling.scale(value) for value in some.labels])
 
     def with_enough_steps(self, size: int) -> Self:
         """Return the same with at least `MIN_STEPS` in the first stage, on so many texts."""

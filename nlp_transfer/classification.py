@@ -14,7 +14,8 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
-from staged_training.experiment.target import Scaling, Target
+from staged_training.experiment.scaling import Scaling
+from staged_training.experiment.target import Target
 from staged_training.experiment.tracking import tracked_arguments
 from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision

@@ -17,10 +17,11 @@ from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts, TextTask
 from nlp_transfer.trained_model import save_trained
 from staged_training.experiment.candidate import MODELS, Candidate, Round
-from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.heads.class_weights import ClassWeight
+from staged_training.heads.decision import name_positive
 from staged_training.heads.linear_probe import fit_linear
 from staged_training.tables.word_tokenizer import WordTokenizer
 from staged_training.tables.words import long_words
@@ -117,13 +118,12 @@ class TfidfCandidate(Candidate):
     def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
         """Save a model, with the decision in the bias of its head."""
         target = self.task.target
-        bias = found.bias + np.mean([outcome.decision_bias for outcome in outcomes], axis=0)
+        bias = found.bias + mean_decision_bias(outcomes)
         model, tokenizer = tfidf_classifier(found.vectorizer, found.weight, bias, target.names)
         model.config.problem_type = target.problem_type
+        name_positive(model.config, target)
         if self.task.text_columns:  # which the model reads of other tables, too
             model.config.text_columns = list(self.task.text_columns)
-        if isinstance(target, SingleLabel) and target.positive is not None:
-            model.config.positive_label = target.names[target.positive]
         save_trained(model, tokenizer, TrainerState(), folder)
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from staged_training.tables.labels import LabelFormat
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
-Task = Literal["classification", "regression"]
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 MOST_SEED = 2**31  # those of later stages and runs are counted on from it, and end at 2**32
@@ -306,13 +305,13 @@ def check_image_labels(
     Raises:
         InputError: As `check_images`, or nothing can be learnt from the labels.
     """
-    check_images(source, label_column=written.column)
     from staged_training.experiment.target import positive_number
     from staged_training.tables.labelled_images import labels_of, rows_of_table, table_in
 
     path = Path(source)
     table = path if path.is_file() else table_in(path)
     if not table:
+        check_images(source)
         return
     with _no_warnings():
         labels = labels_of(table, rows_of_table(table, written), written)
@@ -324,7 +323,7 @@ def check_texts(
     text_columns: Sequence[str] | None = None,
     label_column: str | None = None,
     label_separator: str | None = None,
-    task: Task = "classification",
+    task: Literal["classification", "regression"] = "classification",
 ) -> None:
     """Refuse missing texts, or a table whose columns or labels cannot be used, at once.
 
@@ -338,14 +337,16 @@ def check_texts(
     Raises:
         InputError: There is no such file, no such column, or a label cannot be used.
     """
-    if not source or not (names := _columns_of(source)):
-        return
     from staged_training.tables.labelled_texts import read_labelled_rows
     from staged_training.tables.labels import LabelFormat, read_labels
+    from staged_training.tables.reading import is_table
     from staged_training.tables.text_columns import choose_text_columns
 
+    if not source or not is_table(existing_path(source)):
+        return
+
     if label_column is None:
-        choose_text_columns(source, names, text_columns)
+        choose_text_columns(source, _columns_of(source), text_columns)
         return
     written = LabelFormat(label_column, label_separator, task)
     with _no_warnings():
@@ -372,10 +373,9 @@ def check_table(source: str | None, *columns: str) -> None:
 def _columns_of(source: str) -> list[str]:
     """Return the columns of a table; none for a folder, or another kind of file."""
     path = existing_path(source)
-    from staged_training.tables.reading import read_table, table_suffix
+    from staged_training.tables.reading import is_table, read_table
 
-    is_table = path.is_file() and table_suffix(path)
-    return list(read_table(path, ()).column_names) if is_table else []
+    return list(read_table(path, ()).column_names) if is_table(path) else []
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:

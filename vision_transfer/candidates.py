@@ -19,10 +19,10 @@ from transformers import (
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.cross_validation import CrossValidation, cross_validate
-from staged_training.experiment.outcome import Outcome, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
 from staged_training.experiment.run_folder import RunFolder
+from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import Indices, Split, chosen_folds
-from staged_training.experiment.target import Scaling
 from staged_training.experiment.tracking import end_tracking, tracked_arguments
 from staged_training.features.extraction import compute_features
 from staged_training.features.head import FeatureHead
@@ -234,9 +234,9 @@ class BackboneCandidate(Candidate):
         self, row: str, round_: Round, logits: Sequence[NDArray[Any]], **about_training: Any
     ) -> Outcome:
         """Score a model by its logits on the validation and the test part, as it learnt them."""
-        mean, std = self._scaling(round_.split.train)
+        scaling = self._scaling(round_.split.train)
         values = [self.task.values[rows] for rows in round_.split[1:]]
-        logits = [std * part + mean for part in logits]
+        logits = [scaling.unscale(part) for part in logits]
         return outcome(row, values, logits, self.task.target, **about_training)
 
     def refits_cheaply(self, row: str) -> bool:
@@ -261,7 +261,7 @@ class BackboneCandidate(Candidate):
         self, model: PreTrainedModel, rows: Indices, outcomes: Sequence[Outcome], folder: Path
     ) -> None:
         """Save a model that was trained on some rows, with the decision in its head."""
-        bias = np.mean([found.decision_bias for found in outcomes], axis=0).tolist()
+        bias = mean_decision_bias(outcomes)
         decided = with_decision(model, self.task.target, self._scaling(rows), bias)
         save_classifier(decided, self.base[1], folder)
 
@@ -360,7 +360,7 @@ def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> Save
     """
     candidate = result.chosen_candidate
     assert isinstance(candidate, BackboneCandidate)
-    folder = result.refit(run) if refit else result.chosen_model
+    folder, _ = result.final_model(run, refit)
     run.publish(folder)
     split = None if refit else candidate.task.split(result.folds[0])
     return candidate.add_familiarity(result.chosen.name, run.path, split)
@@ -375,8 +375,7 @@ def _scaled(part: FeatureDataset, scaling: Scaling) -> FeatureDataset:
     """Return features with numbers as they are learnt."""
     if scaling == Scaling():
         return part
-    labels = (part.columns["labels"] - scaling.mean) / scaling.std
-    return FeatureDataset({**part.columns, "labels": labels})
+    return FeatureDataset({**part.columns, "labels": scaling.scale(part.columns["labels"])})
 
 
 def _arrays(part: FeatureDataset) -> tuple[NDArray[np.float32], NDArray[Any]]:

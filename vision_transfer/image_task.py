@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
+from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
     Indices,
     fold_split,
@@ -24,7 +25,6 @@ from staged_training.experiment.splits import (
 )
 from staged_training.experiment.target import (
     Regression,
-    Scaling,
     SingleLabel,
     Target,
     check_folds,
@@ -149,8 +149,7 @@ class ImageTask(LabelledTask):
         """Return the same with numbers as they are learnt."""
         if scaling == Scaling():
             return self
-        labels = [(value - scaling.mean) / scaling.std for value in self.labels]
-        return replace(self, labels=labels)
+        return replace(self, labels=[scaling.scale(value) for value in self.labels])
 
     def dataset(
         self, rows: Iterable[int], processor: BaseImageProcessor, views: int = 0

@@ -315,7 +315,7 @@ def read_labelled_texts(
 
 
 def _is_table(path: Path) -> bool:
-    if tables.table_suffix(path) and path.is_file():
+    if tables.is_table(path):
         return True
     if not is_mail(path):
         raise _unknown(path)

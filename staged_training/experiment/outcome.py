@@ -95,6 +95,11 @@ def outcome(
     )
 
 
+def mean_decision_bias(outcomes: Sequence[Outcome]) -> list[float]:
+    """Return the mean decision of a model over the rounds that it was scored in, `[outputs]`."""
+    return [float(bias) for bias in np.mean([found.decision_bias for found in outcomes], axis=0)]
+
+
 @dataclass
 class Row:
     """One model in the table of a report.

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, f1_score, mean_absolute_error, r2_score
 
+from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
     Indices,
     fold_numbers,
@@ -26,13 +27,6 @@ from staged_training.tables.labels import DECIDED, Labels, ProblemType
 Floats = NDArray[np.float64]
 
 _BINS = 10  # of numbers, each of which is dealt evenly into folds
-
-
-class Scaling(NamedTuple):
-    """The mean and the deviation by which numbers are standardized to be learnt."""
-
-    mean: float = 0.0
-    std: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from staged_training.experiment.target import Scaling, SingleLabel, Target
+from staged_training.experiment.scaling import Scaling
+from staged_training.experiment.target import SingleLabel, Target
 from staged_training.layers import head_layers
 
 
@@ -23,9 +24,14 @@ def with_decision(
     """
     model = copy.deepcopy(model)
     move_outputs(model, bias, *scaling)
-    if isinstance(target, SingleLabel) and target.positive is not None:
-        model.config.positive_label = target.names[target.positive]
+    name_positive(model.config, target)
     return model
+
+
+def name_positive(config: PreTrainedConfig, target: Target) -> None:
+    """Store the name of the label that matters, if one does, as `config.positive_label`."""
+    if isinstance(target, SingleLabel) and target.positive is not None:
+        config.positive_label = target.names[target.positive]
 
 
 def move_outputs(

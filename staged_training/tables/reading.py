@@ -35,6 +35,11 @@ def table_suffix(path: Path) -> str | None:
     return suffix if suffix in known else None
 
 
+def is_table(path: Path) -> bool:
+    """Return whether a path is the file of a table."""
+    return path.is_file() and table_suffix(path) is not None
+
+
 def read_table(source: Path, as_text: Sequence[str], *, typed: bool = True) -> pa.Table:
     """Return the rows of `source`, at least one.
 

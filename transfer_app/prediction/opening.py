@@ -19,7 +19,7 @@ from nlp_transfer.emails.reading import TextTable, read_text_table
 from staged_training import InputError
 from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
-from staged_training.tables.reading import table_suffix
+from staged_training.tables.reading import is_table, table_suffix
 from transfer_app.prediction.classifiers import PhotoClassifier, TextClassifier
 from transfer_app.prediction.inputs import Input, texts, texts_of_rows, usable
 from transfer_app.prediction.output import write_predictions
@@ -121,7 +121,7 @@ def _check_sources(output: Path, sources: Sequence[str]) -> None:
     Raises:
         InputError: It is, or there is one.
     """
-    tables = [name for name in sources if Path(name).is_file() and table_suffix(Path(name))]
+    tables = [name for name in sources if is_table(Path(name))]
     if tables and len(sources) > 1:
         raise InputError(
             f"{tables[0]}: `output` keeps the columns of a table, so that it can be the only "
