@@ -22,11 +22,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from staged_training.data_checks import check_images, check_table
 from staged_training.recipe import (
     RunArguments,
-    check_images,
     check_positive,
-    check_table,
     option,
     parse_arguments,
     run_script,

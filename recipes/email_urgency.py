@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from staged_training.data_checks import check_text_labels
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
     check_positive,
-    check_texts,
     option,
     parse_arguments,
     run_script,
@@ -151,7 +151,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def check_arguments(arguments: Arguments) -> None:
     """Refuse arguments that conflict, before any work."""
     check_positive(arguments, "seeds")
-    check_texts(arguments.data, arguments.text_columns, arguments.label_column)
+    columns = arguments.text_columns, arguments.label_column
+    check_text_labels(arguments.data, *columns, positive_label=arguments.positive_label)
     if arguments.corpus and not arguments.compare:
         raise InputError(
             "--corpus is what --compare learns from; give that too. To learn word vectors alone: "

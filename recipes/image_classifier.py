@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from staged_training.data_checks import check_image_labels
 from staged_training.recipe import (
     RunArguments,
-    check_image_labels,
     option,
     parse_arguments,
     run_script,
@@ -42,7 +42,9 @@ class Arguments(RunArguments):
     )
     label_column: str = option("label", "Column of the labels, or of the numbers.")
     label_separator: str | None = option(
-        None, "What parts the labels of an image that has several, such as ';'."
+        None,
+        "What parts the labels of an image that has several, such as ';'.",
+        may_be_blank=True,
     )
     task: Literal["classification", "regression"] = option(
         "classification", "Whether labels are names, or numbers to predict."
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.task == "regression" and arguments.class_weight:
         raise InputError("--class-weight is for labels, not for numbers; leave it out.")
     written = LabelFormat(arguments.label_column, arguments.label_separator, arguments.task)
-    check_image_labels(arguments.data, written, arguments.positive_label)
+    check_image_labels(arguments.data, written, arguments.positive_label, arguments.class_weight)
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
     from staged_training.heads.class_weights import read_class_weight

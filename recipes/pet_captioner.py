@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from staged_training.data_checks import check_captions
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
-    check_captions,
     option,
     parse_arguments,
     run_script,

@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from staged_training.data_checks import check_images
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
-    check_images,
     option,
     parse_arguments,
     run_script,

@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from staged_training.data_checks import check_images
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
-    check_images,
     check_positive,
     option,
     parse_arguments,

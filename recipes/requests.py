@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from staged_training.data_checks import check_text_labels
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
-    check_texts,
     option,
     parse_arguments,
     run_script,
@@ -39,7 +39,8 @@ class Arguments(RunArguments):
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe."""
     arguments = parse_arguments(Arguments, argv, "requests", __doc__)
-    check_texts(arguments.data, arguments.text_columns, arguments.label_column)
+    columns = arguments.text_columns, arguments.label_column
+    check_text_labels(arguments.data, *columns, positive_label=arguments.positive_label)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.candidates import text_candidates
@@ -51,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.runtime.processes import is_main_process
 
     with start_run(arguments, "requests") as run:
-        columns = arguments.text_columns, arguments.label_column
         task = read_task(arguments.data or DATA, *columns, arguments.positive_label)
         found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
         candidates = found.planned(quick=arguments.quick).all

@@ -23,10 +23,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from staged_training.data_checks import check_images
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
-    check_images,
     check_positive,
     option,
     parse_arguments,

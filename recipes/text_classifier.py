@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from staged_training.data_checks import check_text_labels
 from staged_training.recipe import (
     RunArguments,
     check_positive,
-    check_texts,
     option,
     parse_arguments,
     run_script,
@@ -50,7 +50,9 @@ class Arguments(RunArguments):
     )
     label_column: str = option("label", "Column of the labels.")
     label_separator: str | None = option(
-        None, "What parts the labels of a text, such as `;`, where it has any number of them."
+        None,
+        "What parts the labels of a text, such as `;`, where it has any number of them.",
+        may_be_blank=True,
     )
     task: Literal["classification", "regression"] = option(
         "classification", "Whether labels are names, or numbers to be predicted."
@@ -79,13 +81,14 @@ class Arguments(RunArguments):
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe; unusable input raises an `InputError` before anything is written."""
     arguments = parse_arguments(Arguments, argv, "text-classifier", __doc__)
-    labels = arguments.label_column, arguments.label_separator, arguments.task
     if not arguments.data:
         raise InputError("Give your labelled texts: --data FILE, a table or folders of mail.")
     check_positive(arguments, "seeds")
     if arguments.task == "regression" and arguments.class_weight:
         raise InputError("--class-weight is for labels, not for numbers; leave it out.")
-    check_texts(arguments.data, arguments.text_columns, *labels)
+    labels = arguments.label_column, arguments.label_separator, arguments.task
+    chosen = arguments.positive_label, arguments.class_weight
+    check_text_labels(arguments.data, arguments.text_columns, *labels, *chosen)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.candidates import text_candidates

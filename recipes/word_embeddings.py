@@ -22,11 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from staged_training.data_checks import check_texts
 from staged_training.recipe import (
     RECIPES,
     RunArguments,
     check_positive,
-    check_texts,
     option,
     parse_arguments,
     run_script,

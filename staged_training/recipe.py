@@ -2,11 +2,8 @@
 
 import argparse
 import dataclasses
-import logging
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,17 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, g
 
 from staged_training.runtime.command import printable_errors, run_command
 from staged_training.runtime.errors import InputError, flag
-from staged_training.runtime.files import existing_path
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from staged_training.reporting.hub import Destination
-    from staged_training.tables.labels import LabelFormat
 
 Arguments = TypeVar("Arguments", bound="RunArguments")
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 MOST_SEED = 2**31  # those of later stages and runs are counted on from it, and end at 2**32
 
 _INSTALLED = Path(__file__).parents[1] / "transfer_app" / "recipes"
@@ -34,11 +28,18 @@ RECIPES = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[1] / "re
 """The folder of the recipes, with their data and the templates of their cards."""
 
 
-def option(default: Any, description: str) -> Any:
-    """Return a field of a dataclass of arguments, with its default and its text for `--help`."""
+def option(default: Any, description: str, *, may_be_blank: bool = False) -> Any:
+    """Return a field of a dataclass of arguments.
+
+    Args:
+        default: Its default.
+        description: Its text for `--help`.
+        may_be_blank: Whether a space is a value of it, and not an unset variable of the shell.
+    """
+    metadata = {"help": description, "may_be_blank": may_be_blank}
     if isinstance(default, list):
-        return field(default_factory=default.copy, metadata={"help": description})
-    return field(default=default, metadata={"help": description})
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -128,7 +129,9 @@ def parse_arguments(
     if not 0 <= options.seed < MOST_SEED:
         most = MOST_SEED - 1
         raise InputError(f"--seed is {options.seed}; give a whole number from 0 to {most}.")
-    check_filled({flag(name): value for name, value in vars(options).items()})
+    may_be_blank = {one.name for one in dataclasses.fields(kind) if one.metadata["may_be_blank"]}
+    given = {name: value for name, value in vars(options).items() if name not in may_be_blank}
+    check_filled({flag(name): value for name, value in given.items()})
     return kind(**vars(options))
 
 
@@ -235,147 +238,6 @@ def check_positive(arguments: "DataclassInstance", *names: str) -> None:
         value = getattr(arguments, name)
         if not 0 < value < float("inf"):
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
-
-
-def check_images(source: str | None, **columns: str) -> None:
-    """Refuse missing images, or a table of them that lacks columns, at once.
-
-    Args:
-        source: A folder, a table, or a name on the Hub, if one was given.
-        **columns: The columns that a table must have, by the arguments that choose them.
-
-    Raises:
-        InputError: There is no such file, or no such column.
-    """
-    if source and (Path(source).exists() or not _HUB_NAME.fullmatch(source)):
-        needed = {"file_name": None} | {column: name for name, column in columns.items()}
-        if names := _columns_of(source):
-            from staged_training.tables.reading import check_columns
-
-            check_columns(source, names, needed)
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep warnings back that are told when the data are read to be learnt from."""
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def check_captions(source: str | None) -> None:
-    """Refuse missing captions, or a table of them that lacks columns, at once.
-
-    Args:
-        source: A folder or a file, if one was given; those of Flickr have other columns.
-
-    Raises:
-        InputError: There is no such file, or no such column.
-    """
-    if source and not _is_flickr(existing_path(source)) and (names := _columns_of(source)):
-        from staged_training.tables.reading import check_columns
-
-        found = [name for name in ("captions", "caption", "text") if name in names]
-        check_columns(source, names, ["file_name", *(found or ["caption"])])
-
-
-def _is_flickr(path: Path) -> bool:
-    """Return whether a table begins as one of Flickr8k or Flickr30k."""
-    from staged_training.tables.text_files import marked_encoding, open_text
-
-    if path.suffix != ".csv":
-        return False
-    with open_text(path, marked_encoding(path), "replace") as lines:
-        header = "".join(lines.readline().split())
-    return header.startswith(("image,caption", "image_name,", "image_name|"))
-
-
-def check_image_labels(
-    source: str, written: "LabelFormat", positive_label: str | None = None
-) -> None:
-    """Refuse a table of images, or one in their folder, whose labels cannot be learnt from.
-
-    Args:
-        source: As for `check_images`.
-        written: How labels are written.
-        positive_label: The label that matters, if one does.
-
-    Raises:
-        InputError: As `check_images`, or nothing can be learnt from the labels.
-    """
-    from staged_training.experiment.target import positive_number
-    from staged_training.tables.labelled_images import labels_of, rows_of_table, table_in
-
-    path = Path(source)
-    table = path if path.is_file() else table_in(path)
-    if not table:
-        check_images(source)
-        return
-    with _no_warnings():
-        labels = labels_of(table, rows_of_table(table, written), written)
-        positive_number(table, labels, positive_label)
-
-
-def check_texts(
-    source: str | None,
-    text_columns: Sequence[str] | None = None,
-    label_column: str | None = None,
-    label_separator: str | None = None,
-    task: Literal["classification", "regression"] = "classification",
-) -> None:
-    """Refuse missing texts, or a table whose columns or labels cannot be used, at once.
-
-    Args:
-        source: A file or a folder, if one was given.
-        text_columns: Columns to read as text, see `choose_text_columns`.
-        label_column: The column of labels, if there must be one.
-        label_separator: What parts the labels of a text, see `LabelFormat`.
-        task: Whether labels are names or numbers.
-
-    Raises:
-        InputError: There is no such file, no such column, or a label cannot be used.
-    """
-    from staged_training.tables.labelled_texts import read_labelled_rows
-    from staged_training.tables.labels import LabelFormat, read_labels
-    from staged_training.tables.reading import is_table
-    from staged_training.tables.text_columns import choose_text_columns
-
-    if not source or not is_table(existing_path(source)):
-        return
-
-    if label_column is None:
-        choose_text_columns(source, _columns_of(source), text_columns)
-        return
-    written = LabelFormat(label_column, label_separator, task)
-    with _no_warnings():
-        found = read_labelled_rows(Path(source), text_columns, written)
-        read_labels(Path(source), found.places, found.cells, written, "text")
-
-
-def check_table(source: str | None, *columns: str) -> None:
-    """Refuse a missing table, or one that lacks columns, at once.
-
-    Args:
-        source: A file, if one was given.
-        *columns: The columns that it must have.
-
-    Raises:
-        InputError: There is no such file, or no such column.
-    """
-    if source and (names := _columns_of(source)):
-        from staged_training.tables.reading import check_columns
-
-        check_columns(source, names, columns)
-
-
-def _columns_of(source: str) -> list[str]:
-    """Return the columns of a table; none for a folder, or another kind of file."""
-    path = existing_path(source)
-    from staged_training.tables.reading import is_table, read_table
-
-    return list(read_table(path, ()).column_names) if is_table(path) else []
 
 
 def check_filled(arguments: Mapping[str, Any]) -> None:

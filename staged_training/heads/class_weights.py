@@ -1,16 +1,17 @@
 """Class weights: a loss in which rare labels count as much as frequent ones, or as you say."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.class_weight import compute_class_weight
-from torch.nn import functional
 
 from staged_training.experiment.target import MultiLabel, Target
 from staged_training.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 ClassWeight = Mapping[str, float] | Literal["balanced"] | None
 """A weight for each label, those left out weigh 1; or `balanced`, as in scikit-learn."""
@@ -54,7 +55,7 @@ def class_weights(
 
 def loss_of(
     values: ArrayLike, target: Target, wanted: ClassWeight
-) -> Callable[..., torch.Tensor] | None:
+) -> "Callable[..., torch.Tensor] | None":
     """Return a loss with class weights, as `Trainer` takes `compute_loss_func`; `None` without.
 
     Args:
@@ -63,6 +64,9 @@ def loss_of(
             weighs.
         wanted: What each label weighs.
     """
+    import torch  # weights are read and checked without
+    from torch.nn import functional
+
     weights = class_weights(values, target.names, wanted)
     if weights is None:
         return None
@@ -91,17 +95,19 @@ def read_class_weight(given: Sequence[str] | None, names: Sequence[str]) -> Clas
         return None
     if list(given) == ["balanced"]:
         return "balanced"
-    weights = {}
+    weights: dict[str, float] = {}
     for part in given:
         name, _, number = part.rpartition("=")
         try:
-            weights[name] = float(number)
+            weight = float(number)
         except ValueError:
-            weights[name] = 0.0
-        if name not in names or not 0 < weights[name] <= _MOST:
+            weight = 0.0
+        if name not in names or name in weights or not 0 < weight <= _MOST:
             raise InputError(
-                f"`class_weight` is {part!r}; give `balanced` alone, or LABEL=WEIGHT with a "
-                f"number above 0, up to {_MOST:g}. The labels are: {', '.join(names)}.",
+                f"`class_weight` is {' '.join(given)!r}; give `balanced` alone, or LABEL=WEIGHT "
+                f"once for each of some labels, with a number above 0, up to {_MOST:g}. The labels "
+                f"are: {', '.join(names)}.",
                 ["class_weight"],
             )
+        weights[name] = weight
     return weights

@@ -16,9 +16,6 @@ from staged_training.tables.reading import text_column
 
 logger = logging.getLogger(__name__)
 
-DECIDED = 0.5
-"""The probability from which on one of several labels is predicted."""
-
 _SEPARATORS = (";", "|", ",")
 _MANY = 20  # different labels, most of them seen once: no labels, but dates or free text
 _FEWEST = 10  # numbers to learn from
@@ -147,7 +144,7 @@ def check_filled(
 def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
     """Strip white space about labels, and compose their accents.
 
-    Those that differ in case alone stay apart, with a warning.
+    Those that differ in case alone, or are the same number, stay apart, with a warning.
 
     Args:
         source: The file or folder of the examples, for messages.
@@ -156,15 +153,20 @@ def tidy_labels(source: Path, labels: Iterable[str]) -> list[str]:
     tidy = [_tidy(label) for label in labels]
     alike: dict[str, list[str]] = defaultdict(list)
     for label, count in sorted(Counter(tidy).items()):
-        alike[label.casefold()].append(f"'{label}' ({count:,})")
+        alike[_plain(label)].append(f"'{label}' ({count:,})")
     for variants in alike.values():
         if len(variants) > 1:
             logger.warning(
-                "%s: the labels %s differ in case alone. Write them alike if they are one.",
+                "%s: the labels %s are all but the same. Write them alike if they are one.",
                 source,
                 " and ".join(variants),
             )
     return tidy
+
+
+def _plain(label: str) -> str:
+    """Return a label without what people write in several ways: case, and digits of a number."""
+    return f"{float(label):g}" if _is_number(label) else label.casefold()
 
 
 def _tidy(label: str) -> str:
@@ -185,21 +187,21 @@ def check_labels(source: Path, places: Sequence[str], labels: Sequence[str], kin
     """
     counts = Counter(labels)
     once = sum(count == 1 for count in counts.values())
-    if len(counts) > _MANY and once:
-        if all(map(_is_number, counts)):
+    if len(counts) > _MANY and all(map(_is_number, counts)):
+        if once or not all(float(label).is_integer() for label in counts):
             raise InputError(
                 f"{source}: there are {len(counts):,} different numbers in place of labels. To "
                 "predict numbers, choose regression by `task`.",
                 ["task"],
             )
-        if once > len(counts) / 2:
-            many = f"{source}: there are {len(counts):,} different labels, such as "
-            many += f"'{next(iter(counts))[:40]}', and most occur only once."
-            if separator := _separator_in(counts):
-                why = f"Where several apply, give '{separator}' as `label_separator`."
-                raise InputError(f"{many} {why}", ["label_separator"])
-            why = "Dates and free text are no labels: choose another column by `label_column`."
-            raise InputError(f"{many} {why}", ["label_column"])
+    elif len(counts) > _MANY and once > len(counts) / 2:
+        many = f"{source}: there are {len(counts):,} different labels, such as "
+        many += f"'{next(iter(counts))[:40]}', and most occur only once."
+        if separator := _separator_in(counts):
+            why = f"Where several apply, give '{separator}' as `label_separator`."
+            raise InputError(f"{many} {why}", ["label_separator"])
+        why = "Dates and free text are no labels: choose another column by `label_column`."
+        raise InputError(f"{many} {why}", ["label_column"])
     if separator := _separator_in(counts):
         told = "%s: each cell is read as one label, though many hold '%s'. Say so if it parts them."
         logger.warning(told, source, separator)
@@ -247,7 +249,8 @@ def _several(
                 "list where none applies."
             )
         else:
-            parts = cell.split(written.separator) if (cell or "").strip() else []
+            separator = None if written.separator.isspace() else written.separator
+            parts = cell.split(separator) if (cell or "").strip() else []
         labels = [_tidy(part) for part in parts]
         twice = [label for label, count in Counter(labels).items() if count > 1 or not label]
         if twice:

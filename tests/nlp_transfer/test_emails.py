@@ -160,7 +160,7 @@ def test_what_cannot_be_seen_makes_no_labels_and_case_is_told(tmp_path, caplog):
     pd.DataFrame({"text": list("abcdefghi"), "label": labels}).to_csv(tmp_path / "t.csv")
     read = read_labelled_texts(tmp_path / "t.csv").dataset["label"]
     assert sorted(set(read)) == ["Urgent", "high", "tr\u00e8s bas", "urgent"]
-    assert "the labels 'Urgent' (2) and 'urgent' (2) differ in case alone" in caplog.text
+    assert "the labels 'Urgent' (2) and 'urgent' (2) are all but the same" in caplog.text
     caplog.clear()
     for folder in ("Spam", "spam", "ham "):
         (tmp_path / "mail" / folder).mkdir(parents=True)

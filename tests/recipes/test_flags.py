@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from staged_training.recipe import check_captions
+from staged_training.data_checks import check_captions
 from transfer_app.command_line import main
 from vision_transfer.captioning.layouts import read_captions
 

@@ -215,6 +215,13 @@ def test_photos_that_cannot_be_decoded_have_a_row_with_the_reason(tmp_path, monk
     assert written["problem"][1] == "is not an image"
 
 
+def test_a_table_of_texts_is_no_photo(tmp_path, capsys):
+    save_classifier(*untrained_backbone("test_resnet", ["b", "a"], 32), tmp_path / "model")
+    (tmp_path / "t.csv").write_text("text\na\n")
+    assert main(["predict", str(tmp_path / "model"), str(tmp_path / "t.csv")]) == 2
+    assert "no image that can be decoded. Give photos" in capsys.readouterr().err
+
+
 def test_a_model_reads_the_columns_that_it_was_trained_on(save_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text("text,Title,Body\n,call me,noon\n")

@@ -173,13 +173,22 @@ def test_labels_that_cannot_be_used_are_refused_with_the_flag_that_mends_it(case
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_labels_are_refused_before_torch_is_imported(tmp_path):
-    (tmp_path / "data.csv").write_text("text,label\n" + "".join(f"a{n},d{n}\n" for n in range(50)))
+@pytest.mark.parametrize(
+    ("label", "flags", "told"),
+    [
+        ("d{}", [], "most occur only once"),
+        ("d{0:.1}", ["--class-weight", "x=2"], "The labels are: d1"),
+        ("d{0:.1}", ["--positive-label", "x"], "no example has the label"),
+    ],
+)
+def test_bad_labels_are_refused_before_torch_is_imported(label, flags, told, tmp_path):
+    rows = "".join(f"a{n},{label.format(str(n))}\n" for n in range(10, 60))
+    (tmp_path / "data.csv").write_text("text,label\n" + rows)
+    given = ["run", "text-classifier", "--data", str(tmp_path / "data.csv"), *flags]
     code = (
-        "import sys\nfrom transfer_app.command_line import main\n"
-        f"main(['run', 'text-classifier', '--data', {str(tmp_path / 'data.csv')!r}])\n"
-        "print(sorted({'torch', 'transformers', 'sklearn'} & sys.modules.keys()))"
+        f"import sys\nfrom transfer_app.command_line import main\nmain({given})\n"
+        "print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "most occur only once" in done.stderr
+    assert told in done.stderr
     assert done.stdout.strip() == "[]"

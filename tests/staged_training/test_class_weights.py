@@ -50,7 +50,7 @@ def test_weights_are_read_as_they_are_written():
     assert class_weights([0], NAMES, {"a": 2, "c": 0.5}).tolist() == [2, 1, 0.5]
 
 
-@pytest.mark.parametrize("given", [["even"], ["d=2"], ["a=0"], ["a=x"], ["a=-1"], ["a=inf"]])
+@pytest.mark.parametrize("given", [["even"], ["d=2"], ["a=0"], ["a=x"], ["a=1", "a=9"], ["a=inf"]])
 def test_weights_that_are_none_are_refused(given):
     with pytest.raises(InputError, match="The labels are: a, b, c") as error:
         read_class_weight(given, NAMES)

@@ -31,6 +31,23 @@ def test_several_labels_in_a_cell_and_none():
     assert (labels.names, labels.values) == (["x", "y"], [[1, 1], [0, 1], [0, 0], [0, 0], [1, 0]])
 
 
+def test_labels_that_spaces_part():
+    labels = read(["x  y", "y", "", "x"], LabelFormat("tags", separator=" "))
+    assert labels.values == [[1, 1], [0, 1], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("written", [["1", "1.0", "2"], ["Urgent", "urgent", "calm"]])
+def test_labels_that_may_be_one_are_told_and_stay_apart(written, caplog):
+    assert len(read(written * 2).names) == 3
+    assert f"the labels '{written[0]}' (2) and '{written[1]}' (2) are all but" in caplog.text
+
+
+def test_numbers_with_fractions_are_no_labels_however_often_each_is_seen():
+    with pytest.raises(InputError, match="choose regression by `task`"):
+        read([f"{number}.5" for number in range(30)] * 2)
+    assert len(read([str(number) for number in range(30)] * 2).names) == 30
+
+
 def test_a_null_in_a_list_is_an_empty_label():
     table = pa.table({"tags": [["x", None], ["x"]]})
     assert label_cells(table, SOURCE, "tags") == [["x", ""], ["x"]]

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from reprlib import repr as beginning
+from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging
@@ -91,21 +92,29 @@ def _read_tables(
 ) -> dict[str, TextTable]:
     """Return the tables among the sources of texts, by their names."""
     named = [name for name in sources if table_suffix(Path(name))]
-    trained_on = _trained_columns(model) if named and text_columns is None else []
+    config = _config_of(model) if named else {}
+    if _kind_of(config) is not TextClassifier:
+        return {}
+    trained_on = _trained_columns(model, config) if text_columns is None else []
     read = {name: read_text_table(name, text_columns, trained_on) for name in named}
     return {name: table for name, table in read.items() if table}
 
 
-def _trained_columns(model: str) -> list[str]:
+def _config_of(model: str) -> dict[str, Any]:
+    """Return the configuration of a model as it is stored; nothing of a damaged one."""
+    try:
+        return dict(PreTrainedConfig.get_config_dict(model)[0])
+    except Exception:  # it may be damaged in any way, which is told when the model is opened
+        return {}
+
+
+def _trained_columns(model: str, config: dict[str, Any]) -> list[str]:
     """Return the columns of a table that a model was trained on, if its configuration says so.
 
     Raises:
         InputError: It says something else there.
     """
-    try:
-        columns = PreTrainedConfig.get_config_dict(model)[0].get("text_columns") or []
-    except Exception:  # it may be damaged in any way, which is told when the model is opened
-        return []
+    columns = config.get("text_columns") or []
     if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
         raise InputError(
             f"{model}: its text_columns, {beginning(columns)}, are no names of columns. Copy the "
@@ -165,9 +174,14 @@ def open_predictor(model: str) -> TextClassifier | PhotoPredictor:
 
 def _opened(model: str) -> TextClassifier | PhotoPredictor:
     config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-    (architecture,) = config.architectures or [""]
+    return _kind_of(config.to_dict())(model)
+
+
+def _kind_of(config: dict[str, Any]) -> type[TextClassifier] | type[PhotoPredictor]:
+    """Return the kind of predictor by the architecture that a configuration names."""
+    architecture = str(config.get("architectures"))
     kinds = (kind for part, kind in _OF_PHOTOS.items() if part in architecture)
-    return next(kinds, TextClassifier)(model)
+    return next(kinds, TextClassifier)
 
 
 @contextmanager
