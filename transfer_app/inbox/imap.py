@@ -5,18 +5,15 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 from imapclient.exceptions import IMAPClientError, IMAPClientReadOnlyError
 
 from nlp_transfer.emails.containers import MAX_BYTES
 from staged_training.runtime.errors import InputError
-from transfer_app.inbox.imap_client import Client, answering, close, connect, reason
-from transfer_app.inbox.mailbox import Key, Mailbox, Wanted, in_parts
+from transfer_app.inbox.imap_client import Client, answering, close, connect
+from transfer_app.inbox.mailbox import Key, Mailbox, Marks, Wanted, in_parts, reason
 from transfer_app.inbox.source import ServerFolder
-
-URGENT = "$Urgent"
-"""The keyword that mails get by default."""
 
 _FLAGGED = "\\Flagged"
 _RENEWAL = 5 * 60  # seconds of an IDLE, and until all of a folder is looked through again
@@ -26,20 +23,6 @@ _MOST_RANGES = 1000
 _KEYWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\[\]]{1,50}")  # more Dovecot refuses
 _MOST_FOLDERS = 20  # that are named
 _LOGGER = logging.getLogger(__name__)
-
-
-class Marks(NamedTuple):
-    """What a mail on a server gets.
-
-    Attributes:
-        keyword: A flag of one's own, which many mail programs show as a label.
-        flag: Whether it is flagged as well, as by hand with a star.
-        move: The folder that it is moved to.
-    """
-
-    keyword: str = URGENT
-    flag: bool = False
-    move: str | None = None
 
 
 class ImapFolder(Mailbox):
@@ -78,15 +61,23 @@ class ImapFolder(Mailbox):
         self._server, self._log_in, self._marks = server, log_in, marks
         self._wanted: list[str | date] = ["UNSEEN"] if wanted.unseen else []
         self._wanted += ["SINCE", wanted.since] if wanted.since else []
-        self._every, self._read_only = every, read_only
+        self._every, self.read_only = every, read_only
+        self.moves = marks.move is not None
         self._flags = [marks.keyword, *([_FLAGGED] if marks.flag else [])]
         self._client: Client
 
     def open(self) -> str:
         """Connect, select the folder and return its UIDVALIDITY."""
         self._client = connect(self._server, self._log_in)
+        try:
+            return self._opened()
+        except InputError:
+            self.close()
+            raise
+
+    def _opened(self) -> str:
         folder = self._selected()
-        if not self._read_only:
+        if not self.read_only:
             self._check_flags(folder.get(b"PERMANENTFLAGS"))
             self._check_move()
         self._count, self._uidnext = folder.get(b"EXISTS", 0), folder.get(b"UIDNEXT", 1)
@@ -97,14 +88,14 @@ class ImapFolder(Mailbox):
         """Close the connection."""
         close(self._client)
 
-    def keys(self) -> Iterator[Sequence[Key]]:
+    def search(self) -> Iterator[Sequence[Key]]:
         """Yield the UIDs that are wanted, in parts; now and then all, else those of new mail."""
         self._client.heard_of_mail()  # whatever came until now is found
         ranges = [f"{self._new}:*"]
         if not self._looked_through or time.monotonic() - self._looked_through > _RENEWAL:
             ranges, self._looked_through = self._all(), time.monotonic()
         for uids in ranges:
-            found = self._search(uids, *self._wanted)
+            found = self._uids(uids, *self._wanted)
             self._new = max([self._new, *(uid + 1 for uid in found)])
             yield found
 
@@ -118,7 +109,7 @@ class ImapFolder(Mailbox):
         listed = [",".join(map(str, some)) for some in in_parts(keys or [], _IN_A_COMMAND)]
         has_mark = ["FLAGGED"] if self._flags == [_FLAGGED] else ["KEYWORD", self._flags[0]]
         ranges = self._all() if keys is None else listed
-        return {uid for uids in ranges for uid in self._search(uids, *has_mark)}
+        return {uid for uids in ranges for uid in self._uids(uids, *has_mark)}
 
     def fetch(self, keys: Sequence[Key]) -> Iterator[tuple[Key, bytes]]:
         """Yield what mails say; none gets `\\\\Seen`."""
@@ -128,10 +119,14 @@ class ImapFolder(Mailbox):
                     yield uid, value or b""
 
     def mark(self, keys: Sequence[Key]) -> None:
-        """Set the flags of mails, and move them, if they are to be moved."""
+        """Set the flags of mails."""
         with answering():
             self._client.add_flags(keys, self._flags, silent=True)
-            if self._marks.move:
+
+    def move(self, keys: Sequence[Key]) -> None:
+        """Move mails to another folder, if they are to be moved."""
+        if keys and self._marks.move:
+            with answering():
                 self._client.move(keys, self._marks.move)
 
     def wait(self) -> None:
@@ -147,7 +142,7 @@ class ImapFolder(Mailbox):
         starts = range(1, self._uidnext, step)
         return [*(f"{start}:{start + step - 1}" for start in starts), f"{self._uidnext}:*"]
 
-    def _search(self, uids: str, *criteria: str | date) -> list[int]:
+    def _uids(self, uids: str, *criteria: str | date) -> list[int]:
         with answering():
             return list(self._client.search(["UID", uids, *criteria]))
 
@@ -158,7 +153,7 @@ class ImapFolder(Mailbox):
     def _selected(self) -> dict[bytes, Any]:
         """Select the folder, and return what the server says of it."""
         try:
-            return dict(self._client.select_folder(self._server.folder, readonly=self._read_only))
+            return dict(self._client.select_folder(self._server.folder, readonly=self.read_only))
         except IMAPClientReadOnlyError as error:
             raise InputError(
                 f"{self.name}: may only be read. Ask for the right to change flags, or look what "
@@ -215,4 +210,3 @@ class ImapFolder(Mailbox):
             return "Check its name."
         more = f" and {len(names) - _MOST_FOLDERS} more" if len(names) > _MOST_FOLDERS else ""
         return f"There are: {', '.join(map(str, names[:_MOST_FOLDERS]))}{more}."
-

@@ -2,20 +2,19 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from textwrap import shorten
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout
-from imapclient.exceptions import IMAPClientError, LoginError
+from imapclient.exceptions import IMAPClientError
 
 from staged_training.runtime.errors import InputError
-from transfer_app.inbox.mailbox import UnreachableError
+from transfer_app.inbox.mailbox import reachable, reason
 from transfer_app.inbox.source import ServerFolder
 
 _TIMEOUT = SocketTimeout(connect=30, read=60)  # seconds
-_MOST_SHOWN = 200  # characters of what a server says
 _WRONG = (AssertionError, LookupError, TypeError, ValueError)  # what IMAPClient raises on nonsense
 
 
@@ -74,7 +73,7 @@ def connect(server: ServerFolder, log_in: Callable[[Client], object]) -> Client:
         ) from error
     try:
         log_in(client)
-    except (LoginError, OSError, IMAPClientError, *_WRONG) as error:
+    except (OSError, IMAPClientError, *_WRONG) as error:
         close(client)
         raise InputError(
             f"{server}: {server.user} is refused ({reason(error)}). Check the name of the user and "
@@ -107,29 +106,9 @@ def by_token(user: str, token: Callable[[], str]) -> Callable[[Client], object]:
 
 def close(client: Client) -> None:
     """Close a connection, whatever its state is."""
-    try:
+    with suppress(OSError):
         client.shutdown()
-    except OSError:
-        pass  # it is closed
 
 
-@contextmanager
-def answering() -> Iterator[None]:
-    """Tell of a connection that fails, and of answers that make no sense, by one error.
-
-    Raises:
-        UnreachableError: There is one.
-    """
-    try:
-        yield
-    except (OSError, IMAPClientError, *_WRONG) as error:
-        raise UnreachableError(reason(error)) from error
-
-
-def reason(error: BaseException) -> str:
-    """Return why something failed, as the system or the server says."""
-    said = error.args[0] if error.args else ""
-    if isinstance(error, OSError) and error.strerror:
-        said = error.strerror
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-    return shorten(text, _MOST_SHOWN, placeholder=" …") or type(error).__name__
+answering = partial(reachable, IMAPClientError, *_WRONG)
+"""Tells by one error of a connection that fails, and of answers that make no sense."""

@@ -82,8 +82,8 @@ def _parse_url(source: str) -> ServerFolder:
         raise InputError(f"{shown}: holds control characters. {_ADVICE}")
     if url.scheme == "imap" and not _is_loopback(url.hostname):
         raise InputError(
-            f"{shown}: imap sends the password and all mail as plain text, and is for this computer "
-            "only. Use imaps."
+            f"{shown}: imap sends password and mail as plain text, and is for this computer only. "
+            "Use imaps."
         )
     return ServerFolder(
         url.scheme, user, url.hostname, port or _PORTS[url.scheme], folder or "INBOX"
