@@ -60,9 +60,11 @@ class Decider:
 
     @property
     def other_label(self) -> str | None:
-        """The label of mails that do not get the mark, where there are two."""
-        others = [name for name in self._classifier.outputs.labels if name != self.label]
-        return others[0] if len(others) == 1 else None
+        """Return the label of mails that do not get the mark, where the model chooses of two."""
+        labels, problem_type, _ = self._classifier.outputs
+        others = [name for name in labels if name != self.label]
+        is_one = problem_type == "single_label_classification" and len(others) == 1
+        return others[0] if is_one else None
 
     def decide(self, mails: Iterable[Input]) -> Iterator[tuple[Input, Decision | None]]:
         """Yield each mail with what was decided, or with nothing where it cannot be read."""

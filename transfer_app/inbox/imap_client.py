@@ -14,6 +14,7 @@ from staged_training.runtime.errors import InputError
 from transfer_app.inbox.mailbox import reachable, reason
 from transfer_app.inbox.source import ServerFolder
 
+_BREATH = 0.1  # seconds; a server may tell the same again and again
 _TIMEOUT = SocketTimeout(connect=30, read=60)  # seconds
 _WRONG = (AssertionError, LookupError, TypeError, ValueError)  # what IMAPClient raises on nonsense
 
@@ -29,6 +30,7 @@ class Client(IMAPClient):  # type: ignore[misc]
             pause: That time where the server cannot tell.
         """
         if self.heard_of_mail():
+            time.sleep(_BREATH)
             return
         if not self.has_capability("IDLE"):
             time.sleep(pause)

@@ -19,7 +19,7 @@ _MOST_SHOWN = 200  # characters of what a server says
 
 def shown_key(key: Key) -> str:
     """Return a key as people are told."""
-    return str(key) if isinstance(key, int) else shown_name(os.fsdecode(key))
+    return f"UID {key}" if isinstance(key, int) else shown_name(os.fsdecode(key))
 
 
 class UnreachableError(Exception):

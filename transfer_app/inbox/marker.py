@@ -72,8 +72,8 @@ class Marker:
         self._decider = Decider(model, label, threshold, explained)
         if learn_from and self._decider.other_label is None:
             raise InputError(
-                f"{model}: `learn_from` needs a model of two labels, where what is not the one is the "
-                "other.",
+                f"{model}: `learn_from` needs a model that chooses one of two labels, so that what is "
+                "not the one is the other.",
                 ["learn_from"],
             )
         self._is_settled = False
@@ -83,11 +83,13 @@ class Marker:
     def once(self) -> Summary:
         """Mark what is there, and return how many mails were marked."""
         self._persist(once=True)
-        self._mailbox.close()
+        self._close()
         return self.summary
 
     def run(self) -> NoReturn:
         """Mark what is there, and what comes, until the process is stopped."""
+        self._persist(once=True)
+        tell_aside(f"{self.summary} Waiting for more at {self._mailbox.name}.")
         self._persist(once=False)
         raise AssertionError("It does not end.")
 
@@ -105,8 +107,7 @@ class Marker:
                 self._mailbox.wait()
                 pause = _FIRST_PAUSE
             except UnreachableError as error:
-                self._mailbox.close()
-                self._generation = None
+                self._close()
                 if not is_lost:
                     tell_aside(f"Lost {self._mailbox.name} ({error}). Trying again.")
                     is_lost = True
@@ -124,6 +125,10 @@ class Marker:
             self._handle(keys)
         if self._corrections and not self._mailbox.read_only:
             self._learn(self._corrections)
+
+    def _close(self) -> None:
+        self._mailbox.close()
+        self._generation = None
 
     def _reopen(self) -> None:
         try:

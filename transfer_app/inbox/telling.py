@@ -7,6 +7,7 @@ from staged_training.runtime.printable import one_line
 from transfer_app.inbox.decision import Decision
 from transfer_app.prediction.inputs import Input
 
+_SHOWN = 60  # characters of a subject
 _OUTCOMES = {
     "marked": "marked",
     "unmarked": "not marked",
@@ -31,7 +32,8 @@ def tell_decided(summary: Summary, mail: Input, decision: Decision | None) -> No
     elif decision.is_chosen:
         summary["marked"] += 1
         words = f"  ({decision.words})" if decision.words else ""
-        print(one_line(f"{mail.name}  {decision.score:.2f}  {mail.shown}{words}"), flush=True)
+        subject = mail.shown[:_SHOWN]
+        print(one_line(f"{mail.name}  {decision.score:.2f}  {subject}{words}"), flush=True)
     else:
         summary["unmarked"] += 1
 
