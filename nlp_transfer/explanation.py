@@ -89,6 +89,16 @@ def explain(
     return _words(cast(Any, encoded), of_tokens)
 
 
+def in_words(text: str, words: Sequence[Word]) -> str:
+    """Return the words that mattered most, for those who do not see colours."""
+    spoken = [word for word in words if any(map(str.isalnum, text[word.start : word.end]))]
+    ranked = sorted(spoken, key=lambda word: -word.attribution)
+    for_it = [text[w.start : w.end] for w in ranked[:5] if w.attribution > 0]
+    against = [text[w.start : w.end] for w in ranked[::-1][:5] if w.attribution < 0]
+    named = [", ".join(found) or "none" for found in (for_it, against)]
+    return "Most for it: {}\nMost against it: {}".format(*named)
+
+
 def _words(encoded: Any, of_tokens: list[float]) -> list[Word]:
     """Sum the attributions of tokens over the words that they are parts of."""
     words: dict[int, Word] = {}

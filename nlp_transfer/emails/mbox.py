@@ -23,7 +23,7 @@ _ESCAPED = re.compile(rb">+From ")
 
 def begins_as_mbox(file: BinaryIO) -> bool:
     """Return whether the first line with anything on it begins a message."""
-    return next(_lines(file, _MOST), (b"", False))[1]
+    return next(mbox_lines(file, _MOST), (b"", False))[1]
 
 
 def mbox_messages(file: BinaryIO, most: int) -> Iterator[bytes]:
@@ -34,7 +34,7 @@ def mbox_messages(file: BinaryIO, most: int) -> Iterator[bytes]:
         most: About how many bytes of a message are kept; the rest is read and dropped.
     """
     message = bytearray()
-    lines = _lines(file, most)
+    lines = mbox_lines(file, most)
     next(lines)
     for line, is_main_process in lines:
         if is_main_process:
@@ -45,8 +45,13 @@ def mbox_messages(file: BinaryIO, most: int) -> Iterator[bytes]:
     yield bytes(message)
 
 
-def _lines(file: BinaryIO, most: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield each line from the first with anything on it, and whether it begins a message."""
+def mbox_lines(file: BinaryIO, most: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield each line from the first with anything on it, and whether it begins a message.
+
+    Args:
+        file: As for `mbox_messages`.
+        most: Longer lines come in pieces of so many bytes.
+    """
     line = file.readline(most).removeprefix(codecs.BOM_UTF8)
     while line.isspace():
         line = file.readline(most)

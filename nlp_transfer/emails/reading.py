@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
+from nlp_transfer.emails.message import Content
 from nlp_transfer.emails.messages import Email, Skipped, contents, readable, reported
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
@@ -185,7 +186,7 @@ def iter_texts(
     if _is_table(path):
         columns = _texts_of_table(path, text_columns).dataset
         return zip(columns["input"], columns["text"], strict=True)
-    return ((email.input, _mail_text(email)) for email in readable(path, False, []))
+    return ((email.input, mail_text(email)) for email in readable(path, False, []))
 
 
 def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | Skipped]:
@@ -201,7 +202,7 @@ def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | S
     if not is_mail(path):
         raise _unknown(path)
     return (
-        message if isinstance(message, Skipped) else (message.input, _mail_text(message))
+        message if isinstance(message, Skipped) else (message.input, mail_text(message))
         for message in reported(path, keep_quotes=False)
     )
 
@@ -336,11 +337,12 @@ def _read_all(path: Path, keep_quotes: bool) -> tuple[list[Email], list[Skipped]
 
 def _mail_columns(emails: list[Email]) -> dict[str, list[str]]:
     names = [email.input for email in emails]
-    return {"input": names, "text": [_mail_text(email) for email in emails]}
+    return {"input": names, "text": [mail_text(email) for email in emails]}
 
 
-def _mail_text(email: Email) -> str:
-    return f"{email.subject}\n{email.body}".strip()
+def mail_text(mail: Email | Content) -> str:
+    """Return the text of a mail that models learn from and predict of."""
+    return f"{mail.subject}\n{mail.body}".strip()
 
 
 def _folder_label(folder: Path, name: str) -> str:

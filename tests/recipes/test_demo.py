@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import set_seed
 
 from nlp_transfer import build_vocabulary
-from nlp_transfer.explanation import Word
+from nlp_transfer.explanation import Word, in_words
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from staged_training import InputError
 from transfer_app.command_line import main
@@ -17,7 +17,7 @@ from transfer_app.demo import photos, texts
 from transfer_app.demo.page import MOST_BYTES
 from transfer_app.demo.photos import read_photos
 from transfer_app.demo.server import serve, web_app
-from transfer_app.demo.texts import in_words, marked, read_inbox
+from transfer_app.demo.texts import marked, read_inbox
 from transfer_app.prediction.opening import open_predictor
 
 TEXT = "Call me before noon"

@@ -9,7 +9,7 @@ import gradio as gr
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from nlp_transfer.emails import Skipped, iter_emails
-from nlp_transfer.explanation import Word, explain
+from nlp_transfer.explanation import Word, explain, in_words
 from staged_training import InputError
 from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
@@ -184,13 +184,3 @@ def marked(text: str, words: Sequence[Word]) -> list[tuple[str, str | float | No
         pieces.append((text[word.start : word.end], kept))
         end = word.end
     return [piece for piece in [*pieces, (text[end:], None)] if piece[0]]
-
-
-def in_words(text: str, words: Sequence[Word]) -> str:
-    """Return the words that mattered most, for those who do not see colours."""
-    spoken = [word for word in words if any(map(str.isalnum, text[word.start : word.end]))]
-    ranked = sorted(spoken, key=lambda word: -word.attribution)
-    for_it = [text[w.start : w.end] for w in ranked[:5] if w.attribution > 0]
-    against = [text[w.start : w.end] for w in ranked[::-1][:5] if w.attribution < 0]
-    named = [", ".join(found) or "none" for found in (for_it, against)]
-    return "Most for it: {}\nMost against it: {}".format(*named)

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nlp_transfer.emails.message import BrokenMessageError, parse_message
 from nlp_transfer.emails.messages import Skipped
-from nlp_transfer.emails.reading import TextTable, iter_mail_texts
+from nlp_transfer.emails.reading import TextTable, iter_mail_texts, mail_text
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
@@ -56,6 +57,22 @@ def texts(source: str) -> Iterable[Input]:
     if not usable(lines):
         raise InputError("-: standard input holds no text. Give one text per line.")
     return lines
+
+
+def mail(name: str, data: bytes | str) -> Input:
+    """Return the text of a message; its subject is what people see of it.
+
+    Args:
+        name: What it is called.
+        data: The message as it is stored, or why it was not read.
+    """
+    try:
+        content = data if isinstance(data, str) else parse_message(data)
+    except BrokenMessageError as error:
+        content = str(error)
+    if isinstance(content, str):
+        return Input(name, None, problem=content)
+    return Input(name, mail_text(content), content.subject)
 
 
 def texts_of_rows(table: TextTable) -> Iterator[Input]:

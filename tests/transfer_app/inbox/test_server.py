@@ -1,0 +1,139 @@
+"""Mail on a real server is marked: each once, and none is read, lost or deleted."""
+
+import signal
+from datetime import date, timedelta
+
+import pytest
+
+from tests.transfer_app.inbox.dovecot import Dovecot
+from tests.transfer_app.inbox.processes import Marking, until
+from transfer_app.command_line import main
+
+URGENT = b"Subject: Server\n\nThe server is down\n"
+LUNCH = b"Subject: Lunch\n\nLunch was good\n"
+ONE_OF_TWO = {1: {"$Urgent"}, 2: set()}
+
+
+@pytest.fixture
+def mark(model):
+    """Mark mail as the command does."""
+
+    def run(source, *flags, status=0):
+        assert main(["mark", str(source), "--model", str(model), *map(str, flags)]) == status
+
+    return run
+
+
+def test_urgent_mail_gets_the_keyword_and_none_counts_as_read(server, user, mark, capsys):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once")
+    assert server.flags(user) == ONE_OF_TWO
+    out, err = capsys.readouterr()
+    assert out.startswith("UID 1  0.9") and "Server" in out
+    assert (
+        out.endswith("2 mails: 1 marked, 1 not marked, 0 had the mark, 0 left out.\n") and not err
+    )
+
+
+def test_a_second_run_does_nothing_to_mail_that_was_looked_at(server, user, mark, capsys):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once")
+    with server.client(user) as client:
+        client.remove_flags([1], ["$Urgent"])
+        client.add_flags([2], ["$Urgent"])
+    mark(server.url(user), "--once")
+    assert server.flags(user) == {1: set(), 2: {"$Urgent"}}
+    assert "0 mails: " in capsys.readouterr().out
+
+
+def test_mail_that_has_the_mark_is_not_marked_again_where_the_journal_is_gone(
+    server, user, mark, tmp_path, capsys
+):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once", "--state", tmp_path / "one")
+    mark(server.url(user), "--once", "--state", tmp_path / "two")
+    assert server.marks(user) == {1: 1}
+    assert "2 mails: 0 marked, 1 not marked, 1 had the mark" in capsys.readouterr().out
+
+
+def test_a_dry_run_changes_nothing(server, user, mark, tmp_path, capsys):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once", "--dry-run")
+    assert server.flags(user) == {1: set(), 2: set()} and server.marks(user) == {}
+    assert not (tmp_path / "state").exists()
+    assert "1 marked" in capsys.readouterr().out
+
+
+def test_a_dry_run_knows_what_was_done(server, user, mark, capsys):
+    server.deliver(user, URGENT)
+    mark(server.url(user), "--once")
+    server.deliver(user, URGENT)
+    capsys.readouterr()
+    mark(server.url(user), "--once", "--dry-run")
+    assert capsys.readouterr().out.startswith("UID 2  0.9")
+
+
+def test_another_keyword_a_flag_and_another_folder(server, user, mark):
+    server.deliver(user, URGENT, LUNCH)
+    with server.client(user) as client:
+        client.create_folder('Größe & "mehr"')
+    flags = ["--keyword", "Bill", "--flag", "--move", 'Größe & "mehr"']
+    mark(server.url(user), "--once", *flags)
+    assert server.flags(user) == {2: set()}
+    assert server.flags(user, 'Größe & "mehr"') == {1: {"Bill", "\\Flagged"}}
+    mark(server.url(user, 'Größe & "mehr"'), "--once")
+    assert server.flags(user, 'Größe & "mehr"') == {1: {"Bill", "\\Flagged", "$Urgent"}}
+
+
+def test_a_threshold_and_a_label_say_which_mail_is_marked(server, user, mark):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once", "--threshold", "0.999")
+    assert server.flags(user) == {1: set(), 2: set()}
+    mark(server.url(user), "--once", "--keyword", "Later", "--label", "non-urgent")
+    assert server.flags(user) == {1: set(), 2: {"Later"}}
+
+
+def test_mail_that_was_read_or_is_old_is_left_alone_if_asked(server, user, mark):
+    server.deliver(user, URGENT, URGENT)
+    with server.client(user) as client:
+        client.add_flags([1], ["\\Seen"])
+    tomorrow = date.today() + timedelta(days=1)
+    mark(server.url(user), "--once", "--since", tomorrow)
+    assert server.flags(user) == {1: {"\\Seen"}, 2: set()}
+    mark(server.url(user), "--once", "--unseen", "--since", date.today() - timedelta(days=1))
+    assert server.flags(user) == {1: {"\\Seen"}, 2: {"$Urgent"}}
+
+
+def test_users_and_folders_of_any_name(server, user, mark):
+    name = f"{user}%41@ex-ample.org"
+    server.deliver(name, LUNCH)
+    with server.client(name) as client:
+        client.create_folder("a b?#%ü/INBOX".replace("/", "."))
+        client.append("a b?#%ü.INBOX", URGENT)
+    mark(server.url(name, "a b?#%ü.INBOX"), "--once")
+    assert server.flags(name, "a b?#%ü.INBOX") == {1: {"$Urgent"}}
+
+
+def test_new_mail_is_marked_as_it_comes_and_a_signal_ends_it(server, user, model):
+    with Marking(server.url(user), "--model", model) as marking:
+        marking.wait_for("Waiting")
+        for number in range(1, 4):
+            server.deliver(user, URGENT)
+            until(lambda: server.flags(user).get(number) == {"$Urgent"}, seconds=3)
+        assert marking.end(signal.SIGTERM) == 143
+        assert marking.err.endswith("nlp-transfer: stopped\n")
+        assert marking.out.count("Server") == 3
+
+
+def test_a_server_that_does_not_tell_of_mail_is_asked(server, user, model, monkeypatch):
+    bare = Dovecot("imap_capability = IMAP4rev1\n")
+    try:
+        monkeypatch.setenv("SSL_CERT_FILE", str(bare.certificate))
+        flags = ["--model", model, "--every", "1"]
+        with Marking(bare.url(user), *flags) as marking:
+            marking.wait_for("Waiting")
+            bare.deliver(user, URGENT)
+            until(lambda: bare.flags(user) == {1: {"$Urgent"}})
+        assert main(["mark", bare.url(user), *map(str, flags), "--move", "Trash"]) == 2
+    finally:
+        bare.close()

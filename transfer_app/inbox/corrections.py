@@ -1,0 +1,48 @@
+"""What a person corrects, written down as labels that the next model can learn from."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from staged_training.runtime.errors import InputError
+from staged_training.tables.reading import read_table, text_column
+from staged_training.tables.writing import check_table_file, write_table
+
+_COLUMNS = ("text", "label")
+
+
+class Corrections:
+    """A table of texts and labels that grows, each row once.
+
+    Args:
+        file: The file of the table; rows of earlier ones stay.
+
+    Raises:
+        InputError: It cannot be written, or holds something else.
+    """
+
+    def __init__(self, file: Path) -> None:
+        check_table_file(file)
+        self._file = file
+        self._rows()
+
+    def add(self, rows: Iterable[Sequence[str]]) -> None:
+        """Add rows of text and label; those that are there already stay as they are."""
+        before = self._rows()
+        every = list(dict.fromkeys([*before, *map(tuple, rows)]))
+        if len(every) > len(before):
+            columns = zip(*every, strict=True)
+            write_table(pa.table(dict(zip(_COLUMNS, map(list, columns), strict=True))), self._file)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        if not self._file.exists():
+            return []
+        table = read_table(self._file, _COLUMNS, typed=False)
+        if {*table.column_names} != {*_COLUMNS}:
+            raise InputError(
+                f"{self._file}: has other columns than {' and '.join(_COLUMNS)}. Name a file of "
+                "its own for what is corrected."
+            )
+        cells = [text_column(table, self._file, name) for name in _COLUMNS]
+        return [(text or "", label or "") for text, label in zip(*cells, strict=True)]
