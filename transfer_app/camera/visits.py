@@ -1,0 +1,220 @@
+"""From what each frame shows to visits: a state machine that knows no camera and no model."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+
+UNSURE = "unsure"
+"""The label of a visit by something that was not recognised, or by more than one animal."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a frame shows.
+
+    Attributes:
+        time: When, in seconds.
+        scores: The score of each label; empty where something is there that is of no label, None
+            where nobody is there.
+        area: How much of the frame is taken up, from 0 to 1.
+        picture: The frame as JPEG, if it is to be kept.
+    """
+
+    time: float
+    scores: Mapping[str, float] | None
+    area: float = 0.0
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody who came, stayed and left.
+
+    Attributes:
+        label: Who; `UNSURE` if that is not clear.
+        score: The mean score of the label, where something was recognised; if it is not clear, the
+            highest of all labels.
+        begin: When it was first seen, in seconds.
+        end: When it was last seen; None if it is still there.
+        picture: The frame that shows it best, as JPEG, if such were kept.
+    """
+
+    label: str
+    score: float
+    begin: float
+    end: float | None
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as a visit.
+
+    Attributes:
+        window: Seconds over which frames are averaged: what is there in less than half of them is
+            not there.
+        pause: Seconds in which nobody is seen that end a visit.
+        least: Seconds that a visit lasts at least, to be told.
+        sure: The mean score that a label needs.
+        at_arrival: Tell a visit as soon as its label is sure, not when it has ended.
+    """
+
+    window: float = 2.0
+    pause: float = 5.0
+    least: float = 0.0
+    sure: float = 0.7
+    at_arrival: bool = False
+
+
+class Visits:
+    """Turns what frames show into visits, each of which is returned once.
+
+    Args:
+        rules: What counts as one.
+
+    Examples:
+        >>> from transfer_app.camera.visits import Rules, Seen, Visits
+        >>> visits = Visits(Rules(window=2, pause=5))
+        >>> told = []
+        >>> for second in range(30):
+        ...     is_there = 10 <= second < 20
+        ...     told += visits.add(Seen(second, {"cat": 0.9, "dog": 0.1} if is_there else None))
+        >>> [(visit.label, visit.begin, visit.end) for visit in told]
+        [('cat', 10, 19)]
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._recent: list[Seen] = []
+        self._stay: _Stay | None = None
+
+    def add(self, seen: Seen) -> list[Visit]:
+        """Add what the next frame shows; return the visits that are to be told now."""
+        begin = seen.time - self._rules.window
+        self._recent = [one for one in self._recent if one.time > begin] + [seen]
+        present = [one for one in self._recent if one.scores is not None]
+        new = [one for one in present if self._stay is None or one.time > self._stay.last]
+        told = self.wait(new[0].time if new else seen.time)
+        if not new or 2 * len(present) <= len(self._recent):
+            return told
+        self._stay = self._stay or _Stay(new[0].time)
+        self._stay.add(new, begin)
+        return told + self._decided(self._stay, seen.time)
+
+    def wait(self, time: float) -> list[Visit]:
+        """Let time pass in which no frame comes; return the visits that are to be told now."""
+        if self._stay is None or time - self._stay.last <= self._rules.pause:
+            return []
+        return self.end()
+
+    def end(self) -> list[Visit]:
+        """Return the visit that is not over yet, if there is one that is to be told."""
+        stay, self._stay = self._stay, None
+        if stay is None:
+            return []
+        self._recent = [one for one in self._recent if one.time > stay.last]
+        return self._ended(stay)
+
+    def _decided(self, stay: "_Stay", now: float) -> list[Visit]:
+        """Decide who is there by the frames of a whole window; another label begins a new visit."""
+        if now - stay.begin < self._rules.window:
+            return []
+        label, score = _likeliest(_total(stay.recent), len(stay.recent))
+        if score < self._rules.sure:
+            return []
+        told = []
+        if stay.label not in (None, label):
+            self._stay, left = stay.handed_over(label), stay
+            told, stay = self._ended(left), self._stay
+        stay.label = label
+        if self._rules.at_arrival and not stay.told and now - stay.begin >= self._rules.least:
+            stay.told = True
+            picture = _clearest(stay.recent, label).picture
+            told.append(Visit(label, score, stay.begin, None, picture))
+        return told
+
+    def _ended(self, stay: "_Stay") -> list[Visit]:
+        """Return a visit that is over, unless it was told or is too short."""
+        if stay.told or stay.last - stay.begin < self._rules.least:
+            return []
+        return [stay.whole(self._rules)]
+
+
+@dataclass
+class _Stay:
+    """A visit that is not over yet.
+
+    Attributes:
+        label: Who it is, once that was clear.
+        told: Whether it was told at its arrival.
+        last: When it was last seen.
+        recent: Its frames of the last window, which may turn out to be of the next visit.
+        count: How many frames there were before, `until` when, their `scores` in total, and the
+            `clearest` of them for each label that was the likeliest.
+    """
+
+    begin: float
+    label: str | None = None
+    told: bool = False
+    last: float = -inf
+    recent: list[Seen] = field(default_factory=list)
+    count: int = 0
+    until: float = -inf
+    scores: Counter[str] = field(default_factory=Counter)
+    clearest: dict[str, Seen] = field(default_factory=dict)
+
+    def add(self, frames: Sequence[Seen], begin: float) -> None:
+        """Add frames, and count those until the beginning of the window."""
+        frames = [*self.recent, *frames]
+        self._count([one for one in frames if one.time <= begin])
+        self.recent = [one for one in frames if one.time > begin]
+        self.last = frames[-1].time
+
+    def handed_over(self, label: str) -> "_Stay":
+        """End here; return the visit of another label that has followed without a pause."""
+        labels = [_likeliest(one.scores or {}, 1)[0] for one in self.recent]
+        first = labels.index(label)
+        self.recent, after = self.recent[:first], self.recent[first:]
+        self.last = self.recent[-1].time if self.recent else self.until
+        return _Stay(after[0].time, last=after[-1].time, recent=after)
+
+    def whole(self, rules: Rules) -> Visit:
+        """Return the visit, now that it is over."""
+        self._count(self.recent)
+        label, score = _likeliest(self.scores, self.scores.total())
+        is_known = label == self.label or (
+            self.last - self.begin < rules.window and self.scores[label] >= rules.sure * self.count
+        )
+        if is_known and score >= rules.sure:
+            picture = self.clearest[label].picture
+        else:
+            label = UNSURE
+            picture = max(self.clearest.values(), key=lambda one: one.area).picture
+        return Visit(label, score, self.begin, self.last, picture)
+
+    def _count(self, frames: Sequence[Seen]) -> None:
+        self.count += len(frames)
+        self.scores.update(_total(frames))
+        for one in frames:
+            label, _ = _likeliest(one.scores or {}, 1)
+            self.clearest[label] = _clearest([self.clearest.get(label, one), one], label)
+            self.until = one.time
+
+
+def _total(frames: Iterable[Seen]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for one in frames:
+        total.update(one.scores or {})
+    return total
+
+
+def _likeliest(scores: Mapping[str, float], total: float) -> tuple[str, float]:
+    """Return the label of the highest score, and its share of a total; `""` where nothing is."""
+    label = max(scores, key=scores.__getitem__, default="")
+    return (label, scores[label] / total) if label else ("", 0.0)
+
+
+def _clearest(frames: Iterable[Seen], label: str) -> Seen:
+    """Return the frame that is surest of a label; of several the one that is filled most."""
+    return max(frames, key=lambda one: ((one.scores or {}).get(label, 0.0), one.area))
