@@ -56,7 +56,8 @@ class Rules:
             not there.
         pause: Seconds in which nobody is seen that end a visit.
         least: Seconds that a visit lasts at least, to be told.
-        sure: The mean score that a label needs.
+        sure: The mean score that a label needs in the frames in which something is recognised.
+            These must be at least half of the frames of a window.
         at_arrival: Tell a visit as soon as its label is sure, not when it has ended.
     """
 
@@ -120,8 +121,8 @@ class Visits:
         """Decide who is there by the frames of a whole window; another label begins a new visit."""
         if now - stay.begin < self._rules.window:
             return []
-        label, score = _likeliest(_total(stay.recent), len(stay.recent))
-        if score < self._rules.sure:
+        label, score = _likeliest(_total(stay.recent))
+        if score < self._rules.sure or not _mostly_recognised(stay.recent):
             return []
         told = []
         if stay.label not in (None, label):
@@ -150,8 +151,9 @@ class _Stay:
         told: Whether it was told at its arrival.
         last: When it was last seen.
         recent: Its frames of the last window, which may turn out to be of the next visit.
-        count: How many frames there were before, `until` when, their `scores` in total, and the
-            `clearest` of them for each label that was the likeliest.
+        scores: The scores of the frames before, in total.
+        clearest: The clearest of them for each label that was the likeliest.
+        until: When the last of them was.
     """
 
     begin: float
@@ -159,10 +161,9 @@ class _Stay:
     told: bool = False
     last: float = -inf
     recent: list[Seen] = field(default_factory=list)
-    count: int = 0
-    until: float = -inf
     scores: Counter[str] = field(default_factory=Counter)
     clearest: dict[str, Seen] = field(default_factory=dict)
+    until: float = -inf
 
     def add(self, frames: Sequence[Seen], begin: float) -> None:
         """Add frames, and count those until the beginning of the window."""
@@ -173,20 +174,18 @@ class _Stay:
 
     def handed_over(self, label: str) -> "_Stay":
         """End here; return the visit of another label that has followed without a pause."""
-        labels = [_likeliest(one.scores or {}, 1)[0] for one in self.recent]
-        first = labels.index(label)
+        first = [_label_of(one) for one in self.recent].index(label)
         self.recent, after = self.recent[:first], self.recent[first:]
         self.last = self.recent[-1].time if self.recent else self.until
         return _Stay(after[0].time, last=after[-1].time, recent=after)
 
     def whole(self, rules: Rules) -> Visit:
         """Return the visit, now that it is over."""
+        is_short = self.last - self.begin < rules.window
+        is_known = is_short and _mostly_recognised(self.recent)
         self._count(self.recent)
-        label, score = _likeliest(self.scores, self.scores.total())
-        is_known = label == self.label or (
-            self.last - self.begin < rules.window and self.scores[label] >= rules.sure * self.count
-        )
-        if is_known and score >= rules.sure:
+        label, score = _likeliest(self.scores)
+        if score >= rules.sure and (is_known or label == self.label):
             picture = self.clearest[label].picture
         else:
             label = UNSURE
@@ -194,10 +193,9 @@ class _Stay:
         return Visit(label, score, self.begin, self.last, picture)
 
     def _count(self, frames: Sequence[Seen]) -> None:
-        self.count += len(frames)
         self.scores.update(_total(frames))
         for one in frames:
-            label, _ = _likeliest(one.scores or {}, 1)
+            label = _label_of(one)
             self.clearest[label] = _clearest([self.clearest.get(label, one), one], label)
             self.until = one.time
 
@@ -209,10 +207,19 @@ def _total(frames: Iterable[Seen]) -> Counter[str]:
     return total
 
 
-def _likeliest(scores: Mapping[str, float], total: float) -> tuple[str, float]:
-    """Return the label of the highest score, and its share of a total; `""` where nothing is."""
+def _likeliest(scores: Mapping[str, float]) -> tuple[str, float]:
+    """Return the label of the highest score, and its share of all; `""` where there is none."""
     label = max(scores, key=scores.__getitem__, default="")
-    return (label, scores[label] / total) if label else ("", 0.0)
+    return (label, scores[label] / sum(scores.values())) if label else ("", 0.0)
+
+
+def _label_of(frame: Seen) -> str:
+    return _likeliest(frame.scores or {})[0]
+
+
+def _mostly_recognised(frames: Sequence[Seen]) -> bool:
+    """Return whether something was recognised in at least half of the frames."""
+    return 2 * sum(bool(one.scores) for one in frames) >= len(frames)
 
 
 def _clearest(frames: Iterable[Seen], label: str) -> Seen:
