@@ -1,50 +1,50 @@
-"""Models of text, known to the Auto classes of `transformers` once this is imported."""
+"""Models of text, known to the Auto classes of `transformers` once this is imported.
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+They are imported, and PyTorch with them, when a module of `transformers` is that they have to be
+registered with: mail can be read, and an exported model run, without.
+"""
 
-from staged_training.tables.word_tokenizer import WordTokenizer
+from types import ModuleType
 
-from .configuration_conv_head import ConvHeadConfig
-from .configuration_recurrent import RecurrentConfig
-from .configuration_tfidf import TfidfConfig
-from .modeling_conv_head import ConvHeadForSequenceClassification
-from .modeling_recurrent import RecurrentForSequenceClassification, RecurrentModel
-from .modeling_recurrent_lm import RecurrentForCausalLM
-from .modeling_tfidf import TfidfForSequenceClassification
+import lazy_loader
+from wrapt import when_imported
 
-AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig)
-AutoModel.register(RecurrentConfig, RecurrentModel)
-AutoModelForSequenceClassification.register(RecurrentConfig, RecurrentForSequenceClassification)
-AutoModelForCausalLM.register(RecurrentConfig, RecurrentForCausalLM)
-AutoConfig.register(ConvHeadConfig.model_type, ConvHeadConfig)
-AutoModelForSequenceClassification.register(ConvHeadConfig, ConvHeadForSequenceClassification)
-AutoConfig.register(TfidfConfig.model_type, TfidfConfig)
-AutoModelForSequenceClassification.register(TfidfConfig, TfidfForSequenceClassification)
-AutoTokenizer.register(TfidfConfig, tokenizer_class=WordTokenizer)
-# What is saved carries this code, for those who load it without the package.
-RecurrentConfig.register_for_auto_class()
-RecurrentModel.register_for_auto_class("AutoModel")
-RecurrentForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
-RecurrentForCausalLM.register_for_auto_class("AutoModelForCausalLM")
-ConvHeadConfig.register_for_auto_class()
-ConvHeadForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
-TfidfConfig.register_for_auto_class()
-TfidfForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
-WordTokenizer.register_for_auto_class()
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__all__ = [
-    "ConvHeadConfig",
-    "ConvHeadForSequenceClassification",
-    "RecurrentConfig",
-    "RecurrentForCausalLM",
-    "RecurrentForSequenceClassification",
-    "RecurrentModel",
-    "TfidfConfig",
-    "TfidfForSequenceClassification",
-]
+
+@when_imported("transformers.models.auto.configuration_auto")
+def _register_configurations(auto: ModuleType) -> None:
+    from .configuration_conv_head import ConvHeadConfig
+    from .configuration_recurrent import RecurrentConfig
+    from .configuration_tfidf import TfidfConfig
+
+    for config in (ConvHeadConfig, RecurrentConfig, TfidfConfig):
+        auto.AutoConfig.register(config.model_type, config)
+
+
+@when_imported("transformers.models.auto.tokenization_auto")
+def _register_tokenizer(auto: ModuleType) -> None:
+    from staged_training.tables.word_tokenizer import WordTokenizer
+
+    from .configuration_tfidf import TfidfConfig
+
+    auto.AutoTokenizer.register(TfidfConfig, tokenizer_class=WordTokenizer)
+
+
+@when_imported("transformers.models.auto.modeling_auto")
+def _register_models(auto: ModuleType) -> None:
+    from .modeling_conv_head import ConvHeadConfig, ConvHeadForSequenceClassification
+    from .modeling_recurrent import (
+        RecurrentConfig,
+        RecurrentForSequenceClassification,
+        RecurrentModel,
+    )
+    from .modeling_recurrent_lm import RecurrentForCausalLM
+    from .modeling_tfidf import TfidfConfig, TfidfForSequenceClassification
+
+    classifiers = auto.AutoModelForSequenceClassification
+    classifiers.register(ConvHeadConfig, ConvHeadForSequenceClassification)
+    classifiers.register(RecurrentConfig, RecurrentForSequenceClassification)
+    classifiers.register(TfidfConfig, TfidfForSequenceClassification)
+    auto.AutoModel.register(RecurrentConfig, RecurrentModel)
+    auto.AutoModelForCausalLM.register(RecurrentConfig, RecurrentForCausalLM)

@@ -43,3 +43,7 @@ class ConvHeadConfig(PreTrainedConfig):
         self.layers, self.window = list(layers), window
         self.filters, self.kernel_size, self.dropout = filters, kernel_size, dropout
         super().__init__(**kwargs)
+
+
+# What is saved carries this code, for those who load it without the package.
+ConvHeadConfig.register_for_auto_class()

@@ -81,3 +81,7 @@ class RecurrentConfig(PreTrainedConfig):
         """Width of the pooled features, which the head reads."""
         states = self.hidden_size * (2 if self.bidirectional else 1) * len(self.pooling)
         return states + self.embedding_size * len(self.embedding_pooling)
+
+
+# What is saved carries this code, for those who load it without the package.
+RecurrentConfig.register_for_auto_class()

@@ -24,3 +24,7 @@ class TfidfConfig(PreTrainedConfig):
     vocab_size: int = 20_000
     num_features: int = 100_000
     pad_token_id: int | None = 0
+
+
+# What is saved carries this code, for those who load it without the package.
+TfidfConfig.register_for_auto_class()

@@ -156,3 +156,7 @@ def _smaller(count: int, most: int) -> int:
     if torch.jit.is_tracing():
         return cast(int, torch.minimum(torch.as_tensor(count), torch.as_tensor(most)))
     return min(count, most)
+
+
+# What is saved carries this code, for those who load it without the package.
+ConvHeadForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

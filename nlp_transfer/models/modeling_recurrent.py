@@ -203,3 +203,8 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         if labels is not None:
             loss = self.loss_function(labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+# What is saved carries this code, for those who load it without the package.
+RecurrentModel.register_for_auto_class("AutoModel")
+RecurrentForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -150,3 +150,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
             logits = self._logits(direction, some)
             total = total + nn.functional.cross_entropy(logits, true, reduction="sum")
         return total / max(1, len(words))
+
+
+# What is saved carries this code, for those who load it without the package.
+RecurrentForCausalLM.register_for_auto_class("AutoModelForCausalLM")

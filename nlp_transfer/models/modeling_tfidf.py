@@ -137,3 +137,7 @@ class TfidfForSequenceClassification(PreTrainedModel):
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+# What is saved carries this code, for those who load it without the package.
+TfidfForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

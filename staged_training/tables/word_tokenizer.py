@@ -68,3 +68,7 @@ class WordTokenizer(PreTrainedTokenizer):
 
     def _convert_id_to_token(self, index: int) -> str:
         return self._words.get(index, str(self.unk_token))
+
+
+# What is saved carries this code, for those who load it without the package.
+WordTokenizer.register_for_auto_class()
