@@ -1,5 +1,6 @@
 """The scene at rest, as a camera that stands still shows it, and where in it something is new."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -36,14 +37,8 @@ class Box(NamedTuple):
     def of(self, image: Image.Image) -> Image.Image:
         """Return this part of an image."""
         width, height = image.size
-        return image.crop(
-            (
-                round(self.left * width),
-                round(self.top * height),
-                round(self.right * width),
-                round(self.bottom * height),
-            )
-        )
+        corner = math.floor(self.left * width), math.floor(self.top * height)
+        return image.crop((*corner, math.ceil(self.right * width), math.ceil(self.bottom * height)))
 
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
@@ -98,7 +93,6 @@ class Scene:
         at_rest = (
             self._resting is not None
             and self._resting.shape == image.shape
-            and time >= self._since
             and not _boxes(_changed(image, self._resting))
         )
         if not at_rest or (recognised and self._known):
@@ -106,6 +100,10 @@ class Scene:
         elif time - self._since >= self._patience(recognised, new):
             self._known = [image, *self._known][:_MOST_SCENES]
             self._resting = None
+
+    def restart(self) -> None:
+        """Go on at another time, as in another film of the same scene."""
+        self._resting = None
 
     def _patience(self, recognised: bool, new: bool) -> float:
         """Return the seconds after which something at rest is taken for the scene."""

@@ -38,6 +38,8 @@ class Visit:
         begin: When it was first seen, in seconds.
         end: When it was last seen; None if it is still there.
         picture: The frame that shows it best, as JPEG, if such were kept.
+        film: The film it is in, and whose seconds are meant; if it was live, they are those of
+            `time.monotonic`.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Visit:
     begin: float
     end: float | None
     picture: bytes | None = None
+    film: str = ""
 
 
 @dataclass(frozen=True)
