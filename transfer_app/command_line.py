@@ -40,6 +40,7 @@ commands:
   predict DIR INPUT ...  classify mail, tables of texts or images, describe photos or find things
                          in them, with a model that was trained here
   demo DIR               try a trained model in a browser
+  watch SOURCE           who comes before a camera, with an exported classifier of photos
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
   copy RECIPE            write a recipe into this folder, to change it and run it with Python
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "advise": _advise,
         "predict": _predict,
         "demo": _demo,
+        "watch": _watch,
         "export": _export,
         "coverage": _coverage,
         "copy": _copy,
@@ -260,6 +262,12 @@ def _demo(arguments: list[str]) -> None:
     from transfer_app.demo.server import serve
 
     serve(options.model, options.host, options.port, options.name)
+
+
+def _watch(arguments: list[str]) -> None:
+    from transfer_app.camera.command import watch
+
+    watch(arguments)
 
 
 def _export(arguments: list[str]) -> None:

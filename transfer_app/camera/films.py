@@ -12,7 +12,7 @@ from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.films import as_shown, width_of_pixel
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
 LONGEST = 1280  # pixels of the longer side of an image; larger ones are made smaller
@@ -149,7 +149,7 @@ def skip_frames(container: "InputContainer", rate: float) -> None:
 
 
 def decoded(
-    container: "InputContainer", is_needed: Callable[["Packet"], bool] = lambda _: True
+    container: "InputContainer", is_needed: Callable[["Packet[VideoStream]"], bool] = lambda _: True
 ) -> Iterator["VideoFrame | None"]:
     """Yield the frames of a video in the order in which they are shown; None for a damaged one.
 

@@ -1,18 +1,17 @@
 """Cameras: their newest frame, whatever happens to the connection."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
 
 from staged_training.runtime.errors import InputError, first_line
+from transfer_app.camera.addresses import with_password
 from transfer_app.camera.films import Frame, decoded, image_of, opened_video, skip_frames
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame
+    from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
 SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "tcp", "udp")
@@ -91,7 +90,7 @@ class Camera:
             time.sleep(pause)
             container, pause = None, min(2 * pause, _LONGEST_PAUSE)
 
-    def _is_needed(self, packet: "Packet") -> bool:
+    def _is_needed(self, packet: "Packet[VideoStream]") -> bool:
         """Return whether other frames need a packet, or it is time for another one."""
         codec = packet.stream.codec_context.codec
         return not codec.intra_only or time.monotonic() >= self._due
@@ -109,22 +108,3 @@ class Camera:
 def is_device(source: str) -> bool:
     """Return whether a source is a camera of this computer."""
     return source.startswith(_DEVICES)
-
-
-def with_password(address: str, variable: str) -> str:
-    """Return an address with the password of a variable of the environment, for its user.
-
-    Raises:
-        InputError: The address holds a password, which other users of the computer could see.
-    """
-    parts = urlsplit(address)
-    if parts.password is not None:
-        raise InputError(
-            f"{parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}: others can see "
-            f"the password in an address. Put it into the environment as {variable}."
-        )
-    password = os.environ.get(variable)
-    if not parts.username or not password:
-        return address
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()

@@ -81,7 +81,9 @@ class Scene:
                 nearest = changed.mean(), boxes
         return None if nearest is None or nearest[0] > _OTHER else nearest[1]
 
-    def learn(self, image: NDArray[np.float32], time: float, *, recognised: bool, new: bool) -> None:
+    def learn(
+        self, image: NDArray[np.float32], time: float, *, recognised: bool, new: bool
+    ) -> None:
         """Take what has not changed for a while for the scene at rest.
 
         Args:

@@ -24,8 +24,12 @@ def open_source(
         once: Stop after that.
 
     Raises:
-        InputError: It is not there or cannot be watched.
+        InputError: It is not there or cannot be watched, or a number is out of range.
     """
+    if not 0.01 <= rate <= 100:
+        raise InputError(f"`rate` is {rate:g}; give 0.01 to 100 frames a second.", ["rate"])
+    if not 1 <= threads <= 64:
+        raise InputError(f"`threads` is {threads}; give 1 to 64.", ["threads"])
     scheme, colon, _ = source.partition("://")
     is_camera = is_device(source) or bool(colon)
     if colon and scheme.lower() not in SCHEMES:

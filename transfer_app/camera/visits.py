@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
+
+from staged_training.runtime.errors import InputError
 
 UNSURE = "unsure"
 """The label of a visit by something that was not recognised, or by more than one animal."""
+
+_DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Rules:
         sure: The mean score that a label needs in the frames in which something is recognised.
             These must be at least half of the frames of a window.
         at_arrival: Tell a visit as soon as its label is sure, not when it has ended.
+
+    Raises:
+        InputError: A number is out of range.
     """
 
     window: float = 2.0
@@ -69,6 +76,17 @@ class Rules:
     least: float = 0.0
     sure: float = 0.7
     at_arrival: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("window", 0.1), ("pause", 0.0), ("least", 0.0)):
+            if not least <= (seconds := getattr(self, name)) <= _DAY:
+                raise InputError(
+                    f"`{name}` is {seconds:g}; give seconds from {least:g} to {_DAY:g}.", [name]
+                )
+        if not 0.5 < self.sure <= 1:
+            raise InputError(
+                f"`sure` is {self.sure:g}; give a score above 0.5, and 1 at most.", ["sure"]
+            )
 
 
 class Visits:

@@ -57,9 +57,7 @@ class Watcher:
         self._scene = Scene()
         self._last: tuple[Image.Image, Seen] | None = None
 
-    def watch(
-        self, source: str | Path | Iterable[Frame], rate: float = RATE
-    ) -> Iterator[Visit]:
+    def watch(self, source: str | Path | Iterable[Frame], rate: float = RATE) -> Iterator[Visit]:
         """Yield visits, until the film or the program ends; the last one when it is stopped, too.
 
         Args:
@@ -99,16 +97,24 @@ class Watcher:
             return Seen(time, None)
         looked_at = [WHOLE] if boxes is None else boxes
         answers = [self._scores(box.of(image), surely=boxes is not None) for box in looked_at]
-        recognised = [scores for scores in answers if scores]
-        self._scene.learn(small, time, recognised=bool(recognised), new=boxes is None)
-        there = [scores is not None for scores in answers]
-        if not (recognised if boxes is None else any(there)):
+        is_known = any(answers)
+        self._scene.learn(small, time, recognised=is_known, new=boxes is None)
+        there = [scores for scores in answers if scores is not None]
+        if not there or (boxes is None and not is_known):
             return Seen(time, None)
         mean: Counter[str] = Counter()
-        for scores in recognised:
-            mean.update({label: score / len(recognised) for label, score in scores.items()})
-        area = sum(box.area for box, is_there in zip(looked_at, there, strict=True) if is_there)
-        return Seen(time, mean, area, _jpeg(image) if self._pictures else None)
+        if all(there):  # beside what is not recognised, another label may hide
+            for scores in there:
+                mean.update({label: score / len(there) for label, score in scores.items()})
+        return Seen(time, mean, sum(box.area for box in looked_at), self._kept(image))
+
+    def _kept(self, image: Image.Image) -> bytes | None:
+        """Return a frame as JPEG, if such are kept."""
+        if not self._pictures:
+            return None
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=_QUALITY)
+        return file.getvalue()
 
     def _scores(self, image: Image.Image, *, surely: bool) -> dict[str, float] | None:
         """Return the scores of a part of a frame.
@@ -146,9 +152,3 @@ def _photo_classifier(model: str, threads: int) -> OnnxClassifier:
 
 def _of_film(film: str, visits: Iterable[Visit]) -> Iterator[Visit]:
     return (replace(visit, film=film) for visit in visits)
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
