@@ -46,7 +46,7 @@ def watch(arguments: Sequence[str]) -> None:
     parser = _parser()
     with printable_errors():
         options = parser.parse_args(arguments)
-    check_filled({flag(name): value for name, value in vars(options).items()})
+    check_filled({name.upper(): value for name, value in vars(options).items()})
     at_arrival = options.at == "arrival"
     rules = Rules(options.window, options.pause, options.least, options.sure, at_arrival)
     source = open_source(

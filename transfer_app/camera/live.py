@@ -44,6 +44,7 @@ class Camera:
         self._due = 0.0
         self._newest: tuple[float, VideoFrame, InputContainer] | None = None
         self._news = threading.Condition()
+        self._is_over = threading.Event()
         self._container = self._opened()
         if source.startswith("http") and self._container.duration:
             raise InputError(f"{source}: is a film. Save it to a file, and give that.")
@@ -51,15 +52,18 @@ class Camera:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the newest frame, again and again; no image where none has come for a second."""
         threading.Thread(target=self._read, daemon=True).start()
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._newest, timeout=_TICK)
-                newest, self._newest = self._newest, None
-            if newest is None:
-                yield Frame(time.monotonic(), None)
-            else:
-                now, picture, container = newest
-                yield Frame(now, image_of(picture, container))
+        try:
+            while True:
+                with self._news:
+                    self._news.wait_for(lambda: self._newest, timeout=_TICK)
+                    newest, self._newest = self._newest, None
+                if newest is None:
+                    yield Frame(time.monotonic(), None)
+                else:
+                    now, picture, container = newest
+                    yield Frame(now, image_of(picture, container))
+        finally:
+            self._is_over.set()
 
     def _opened(self) -> "InputContainer":
         format = "v4l2" if is_device(self._source) else None
@@ -74,10 +78,12 @@ class Camera:
 
         container: InputContainer | None = self._container
         pause = 1.0
-        while True:
+        while not self._is_over.is_set():
             try:
                 with container or self._opened() as opened:
                     for picture in decoded(opened, self._is_needed):
+                        if self._is_over.is_set():
+                            return
                         if picture is not None and not picture.is_corrupt:
                             self._offer(picture, opened)
                             pause = 1.0
@@ -87,7 +93,7 @@ class Camera:
             except InputError as error:
                 problem = first_line(error)
             _logger.warning("%s Trying again in %d s.", problem, pause)
-            time.sleep(pause)
+            self._is_over.wait(pause)
             container, pause = None, min(2 * pause, _LONGEST_PAUSE)
 
     def _is_needed(self, packet: "Packet[VideoStream]") -> bool:

@@ -156,7 +156,7 @@ class Mqtt:
         if parts.scheme not in _PORTS or not parts.hostname or not _TOPIC.fullmatch(self._topic):
             raise InputError(f"{address}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
         self._host, self._is_lost = parts.hostname, False
-        self._told = self._arrived = 0
+        self._told = self.arrived = 0
         self._news = threading.Condition()
         self._answer: ReasonCode | None = None
         self._client = Client(CallbackAPIVersion.VERSION2)
@@ -181,8 +181,8 @@ class Mqtt:
     def close(self, seconds: float) -> None:
         """Wait until the broker has everything."""
         with self._news:
-            if not self._news.wait_for(lambda: self._arrived >= self._told, seconds):
-                left = self._told - self._arrived
+            if not self._news.wait_for(lambda: self.arrived >= self._told, seconds):
+                left = self._told - self.arrived
                 _logger.warning("%s was not told of the last %d visits.", self._host, left)
         self._client.disconnect()
 
@@ -221,5 +221,5 @@ class Mqtt:
 
     def _published(self, client: Any, data: Any, number: int, code: Any, _: Any) -> None:
         with self._news:
-            self._arrived += 1
+            self.arrived += 1
             self._news.notify()

@@ -114,7 +114,8 @@ def cat_and_dog(**options):
 def write(path, frames, fps=FPS, *, times=None, codec="libx264", turned=0):
     """Encode frames, shown at even times or at the given ones, in seconds."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=Fraction(fps))
+        options = {"preset": "ultrafast", "qmin": "2", "qmax": "20"}
+        stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         if turned:
             stream.set_display_rotation(turned)
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
