@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         help="a device (/dev/video0); an address (rtsp://, http://, tcp:// ...; the password of "
-        "its user is taken from NLP_TRANSFER_CAMERA_PASSWORD); a film; or a folder into which pictures "
-        "and clips come",
+        "its user is taken from NLP_TRANSFER_CAMERA_PASSWORD); a film; or a folder into which "
+        "pictures and clips come",
     )
     parser.add_argument("--model", required=True, help="folder of the model, with model.onnx in it")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""A camera on the network, and a folder into which one puts its pictures, while they are watched."""
+"""A camera on the network, and a folder into which one puts pictures, while they are watched."""
 
 import json
 import os
