@@ -58,7 +58,7 @@ class RtspCamera:
                     self._stream(client)
 
     def _answer(self, method, headers):
-        """An answer to a request; of the stream that is MPEG-TS, in the connection of the requests."""
+        """An answer to a request; the stream is MPEG-TS, in the connection of the requests."""
         status, lines, body = "200 OK", [f"CSeq: {headers['CSeq']}", "Session: 1"], ""
         allowed = base64.b64encode(f"me:{self._password}".encode()).decode()
         if self._password and headers.get("Authorization") != f"Basic {allowed}":
