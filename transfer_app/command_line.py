@@ -41,6 +41,7 @@ commands:
                          in them, with a model that was trained here
   demo DIR               try a trained model in a browser
   mark SOURCE            mark mail where it lies: on a server, in a Maildir, in an mbox
+  watch SOURCE           who comes before a camera, with an exported classifier of photos
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
   copy RECIPE            write a recipe into this folder, to change it and run it with Python
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "predict": _predict,
         "demo": _demo,
         "mark": _mark,
+        "watch": _watch,
         "export": _export,
         "coverage": _coverage,
         "copy": _copy,
@@ -268,6 +270,12 @@ def _mark(arguments: list[str]) -> None:
     from transfer_app.inbox.command import mark, new_parser
 
     mark(_parsed(new_parser(), arguments))
+
+
+def _watch(arguments: list[str]) -> None:
+    from transfer_app.camera.command import watch
+
+    watch(arguments)
 
 
 def _export(arguments: list[str]) -> None:

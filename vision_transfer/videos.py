@@ -10,15 +10,10 @@ from numpy.typing import NDArray
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import InputError, Problem, given_path
 from staged_training.runtime.files import state_of
+from staged_training.runtime.films import SUFFIXES, as_shown, width_of_pixel
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx"),
-    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".wmv", ".asf", ".flv", ".f4v"),
-    *(".ogv", ".ogm"),
-)
 
 _BATCH = 64  # frames that wait to be written
 _EARLY = 0.05  # seconds by which sound may be longer
@@ -186,7 +181,7 @@ def _frames(
             seconds = number / rate if picture.time is None else picture.time
             first = seconds if first is None else first
             usable = not picture.is_corrupt
-            pixel = float(stream.sample_aspect_ratio or 1)  # width by height
+            pixel = width_of_pixel(stream)
             yield seconds - first, _square(picture, pixel, size, channels) if usable else None
         length = _length(container, stream, rate)
         ended = seconds - (first or 0.0) + 1 / rate
@@ -203,27 +198,8 @@ def _length(container: Any, stream: Any, rate: float) -> float:
 
 def _square(picture: Any, pixel: float, size: int, channels: int) -> NDArray[np.uint8]:
     """Return the middle of a frame as it is shown, `[channels, size, size]`."""
-    width = picture.width * pixel
-    scale = size / min(width, picture.height)
-    small = picture.reformat(
-        width=max(size, round(width * scale)),
-        height=max(size, round(picture.height * scale)),
-        format="rgb24" if channels == 3 else "gray",
-        interpolation="AREA",
-    ).to_ndarray()
-    small = _turned(small, picture.side_data.get("DISPLAYMATRIX"))
+    scale = size / min(picture.width * pixel, picture.height)
+    small = as_shown(picture, pixel, scale, "rgb24" if channels == 3 else "gray")
     top, left = ((side - size) // 2 for side in small.shape[:2])
     square = small[top : top + size, left : left + size]
     return np.ascontiguousarray(square.transpose(2, 0, 1) if channels == 3 else square[None])
-
-
-def _turned(pixels: NDArray[np.uint8], matrix: Any) -> NDArray[np.uint8]:
-    """Rotate by quarter turns and mirror a frame as its display matrix says, if it has one."""
-    if matrix is None:
-        return pixels
-    # A pixel at x, y is shown at a x + c y, b x + d y.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
-    across, down = a, d
-    if abs(b) > abs(a):
-        pixels, across, down = pixels.swapaxes(0, 1), c, b
-    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]

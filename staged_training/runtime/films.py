@@ -1,0 +1,51 @@
+"""Frames of films as players show them, which is not always as they are stored."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx"),
+    *(".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".wmv", ".asf", ".flv", ".f4v"),
+    *(".ogv", ".ogm"),
+)
+"""How the names of films end."""
+
+
+def width_of_pixel(stream: Any) -> float:
+    """Return how wide a pixel of a video stream is shown, as a multiple of its height."""
+    return float(stream.sample_aspect_ratio or 1)
+
+
+def as_shown(picture: Any, pixel: float, scale: float, format: str = "rgb24") -> NDArray[np.uint8]:
+    """Return a frame with square pixels and the right way up.
+
+    Args:
+        picture: An `av.VideoFrame`.
+        pixel: How wide its pixels are, see `width_of_pixel`.
+        scale: How much larger to make it.
+        format: `rgb24` or `gray`.
+
+    Returns:
+        `[height, width, 3]` or `[height, width]`.
+    """
+    small = picture.reformat(
+        width=max(1, round(picture.width * pixel * scale)),
+        height=max(1, round(picture.height * scale)),
+        format=format,
+        interpolation="AREA",
+    ).to_ndarray()
+    return _turned(small, picture.side_data.get("DISPLAYMATRIX"))
+
+
+def _turned(pixels: NDArray[np.uint8], matrix: Any) -> NDArray[np.uint8]:
+    """Rotate by quarter turns and mirror a frame as its display matrix says, if it has one."""
+    if matrix is None:
+        return pixels
+    # A pixel at x, y is shown at a x + c y, b x + d y.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    across, down = a, d
+    if abs(b) > abs(a):
+        pixels, across, down = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
