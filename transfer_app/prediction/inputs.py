@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nlp_transfer.emails.messages import Skipped
-from nlp_transfer.emails.reading import TextTable, iter_mail_texts
+from nlp_transfer.emails.reading import TextTable, iter_mail_texts, iter_sent_mail
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
@@ -52,7 +52,7 @@ def texts(source: str) -> Iterable[Input]:
     """
     if source != "-":
         return map(_mail, iter_mail_texts(source))
-    lines = [_text(f"-#{number}", line, "has no text") for number, line in _lines_of_stdin()]
+    lines = [text_of(f"-#{number}", line) for number, line in _lines_of_stdin()]
     if not usable(lines):
         raise InputError("-: standard input holds no text. Give one text per line.")
     return lines
@@ -62,17 +62,23 @@ def texts_of_rows(table: TextTable) -> Iterator[Input]:
     """Yield the texts of the rows of a table."""
     problem = f"has no text in {' and '.join(table.text_columns)}"
     for name, text in zip(table.names, table.texts, strict=True):
-        yield _text(name, text, problem)
+        yield text_of(name, text, problem)
 
 
-def _text(name: str, text: str, problem: str) -> Input:
+def mail_of(name: str, data: bytes) -> Iterator[Input]:
+    """Return the texts of a file of mail that was sent, see `iter_sent_mail`."""
+    return map(_mail, iter_sent_mail(name, data))
+
+
+def text_of(name: str, text: str, problem: str = "has no text") -> Input:
+    """Return a text as an input; a blank one with a problem."""
     return Input(name, text, text[:_MOST_SHOWN], None if text.strip() else problem)
 
 
 def _mail(message: tuple[str, str] | Skipped) -> Input:
     if isinstance(message, Skipped):
         return Input(message.input, None, problem=message.reason)
-    return _text(*message, "has no text")
+    return text_of(*message)
 
 
 def _lines_of_stdin() -> Iterator[tuple[int, str]]:

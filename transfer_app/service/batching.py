@@ -1,0 +1,117 @@
+"""Predictions for parallel requests: what waits for a model is given to it together."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from transfer_app.listening import log_place
+from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.predictor import Prediction
+
+BATCH = 32  # inputs that a model is given at a time
+
+
+class BusyError(Exception):
+    """So many inputs wait for a model that no more are taken."""
+
+
+class _Waiting(NamedTuple):
+    item: Input
+    prediction: "Future[Prediction | None]"
+
+    @property
+    def length(self) -> int:
+        """Return the length of a text, by which texts of a batch need little padding."""
+        return len(self.item.content) if isinstance(self.item.content, str) else 0
+
+
+class Batcher:
+    """Predicts for parallel requests, in a thread of its own.
+
+    Args:
+        predict: Yields each input with its prediction, in order; it is called by one thread.
+        most_waiting: How many inputs may wait. A request that finds none waiting may bring more.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Iterable[Input]], Iterable[tuple[Input, Prediction]]],
+        most_waiting: int,
+    ) -> None:
+        self._predict, self._most = predict, most_waiting
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._work, name="predictions", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether inputs are still predicted of."""
+        return self._thread.is_alive()
+
+    async def predict(self, inputs: Sequence[Input]) -> list[Prediction | None]:
+        """Return the prediction of each input; None where the model fails on it.
+
+        A caller that is cancelled makes room for others.
+
+        Raises:
+            BusyError: Too many inputs wait.
+        """
+        waiting = [_Waiting(item, Future()) for item in inputs]
+        self._put(waiting)
+        return await asyncio.gather(*(asyncio.wrap_future(one.prediction) for one in waiting))
+
+    def close(self, seconds: float) -> None:
+        """Predict what waits and end the thread; after so many seconds, wait no longer."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join(seconds)
+
+    def _put(self, inputs: Sequence[_Waiting]) -> None:
+        with self._changed:
+            if len(self._waiting) + len(inputs) > self._most:
+                wanted = (one for one in self._waiting if not one.prediction.cancelled())
+                self._waiting = deque(wanted)
+                if self._waiting and len(self._waiting) + len(inputs) > self._most:
+                    raise BusyError
+            self._waiting.extend(inputs)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            batch.sort(key=lambda one: one.length)
+            self._answer(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Return what waits, as much of it as a model is given; nothing at the end."""
+        batch: list[_Waiting] = []
+        with self._changed:
+            while not batch:
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    break
+                while self._waiting and len(batch) < BATCH:
+                    one = self._waiting.popleft()
+                    if one.prediction.set_running_or_notify_cancel():
+                        batch.append(one)
+        return batch
+
+    def _answer(self, batch: Sequence[_Waiting]) -> None:
+        """Predict of each input; where that fails, of those that are left one by one."""
+        try:
+            predictions = self._predict([one.item for one in batch])
+            for one, (_, prediction) in zip(batch, predictions, strict=True):
+                one.prediction.set_result(prediction)
+        except BaseException as error:  # a panic of the tokenizers, too: others are to be answered
+            if len(batch) == 1:
+                log_place(error)
+                batch[0].prediction.set_result(None)
+                return
+            for one in batch:
+                if not one.prediction.done():
+                    self._answer([one])

@@ -1,0 +1,98 @@
+"""How much a client of a service may send, and how long it may take."""
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from transfer_app.service.access import refused
+
+BUSY = "Too many requests at a time."
+SOON = {"Retry-After": "1"}
+_MOST_HELD = 16  # requests of the largest size that are held in memory at a time
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask for.
+
+    Attributes:
+        megabytes: The size of a request.
+        inputs: The texts, mails or images of a request.
+        waiting: The inputs that wait for a model, of all requests.
+        seconds: How long a request may take, from its head to the end of its answer.
+        rate: The requests of a client in a minute; None for any number.
+    """
+
+    megabytes: int = 10
+    inputs: int = 100
+    waiting: int = 1000
+    seconds: float = 30
+    rate: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """The size of a request in bytes."""
+        return self.megabytes * 10**6
+
+
+class Limiter:
+    """Middleware that ends requests that are too large or take too long.
+
+    Args:
+        app: The application.
+        limits: The limits.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+        self._held = 0  # bytes of all requests under way
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request answered in time, or answer why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        size, is_whole, is_answered = 0, False, False
+
+        async def counted() -> Message:
+            nonlocal size, is_whole
+            message = await receive()
+            more = len(message.get("body", b""))
+            size, self._held = size + more, self._held + more
+            is_whole = not message.get("more_body", False)
+            self._check_size(size)
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                declared = Headers(scope=scope).get("content-length", "")
+                self._check_size(int(declared) if declared.isdecimal() else 0)
+                await self._app(scope, counted, noted)
+        except HTTPException as error:
+            await refused(error.status_code, error.detail, error.headers)(scope, receive, send)
+        except TimeoutError:
+            if not is_answered:  # else the connection ends, as the client does not read
+                await self._too_late(is_whole)(scope, receive, send)
+        finally:
+            self._held -= size
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.bytes:
+            raise HTTPException(413, f"A request may have {self._limits.megabytes} MB.")
+        if self._held > _MOST_HELD * self._limits.bytes:
+            raise HTTPException(429, BUSY, SOON)
+
+    def _too_late(self, is_whole: bool) -> JSONResponse:
+        within = f"within {self._limits.seconds:g} seconds"
+        if not is_whole:
+            return refused(408, f"The request was not there {within}.", {"Connection": "close"})
+        return refused(503, f"There was no answer {within}. Send fewer inputs.", SOON)
