@@ -6,10 +6,16 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from transformers import Pipeline
 
 from staged_training import InputError
 from staged_training.reporting.onnx_export import Exported, export_onnx
+from staged_training.runtime.files import file_of_model
+from staged_training.runtime.seal import digest
+from staged_training.tables.word_tokenizer import WordTokenizer
+from transfer_app.prediction.classifiers import Classifier, known_to
+from transfer_app.prediction.onnx_classifier import WEIGHTS
 from transfer_app.prediction.opening import open_predictor
 
 MAIL = (
@@ -18,6 +24,7 @@ MAIL = (
     "the rest before the market closes. If you cannot, let Mary know whom to call; she is at her "
     "desk until noon.\n\nThanks,\nPaul"
 )
+_ODD = "  ÜBER Straße\t不看會後悔\u200b पानी 🐈 e\u0301 <mask> [MASK]\n\n"
 
 
 def export(model: str, output: str | None) -> str:
@@ -33,13 +40,14 @@ def export(model: str, output: str | None) -> str:
     if output is None and not Path(model).is_dir():
         raise InputError(f"{model} is no folder here; say by --output where to write the file.")
     file = Path(output) if output else Path(model) / "model.onnx"
-    classifier = open_predictor(model).pipeline
-    if "classification" not in classifier.task:
+    predictor = open_predictor(model)
+    if not isinstance(predictor, Classifier):
         raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
-    is_image = classifier.task == "image-classification"
+    classifier, is_image = predictor.pipeline, predictor.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
-    facts = _facts(classifier) | (_of_images if is_image else _of_texts)(classifier)
-    exported = export_onnx(classifier.model, batches, file, facts)
+    facts = _facts(predictor, model) | (_of_images if is_image else _of_texts)(classifier)
+    with_features = known_to(model) is not None
+    exported = export_onnx(classifier.model, batches, file, facts, with_features=with_features)
     return _described(exported, file, "photo" if is_image else "mail")
 
 
@@ -63,20 +71,29 @@ def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
     return [{"pixel_values": part} for part in (values["pixel_values"], values["pixel_values"][:1])]
 
 
-def _facts(classifier: Pipeline) -> dict[str, Any]:
-    """Return what a user of the file has to know of the outputs."""
-    config = classifier.model.config
-    facts: dict[str, Any] = {
-        "labels": [label for _, label in sorted((config.id2label or {}).items())],
-        "problem_type": config.problem_type or "single_label_classification",
-    }
-    of_some = {name: getattr(config, name, None) for name in ("positive_label", "ct")}
-    return facts | {name: value for name, value in of_some.items() if value is not None}
+def _facts(predictor: Classifier, model: str) -> dict[str, Any]:
+    """Return what a user of the file has to know of the model and its outputs."""
+    weights = file_of_model(model, WEIGHTS)
+    facts = {"task": predictor.task, "ct": predictor.ct} | predictor.outputs._asdict()
+    facts["weights"] = None if weights is None else digest(weights)
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _of_texts(classifier: Pipeline) -> dict[str, Any]:
-    """Return how texts are prepared, besides by `tokenizer.json`."""
-    return {"max_length": min(int(cast(Any, classifier.tokenizer).model_max_length), 2**31 - 1)}
+    """Return how texts are prepared by `tokenizer.json` or words; nothing if not by these alone."""
+    tokenizer = cast(Any, classifier.tokenizer)
+    max_length = min(int(tokenizer.model_max_length), 2**31 - 1)
+    if isinstance(tokenizer, WordTokenizer):
+        return {"max_length": max_length}
+    if not tokenizer.is_fast:
+        return {}
+    alone = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    alone.no_padding()
+    alone.enable_truncation(max_length)
+    for text in (MAIL, 12 * MAIL, _ODD):
+        if alone.encode(text).ids != tokenizer(text, truncation=True)["input_ids"]:
+            return {}
+    return {"max_length": max_length}
 
 
 def _of_images(classifier: Pipeline) -> dict[str, Any]:

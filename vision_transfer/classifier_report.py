@@ -95,7 +95,7 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     accepted = []
     for train, validation, test in map(task.split, folds):
         known = familiarity(vectors[train], vectors[validation])
-        accepted.append(known.similarity(vectors[test]).numpy() >= known.threshold)
+        accepted.append(known.similarity(vectors[test]) >= known.threshold)
     answered = np.concatenate(accepted)
     rows, predictions = (part[: len(answered)] for part in result.pooled())
     score = target.scores(task.values[rows[answered]], predictions[answered])[target.metric]

@@ -45,12 +45,13 @@ def resized_side(processor: BaseImageProcessor) -> int | None:
 
     Returns:
         The length in pixels; `None` of a processor that does anything else to the size of images,
-        or works on tensors, whose pixels differ from those of Pillow.
+        adds a border, or works on tensors, whose pixels differ from those of Pillow.
     """
     steps = getattr(getattr(processor, "val_transforms", None), "transforms", None) or []
     if [type(step).__name__ for step in steps[:2]] != ["Resize", "CenterCrop"]:
         return None
-    return steps[0].size if isinstance(steps[0].size, int) else None
+    side = steps[0].size
+    return side if isinstance(side, int) and side >= max(steps[1].size) else None
 
 
 # Numbers of PIL.Image.Resampling, in which processors are saved.

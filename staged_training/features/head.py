@@ -125,9 +125,16 @@ def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
         (1, torch.Size([132]), torch.Size([1, 2]))
     """
     rows: list[torch.Tensor] = []
-    head = next(iter(layer_groups(model)[-1].modules))
-    with _hooked(model, [head], lambda _, inputs: rows.extend(inputs[0].flatten(1).cpu())):
+    with watched_head(model, lambda features: rows.extend(features.flatten(1).cpu())):
         yield rows
+
+
+@contextmanager
+def watched_head(model: nn.Module, watch: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Call a function with what the head is given, `[batch, ...]`, whenever it runs."""
+    head = next(iter(layer_groups(model)[-1].modules))
+    with _hooked(model, [head], lambda _, inputs: watch(inputs[0])):
+        yield
 
 
 def upper_modules_from(model: nn.Module, first: int) -> list[str]:

@@ -9,9 +9,10 @@ neighbours: Sun et al., ICML 2022).
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
@@ -19,6 +20,7 @@ from staged_training.runtime.files import written_whole
 FILE_NAME = "familiarity.safetensors"
 ACCEPTED = 0.95
 _ROUNDING = 0.01  # of lengths, in half precision
+_LEAST_LENGTH = 1e-12  # that is divided by
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,23 @@ class Familiarity:
         threshold: The smallest cosine similarity to the nearest reference that is accepted.
     """
 
-    references: torch.Tensor
+    references: NDArray[np.float32]
     threshold: float
 
-    def similarity(self, features: torch.Tensor) -> torch.Tensor:
+    def similarity(self, features: ArrayLike) -> NDArray[np.float32]:
         """Return the cosine similarity of features `[examples, width]` to the nearest reference."""
-        return (_normal(features) @ self.references.T).max(dim=1).values
+        similarities: NDArray[np.float32] = (_normal(features) @ self.references.T).max(axis=1)
+        return similarities
 
     def save(self, folder: Path) -> None:
         """Save it beside a saved model."""
-        tensors = {"references": self.references.half()}
+        tensors = {"references": self.references.astype(np.float16)}
         with written_whole(folder / FILE_NAME) as path:
             save_file(tensors, path, {"threshold": str(self.threshold)})
 
 
 def familiarity(
-    train: torch.Tensor, validation: torch.Tensor | None = None, accepted: float = ACCEPTED
+    train: ArrayLike, validation: ArrayLike | None = None, accepted: float = ACCEPTED
 ) -> Familiarity:
     """Choose the threshold at which a share of in-distribution examples is still accepted.
 
@@ -57,10 +60,12 @@ def familiarity(
     """
     references = _normal(train)
     if validation is None:
-        nearest = (references @ references.T).fill_diagonal_(-1).max(dim=1).values
+        similarities = references @ references.T
+        np.fill_diagonal(similarities, -1)
+        nearest = similarities.max(axis=1)
     else:
         nearest = Familiarity(references, 0.0).similarity(validation)
-    return Familiarity(references, float(nearest.quantile(1 - accepted)))
+    return Familiarity(references, float(np.quantile(nearest, 1 - accepted)))
 
 
 def load_familiarity(file: Path) -> Familiarity:
@@ -70,11 +75,11 @@ def load_familiarity(file: Path) -> Familiarity:
         InputError: It is damaged.
     """
     try:
-        with safe_open(file, "pt") as opened:
-            references = opened.get_tensor("references").float()
+        with safe_open(file, "np") as opened:
+            references = opened.get_tensor("references").astype(np.float32)
             threshold = float(opened.metadata()["threshold"])
-        lengths = references.norm(dim=1)
-        is_whole = bool((lengths - 1).abs().max() < _ROUNDING) and -1 <= threshold <= 1 + _ROUNDING
+        lengths = np.linalg.norm(references, axis=1)
+        is_whole = bool(np.abs(lengths - 1).max() < _ROUNDING) and -1 <= threshold <= 1 + _ROUNDING
     except Exception:  # safetensors raises errors of its own, of several kinds
         is_whole = False
     if not is_whole:
@@ -85,5 +90,10 @@ def load_familiarity(file: Path) -> Familiarity:
     return Familiarity(references, threshold)
 
 
-def _normal(features: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(features.flatten(1).float(), dim=1)
+def _normal(features: ArrayLike) -> NDArray[np.float32]:
+    rows = np.asarray(features, dtype=np.float32)
+    rows = rows.reshape(len(rows), -1)
+    normal: NDArray[np.float32] = rows / np.maximum(
+        np.linalg.norm(rows, axis=1, keepdims=True), _LEAST_LENGTH
+    )
+    return normal

@@ -4,6 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from staged_training.features.head import watched_head
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
 
 TOLERANCE = 1e-4
-"""The largest difference of a logit, in shares of the largest one where that is more than 1."""
+"""The largest difference of an output, in shares of the largest one where that is more than 1."""
 
 _REPEATS = 20
 
@@ -29,7 +31,7 @@ class Exported:
     """The result of an export.
 
     Attributes:
-        difference: The largest difference of a logit from that of the model, see `TOLERANCE`.
+        difference: The largest difference of an output from that of the model, see `TOLERANCE`.
         milliseconds: Median time for one example, by `PyTorch` and `ONNX Runtime`.
     """
 
@@ -37,16 +39,19 @@ class Exported:
     milliseconds: dict[str, float]
 
 
-class _Logits(nn.Module):
-    """A model that takes its inputs in order, and returns its logits alone."""
+class _Outputs(nn.Module):
+    """A model that takes its inputs in order; its logits, and what its head is given."""
 
-    def __init__(self, model: PreTrainedModel, names: Sequence[str]) -> None:
+    def __init__(self, model: PreTrainedModel, names: Sequence[str], with_features: bool) -> None:
         super().__init__()
-        self.model, self.names = model, list(names)
+        self.model, self.names, self.with_features = model, list(names), with_features
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
-        return logits
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        features: list[torch.Tensor] = []
+        watching = watched_head(self.model, features.append)
+        with watching if self.with_features else nullcontext():
+            logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        return (logits, *(part.flatten(1) for part in features))
 
 
 def export_onnx(
@@ -54,8 +59,12 @@ def export_onnx(
     batches: Sequence[Mapping[str, torch.Tensor]],
     file: Path,
     facts: Mapping[str, Any] | None = None,
+    *,
+    with_features: bool = False,
 ) -> Exported:
     """Write a classifier as an ONNX file that takes batches of any size, and texts of any length.
+
+    It gives `logits`, `[batch, labels]`.
 
     Args:
         model: The classifier.
@@ -64,9 +73,10 @@ def export_onnx(
         file: The file to write.
         facts: What a user of the file has to know, such as the labels; it holds them as JSON in its
             metadata.
+        with_features: Whether it gives `features` too, `[batch, width]`: what its head is given.
 
     Raises:
-        InputError: The extra `onnx` is not installed, or the logits differ; nothing is written.
+        InputError: The extra `onnx` is not installed, or the outputs differ; nothing is written.
     """
     try:
         import onnx
@@ -74,9 +84,9 @@ def export_onnx(
     except ImportError as error:
         raise InputError("Export needs more: pip install 'nlp-transfer[onnx]'.") from error
     names = list(batches[0])
-    logits = _Logits(model, names).eval()
+    outputs = _Outputs(model, names, with_features).eval()
     with written_whole(file) as temporary:
-        _write(logits, batches[0], temporary)
+        _write(outputs, batches[0], temporary)
         proto = onnx.load(temporary)
         texts = {name: json.dumps(value) for name, value in (facts or {}).items()}
         onnx.helper.set_model_props(proto, texts)
@@ -84,43 +94,45 @@ def export_onnx(
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         arrays = [{name: batch[name].numpy() for name in names} for batch in batches]
         with torch.no_grad():
-            wanted = [logits(*(batch[name] for name in names)).numpy() for batch in batches]
-        found = [session.run(None, batch)[0] for batch in arrays]
-        difference = max(map(_difference, wanted, found))
+            wanted = [part for batch in batches for part in outputs(*(batch[n] for n in names))]
+        found = [part for batch in arrays for part in session.run(None, batch)]
+        difference = max(_difference(*both) for both in zip(wanted, found, strict=True))
         if not difference <= TOLERANCE:
             raise InputError(
-                f"{file} was not written: its logits would differ from those of the model by "
+                f"{file} was not written: its outputs would differ from those of the model by "
                 f"{difference:.2g}, which is more than {TOLERANCE:g}."
             )
         with torch.no_grad():
             one = [batches[-1][name] for name in names]
             milliseconds = {
-                "PyTorch": _median_time(lambda: logits(*one)),
+                "PyTorch": _median_time(lambda: outputs(*one)),
                 "ONNX Runtime": _median_time(lambda: session.run(None, arrays[-1])),
             }
     return Exported(difference, milliseconds)
 
 
-def _write(logits: _Logits, batch: Mapping[str, torch.Tensor], file: Path) -> None:
+def _write(outputs: _Outputs, batch: Mapping[str, torch.Tensor], file: Path) -> None:
     """Trace the model: the newer exporter knows no packed sequences, as recurrent layers read."""
     sizes = {0: "batch", 1: "tokens"}
     dynamic = {name: sizes if tensor.ndim == 2 else {0: "batch"} for name, tensor in batch.items()}
+    names = ["logits", "features"][: 1 + outputs.with_features]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about shapes that are the same in every batch
         torch.onnx.export(
-            logits,
+            outputs,
             tuple(batch.values()),
             file,
             input_names=list(batch),
-            output_names=["logits"],
-            dynamic_axes={**dynamic, "logits": {0: "batch"}},
+            output_names=names,
+            dynamic_axes=dynamic | {name: {0: "batch"} for name in names},
             dynamo=False,
         )
 
 
-def _difference(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def _difference(wanted: torch.Tensor, found: NDArray[np.float32]) -> float:
     """Return the largest difference, in shares of the largest number if that is more than 1."""
-    return float(np.abs(wanted - found).max() / max(1.0, np.abs(wanted).max()))
+    expected = wanted.numpy()
+    return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
 
 
 def _median_time(call: Callable[[], object]) -> float:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,12 +40,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         InputError: The disk is full or may not be written to.
     """
-    from staged_training.runtime.processes import (
-        is_main_process,  # PyTorch, which errors are not to wait for
-    )
-
     path = Path(path)
-    if not is_main_process():
+    if not _is_main_process():
         with TemporaryDirectory() as elsewhere:
             yield Path(elsewhere) / path.name
         return
@@ -180,3 +177,28 @@ def existing_path(source: str | os.PathLike[str]) -> Path:
     if path.is_file() and is_empty:
         raise InputError(f"{path}: the file is empty.")
     return path
+
+
+def file_of_model(name: str, file: str) -> Path | None:
+    """Return a file of a saved model; `None` if it has no such file.
+
+    Args:
+        name: Folder or Hub name of the model.
+        file: The name of the file. In a folder it may be a broken link.
+    """
+    if Path(name).is_dir():
+        path = Path(name, file)
+        return path if os.path.lexists(path) else None
+    from transformers.utils import cached_file  # takes half a second
+
+    found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+    return None if found is None else Path(found)
+
+
+def _is_main_process() -> bool:
+    """Return whether this process is the one that writes; without PyTorch it is the only one."""
+    if "torch" not in sys.modules:
+        return True
+    from staged_training.runtime.processes import is_main_process
+
+    return is_main_process()

@@ -7,9 +7,8 @@ as well, and give other scores. Only their checksums reveal it.
 import hashlib
 from pathlib import Path
 
-from transformers.utils import cached_file
-
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import file_of_model
 
 FILE_NAME = "SHA256SUMS"
 """As `sha256sum --check` reads it."""
@@ -18,7 +17,7 @@ FILE_NAME = "SHA256SUMS"
 def seal(folder: Path) -> None:
     """Write the checksums of the files of a saved model beside them."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    lines = [f"{_digest(folder / name)}  {name}\n" for name in names if name != FILE_NAME]
+    lines = [f"{digest(folder / name)}  {name}\n" for name in names if name != FILE_NAME]
     (folder / FILE_NAME).write_text("".join(lines), encoding="utf-8")
 
 
@@ -31,23 +30,24 @@ def check_seal(name: str) -> None:
     Raises:
         InputError: A file is missing or another, or the checksums cannot be read.
     """
-    sums = cached_file(name, FILE_NAME, _raise_exceptions_for_missing_entries=False)
+    sums = file_of_model(name, FILE_NAME)
     if sums is None:
         return
     try:
-        lines = Path(sums).read_text(encoding="utf-8").splitlines()
+        lines = sums.read_text(encoding="utf-8").splitlines()
         expected = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
     except ValueError:
         expected = {FILE_NAME: ""}  # which is damaged itself
     for file in expected:
-        found = cached_file(name, file, _raise_exceptions_for_missing_entries=False)
-        if found is None or _digest(Path(found)) != expected[file]:
+        found = file_of_model(name, file)
+        if found is None or not found.is_file() or digest(found) != expected[file]:
             raise InputError(
                 f"{name}: {file} is not the file that was saved with the model. Copy the model "
                 f"anew; or, if you changed it on purpose, delete {FILE_NAME}."
             )
 
 
-def _digest(file: Path) -> str:
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

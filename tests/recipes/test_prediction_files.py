@@ -22,10 +22,10 @@ from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassificat
 from staged_training.tables.reading import read_table
 from tests.nlp_transfer.odd_mail import NOT_READ, write_odd_mail
 from transfer_app.command_line import main
+from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.classifiers import TextClassifier
 from transfer_app.prediction.inputs import Input
 from transfer_app.prediction.output import write_predictions
-from transfer_app.prediction.predictor import Prediction
 from vision_transfer.backbones import save_classifier, untrained_backbone
 
 LABELS = ["low", "high", "billing"]

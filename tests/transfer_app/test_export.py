@@ -8,6 +8,7 @@ import pytest
 from transformers import pipeline
 
 from staged_training.reporting.onnx_usage import image_usage, text_usage, word_usage
+from staged_training.runtime.seal import digest
 from tests.fuzz.model_folders import MODELS
 from tests.fuzz.targets import PHOTO
 from tests.processes import printed_without_torch
@@ -29,8 +30,10 @@ def code_of(usage):
 def facts_of(file):
     import onnxruntime
 
-    facts = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
-    return {name: json.loads(value) for name, value in facts.items()}
+    stored = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+    facts = {name: json.loads(value) for name, value in stored.items()}
+    assert facts.pop("weights") == digest(file.parent / "model" / "model.safetensors")
+    return facts
 
 
 def as_scores(outputs):
@@ -70,8 +73,9 @@ def test_images_are_predicted_without_pytorch(kind, tmp_path):
 
 def test_a_file_says_what_it_predicts_and_takes(tmp_path):
     save_text_model(tmp_path / "model", "single_label_classification", positive_label="bill")
-    assert main(["export", str(tmp_path / "model")]) == 0
-    assert facts_of(tmp_path / "model" / "model.onnx") == {
+    assert main(["export", str(tmp_path / "model"), "--output", str(tmp_path / "net.onnx")]) == 0
+    assert facts_of(tmp_path / "net.onnx") == {
+        "task": "text-classification",
         "labels": NAMES["single_label_classification"],
         "problem_type": "single_label_classification",
         "positive_label": "bill",
@@ -83,6 +87,7 @@ def test_a_file_for_images_says_how_they_are_prepared(tmp_path):
     save_image_model(tmp_path / "model", "regression")
     assert main(["export", str(tmp_path / "model"), "--output", str(tmp_path / "net.onnx")]) == 0
     assert facts_of(tmp_path / "net.onnx") == {
+        "task": "image-classification",
         "labels": ["minutes"],
         "problem_type": "regression",
         "size": [32, 32],
@@ -97,7 +102,7 @@ def test_a_file_for_images_says_how_they_are_prepared(tmp_path):
 def test_a_model_of_scans_takes_one_channel_and_says_how_they_are_read(tmp_path):
     ct = {"size": 32, "spacing": None, "window": "soft tissue"}
     save_image_model(tmp_path / "model", "single_label_classification", channels=1, ct=ct)
-    assert main(["export", str(tmp_path / "model")]) == 0
-    facts = facts_of(tmp_path / "model" / "model.onnx")
+    assert main(["export", str(tmp_path / "model"), "--output", str(tmp_path / "net.onnx")]) == 0
+    facts = facts_of(tmp_path / "net.onnx")
     assert facts["mean"] == [0.5]
     assert facts["ct"] == ct

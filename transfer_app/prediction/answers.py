@@ -1,15 +1,44 @@
-"""What classifiers, and models that predict a number, say of an input."""
+"""What trained models say of an input; PyTorch is not needed for it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from transformers import PreTrainedConfig
+import numpy as np
+from numpy.typing import ArrayLike
 
+from staged_training.heads.familiarity import Familiarity
 from staged_training.runtime.printable import one_line
 from staged_training.tables.labels import DECIDED
-from transfer_app.prediction.predictor import Prediction
 
 _SHOWN = 60  # characters of a text in a table
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model predicts of an input.
+
+    Attributes:
+        fields: What programs are told, as fields of a JSON object.
+        lines: What people are told, a line for each thing that was found.
+    """
+
+    fields: dict[str, Any]
+    lines: list[str]
+
+
+class Outputs(NamedTuple):
+    """What the outputs of a classifier, or of a model that predicts a number, are.
+
+    Attributes:
+        labels: The name of each output.
+        problem_type: How they are to be read, as in the configuration of the model.
+        positive_label: The label that matters most, if one does.
+    """
+
+    labels: list[str]
+    problem_type: str
+    positive_label: str | None
 
 
 @dataclass(frozen=True)
@@ -45,18 +74,33 @@ class Answer(Prediction):
         return [*map(one_line, [*self.cells, name]), self.doubt or " ".join(text.split())[:_SHOWN]]
 
 
-def answer_of(outputs: Mapping[str, float], config: PreTrainedConfig) -> Answer:
-    """Return what the outputs of a model mean, by the `problem_type` of its configuration.
+def answer_of(scores: Mapping[str, float], outputs: Outputs) -> Answer:
+    """Return what the scores of an input mean.
 
     Args:
-        outputs: The probability of each label, or a number, by its name.
-        config: The configuration of the model.
+        scores: The probability of each label, or a number, by its name.
+        outputs: What the outputs of the model are.
     """
-    if config.problem_type == "regression":
-        return _number(*outputs.items())
-    if config.problem_type == "multi_label_classification":
-        return _several_labels(outputs, list((config.id2label or {}).values()))
-    return _one_label(outputs, getattr(config, "positive_label", None))
+    if outputs.problem_type == "regression":
+        return _number(*scores.items())
+    if outputs.problem_type == "multi_label_classification":
+        return _several_labels(scores, outputs.labels)
+    return _one_label(scores, outputs.positive_label)
+
+
+def checked(answer: Answer, known: Familiarity, features: ArrayLike) -> Answer:
+    """Return an answer that says whether its input is like the training data.
+
+    Args:
+        answer: The answer without that.
+        known: What the model knows of its training data.
+        features: Those of the input, `[width]`.
+    """
+    similarity = float(known.similarity(np.asarray(features)[None])[0])
+    accepted = similarity >= known.threshold
+    told = {"similarity": round(similarity, 4), "accepted": accepted}
+    answer = replace(answer, fields=answer.fields | told)
+    return answer if accepted else answer.doubted(similarity, known.threshold)
 
 
 def _one_label(scores: Mapping[str, float], positive: str | None) -> Answer:

@@ -1,7 +1,6 @@
 """Classifiers of texts and of photos, which may know what their training data are like."""
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, tee
@@ -17,16 +16,16 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
-from transformers.utils import cached_file
 
 from staged_training import InputError
 from staged_training.features.head import collected_features
 from staged_training.heads.familiarity import FILE_NAME, Familiarity, load_familiarity
-from transfer_app.prediction.answers import Answer, answer_of, table
+from staged_training.runtime.files import file_of_model
+from transfer_app.prediction.answers import Answer, Outputs, Prediction, answer_of, checked, table
 from transfer_app.prediction.checks import check_tokenizer
 from transfer_app.prediction.inputs import Input, pictures
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
-from transfer_app.prediction.predictor import Prediction, Predictor
+from transfer_app.prediction.predictor import Predictor
 
 
 class Classifier(Predictor):
@@ -36,7 +35,13 @@ class Classifier(Predictor):
 
     def __init__(self, model: str) -> None:
         super().__init__(model)
-        self._known = _known_to(model)
+        config = self.pipeline.model.config
+        self.outputs = Outputs(
+            [label for _, label in sorted((config.id2label or {}).items())],
+            config.problem_type or "single_label_classification",
+            getattr(config, "positive_label", None),
+        )
+        self._known = known_to(model)
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
         """Yield each input with what is predicted, and whether it is like the training data."""
@@ -44,14 +49,10 @@ class Classifier(Predictor):
         if self._known:
             collecting = collected_features(self.pipeline.model)
         with collecting as features:
-            for item, outputs in self._outputs(inputs):
-                answer = answer_of(outputs, self.pipeline.model.config)
+            for item, scores in self._scored(inputs):
+                answer = answer_of(scores, self.outputs)
                 if self._known:
-                    similarity = self._known.similarity(features.pop(0)[None]).item()
-                    accepted = similarity >= self._known.threshold
-                    answer.fields.update(similarity=round(similarity, 4), accepted=accepted)
-                    if not accepted:
-                        answer = answer.doubted(similarity, self._known.threshold)
+                    answer = checked(answer, self._known, features.pop(0))
                 yield item, answer
 
     def describe(self, inputs: Iterable[Input]) -> Iterator[str]:
@@ -61,23 +62,21 @@ class Classifier(Predictor):
 
     def index_of(self, label: str) -> int:
         """Return the index of a label among the logits."""
-        names = cast(dict[int, str], self.pipeline.model.config.id2label)
-        return next(index for index, name in names.items() if name == label)
+        return self.outputs.labels.index(label)
 
-    def _outputs(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, dict[str, float]]]:
+    def _scored(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, dict[str, float]]]:
         total = len(inputs) if isinstance(inputs, Sized) else None
         inputs, ahead = tee(inputs)
         results = self._classified((item.load() for item in ahead), batch_size=32)
         bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
         for item, result in zip(inputs, bar, strict=True):
-            outputs = {output["label"]: output["score"] for output in result}
-            if not all(map(math.isfinite, outputs.values())):
+            scores = {output["label"]: output["score"] for output in result}
+            if not all(map(math.isfinite, scores.values())):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
-            yield item, outputs
+            yield item, scores
 
     def _classified(self, contents: Iterable[Any], **options: Any) -> Any:
-        count = self.pipeline.model.config.num_labels
-        return self.pipeline(contents, top_k=count, **self._options, **options)
+        return self.pipeline(contents, top_k=len(self.outputs.labels), **self._options, **options)
 
 
 class TextClassifier(Classifier):
@@ -136,9 +135,7 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         return self._classified([torch.full((1, 48, 64), 0.5) if self.ct else SAMPLE])[0]
 
 
-def _known_to(model: str) -> Familiarity | None:
-    """Return the features of the training data of a model, if they were saved beside it."""
-    file: Any = Path(model, FILE_NAME)
-    if not os.path.lexists(file):  # where it is, but as a broken link, it is damaged
-        file = cached_file(model, FILE_NAME, _raise_exceptions_for_missing_entries=False)
-    return load_familiarity(Path(file)) if file else None
+def known_to(model: str) -> Familiarity | None:
+    """Return what a model knows of its training data, if that was saved beside it."""
+    file = file_of_model(model, FILE_NAME)
+    return load_familiarity(file) if file else None

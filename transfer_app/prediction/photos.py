@@ -13,9 +13,10 @@ from transformers import (
     AutoProcessor,
 )
 
+from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import check_ct, check_processor
 from transfer_app.prediction.inputs import Input, images
-from transfer_app.prediction.predictor import Prediction, Predictor
+from transfer_app.prediction.predictor import Predictor
 
 SAMPLE = Image.new("RGB", (64, 48), "gray")
 SIDE = 360  # of a picture to show, in pixels

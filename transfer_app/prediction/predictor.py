@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from transformers import Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
 from staged_training.runtime.printable import one_line
+from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import (
     check_labels,
     check_norms,
@@ -16,19 +16,6 @@ from transfer_app.prediction.checks import (
     check_scores,
 )
 from transfer_app.prediction.inputs import Input
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model predicts of an input.
-
-    Attributes:
-        fields: What programs are told, as fields of a JSON object.
-        lines: What people are told, a line for each thing that was found.
-    """
-
-    fields: dict[str, Any]
-    lines: list[str]
 
 
 class Predictor(ABC):

@@ -1,0 +1,27 @@
+"""The models are known to `transformers` whatever is imported first; mail needs no PyTorch."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def printed(code):
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+@pytest.mark.parametrize("first", ["pipeline", "Trainer", "AutoConfig", "AutoTokenizer"])
+def test_models_are_known_whatever_is_imported_of_transformers(first):
+    code = (
+        f"import nlp_transfer; from transformers import {first}, AutoConfig; "
+        "from transformers import AutoModelForSequenceClassification as Auto; "
+        "configs = [AutoConfig.for_model(n) for n in ('recurrent', 'tfidf', 'conv_head')]; "
+        "print(*(type(c) in Auto._model_mapping for c in configs))"
+    )
+    assert printed(code) == ["True", "True", "True"]
+
+
+def test_mail_is_read_without_pytorch():
+    assert printed("import nlp_transfer.emails, sys; print('torch' in sys.modules)") == ["False"]
