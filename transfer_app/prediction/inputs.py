@@ -99,25 +99,35 @@ def images(source: Path) -> list[Input]:
         InputError: There is no such file or folder, or no image in it.
     """
     from vision_transfer.image_folders import Found, find_images
-    from vision_transfer.images import BrokenImageError, check_image, load_rgb
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path.")
     found = find_images(source) if source.is_dir() else Found([source], [])
     for sentence in found.left_out:
         print(one_line(f"Left out: {sentence}."), file=sys.stderr)
-    inputs = []
-    for file in found.files:
-        try:
-            check_image(file)
-            inputs.append(Input(str(file), partial(load_rgb, file)))
-        except BrokenImageError as error:
-            inputs.append(_left_out(file, str(error)))
+    photos = [(file, photo_of(str(file), file)) for file in found.files]
+    inputs = [_left_out(file, item.problem) if item.problem else item for file, item in photos]
     if not usable(inputs):
         raise InputError(
             f"{source}: no image that can be decoded. Give photos or a folder of them."
         )
     return inputs
+
+
+def photo_of(name: str, source: Path | bytes) -> Input:
+    """Return a photo as an input, decoded when asked for; a broken one with a problem.
+
+    Args:
+        name: What it is called.
+        source: Its file, or what is in it.
+    """
+    from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
+
+    try:
+        check_image(source)
+    except BrokenImageError as error:
+        return Input(name, None, problem=str(error))
+    return Input(name, partial(load_rgb, source))
 
 
 def _left_out(file: Path, reason: str) -> Input:
