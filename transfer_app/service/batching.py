@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from transfer_app.listening import log_place
+from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.inputs import Input
-from transfer_app.prediction.predictor import Prediction
 
 BATCH = 32  # inputs that a model is given at a time
 
@@ -59,7 +59,7 @@ class Batcher:
         A caller that is cancelled makes room for others.
 
         Raises:
-            BusyError: Too many inputs wait.
+            BusyError: Too many inputs wait, or it is closed.
         """
         waiting = [_Waiting(item, Future()) for item in inputs]
         self._put(waiting)
@@ -74,6 +74,8 @@ class Batcher:
 
     def _put(self, inputs: Sequence[_Waiting]) -> None:
         with self._changed:
+            if self._is_closed:
+                raise BusyError
             if len(self._waiting) + len(inputs) > self._most:
                 wanted = (one for one in self._waiting if not one.prediction.cancelled())
                 self._waiting = deque(wanted)

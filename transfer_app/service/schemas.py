@@ -1,28 +1,30 @@
 """What a service is sent and answers, as its OpenAPI description tells it."""
 
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
+
+from staged_training.tables.labels import ProblemType
 
 _Absent = SkipJsonSchema[None]  # of a field that is left out, and never null
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+def _optional(description: str) -> Any:
+    return Field(None, description=description, json_schema_extra=lambda field: field.pop("default"))
 
 
-class Text(_Schema):
-    """A text to predict of."""
+class Text(BaseModel):
+    """A text to predict of; what else its object says is ignored."""
 
-    name: str | _Absent = Field(None, description="What its answer calls it; by default its place")
+    model_config = ConfigDict(strict=True)
+
+    name: str | _Absent = _optional("What its answer calls it; by default its place")
     text: str
 
 
-class Texts(_Schema):
-    """The texts of a request."""
-
-    inputs: Annotated[list[Text], FailFast()] = Field(min_length=1)
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _Answer(_Schema):
@@ -30,12 +32,10 @@ class _Answer(_Schema):
 
 
 class _OfClassifier(_Answer):
-    similarity: float | _Absent = Field(
-        None, description="To the nearest training example, where the model knows them"
+    similarity: float | _Absent = _optional(
+        "To the nearest training example, where the model knows those"
     )
-    accepted: bool | _Absent = Field(
-        None, description="Whether that is enough for the answer to mean something"
-    )
+    accepted: bool | _Absent = _optional("Whether that is enough for the answer to mean something")
 
 
 class Label(_OfClassifier):
@@ -111,10 +111,10 @@ class Model(_Schema):
     task: Literal[
         "text-classification", "image-classification", "image-text-to-text", "object-detection"
     ]
-    problem_type: str | _Absent = Field(None, description="Of a classifier, as in its config.json")
-    labels: list[str]
-    positive_label: str | _Absent = Field(None, description="The label that matters, if one does")
     runs_by: Literal["ONNX Runtime", "PyTorch"]
+    labels: list[str] | _Absent = _optional("What a classifier tells apart, or its number")
+    problem_type: ProblemType | _Absent = _optional("How the labels of a classifier go together")
+    positive_label: str | _Absent = _optional("The label that matters most, if one does")
 
 
 class Models(_Schema):
