@@ -69,13 +69,13 @@ def check_image(source: Path | bytes) -> list[str]:
     return [name for name, is_so in unusual.items() if is_so]
 
 
-def upright_size(path: Path) -> tuple[int, int]:
+def upright_size(source: Path | bytes) -> tuple[int, int]:
     """Return width and height, in pixels, that `load_rgb` gives an image, without decoding it.
 
     Raises:
         BrokenImageError: As `load_rgb`.
     """
-    with _opened(path) as image:
+    with _opened(source) as image:
         lies = image.getexif().get(_ORIENTATION, 1) in QUARTER_TURNED
         # Pillow turns a TIFF by itself, and gives its upright size from the start.
         return image.size[::-1] if lies and image.format != "TIFF" else image.size

@@ -53,7 +53,7 @@ def service(
         InputError: A folder holds no model that can be served, or two have the same name.
     """
     limits = limits or Limits()
-    served = opened(models, limits.waiting)
+    served = opened(models, limits.max_waiting)
     app = FastAPI(
         title="NLP Transfer",
         version=version("nlp-transfer"),
@@ -66,7 +66,7 @@ def service(
             Middleware(Limiter, limits=limits),
         ],
     )
-    app.state.models, app.state.bodies = served, Bodies(limits.inputs)
+    app.state.models, app.state.bodies = served, Bodies(limits.max_inputs)
     app.state.readers = ThreadPoolExecutor(_READERS, "readers")
     app.include_router(health)
     tells_of_tokens = [Depends(HTTPBearer(auto_error=False))] if tokens else []  # `Gate` checks

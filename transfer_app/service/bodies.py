@@ -1,10 +1,9 @@
 """What a service is sent, as inputs of its models."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice, starmap
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import HTTPException, Request
 from pydantic import FailFast, Field, ValidationError, create_model
@@ -56,7 +55,9 @@ class Bodies:
         if kind == _FORM:
             read = _mails if of_texts else _photos
             return partial(self._of_files, await self._files(request), read)
-        what = f"texts as {_JSON}, or mails as files of {_FORM}" if of_texts else f"images, as {_FORM}"
+        what = (
+            f"texts as {_JSON}, or mails as files of {_FORM}" if of_texts else f"images, as {_FORM}"
+        )
         raise HTTPException(415, f"Send {what}.")
 
     async def _files(self, request: Request) -> _Files:
@@ -64,11 +65,13 @@ class Bodies:
             parts = [part for _, part in form.multi_items()]
             if not parts or not all(isinstance(part, UploadFile) for part in parts):
                 raise HTTPException(422, "Each part of the form is a file, with a name.")
-            return [(part.filename or f"#{n}", await part.read()) for n, part in enumerate(parts, 1)]
+            return [
+                (part.filename or f"#{n}", await part.read()) for n, part in enumerate(parts, 1)
+            ]
 
     def _of_json(self, body: bytes) -> list[Input]:
         try:
-            texts: list[Text] = self._texts.model_validate_json(body).inputs
+            texts: list[Text] = cast(Any, self._texts.model_validate_json(body)).inputs
         except ValidationError as error:
             (first, *_) = error.errors(include_url=False, include_context=False)
             if first["type"] == "too_long":
@@ -103,6 +106,7 @@ def _photos(files: _Files) -> Iterator[Input]:
 
 def _pixels(data: bytes) -> int:
     try:
-        return math.prod(upright_size(data))
+        width, height = upright_size(data)
     except BrokenImageError:  # which `photo_of` explains
         return 0
+    return width * height

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from staged_training.runtime.errors import InputError
 from transfer_app.service.access import refused
 
 BUSY = "Too many requests at a time."
@@ -20,23 +21,31 @@ class Limits:
     """What clients may ask for.
 
     Attributes:
-        megabytes: The size of a request.
-        inputs: The texts, mails or images of a request.
-        waiting: The inputs that wait for a model, of all requests.
-        seconds: How long a request may take, from its head to the end of its answer.
+        max_megabytes: The size of a request.
+        max_inputs: The texts, mails or images of a request.
+        max_waiting: The inputs that wait for a model, of all requests.
+        timeout: The seconds that a request may take, from its head to the end of its answer.
         rate: The requests of a client in a minute; None for any number.
+
+    Raises:
+        InputError: One is less than 1.
     """
 
-    megabytes: int = 10
-    inputs: int = 100
-    waiting: int = 1000
-    seconds: float = 30
+    max_megabytes: int = 10
+    max_inputs: int = 100
+    max_waiting: int = 1000
+    timeout: int = 30
     rate: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and value < 1:
+                raise InputError(f"`{name}` is {value}; give 1 or more.", [name])
+
     @property
-    def bytes(self) -> int:
-        """The size of a request in bytes."""
-        return self.megabytes * 10**6
+    def max_bytes(self) -> int:
+        """Return the size of a request in bytes."""
+        return self.max_megabytes * 10**6
 
 
 class Limiter:
@@ -73,7 +82,7 @@ class Limiter:
             await send(message)
 
         try:
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.timeout):
                 declared = Headers(scope=scope).get("content-length", "")
                 self._check_size(int(declared) if declared.isdecimal() else 0)
                 await self._app(scope, counted, noted)
@@ -86,13 +95,13 @@ class Limiter:
             self._held -= size
 
     def _check_size(self, size: int) -> None:
-        if size > self._limits.bytes:
-            raise HTTPException(413, f"A request may have {self._limits.megabytes} MB.")
-        if self._held > _MOST_HELD * self._limits.bytes:
+        if size > self._limits.max_bytes:
+            raise HTTPException(413, f"A request may have {self._limits.max_megabytes} MB.")
+        if self._held > _MOST_HELD * self._limits.max_bytes:
             raise HTTPException(429, BUSY, SOON)
 
     def _too_late(self, is_whole: bool) -> JSONResponse:
-        within = f"within {self._limits.seconds:g} seconds"
+        within = f"within {self._limits.timeout} seconds"
         if not is_whole:
             return refused(408, f"The request was not there {within}.", {"Connection": "close"})
         return refused(503, f"There was no answer {within}. Send fewer inputs.", SOON)

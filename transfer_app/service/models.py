@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.seal import digest
@@ -74,7 +74,7 @@ class Served:
         self.description = Model(
             name=_name(folder),
             version=_version(folder),
-            task=model.task,
+            task=cast(Any, model.task),
             runs_by="ONNX Runtime" if isinstance(model, OnnxClassifier) else "PyTorch",
             **(outputs._asdict() if outputs else {}),
         )

@@ -11,7 +11,11 @@ _Absent = SkipJsonSchema[None]  # of a field that is left out, and never null
 
 
 def _optional(description: str) -> Any:
-    return Field(None, description=description, json_schema_extra=lambda field: field.pop("default"))
+    return Field(None, description=description, json_schema_extra=_without_default)
+
+
+def _without_default(field: dict[str, Any]) -> None:
+    del field["default"]  # null, which it never is
 
 
 class Text(BaseModel):
