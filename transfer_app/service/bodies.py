@@ -62,12 +62,10 @@ class Bodies:
 
     async def _files(self, request: Request) -> _Files:
         async with request.form(max_files=self._most, max_fields=self._most) as form:
-            parts = [part for _, part in form.multi_items()]
-            if not parts or not all(isinstance(part, UploadFile) for part in parts):
-                raise HTTPException(422, "Each part of the form is a file, with a name.")
-            return [
-                (part.filename or f"#{n}", await part.read()) for n, part in enumerate(parts, 1)
-            ]
+            files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+            if not files or len(files) < len(form.multi_items()):
+                raise HTTPException(422, "Each part of the form is to be a file, with a name.")
+            return [(one.filename or f"#{n}", await one.read()) for n, one in enumerate(files, 1)]
 
     def _of_json(self, body: bytes) -> list[Input]:
         try:

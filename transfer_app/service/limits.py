@@ -74,6 +74,8 @@ class Limiter:
             size, self._held = size + more, self._held + more
             is_whole = not message.get("more_body", False)
             self._check_size(size)
+            if self._held > _MOST_HELD * self._limits.max_bytes:
+                raise HTTPException(429, BUSY, SOON)
             return message
 
         async def noted(message: Message) -> None:
@@ -97,8 +99,6 @@ class Limiter:
     def _check_size(self, size: int) -> None:
         if size > self._limits.max_bytes:
             raise HTTPException(413, f"A request may have {self._limits.max_megabytes} MB.")
-        if self._held > _MOST_HELD * self._limits.max_bytes:
-            raise HTTPException(429, BUSY, SOON)
 
     def _too_late(self, is_whole: bool) -> JSONResponse:
         within = f"within {self._limits.timeout} seconds"
