@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -99,7 +100,7 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS decides
             warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)
             # By a stream: what Pillow maps into memory by its path, it scrambles where it turns it.
-            with _stream(source) as file, Image.open(file) as image:
+            with _stream(source) as file, Image.open(file, formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise BrokenImageError(
                         f"is {image.width:,} x {image.height:,} pixels large, more than "
@@ -117,6 +118,13 @@ def _opened(source: Path | bytes) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # decoders raise almost anything on damage
         raise BrokenImageError(f"is damaged or truncated ({error})") from error
+
+
+@cache
+def _formats() -> list[str]:
+    """Return what Pillow decodes by itself: for EPS it runs Ghostscript."""
+    Image.init()
+    return [name for name in Image.ID if name != "EPS"]
 
 
 def _stream(source: Path | bytes) -> BinaryIO:
