@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -86,34 +86,34 @@ class Batcher:
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            batch.sort(key=lambda one: one.length)
-            self._answer(batch)
+            self._answer(sorted(batch, key=lambda one: one.length))
 
     def _next_batch(self) -> list[_Waiting]:
         """Return what waits, as much of it as a model is given; nothing at the end."""
-        batch: list[_Waiting] = []
         with self._changed:
-            while not batch:
-                self._changed.wait_for(lambda: self._waiting or self._is_closed)
-                if not self._waiting:
-                    break
-                while self._waiting and len(batch) < BATCH:
-                    one = self._waiting.popleft()
-                    if one.prediction.set_running_or_notify_cancel():
-                        batch.append(one)
-        return batch
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            count = min(BATCH, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(count)]
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         """Predict of each input; where that fails, of those that are left one by one."""
+        taken: deque[_Waiting] = deque()
         try:
-            predictions = self._predict([one.item for one in batch])
-            for one, (_, prediction) in zip(batch, predictions, strict=True):
-                one.prediction.set_result(prediction)
+            for _, prediction in self._predict(_wanted(batch, taken)):
+                taken.popleft().prediction.set_result(prediction)
         except BaseException as error:  # a panic of the tokenizers, too: others are to be answered
-            if len(batch) == 1:
-                log_place(error)
-                batch[0].prediction.set_result(None)
-                return
-            for one in batch:
-                if not one.prediction.done():
+            if len(batch) > 1:
+                for one in batch:
                     self._answer([one])
+            elif taken:
+                log_place(error)
+                taken[0].prediction.set_result(None)
+
+
+def _wanted(batch: Iterable[_Waiting], taken: deque[_Waiting]) -> Iterator[Input]:
+    """Yield the inputs whose prediction is waited for, when a model takes them; note which."""
+    for one in batch:
+        future = one.prediction
+        if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
+            taken.append(one)
+            yield one.item
