@@ -146,7 +146,9 @@ def _is_heic(source: Path | bytes) -> bool:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(eight_bits(image)).convert("RGB")
+    image = eight_bits(image)
+    ImageOps.exif_transpose(image, in_place=True)  # else it is held three times
+    return image.convert("RGB")
 
 
 def _shows_through(image: Image.Image) -> bool:

@@ -66,7 +66,7 @@ def service(
             Middleware(Limiter, limits=limits),
         ],
     )
-    app.state.models, app.state.bodies = served, Bodies(limits.max_inputs)
+    app.state.models, app.state.bodies = served, Bodies(limits.max_inputs, limits.max_megapixels)
     app.state.readers = ThreadPoolExecutor(_READERS, "readers")
     app.include_router(health)
     tells_of_tokens = [Depends(HTTPBearer(auto_error=False))] if tokens else []  # `Gate` checks

@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request
 from pydantic import FailFast, Field, ValidationError, create_model
 from starlette.datastructures import UploadFile
 
-from staged_training.runtime.photos import MAX_PIXELS, BrokenImageError, upright_size
+from staged_training.runtime.photos import BrokenImageError, upright_size
 from transfer_app.prediction.inputs import Input, mail_of, photo_of, text_of
 from transfer_app.service.schemas import Text
 
@@ -24,10 +24,11 @@ class Bodies:
 
     Args:
         most: How many inputs a request may have.
+        megapixels: How many its images may have.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, megapixels: int) -> None:
+        self._most, self._megapixels = most, megapixels
         # Reading ends at the first text that is wrong: errors of a million would fill the memory.
         texts = Annotated[list[Text], FailFast(), Field(min_length=1, max_length=most)]
         self._texts = create_model("Texts", inputs=(texts, ...))
@@ -53,7 +54,7 @@ class Bodies:
         if of_texts and kind == _JSON:
             return partial(self._of_json, await request.body())
         if kind == _FORM:
-            read = _mails if of_texts else _photos
+            read = _mails if of_texts else self._photos
             return partial(self._of_files, await self._files(request), read)
         what = (
             f"texts as {_JSON}, or mails as files of {_FORM}" if of_texts else f"images, as {_FORM}"
@@ -84,22 +85,21 @@ class Bodies:
             raise self._too_many()
         return inputs
 
+    def _photos(self, files: _Files) -> Iterator[Input]:
+        room = self._megapixels * 10**6
+        for name, data in files:
+            room -= _pixels(data)
+            if room < 0:
+                reason = f"The images of a request may have {self._megapixels} million pixels."
+                raise HTTPException(413, reason)
+            yield photo_of(name, data)
+
     def _too_many(self) -> HTTPException:
         return HTTPException(413, f"A request may have {self._most} inputs.")
 
 
 def _mails(files: _Files) -> Iterator[Input]:
     return chain.from_iterable(starmap(mail_of, files))
-
-
-def _photos(files: _Files) -> Iterator[Input]:
-    """Yield photos, which are together no larger than one may be: a small file can claim much."""
-    room = MAX_PIXELS
-    for name, data in files:
-        room -= _pixels(data)
-        if room < 0:
-            raise HTTPException(413, f"The images of a request may have {MAX_PIXELS:,} pixels.")
-        yield photo_of(name, data)
 
 
 def _pixels(data: bytes) -> int:

@@ -49,6 +49,7 @@ def new_parser() -> argparse.ArgumentParser:
     for name, default, what in (
         ("--max-megabytes", 10, "size of a request"),
         ("--max-inputs", 100, "texts, mails or images of a request"),
+        ("--max-megapixels", 50, "size of the images of a request"),
         ("--max-waiting", 1000, "inputs that wait for a model; more are refused by status 429"),
         ("--timeout", 30, "seconds that a request may take"),
     ):

@@ -23,6 +23,8 @@ class Limits:
     Attributes:
         max_megabytes: The size of a request.
         max_inputs: The texts, mails or images of a request.
+        max_megapixels: The size of the images of a request, as a small file can hold a huge one. In
+            memory a million pixels take 8 MB, and three images are decoded at a time.
         max_waiting: The inputs that wait for a model, of all requests.
         timeout: The seconds that a request may take, from its head to the end of its answer.
         rate: The requests of a client in a minute; None for any number.
@@ -33,6 +35,7 @@ class Limits:
 
     max_megabytes: int = 10
     max_inputs: int = 100
+    max_megapixels: int = 50
     max_waiting: int = 1000
     timeout: int = 30
     rate: int | None = None

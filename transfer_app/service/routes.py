@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
 from transfer_app.service.access import ALIVE
@@ -15,6 +14,7 @@ from transfer_app.service.models import Served
 from transfer_app.service.schemas import Health, Model, Models, Refusal
 
 _T = TypeVar("_T")
+_MARKDOWN = "text/markdown"
 _REFUSALS = {
     400: "The form is none",
     401: "There is no token, or none that is known",
@@ -52,10 +52,6 @@ def _known(name: str, request: Request) -> Served:
 _Known = Annotated[Served, Depends(_known)]
 
 
-class _Markdown(PlainTextResponse):
-    media_type = "text/markdown"
-
-
 @health.get(ALIVE, responses=refusals(503))
 def alive(request: Request) -> Health:
     """Tell whether the service works, to whoever watches it."""
@@ -79,13 +75,16 @@ def model(model: _Known) -> Model:
 
 
 @described.get(
-    "/models/{name}/card", response_class=_Markdown, responses=refusals(401, 403, 404, 429)
+    "/models/{name}/card",
+    response_class=Response,  # else all, refusals too, would be described as Markdown
+    responses={200: {"content": {_MARKDOWN: {"schema": {"type": "string"}}}}}
+    | refusals(401, 403, 404, 429),
 )
-def card(model: _Known) -> str:
+def card(model: _Known) -> Response:
     """Show the card of a model: what it was trained on, how good it is, what it is not good for."""
     if model.card is None:
         raise HTTPException(404, "The model has no card.")
-    return model.card
+    return Response(model.card, media_type=_MARKDOWN)
 
 
 async def predict(model: _Known, request: Request) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from tests.small_models import NAMES, save_image_model, save_text_model
 from tests.transfer_app.service.servers import serving
 from transfer_app.command_line import main
 
+TOKENS = ("a-token-of-a-client", "the_token~of+another/1==", "and-the-token-of-a-third")
 ONE, SEVERAL, NUMBER = NAMES
 EXPORTED = {
     "urgency": lambda folder: MODELS["encoder"](folder),
@@ -28,14 +29,23 @@ def models(tmp_path_factory):
     MODELS["detector"](root / "finder")
     MODELS["captioner"](root / "teller")
     save_image_model(
-        root / "ct", ONE, channels=1, ct={"size": [32, 32], "spacing": 1.0, "window": "bone"}
+        root / "ct", ONE, channels=1, ct={"size": 32, "spacing": 1.0, "window": "bone"}
     )
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(models, tmp_path_factory):
-    """A service of all exported models."""
-    folders = [models / name for name in EXPORTED]
+    """A service of models of all kinds."""
+    folders = [models / name for name in (*EXPORTED, "plain", "finder", "teller")]
     with serving(tmp_path_factory.mktemp("service"), *folders) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def guarded(models, tmp_path_factory):
+    """A service with tokens on all addresses, which few requests may be made to."""
+    folder, flags = tmp_path_factory.mktemp("guarded"), ("--host", "0.0.0.0", "--rate", "5")
+    tokens = "  ".join([*TOKENS, "\n"])
+    with serving(folder, models / "pets", flags=flags, NLP_TRANSFER_TOKEN=tokens) as server:
         yield server

@@ -33,10 +33,10 @@ class Server:
     def port(self):
         return int(self.address.rpartition(":")[2])
 
-    def memory(self):
-        """The memory that it holds, in MB."""
+    def memory(self, what="VmRSS"):
+        """The memory that it holds in MB; `VmHWM` is the most that it ever did."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        return int(status.partition(f"{what}:")[2].split()[0]) / 1024
 
     def logged(self):
         return self.log.read_text(errors="replace")
