@@ -53,8 +53,8 @@ def save_models(folder: Path) -> None:
 
 def caller(model: Path, runtime: str) -> Callable[[str], object]:
     """What classifies a text or the photo of a file."""
+    from staged_training.runtime.photos import load_rgb
     from transfer_app.prediction.opening import open_predictor
-    from vision_transfer.images import load_rgb
 
     classifier = open_predictor(str(model)).pipeline
     is_photo = classifier.task == "image-classification"

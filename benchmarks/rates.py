@@ -23,9 +23,9 @@ from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.text_task import LabelledTexts, read_task
 from staged_training.features.extraction import compute_features
 from staged_training.recipe import RECIPES
+from staged_training.runtime.photos import load_rgb
 from vision_transfer.backbones import load_backbone
 from vision_transfer.image_task import ImageDataset
-from vision_transfer.images import load_rgb
 
 Work = Callable[[int], object]
 

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from wrapt import when_imported
+
 from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
 from staged_training.runtime.command import print_next, printable_errors, run_command
@@ -42,6 +44,7 @@ commands:
   demo DIR               try a trained model in a browser
   mark SOURCE            mark mail where it lies: on a server, in a Maildir, in an mbox
   watch SOURCE           who comes before a camera, with an exported classifier of photos
+  serve DIR ...          trained models as a service over HTTP
   export DIR             a trained model as ONNX, for use without PyTorch
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
   copy RECIPE            write a recipe into this folder, to change it and run it with Python
@@ -79,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo": _demo,
         "mark": _mark,
         "watch": _watch,
+        "serve": _serve,
         "export": _export,
         "coverage": _coverage,
         "copy": _copy,
@@ -106,9 +110,8 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
 
 def _without_bars() -> None:
     """Show no progress of loading and saving, which take no time here."""
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
+    # Not every command imports it, which takes a second.
+    when_imported("transformers.utils.logging")(lambda logging: logging.disable_progress_bar())
 
 
 def _print_next_aside(*words: str) -> None:
@@ -276,6 +279,12 @@ def _watch(arguments: list[str]) -> None:
     from transfer_app.camera.command import watch
 
     watch(arguments)
+
+
+def _serve(arguments: list[str]) -> None:
+    from transfer_app.service.command import new_parser, serve
+
+    serve(_parsed(new_parser(), arguments))
 
 
 def _export(arguments: list[str]) -> None:

@@ -35,12 +35,13 @@ from staged_training.experiment.target import (
 )
 from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.errors import InputError, given_path
+from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
 from staged_training.tables.labelled_images import labels_of
 from staged_training.tables.labels import LabelFormat
 from vision_transfer.hub_images import hub_images
 from vision_transfer.image_folders import find_images
 from vision_transfer.image_tables import HUB_NAME, is_dataset, read_labelled_rows
-from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
+from vision_transfer.images import random_view
 
 
 class Skipped(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, cast
 from transformers import ImageClassificationPipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from vision_transfer.images import load_rgb
+from staged_training.runtime.photos import load_rgb
 
 
 class PhotoClassificationPipeline(ImageClassificationPipeline):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vision_transfer.images import load_rgb
+from staged_training.runtime.photos import load_rgb
 
 if TYPE_CHECKING:  # the extra `plots`
     from matplotlib.axes import Axes

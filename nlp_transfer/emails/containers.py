@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from nlp_transfer.emails.mbox import begins_as_mbox, mbox_messages
 from staged_training.runtime.errors import InputError
@@ -11,6 +13,7 @@ MAX_BYTES = 25 * 2**20
 """How much of a message is read; mail servers seldom accept more."""
 
 _MESSAGE_SUFFIXES = (".eml", ".msg")
+_NO_MAIL = "is not mail (.eml, .msg, mbox)"
 
 
 def is_mail(source: Path) -> bool:
@@ -64,12 +67,23 @@ def raw_messages(source: Path) -> Iterator[tuple[str, bytes | str]]:
             yield name, "is not a readable file or folder"
         elif not (from_maildir or is_mail_file(path)):
             if not path.name.startswith("."):
-                yield name, "is not mail (.eml, .msg, mbox)"
+                yield name, _NO_MAIL
         else:
             try:
                 yield from _file_messages(path, name)
             except (InputError, OSError) as error:
                 yield name, f"cannot be read ({error})"
+
+
+def sent_messages(name: str, data: bytes) -> Iterator[tuple[str, bytes | str]]:
+    """Yield what `raw_messages` does, of a file that was sent and lies nowhere."""
+    suffix, file = Path(name).suffix.lower(), BytesIO(data)
+    if suffix in _MESSAGE_SUFFIXES:
+        yield name, data[: MAX_BYTES + 1]
+    elif suffix in ("", ".mbox") and begins_as_mbox(file):
+        yield from _numbered(name, file)
+    else:
+        yield name, _NO_MAIL
 
 
 def shown_name(name: str) -> str:
@@ -100,9 +114,13 @@ def _file_messages(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
                 f"{path}: an mbox begins with a line such as 'From ann@example.org Mon Jun "
                 "3 10:15:00 2024', this file does not. Rename it if it is a single .eml."
             )
-        file.seek(0)
-        for number, data in enumerate(mbox_messages(file, MAX_BYTES + 1), start=1):
-            yield f"{name}#{number}", data
+        yield from _numbered(name, file)
+
+
+def _numbered(name: str, mbox: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    mbox.seek(0)
+    for number, data in enumerate(mbox_messages(mbox, MAX_BYTES + 1), start=1):
+        yield f"{name}#{number}", data
 
 
 def _read(path: Path) -> bytes:

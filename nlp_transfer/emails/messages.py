@@ -1,7 +1,7 @@
 """Readable messages, one by one, and warnings of the others."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,11 @@ class Email(NamedTuple):
     subject: str
     body: str
 
+    @property
+    def text(self) -> str:
+        """Return what a model is given of it: its subject, a line break and its body."""
+        return f"{self.subject}\n{self.body}".strip()
+
 
 class Skipped(NamedTuple):
     """One message that could not be read, and why.
@@ -56,13 +61,22 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def contents(path: Path, keep_quotes: bool) -> Iterator[tuple[str, Content | str]]:
-    """Yield the name of each message, and what it says or why it cannot be read."""
-    for name, data in raw_messages(path):
+def contents(
+    messages: Iterable[tuple[str, bytes | str]], keep_quotes: bool
+) -> Iterator[tuple[str, Content | str]]:
+    """Yield the name of each of `raw_messages`, and what it says or why it cannot be read."""
+    for name, data in messages:
         try:
             yield name, data if isinstance(data, str) else parse_message(data, keep_quotes)
         except BrokenMessageError as error:
             yield name, str(error)
+
+
+def message_of(name: str, content: Content | str) -> Email | Skipped:
+    """Return one of `contents`."""
+    if isinstance(content, str):
+        return Skipped(name, content)
+    return Email(name, content.subject, content.body)
 
 
 def readable(path: Path, keep_quotes: bool, skipped: list[Skipped]) -> Iterator[Email]:
@@ -88,7 +102,7 @@ def reported(path: Path, keep_quotes: bool) -> Iterator[Email | Skipped]:
     skipped: list[Skipped] = []
     bare: list[str] = []
     cut: list[str] = []
-    for name, content in contents(path, keep_quotes):
+    for name, content in contents(raw_messages(path), keep_quotes):
         count += 1
         if isinstance(content, str):
             skipped.append(Skipped(name, content))

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from nlp_transfer.emails.containers import is_mail, is_maildir, shown_name
-from nlp_transfer.emails.message import Content
-from nlp_transfer.emails.messages import Email, Skipped, contents, readable, reported
+from nlp_transfer.emails.containers import (
+    is_mail,
+    is_maildir,
+    raw_messages,
+    sent_messages,
+    shown_name,
+)
+from nlp_transfer.emails.messages import Email, Skipped, contents, message_of, readable, reported
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
@@ -96,11 +101,8 @@ def iter_emails(
     path = existing_path(source)
     if not is_mail(path):
         raise _unknown(path)
-    for name, content in contents(path, keep_quotes):
-        if isinstance(content, str):
-            yield Skipped(name, content)
-        else:
-            yield Email(name, content.subject, content.body)
+    for message in contents(raw_messages(path), keep_quotes):
+        yield message_of(*message)
 
 
 def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Reading:
@@ -186,7 +188,7 @@ def iter_texts(
     if _is_table(path):
         columns = _texts_of_table(path, text_columns).dataset
         return zip(columns["input"], columns["text"], strict=True)
-    return ((email.input, mail_text(email)) for email in readable(path, False, []))
+    return ((email.input, email.text) for email in readable(path, False, []))
 
 
 def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | Skipped]:
@@ -201,10 +203,18 @@ def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | S
     path = existing_path(source)
     if not is_mail(path):
         raise _unknown(path)
-    return (
-        message if isinstance(message, Skipped) else (message.input, mail_text(message))
-        for message in reported(path, keep_quotes=False)
-    )
+    return map(_named_text, reported(path, keep_quotes=False))
+
+
+def iter_sent_mail(name: str, data: bytes) -> Iterator[tuple[str, str] | Skipped]:
+    """Return what `iter_mail_texts` does, of a file that was sent and lies nowhere.
+
+    Args:
+        name: its name, whose suffix tells what it is: `.eml`, `.msg`, `.mbox` or none.
+        data: what it holds.
+    """
+    messages = contents(sent_messages(name, data), keep_quotes=False)
+    return (_named_text(message_of(*message)) for message in messages)
 
 
 def read_text_table(
@@ -337,12 +347,11 @@ def _read_all(path: Path, keep_quotes: bool) -> tuple[list[Email], list[Skipped]
 
 def _mail_columns(emails: list[Email]) -> dict[str, list[str]]:
     names = [email.input for email in emails]
-    return {"input": names, "text": [mail_text(email) for email in emails]}
+    return {"input": names, "text": [email.text for email in emails]}
 
 
-def mail_text(mail: Email | Content) -> str:
-    """Return the text of a mail that models learn from and predict of."""
-    return f"{mail.subject}\n{mail.body}".strip()
+def _named_text(message: Email | Skipped) -> tuple[str, str] | Skipped:
+    return message if isinstance(message, Skipped) else (message.input, message.text)
 
 
 def _folder_label(folder: Path, name: str) -> str:

@@ -151,7 +151,7 @@ def _vectors(folder: Path) -> Files:
 
 
 def _read_image(file: Path) -> None:
-    from vision_transfer.images import check_image, load_rgb, upright_size
+    from staged_training.runtime.photos import check_image, load_rgb, upright_size
 
     check_image(file)
     image = load_rgb(file)
@@ -367,7 +367,7 @@ TARGETS = {
         _no_suffix,
         ("nlp_transfer.word_vectors", "gzip", "zipfile"),
     ),
-    "images": Target(_read_image, _images, _no_suffix, ("vision_transfer.images", "PIL")),
+    "images": Target(_read_image, _images, _no_suffix, ("staged_training.runtime.photos", "PIL")),
     "scans": Target(_read_scan, _scans, _scan_suffix, ("vision_transfer.ct", "pydicom", "nibabel")),
     "annotations": Target(
         _read_annotations,

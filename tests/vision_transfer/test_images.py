@@ -15,8 +15,9 @@ from timm.data import create_transform, resolve_data_config
 from transformers import TimmWrapperImageProcessor
 from transformers.image_utils import load_image
 
-from vision_transfer import images
-from vision_transfer.images import BrokenImageError, check_image, load_rgb, random_view
+from staged_training.runtime import photos
+from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
+from vision_transfer.images import random_view
 
 BEAGLE = Path(__file__).parents[1] / "data" / "beagle.jpg"
 
@@ -219,10 +220,10 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 
 
 def test_a_small_file_that_claims_to_be_enormous_is_not_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 10_000)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 10_000)
     with pytest.raises(BrokenImageError, match=r"pixels large, more than 10,000 in all"):
         load_rgb(BEAGLE)
-    monkeypatch.setattr(images, "MAX_PIXELS", 100_000_000)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 100_000_000)
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     assert (tmp_path / "bomb.png").stat().st_size < 100_000
     with pytest.raises(BrokenImageError, match="large"):

@@ -1,29 +1,24 @@
 """What is let through to the demo: requests of its own page, to its own name, within a quota."""
 
 import asyncio
-import logging
 import re
-import socket
 import time
-import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psutil
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from transfer_app.listening import log_place, refused_by_name
+
 MOST_UPLOADED = 500 * 2**20  # bytes, of all that lies there at a time
 LEAST_BYTES = 2**16  # that a file counts, as many small ones fill a disk, too
 LONGEST_UPLOAD = 600  # seconds, after which it makes room for others
 MOST_SAID = 2**20  # bytes of a request that uploads nothing; a pasted mail is far shorter
-_LOGGER = logging.getLogger(__name__)
 _UPLOAD = "/gradio_api/upload"
 
 # What the page asks for, and programs that use it. Gradio has more, which is closed: it fetches
@@ -33,33 +28,9 @@ _OPEN = re.compile(
     r"|/gradio_api/(info|app_id|startup-events|reset|cancel|upload|upload_progress"
     r"|queue/(join|data)|(call|heartbeat)/.+|file=/.+)"
 )
-_LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 # The page needs nothing of other hosts, and is not to ask them.
 _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-
-
-def names_of(host: str) -> set[str]:
-    """Return the names by which a browser may call a server that listens on an address.
-
-    A name of another, whose owner lets it point here, is none of them (DNS rebinding).
-
-    Args:
-        host: The address; `0.0.0.0` and `::` mean all that this machine has.
-    """
-    own = {host.lower()}
-    if not host or _is_any(host):
-        addresses = [a.address for some in psutil.net_if_addrs().values() for a in some]
-        own = {address.partition("%")[0] for address in addresses}
-        own |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-    return own | _LOCAL
-
-
-def _is_any(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
 
 
 class Guard:
@@ -107,12 +78,8 @@ class Guard:
                 self._tidy()
 
     def _refusal(self, request: Request) -> Response | None:
-        host = request.headers.get("host", "").lower()
-        if _name(host) not in self._names:
-            return PlainTextResponse("The demo is not served under that name.", 403)
-        origin = request.headers.get("origin", f"//{host}").lower()
-        if origin.partition("//")[2] != host:
-            return PlainTextResponse("The demo is not there for other pages.", 403)
+        if reason := refused_by_name(request.headers, self._names):
+            return PlainTextResponse(reason, 403)
         path = request.scope["path"]
         if not _OPEN.fullmatch(path) or "deep_link" in request.query_params:
             return PlainTextResponse("The demo has no such page.", 404)
@@ -139,20 +106,6 @@ class Guard:
                     entry.unlink()
                 elif time.time() - entry.stat().st_mtime > 60:  # else something may go there
                     entry.rmdir()
-
-
-def log_place(error: Exception) -> None:
-    """Log where an error happened; what it says may quote a mail, or steer a terminal."""
-    place = "".join(traceback.format_tb(error.__traceback__, -3))
-    _LOGGER.error("%s\n%s", type(error).__name__, place)
-
-
-def _name(host: str) -> str:
-    """Return the host without its port; empty if there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _size(request: Request) -> int | None:

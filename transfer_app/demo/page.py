@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from gradio.route_utils import FnIndexInferError
 from gradio_client.utils import is_file_obj, traverse
 
-from transfer_app.demo.guard import log_place
+from transfer_app.listening import log_place
 from transfer_app.prediction.answers import Answer
 
 MOST_BYTES = 10 * 2**20  # of an uploaded file

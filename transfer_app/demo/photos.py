@@ -9,13 +9,13 @@ import gradio as gr
 
 from staged_training import InputError
 from staged_training.recipe import RECIPES
+from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
 from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
 from transfer_app.prediction.inputs import Input, scans, usable
 from transfer_app.prediction.photos import PhotoPredictor
 from vision_transfer.ct.series import is_scan
-from vision_transfer.images import BrokenImageError, check_image, load_rgb
 
 MOST_PHOTOS = 32
 SAMPLES = ("Persian_128.jpg", "beagle_117.jpg", "Siamese_108.jpg", "pug_142.jpg")

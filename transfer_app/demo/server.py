@@ -1,7 +1,6 @@
 """The demo of a trained model in a browser: the command `nlp-transfer demo`."""
 
 import os
-import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from staged_training import InputError
 from staged_training.runtime.command import print_next
+from transfer_app.listening import address_of, listening_socket, names_of
 from transfer_app.prediction.classifiers import TextClassifier
 from transfer_app.prediction.opening import open_predictor
 
@@ -34,16 +34,8 @@ def serve(model: str, host: str, port: int, name: str | None = None) -> None:
     app = web_app(model, host, name)
     import uvicorn
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--host {host} --port {port}: {error}. Give another --port.") from error
-    with listening:
-        shown = f"[{host}]" if ":" in host else host
-        print(f"The demo is at http://{shown}:{port} (Ctrl+C ends it)")
+    with listening_socket(host, port) as listening:
+        print(f"The demo is at {address_of(listening)} (Ctrl+C ends it)")
         print_next("nlp-transfer", "predict", model, "YOUR_FILES")
         sys.stdout.flush()
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
@@ -80,7 +72,7 @@ def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "Fa
         os.environ.pop("GRADIO_TEMP_DIR")
 
     app = FastAPI(lifespan=with_uploads)
-    names = guard.names_of(host) | ({name.lower()} if name else set())
+    names = names_of(host) | ({name.lower()} if name else set())
     app.add_middleware(guard.Guard, names=names, uploads=Path(uploads.name))
     page.mount(app, blocks, page.MOST_SCAN_BYTES if predictor.ct else page.MOST_BYTES)
     return app

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
-from nlp_transfer.emails.messages import Skipped
-from nlp_transfer.emails.reading import TextTable, iter_mail_texts, mail_text
+from nlp_transfer.emails.messages import Skipped, message_of
+from nlp_transfer.emails.reading import TextTable, iter_mail_texts, iter_sent_mail
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
@@ -53,7 +53,7 @@ def texts(source: str) -> Iterable[Input]:
     """
     if source != "-":
         return map(_mail, iter_mail_texts(source))
-    lines = [_text(f"-#{number}", line, "has no text") for number, line in _lines_of_stdin()]
+    lines = [text_of(f"-#{number}", line) for number, line in _lines_of_stdin()]
     if not usable(lines):
         raise InputError("-: standard input holds no text. Give one text per line.")
     return lines
@@ -70,26 +70,33 @@ def mail(name: str, data: bytes | str) -> Input:
         content = data if isinstance(data, str) else parse_message(data)
     except BrokenMessageError as error:
         content = str(error)
-    if isinstance(content, str):
-        return Input(name, None, problem=content)
-    return Input(name, mail_text(content), content.subject)
+    message = message_of(name, content)
+    if isinstance(message, Skipped):
+        return Input(name, None, problem=message.reason)
+    return Input(name, message.text, message.subject)
 
 
 def texts_of_rows(table: TextTable) -> Iterator[Input]:
     """Yield the texts of the rows of a table."""
     problem = f"has no text in {' and '.join(table.text_columns)}"
     for name, text in zip(table.names, table.texts, strict=True):
-        yield _text(name, text, problem)
+        yield text_of(name, text, problem)
 
 
-def _text(name: str, text: str, problem: str) -> Input:
+def mail_of(name: str, data: bytes) -> Iterator[Input]:
+    """Return the texts of a file of mail that was sent, see `iter_sent_mail`."""
+    return map(_mail, iter_sent_mail(name, data))
+
+
+def text_of(name: str, text: str, problem: str = "has no text") -> Input:
+    """Return a text as an input; a blank one with a problem."""
     return Input(name, text, text[:_MOST_SHOWN], None if text.strip() else problem)
 
 
 def _mail(message: tuple[str, str] | Skipped) -> Input:
     if isinstance(message, Skipped):
         return Input(message.input, None, problem=message.reason)
-    return _text(*message, "has no text")
+    return text_of(*message)
 
 
 def _lines_of_stdin() -> Iterator[tuple[int, str]]:
@@ -110,25 +117,35 @@ def images(source: Path) -> list[Input]:
         InputError: There is no such file or folder, or no image in it.
     """
     from vision_transfer.image_folders import Found, find_images
-    from vision_transfer.images import BrokenImageError, check_image, load_rgb
 
     if not source.exists():
         raise InputError(f"{source}: no such file or folder. Check the path.")
     found = find_images(source) if source.is_dir() else Found([source], [])
     for sentence in found.left_out:
         print(one_line(f"Left out: {sentence}."), file=sys.stderr)
-    inputs = []
-    for file in found.files:
-        try:
-            check_image(file)
-            inputs.append(Input(str(file), partial(load_rgb, file)))
-        except BrokenImageError as error:
-            inputs.append(_left_out(file, str(error)))
+    photos = [(file, photo_of(str(file), file)) for file in found.files]
+    inputs = [_left_out(file, item.problem) if item.problem else item for file, item in photos]
     if not usable(inputs):
         raise InputError(
             f"{source}: no image that can be decoded. Give photos or a folder of them."
         )
     return inputs
+
+
+def photo_of(name: str, source: Path | bytes) -> Input:
+    """Return a photo as an input, decoded when asked for; a broken one with a problem.
+
+    Args:
+        name: What it is called.
+        source: Its file, or what is in it.
+    """
+    from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
+
+    try:
+        check_image(source)
+    except BrokenImageError as error:
+        return Input(name, None, problem=str(error))
+    return Input(name, partial(load_rgb, source))
 
 
 def _left_out(file: Path, reason: str) -> Input:

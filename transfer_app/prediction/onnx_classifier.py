@@ -23,6 +23,7 @@ from transfer_app.prediction.inputs import Input
 
 if TYPE_CHECKING:
     from transfer_app.prediction.classifiers import Classifier
+    from transfer_app.prediction.predictor import Predictor
 
 ONNX, WEIGHTS = "model.onnx", "model.safetensors"
 
@@ -40,17 +41,27 @@ def open_classifier(model: str, threads: int | None = None) -> "OnnxClassifier |
     Raises:
         InputError: There is no model that can be loaded and works, or it is no classifier.
     """
+    opened = open_fast(model, threads)
+    if not hasattr(opened, "outputs"):
+        raise InputError(f"{model}: is no classifier. Give one.")
+    return cast("OnnxClassifier | Classifier", opened)
+
+
+def open_fast(model: str, threads: int | None = None) -> "OnnxClassifier | Predictor":
+    """Open a model of any kind for many inputs, as `open_classifier` does a classifier.
+
+    Raises:
+        InputError: There is no model that can be loaded and works.
+    """
     try:
         return OnnxClassifier(model, threads)
     except InputError as error:
         reason = str(error)
-    from transfer_app.prediction.classifiers import Classifier
     from transfer_app.prediction.opening import open_predictor
 
     predictor = open_predictor(model)
-    if not isinstance(predictor, Classifier):
-        raise InputError(f"{model}: is no classifier. Give one.")
-    _logger.warning("PyTorch runs the model, which takes more time and memory: %s", reason)
+    if hasattr(predictor, "outputs"):  # only classifiers are exported
+        _logger.warning("PyTorch runs the model, which takes more time and memory: %s", reason)
     return predictor
 
 

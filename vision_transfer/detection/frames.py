@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from staged_training.runtime.errors import InputError, Problem
+from staged_training.runtime.photos import QUARTER_TURNED, orientation, upright_size
 from vision_transfer.detection.marked import SHARES, UNSAID, AnnotatedImage, Marked
-from vision_transfer.images import QUARTER_TURNED, orientation, upright_size
 
 Size = tuple[int, int]
 Frame = tuple[float, float]

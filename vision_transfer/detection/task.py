@@ -17,6 +17,7 @@ from transformers import BaseImageProcessor
 from staged_training.experiment.splits import Indices, given_folds, multilabel_folds, torn_groups
 from staged_training.experiment.task import Task
 from staged_training.runtime.errors import InputError, Problem, given_path
+from staged_training.runtime.photos import load_rgb
 from staged_training.tables.labels import tidy_labels
 from vision_transfer.detection.annotations import read_annotations
 from vision_transfer.detection.evaluation import Boxes
@@ -28,7 +29,7 @@ from vision_transfer.image_task import (
     content,
     group_numbers,
 )
-from vision_transfer.images import load_rgb, seeded
+from vision_transfer.images import seeded
 
 _FOLDS = 5
 _VERSION = re.compile(r"\.rf\.\w+\.\w+$")  # of the names of images that Roboflow has augmented

@@ -203,7 +203,7 @@ def token(user):
 
 def write_certificate(folder, host="localhost"):
     """Write a certificate that signs itself, and its key."""
-    made = "openssl req -x509 -nodes -days 2 -newkey rsa:2048".split()
+    made = ["openssl", "req", "-x509", "-nodes", "-days", "2", "-newkey", "rsa:2048"]
     names = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     files = ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem"]
     subprocess.run([*made, *names, *files], check=True, capture_output=True)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from staged_training import InputError
+from staged_training.runtime.photos import load_rgb
 from vision_transfer.detection.task import read_detection_task
-from vision_transfer.images import load_rgb
 
 SIZE = (90, 60)
 BOX = (12, 9, 48, 30)  # white in the image as it is stored

@@ -5,12 +5,11 @@ small part of the range. The highest value of a file shows which it was: the fil
 looks the same in training and in prediction.
 """
 
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.ExifTags import Base
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of a sample, as cameras and scanners have them
@@ -33,7 +32,7 @@ def is_deep(image: Image.Image) -> bool:
     return _is_deep_gray(image) or any(_rawmode(tile) in _OTHER_BYTE for tile in _tiles(image))
 
 
-def eight_bits(image: Image.Image, path: Path) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Scale the samples of an image to 8 bits.
 
     Of whole numbers the top 8 of the bits that the file uses are kept: of 8, 10, 12, 14 or 16.
@@ -41,8 +40,8 @@ def eight_bits(image: Image.Image, path: Path) -> Image.Image:
     finite number, or stands for a missing one, becomes black.
 
     Args:
-        image: An image that was opened and not yet decoded; one of 8 bits is returned itself.
-        path: Its file.
+        image: An image that was opened by a stream and not yet decoded; one of 8 bits is returned
+            itself.
 
     Returns:
         The image, to be turned as its EXIF data say.
@@ -57,7 +56,7 @@ def eight_bits(image: Image.Image, path: Path) -> Image.Image:
     if _is_deep_gray(image):
         scaled = _scaled(np.asarray(image), _missing_values(image))
     else:
-        scaled = _top_bits(_deep_colours(image, path))
+        scaled = _top_bits(_deep_colours(image))
     shallow = Image.fromarray(scaled)
     # Read after decoding, in which a TIFF is turned already.
     shallow.getexif()[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
@@ -82,11 +81,15 @@ def _with_other_byte(tile: Any) -> Any:
     return tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
 
 
-def _deep_colours(image: Image.Image, path: Path) -> Array:
+def _deep_colours(image: Image.Image) -> Array:
     """Return the colours of an image of 16 bits, `uint16 [height, width, 3]`."""
-    with path.open("rb") as file, Image.open(file) as again:
-        again.tile = [_with_other_byte(tile) for tile in _tiles(image)]
-        high, low = (np.asarray(part)[..., :3] for part in (image, again))
+    stream = cast(ImageFile.ImageFile, image).fp
+    assert stream  # it was not decoded yet
+    high = np.asarray(image)[..., :3]
+    stream.seek(0)
+    with Image.open(stream) as again:
+        again.tile = [_with_other_byte(tile) for tile in _tiles(again)]
+        low = np.asarray(again)[..., :3]
     colours: Array = high.astype(np.uint16) << 8 | low
     return colours
 

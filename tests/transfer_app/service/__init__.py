@@ -1,0 +1,1 @@
+"""The service, asked as a process of its own on loopback."""
