@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,16 +67,19 @@ class Marker:
         learn_from: Path | None = None,
     ) -> None:
         self._mailbox = mailbox
-        self._generation: str | None = mailbox.open()
-        self._journal = Journal(mailbox, journal)
-        self._corrections = Corrections(learn_from) if learn_from else None
-        self._decider = Decider(model, label, threshold, explained)
-        if learn_from and self._decider.other_label is None:
-            raise InputError(
-                f"{model}: `learn_from` needs a model that chooses one of two labels: where one is "
-                "wrong, the other is right.",
-                ["learn_from"],
-            )
+        with ExitStack() as opened:
+            self._generation: str | None = mailbox.open()
+            opened.callback(mailbox.close)
+            self._journal = opened.enter_context(closing(Journal(mailbox, journal)))
+            self._corrections = Corrections(learn_from) if learn_from else None
+            self._decider = Decider(model, label, threshold, explained)
+            if learn_from and self._decider.other_label is None:
+                raise InputError(
+                    f"{model}: `learn_from` needs a model that chooses one of two labels: where "
+                    "one is wrong, the other is right.",
+                    ["learn_from"],
+                )
+            self._opened = opened.pop_all()
         self._is_settled = False
         self._broken_off: Counter[Key] = Counter()
         self.summary = Summary()
@@ -87,8 +91,7 @@ class Marker:
 
     def close(self) -> None:
         """Close the mailbox and the journal, which another process can use then."""
-        self._mailbox.close()
-        self._journal.close()
+        self._opened.close()
 
     def run(self) -> NoReturn:
         """Mark what is there, and what comes, until the process is stopped."""
