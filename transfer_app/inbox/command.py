@@ -1,6 +1,7 @@
 """`nlp-transfer mark`: its flags, and what it does with them."""
 
 import argparse
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -146,9 +147,10 @@ def _mark_in_place(options: argparse.Namespace) -> None:
         journal=_path(options.state),
         learn_from=_path(options.learn_from),
     )
-    if not options.once:
-        marker.run()
-    print(marker.once())
+    with closing(marker):
+        if not options.once:
+            marker.run()
+        print(marker.once())
 
 
 def _mark_copy(source: Path, options: argparse.Namespace) -> object:

@@ -69,13 +69,6 @@ class ImapFolder(Mailbox):
     def open(self) -> str:
         """Connect, select the folder and return its UIDVALIDITY."""
         self._client = connect(self._server, self._log_in)
-        try:
-            return self._opened()
-        except InputError:
-            self.close()
-            raise
-
-    def _opened(self) -> str:
         folder = self._selected()
         if not self.read_only:
             self._check_flags(folder.get(b"PERMANENTFLAGS"))

@@ -111,6 +111,7 @@ class Journal:
         with self._reported():
             kept = self._database.execute("SELECT name, mark FROM mailbox").fetchone()
         if kept not in (None, self._kept):
+            self.close()
             raise InputError(
                 f"{self.file}: keeps what was done with {kept[0]} and {kept[1]}. Give another "
                 "`state`, or leave it out.",

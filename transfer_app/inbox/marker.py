@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +32,7 @@ class Marker:
     that was looked at before, by the same journal.
 
     Args:
-        mailbox: Where the mails are, see `open_mailbox`. Of one that is only read it is told what
+        mailbox: Where the mails are, see `mailbox_at`. Of one that is only read it is told what
             would be marked.
         model: Folder or Hub name of a classifier of texts.
         label: As for `Decider`.
@@ -49,8 +50,8 @@ class Marker:
             one of the others.
 
     Examples:
-        >>> from transfer_app.inbox import Marker, open_mailbox
-        >>> mailbox = open_mailbox("imaps://ann@imap.example.org/INBOX")  # doctest: +SKIP
+        >>> from transfer_app.inbox import Marker, mailbox_at
+        >>> mailbox = mailbox_at("imaps://ann@imap.example.org/INBOX")  # doctest: +SKIP
         >>> Marker(mailbox, "my-urgency", threshold=0.8).run()  # doctest: +SKIP
     """
 
@@ -66,16 +67,19 @@ class Marker:
         learn_from: Path | None = None,
     ) -> None:
         self._mailbox = mailbox
-        self._generation: str | None = mailbox.open()
-        self._journal = Journal(mailbox, journal)
-        self._corrections = Corrections(learn_from) if learn_from else None
-        self._decider = Decider(model, label, threshold, explained)
-        if learn_from and self._decider.other_label is None:
-            raise InputError(
-                f"{model}: `learn_from` needs a model that chooses one of two labels, so that what is "
-                "not the one is the other.",
-                ["learn_from"],
-            )
+        with ExitStack() as opened:
+            self._generation: str | None = mailbox.open()
+            opened.callback(mailbox.close)
+            self._journal = opened.enter_context(closing(Journal(mailbox, journal)))
+            self._corrections = Corrections(learn_from) if learn_from else None
+            self._decider = Decider(model, label, threshold, explained)
+            if learn_from and self._decider.other_label is None:
+                raise InputError(
+                    f"{model}: `learn_from` needs a model that chooses one of two labels: where "
+                    "one is wrong, the other is right.",
+                    ["learn_from"],
+                )
+            self._opened = opened.pop_all()
         self._is_settled = False
         self._broken_off: Counter[Key] = Counter()
         self.summary = Summary()
@@ -83,8 +87,11 @@ class Marker:
     def once(self) -> Summary:
         """Mark what is there, and return how many mails were marked."""
         self._persist(once=True)
-        self._close()
         return self.summary
+
+    def close(self) -> None:
+        """Close the mailbox and the journal, which another process can use then."""
+        self._opened.close()
 
     def run(self) -> NoReturn:
         """Mark what is there, and what comes, until the process is stopped."""
@@ -107,7 +114,8 @@ class Marker:
                 self._mailbox.wait()
                 pause = _FIRST_PAUSE
             except UnreachableError as error:
-                self._close()
+                self._mailbox.close()
+                self._generation = None
                 if not is_lost:
                     tell_aside(f"Lost {self._mailbox.name} ({error}). Trying again.")
                     is_lost = True
@@ -125,10 +133,6 @@ class Marker:
             self._handle(keys)
         if self._corrections and not self._mailbox.read_only:
             self._learn(self._corrections)
-
-    def _close(self) -> None:
-        self._mailbox.close()
-        self._generation = None
 
     def _reopen(self) -> None:
         try:

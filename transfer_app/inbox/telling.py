@@ -21,7 +21,8 @@ class Summary(Counter[str]):
 
     def __str__(self) -> str:
         counts = [f"{self[name]:,} {told}" for name, told in _OUTCOMES.items()]
-        return f"{self.total():,} mails: {', '.join(counts)}."
+        mails = "mail" if self.total() == 1 else "mails"
+        return f"{self.total():,} {mails}: {', '.join(counts)}."
 
 
 def tell_decided(summary: Summary, mail: Input, decision: Decision | None) -> None:

@@ -29,6 +29,7 @@ _CONFIGURATION = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/log
+log_timestamp = "%s.%{{usecs}} "
 default_internal_user = {user}
 default_internal_group = {group}
 default_login_user = {user}
@@ -42,7 +43,7 @@ mail_max_userip_connections = 100
 mail_plugins = notify mail_log
 plugin {{
   mail_log_events = flag_change delete expunge copy
-  mail_log_fields = uid box flags
+  mail_log_fields = uid box flags msgid
 }}
 auth_mechanisms = plain login xoauth2 oauthbearer
 auth_failure_delay = 0
@@ -178,10 +179,23 @@ class Dovecot:
             yield client
 
     def flags(self, user, folder="INBOX"):
-        """The flags of each mail of a user, by UID."""
+        """The flags of each mail of a user, by UID, but for `\\Recent`, which nobody sets."""
         with self.client(user, folder, readonly=True) as client:
             found = client.get_flags(client.search())
-        return {uid: {str(flag, "ascii") for flag in flags} for uid, flags in found.items()}
+        return {
+            uid: {str(flag, "ascii") for flag in flags} - {"\\Recent"}
+            for uid, flags in found.items()
+        }
+
+    def write_down(self, user):
+        """Have all written down that clients of a user send, from now on."""
+        folder = self.folder / "said" / user
+        folder.mkdir()
+        os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+
+    def said(self, user):
+        """What was sent, a file for each connection."""
+        return (self.folder / "said" / user).glob("*.in")
 
     def log(self):
         """What it wrote down so far."""

@@ -119,7 +119,8 @@ def test_new_mail_is_marked_as_it_comes_and_a_signal_ends_it(server, user, model
         marking.wait_for("Waiting")
         for number in range(1, 4):
             server.deliver(user, URGENT)
-            until(lambda: server.flags(user).get(number) == {"$Urgent"}, seconds=3)
+            marked = {uid: {"$Urgent"} for uid in range(1, number + 1)}
+            until(lambda marked=marked: server.flags(user) == marked, seconds=3)
         assert marking.end(signal.SIGTERM) == 143
         assert marking.err.endswith("nlp-transfer: stopped\n")
         assert marking.out.count("Server") == 3

@@ -1,0 +1,117 @@
+"""A thousand mails while the server is restarted and the command killed: each is marked once."""
+
+import io
+import json
+import random
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from contextlib import redirect_stdout
+from email.message import EmailMessage
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+import pytest
+
+from recipes.email_urgency import DATA
+from tests.transfer_app.inbox.processes import Marking, until
+from transfer_app.command_line import main
+
+MAILS, KILLS, RESTARTS = 1000, 10, 3
+SECONDS = 80  # in which they come
+
+
+def mails():
+    """Shipped texts as mails; in a third of them the server is down."""
+    texts = pd.read_parquet(DATA / "messages.parquet")["text"].head(MAILS)
+    for number, text in enumerate(texts):
+        mail = EmailMessage()
+        mail["Message-ID"], mail["Subject"] = f"<{number}@soak>", f"Mail {number}"
+        mail.set_content(text if number % 3 else f"The server is down. {text[:50]}")
+        yield mail.as_bytes()
+
+
+def deliver_in_bursts(server, user, chance):
+    """Deliver them, some at a time."""
+    left, pause = list(mails()), 25 * SECONDS / MAILS
+    while left:
+        burst = [left.pop() for _ in range(min(len(left), chance.randrange(1, 50)))]
+        server.deliver(user, *burst)
+        time.sleep(chance.uniform(0, 2) * pause)
+
+
+def stored(server, user):
+    """The numbers of mails in each STORE that the server was sent, in what it wrote down of all."""
+    said = "".join(file.read_text(errors="replace") for file in server.said(user))
+    return re.findall(r"UID STORE ([\d,]+) \+FLAGS", said)
+
+
+def times(server, user, event):
+    """When something was done with each mail, by its Message-ID; in seconds."""
+    lines = re.findall(rf"^([\d.]+) \w+\({user}\).* {event}", server.log(), re.M)
+    return {number: float(second) for second, number in lines}
+
+
+@pytest.mark.slow
+def test_each_mail_is_marked_once_whatever_happens(server, user, model, tmp_path):
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    chance = random.Random(seed)
+    server.write_down(user)
+    delivering = threading.Thread(target=deliver_in_bursts, args=(server, user, chance))
+    moments = sorted(chance.uniform(0, SECONDS) for _ in range(KILLS + RESTARTS))
+    restarts = {*chance.sample(moments, RESTARTS)}
+    begin = time.monotonic()
+    with Marking(server.url(user), "--model", model) as marking:
+        delivering.start()
+        for moment in moments:
+            time.sleep(max(0, moment - (time.monotonic() - begin)))
+            if moment in restarts:
+                server.stop()
+                server.start()
+            else:
+                marking.end(signal.SIGKILL)
+                marking.start()
+        delivering.join()
+        expected = predicted(server, user, model, tmp_path / "mails")
+        until(lambda: marked(server, user) == expected, seconds=60)
+        time.sleep(2)  # in which nothing more happens
+        err = marking.err
+    flags = server.flags(user)
+    ids = {
+        re.search(rb"<(\d+)@soak>", file.read_bytes())[1] for file in (tmp_path / "mails").iterdir()
+    }
+    assert len(ids) == MAILS <= len(flags) and MAILS / 4 < len(expected) < MAILS / 2
+    assert {uid for uid, found in flags.items() if "$Urgent" in found} == expected
+    assert not any(found - {"$Urgent"} for found in flags.values())
+    assert server.marks(user) == Counter(expected)
+    assert not re.search(rf"\({user}\).* (delete|expunge|copy):", server.log())
+    assert err.count("Lost") == err.count("Back") <= RESTARTS
+    came, got = (
+        times(server, user, "msgid=<(.*?)@soak>: saved"),
+        times(server, user, "flag_change.*msgid=<(.*?)@soak>"),
+    )
+    waits = [got[number] - came[number] for number in got]
+    print(f"{len(waits)} marked; from delivery to keyword {median(waits):.2f} s (median)")
+    assert median(waits) < 2
+    twice = Counter(uid for some in stored(server, user) for uid in some.split(","))
+    print("sent again after a kill or a restart:", sum(twice.values()) - len(twice))
+
+
+def predicted(server, user, model, folder):
+    """The UIDs of the mails that `predict` calls urgent."""
+    folder.mkdir()
+    with server.client(user, readonly=True) as client:
+        for uid, data in client.fetch(client.search(), ["BODY.PEEK[]"]).items():
+            (folder / f"{uid}.eml").write_bytes(data[b"BODY[]"])
+    with redirect_stdout(io.StringIO()) as told:
+        assert main(["predict", str(model), str(folder), "--json"]) == 0
+    answers = map(json.loads, told.getvalue().splitlines())
+    return {int(Path(a["input"]).stem) for a in answers if a["label"] == "urgent"}
+
+
+def marked(server, user):
+    return {uid for uid, flags in server.flags(user).items() if "$Urgent" in flags}
