@@ -6,14 +6,16 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nlp_transfer.emails.messages import Skipped
-from nlp_transfer.emails.reading import TextTable, iter_mail_texts
 from staged_training import InputError
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import Problem
 from staged_training.runtime.printable import one_line
+
+if TYPE_CHECKING:  # else imported where mail is read: its libraries take 40 MB
+    from nlp_transfer.emails.messages import Skipped
+    from nlp_transfer.emails.reading import TextTable
 
 _MOST_SHOWN = 1000  # characters of a text, of which a table shows less than a line
 
@@ -51,6 +53,8 @@ def texts(source: str) -> Iterable[Input]:
         InputError: None can be read.
     """
     if source != "-":
+        from nlp_transfer.emails.reading import iter_mail_texts
+
         return map(_mail, iter_mail_texts(source))
     lines = [_text(f"-#{number}", line, "has no text") for number, line in _lines_of_stdin()]
     if not usable(lines):
@@ -58,7 +62,7 @@ def texts(source: str) -> Iterable[Input]:
     return lines
 
 
-def texts_of_rows(table: TextTable) -> Iterator[Input]:
+def texts_of_rows(table: "TextTable") -> Iterator[Input]:
     """Yield the texts of the rows of a table."""
     problem = f"has no text in {' and '.join(table.text_columns)}"
     for name, text in zip(table.names, table.texts, strict=True):
@@ -69,7 +73,9 @@ def _text(name: str, text: str, problem: str) -> Input:
     return Input(name, text, text[:_MOST_SHOWN], None if text.strip() else problem)
 
 
-def _mail(message: tuple[str, str] | Skipped) -> Input:
+def _mail(message: "tuple[str, str] | Skipped") -> Input:
+    from nlp_transfer.emails.messages import Skipped
+
     if isinstance(message, Skipped):
         return Input(message.input, None, problem=message.reason)
     return _text(*message, "has no text")
