@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import InputError, Problem, given_path
 from staged_training.runtime.files import state_of
-from staged_training.runtime.films import SUFFIXES, as_shown, width_of_pixel
+from staged_training.runtime.films import SUFFIXES, Display
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -174,6 +174,7 @@ def _frames(
             raise ValueError("it has no frames")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
+        display = Display(stream)
         rate = float(stream.average_rate or 25)
         first, seconds = None, 0.0
         # The decoder gives frames as they are shown, which is not the order they are stored in.
@@ -181,8 +182,7 @@ def _frames(
             seconds = number / rate if picture.time is None else picture.time
             first = seconds if first is None else first
             usable = not picture.is_corrupt
-            pixel = width_of_pixel(stream)
-            yield seconds - first, _square(picture, pixel, size, channels) if usable else None
+            yield seconds - first, _square(picture, display, size, channels) if usable else None
         length = _length(container, stream, rate)
         ended = seconds - (first or 0.0) + 1 / rate
         if first is not None and length - ended > _EARLY + 1 / rate:
@@ -196,10 +196,10 @@ def _length(container: Any, stream: Any, rate: float) -> float:
     return float(container.duration or 0) / 1_000_000
 
 
-def _square(picture: Any, pixel: float, size: int, channels: int) -> NDArray[np.uint8]:
+def _square(picture: Any, display: Display, size: int, channels: int) -> NDArray[np.uint8]:
     """Return the middle of a frame as it is shown, `[channels, size, size]`."""
-    scale = size / min(picture.width * pixel, picture.height)
-    small = as_shown(picture, pixel, scale, "rgb24" if channels == 3 else "gray")
+    scale = size / min(picture.width * display.pixel, picture.height)
+    small = display.shown(picture, scale, "rgb24" if channels == 3 else "gray")
     top, left = ((side - size) // 2 for side in small.shape[:2])
     square = small[top : top + size, left : left + size]
     return np.ascontiguousarray(square.transpose(2, 0, 1) if channels == 3 else square[None])

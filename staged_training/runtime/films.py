@@ -13,38 +13,58 @@ SUFFIXES = (
 """How the names of films end."""
 
 
-def width_of_pixel(stream: Any) -> float:
-    """Return how wide a pixel of a video stream is shown, as a multiple of its height."""
-    return float(stream.sample_aspect_ratio or 1)
-
-
-def as_shown(picture: Any, pixel: float, scale: float, format: str = "rgb24") -> NDArray[np.uint8]:
-    """Return a frame with square pixels and the right way up.
+class Display:
+    """How the frames of a video stream are shown: which way up, and with pixels of which shape.
 
     Args:
-        picture: An `av.VideoFrame`.
-        pixel: How wide its pixels are, see `width_of_pixel`.
-        scale: How much larger to make it.
-        format: `rgb24` or `gray`.
+        stream: The `av.VideoStream`.
 
-    Returns:
-        `[height, width, 3]` or `[height, width]`.
+    Attributes:
+        pixel: How wide a pixel is shown, as a multiple of its height.
     """
-    small = picture.reformat(
-        width=max(1, round(picture.width * pixel * scale)),
-        height=max(1, round(picture.height * scale)),
-        format=format,
-        interpolation="AREA",
-    ).to_ndarray()
-    return _turned(small, picture.side_data.get("DISPLAYMATRIX"))
+
+    def __init__(self, stream: Any) -> None:
+        self.pixel = float(stream.sample_aspect_ratio or 1)
+        self._rotation: int | None = None
+        self._matrix: bytes | None = None
+
+    def shown(self, picture: Any, scale: float, format: str = "rgb24") -> NDArray[np.uint8]:
+        """Return a frame with square pixels and the right way up.
+
+        Args:
+            picture: An `av.VideoFrame`.
+            scale: How much larger to make it.
+            format: `rgb24` or `gray`.
+
+        Returns:
+            `[height, width, 3]` or `[height, width]`.
+        """
+        small = picture.reformat(
+            width=max(1, round(picture.width * self.pixel * scale)),
+            height=max(1, round(picture.height * scale)),
+            format=format,
+            interpolation="AREA",
+        ).to_ndarray()
+        return _turned(small, self._matrix_of(picture))
+
+    def _matrix_of(self, picture: Any) -> bytes | None:
+        """Return the display matrix of a frame, read where the rotation is another one.
+
+        In PyAV, a frame whose side data were looked at stays in memory until garbage is collected.
+        """
+        if picture.rotation != self._rotation:
+            matrix = picture.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if matrix is None else bytes(matrix)
+            self._rotation = picture.rotation
+        return self._matrix
 
 
-def _turned(pixels: NDArray[np.uint8], matrix: Any) -> NDArray[np.uint8]:
+def _turned(pixels: NDArray[np.uint8], matrix: bytes | None) -> NDArray[np.uint8]:
     """Rotate by quarter turns and mirror a frame as its display matrix says, if it has one."""
     if matrix is None:
         return pixels
     # A pixel at x, y is shown at a x + c y, b x + d y.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     across, down = a, d
     if abs(b) > abs(a):
         pixels, across, down = pixels.swapaxes(0, 1), c, b

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from staged_training.runtime.errors import InputError, first_line
-from staged_training.runtime.films import as_shown, width_of_pixel
+from staged_training.runtime.films import Display
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -61,11 +61,12 @@ class Film:
         name, number = str(self._file), 0
         with opened_video(name, name, self._threads, protocol_whitelist="file") as container:
             skip_frames(container, self._rate)
+            display = Display(container.streams.video[0])
             for begin, end, picture in self._spans(container):
                 image = None
                 number = max(number, math.ceil(begin * self._rate))
                 while number < min(end, begin + _LONGEST_GAP) * self._rate:
-                    image = image or image_of(picture, container)
+                    image = image or image_of(picture, display)
                     yield Frame(number / self._rate, image, name)
                     number += 1
 
@@ -172,8 +173,7 @@ def decoded(
             yield None
 
 
-def image_of(picture: "VideoFrame", container: "InputContainer") -> Image.Image:
+def image_of(picture: "VideoFrame", display: Display) -> Image.Image:
     """Return a frame as players show it, at most 1280 pixels long."""
-    pixel = width_of_pixel(container.streams.video[0])
-    scale = min(1.0, LONGEST / max(picture.width * pixel, picture.height))
-    return Image.fromarray(as_shown(picture, pixel, scale))
+    scale = min(1.0, LONGEST / max(picture.width * display.pixel, picture.height))
+    return Image.fromarray(display.shown(picture, scale))

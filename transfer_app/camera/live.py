@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.films import Display
 from transfer_app.camera.addresses import with_password
 from transfer_app.camera.films import Frame, decoded, image_of, opened_video, skip_frames
 
@@ -42,7 +43,7 @@ class Camera:
         self._source, self._rate, self._threads = source, rate, threads
         self._address = source if is_device(source) else with_password(source, PASSWORD)
         self._due = 0.0
-        self._newest: tuple[float, VideoFrame, InputContainer] | None = None
+        self._newest: tuple[float, VideoFrame, Display] | None = None
         self._news = threading.Condition()
         self._is_over = threading.Event()
         self._container = self._opened()
@@ -60,8 +61,8 @@ class Camera:
                 if newest is None:
                     yield Frame(time.monotonic(), None)
                 else:
-                    now, picture, container = newest
-                    yield Frame(now, image_of(picture, container))
+                    now, picture, display = newest
+                    yield Frame(now, image_of(picture, display))
         finally:
             self._is_over.set()
 
@@ -81,11 +82,12 @@ class Camera:
         while not self._is_over.is_set():
             try:
                 with container or self._opened() as opened:
+                    display = Display(opened.streams.video[0])
                     for picture in decoded(opened, self._is_needed):
                         if self._is_over.is_set():
                             return
                         if picture is not None and not picture.is_corrupt:
-                            self._offer(picture, opened)
+                            self._offer(picture, display)
                             pause = 1.0
                 problem = f"{self._source}: the picture has stopped."
             except av.FFmpegError as error:
@@ -101,13 +103,13 @@ class Camera:
         codec = packet.stream.codec_context.codec
         return not codec.intra_only or time.monotonic() >= self._due
 
-    def _offer(self, picture: "VideoFrame", container: "InputContainer") -> None:
+    def _offer(self, picture: "VideoFrame", display: Display) -> None:
         now = time.monotonic()
         if now < self._due:
             return
         self._due = max(self._due + 1 / self._rate, now)
         with self._news:
-            self._newest = now, picture, container
+            self._newest = now, picture, display
             self._news.notify()
 
 

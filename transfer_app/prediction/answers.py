@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from staged_training.heads.familiarity import Familiarity
 from staged_training.runtime.printable import one_line
-from staged_training.tables.labels import DECIDED
 
 _SHOWN = 60  # characters of a text in a table
 
@@ -114,6 +113,8 @@ def _one_label(scores: Mapping[str, float], positive: str | None) -> Answer:
 
 def _several_labels(scores: Mapping[str, float], names: Iterable[str]) -> Answer:
     """Return the labels that apply with their scores."""
+    from staged_training.tables.labels import DECIDED  # beside the readers of tables
+
     labels = [name for name in names if scores[name] >= DECIDED]
     likeliest = _likeliest(scores)
     shown = ", ".join(f"{name} ({scores[name]:.2f})" for name in labels)
