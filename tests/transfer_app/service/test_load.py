@@ -1,4 +1,4 @@
-"""Many clients at a time, and a thousand bad requests, leave a service answering, and its memory flat."""
+"""Many clients, and a thousand bad requests, leave a service answering, and its memory flat."""
 
 import asyncio
 
