@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -57,6 +58,8 @@ def open_fast(model: str, threads: int | None = None) -> "OnnxClassifier | Predi
         return OnnxClassifier(model, threads)
     except InputError as error:
         reason = str(error)
+    if find_spec("torch") is None:  # as where models are only served
+        raise InputError(reason)
     from transfer_app.prediction.opening import open_predictor
 
     predictor = open_predictor(model)
