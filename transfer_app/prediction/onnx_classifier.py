@@ -16,6 +16,7 @@ from PIL import Image
 from staged_training.heads.familiarity import FILE_NAME, load_familiarity
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import file_of_model
+from staged_training.runtime.onnx import onnx_runtime
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.seal import check_seal, digest
 from staged_training.tables.words import long_words
@@ -125,7 +126,7 @@ class OnnxClassifier:
 
     def _opened(self, threads: int | None) -> Any:
         try:
-            import onnxruntime
+            onnxruntime = onnx_runtime()
         except ImportError as error:
             raise InputError(
                 "ONNX Runtime is missing: pip install 'nlp-transfer[onnx]'."
