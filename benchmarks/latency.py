@@ -63,8 +63,9 @@ def caller(model: Path, runtime: str) -> Callable[[str], object]:
             return lambda file: classifier(load_rgb(Path(file)), top_k=2)
         return lambda text: classifier(text, truncation=True)
 
-    import onnxruntime
+    from staged_training.runtime.onnx import onnx_runtime
 
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
     session = onnxruntime.InferenceSession(model / "model.onnx", options)

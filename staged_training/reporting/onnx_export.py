@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from staged_training.features.head import watched_head
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
+from staged_training.runtime.onnx import onnx_runtime
 
 TOLERANCE = 1e-4
 """The largest difference of an output, in shares of the largest one where that is more than 1."""
@@ -80,7 +81,8 @@ def export_onnx(
     """
     try:
         import onnx
-        import onnxruntime
+
+        onnxruntime = onnx_runtime()
     except ImportError as error:
         raise InputError("Export needs more: pip install 'nlp-transfer[onnx]'.") from error
     names = list(batches[0])

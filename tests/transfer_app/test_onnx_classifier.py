@@ -1,5 +1,6 @@
 """An exported classifier answers as the trained model does, and starts without PyTorch."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from transfer_app.prediction.inputs import Input
 from transfer_app.prediction.onnx_classifier import OnnxClassifier, open_classifier
 from transfer_app.prediction.opening import open_predictor
 
+OFF = "ORT_DISABLE_TELEMETRY"
 MAILS = [*TEXTS, "", "server", "ÜBER\t不看會後悔\u200b 🐈 [MASK] e\u0301", " ".join(TEXTS) * 300]
 
 
@@ -66,6 +68,18 @@ def test_photos_unlike_the_training_data_are_told_the_same(tmp_path):
     folder = exported(MODELS["classifier"], tmp_path / "model")
     photo = Image.open(PHOTO)
     check_same(folder, [photo, Image.new("RGB", photo.size, "red"), photo.rotate(90)])
+
+
+def test_it_leaves_nothing_to_be_known_again_by(mail_model, tmp_path):
+    """ONNX Runtime keeps a number of the device, and sends facts under it, unless told not to."""
+    code = (
+        "from transfer_app.prediction.onnx_classifier import OnnxClassifier; "
+        f"OnnxClassifier({str(mail_model)!r})"
+    )
+    home = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    home = {name: value for name, value in home.items() if name not in ("CI", OFF)}
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+    assert not [*tmp_path.rglob("*")]
 
 
 def test_it_starts_without_pytorch(mail_model):

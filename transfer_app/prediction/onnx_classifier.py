@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -15,6 +16,7 @@ from PIL import Image
 from staged_training.heads.familiarity import FILE_NAME, load_familiarity
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import file_of_model
+from staged_training.runtime.onnx import onnx_runtime
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.seal import check_seal, digest
 from staged_training.tables.words import long_words
@@ -57,6 +59,8 @@ def open_fast(model: str, threads: int | None = None) -> "OnnxClassifier | Predi
         return OnnxClassifier(model, threads)
     except InputError as error:
         reason = str(error)
+    if find_spec("torch") is None:  # as where models are only served
+        raise InputError(reason)
     from transfer_app.prediction.opening import open_predictor
 
     predictor = open_predictor(model)
@@ -122,7 +126,7 @@ class OnnxClassifier:
 
     def _opened(self, threads: int | None) -> Any:
         try:
-            import onnxruntime
+            onnxruntime = onnx_runtime()
         except ImportError as error:
             raise InputError(
                 "ONNX Runtime is missing: pip install 'nlp-transfer[onnx]'."

@@ -1,7 +1,6 @@
 """Trained models as a web application."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +24,6 @@ from transfer_app.service.routes import (
 )
 from transfer_app.service.schemas import Answers
 
-_READERS = 2  # threads that read mails and check images, whose pixels take memory
 _PATIENCE = 2.0  # seconds in which a model ends what it was given, at the end
 
 
@@ -67,7 +65,6 @@ def service(
         ],
     )
     app.state.models, app.state.bodies = served, Bodies(limits.max_inputs, limits.max_megapixels)
-    app.state.readers = ThreadPoolExecutor(_READERS, "readers")
     app.include_router(health)
     tells_of_tokens = [Depends(HTTPBearer(auto_error=False))] if tokens else []  # `Gate` checks
     for router in (described, _predicting(served, app.state.bodies)):
@@ -99,6 +96,6 @@ def _paths(models: Mapping[str, Served]) -> set[str]:
 @asynccontextmanager
 async def _closing(app: FastAPI) -> AsyncIterator[None]:
     yield
-    app.state.readers.shutdown(wait=False, cancel_futures=True)
+    app.state.bodies.close()
     for model in app.state.models.values():
         model.batcher.close(_PATIENCE)

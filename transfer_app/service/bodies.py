@@ -1,8 +1,11 @@
 """What a service is sent, as inputs of its models."""
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice, starmap
+from itertools import chain, islice, starmap, takewhile
+from threading import Event
 from typing import Annotated, Any, cast
 
 from fastapi import HTTPException, Request
@@ -14,6 +17,8 @@ from transfer_app.prediction.inputs import Input, mail_of, photo_of, text_of
 from transfer_app.service.schemas import Text
 
 _JSON, _FORM = "application/json", "multipart/form-data"
+
+_READERS = 2  # threads that read mails and check images, whose pixels take memory
 
 _Files = list[tuple[str, bytes]]
 """The names of files, and what is in them."""
@@ -32,6 +37,7 @@ class Bodies:
         # Reading ends at the first text that is wrong: errors of a million would fill the memory.
         texts = Annotated[list[Text], FailFast(), Field(min_length=1, max_length=most)]
         self._texts = create_model("Texts", inputs=(texts, ...))
+        self._readers = ThreadPoolExecutor(_READERS, "readers")
 
     def openapi(self, *, of_texts: bool) -> dict[str, Any]:
         """Return what OpenAPI says of them, if a model is of texts or if all are of images."""
@@ -44,8 +50,14 @@ class Bodies:
             content[_JSON] = {"schema": texts}
         return {"requestBody": {"content": content, "required": True}}
 
-    async def received(self, request: Request, *, of_texts: bool) -> Callable[[], list[Input]]:
-        """Return what reads the inputs of a request to a model of texts or of images, at length.
+    def close(self) -> None:
+        """Read no more."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    async def received(
+        self, request: Request, *, of_texts: bool
+    ) -> Callable[[], Awaitable[list[Input]]]:
+        """Return what reads the inputs of a request, to a model of texts or of images.
 
         Raises:
             HTTPException: What was sent is nothing for the model.
@@ -68,7 +80,7 @@ class Bodies:
                 raise HTTPException(422, "Each part of the form is to be a file, with a name.")
             return [(one.filename or f"#{n}", await one.read()) for n, one in enumerate(files, 1)]
 
-    def _of_json(self, body: bytes) -> list[Input]:
+    async def _of_json(self, body: bytes) -> list[Input]:
         try:
             texts: list[Text] = cast(Any, self._texts.model_validate_json(body)).inputs
         except ValidationError as error:
@@ -79,8 +91,16 @@ class Bodies:
             raise HTTPException(422, f"{place}: {first['msg']}.") from None
         return [text_of(one.name or f"#{n}", one.text) for n, one in enumerate(texts, start=1)]
 
-    def _of_files(self, files: _Files, read: Callable[[_Files], Iterable[Input]]) -> list[Input]:
-        inputs = list(islice(read(files), self._most + 1))
+    async def _of_files(
+        self, files: _Files, read: Callable[[_Files], Iterable[Input]]
+    ) -> list[Input]:
+        """Return what is in files, which a thread reads until they are given up."""
+        is_given_up = Event()
+        wanted = takewhile(lambda _: not is_given_up.is_set(), islice(read(files), self._most + 1))
+        try:
+            inputs = await asyncio.get_running_loop().run_in_executor(self._readers, list, wanted)
+        finally:
+            is_given_up.set()
         if len(inputs) > self._most:
             raise self._too_many()
         return inputs

@@ -15,6 +15,7 @@ from transfer_app.service.schemas import Health, Model, Models, Refusal
 
 _T = TypeVar("_T")
 _MARKDOWN = "text/markdown"
+_CARD: dict[int | str, Any] = {200: {"content": {_MARKDOWN: {"schema": {"type": "string"}}}}}
 _REFUSALS = {
     400: "The form is none",
     401: "There is no token, or none that is known",
@@ -77,8 +78,7 @@ def model(model: _Known) -> Model:
 @described.get(
     "/models/{name}/card",
     response_class=Response,  # else all, refusals too, would be described as Markdown
-    responses={200: {"content": {_MARKDOWN: {"schema": {"type": "string"}}}}}
-    | refusals(401, 403, 404, 429),
+    responses=_CARD | refusals(401, 403, 404, 429),
 )
 def card(model: _Known) -> Response:
     """Show the card of a model: what it was trained on, how good it is, what it is not good for."""
@@ -89,12 +89,10 @@ def card(model: _Known) -> Response:
 
 async def predict(model: _Known, request: Request) -> dict[str, Any]:
     """Predict with a model: of texts, or of files of mails or images."""
-    state = request.app.state
-    read = await state.bodies.received(request, of_texts=model.is_of_texts)
+    read = await request.app.state.bodies.received(request, of_texts=model.is_of_texts)
 
     async def answers() -> list[dict[str, Any]]:
-        inputs = await asyncio.get_running_loop().run_in_executor(state.readers, read)
-        return await model.answers(inputs)
+        return await model.answers(await read())
 
     try:
         found = await _while_connected(request, answers())
