@@ -1,8 +1,7 @@
 """Labels that are probably wrong, by confident learning (Northcutt et al., JAIR 2021).
 
-A label is doubted where a model that did not learn from the example says another. How sure it has
-to be is another matter for each label: it is measured by how sure the model is, on average, of the
-examples that have that label, so that a rare one, of which it is never sure, is not drowned.
+A label is doubted where a model that did not learn from the example says another. How many of them
+are wrong is counted by how sure the model is, on average, of the examples that have each label.
 """
 
 from importlib.util import find_spec
@@ -13,14 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.target import Floats, MultiLabel, Target
 from staged_training.runtime.errors import InputError
+from staged_training.tables.labels import DECIDED
 
 
 class LabelErrors(NamedTuple):
     """How much the label of each example is doubted.
 
     Attributes:
-        suspicion: From 0 to 1, `[examples]`; above 0.5 another label fits better.
-        predicted: What fits best, values as those of a `Target`.
+        suspicion: From 0 to 1, `[examples]`; above 0.5 the model says another label.
+        predicted: What the model says, values as those of a `Target`.
         wrong: Which labels are probably wrong, `[examples]`.
     """
 
@@ -75,26 +75,9 @@ def find_label_errors(target: Target, values: ArrayLike, probabilities: Floats) 
     values = np.asarray(values)
     if isinstance(target, MultiLabel):
         labels = [np.flatnonzero(row).tolist() for row in values]
-        quality = several.get_label_quality_scores(labels, probabilities, adjust_pred_probs=True)
-        columns = [
-            _fitting(column, np.stack([1 - scores, scores], axis=1))
-            for column, scores in zip(values.T.astype(int), probabilities.T, strict=True)
-        ]
-        predicted = np.stack(columns, axis=1)
+        quality = several.get_label_quality_scores(labels, probabilities)
         wrong = several.filter.find_label_issues(labels, probabilities, n_jobs=1)
-    else:
-        quality = get_label_quality_scores(
-            values, probabilities, method="normalized_margin", adjust_pred_probs=True
-        )
-        predicted = _fitting(values, probabilities)
-        wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
-    return LabelErrors(1 - quality, predicted, wrong)
-
-
-def _fitting(labels: NDArray[np.int64], probabilities: Floats) -> NDArray[np.int64]:
-    """Return the label that fits each example best, measured by what is usual for each."""
-    from cleanlab.count import get_confident_thresholds
-
-    usual = get_confident_thresholds(labels, probabilities)
-    fitting: NDArray[np.int64] = (probabilities - usual).argmax(axis=1)
-    return fitting
+        return LabelErrors(1 - quality, (probabilities >= DECIDED).astype(int), wrong)
+    quality = get_label_quality_scores(values, probabilities, method="normalized_margin")
+    wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
+    return LabelErrors(1 - quality, probabilities.argmax(axis=1), wrong)

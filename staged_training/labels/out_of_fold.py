@@ -5,16 +5,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.splits import Indices, fold_numbers, fold_split
 from staged_training.experiment.target import Floats, Target
-from staged_training.heads.head_search import Trial, score_trial
-from staged_training.heads.linear_probe import CS, fit_probe
-
-Examples = tuple[NDArray[np.float32], ArrayLike]
+from staged_training.heads.linear_probe import fit_probe, linear_probe
 
 
 def out_of_fold_scores(
     features: NDArray[np.float32], values: ArrayLike, target: Target, folds: Indices
 ) -> Floats:
     """Return the probabilities of each example by a linear head that was fitted to other folds.
+
+    Features are scaled to one deviation, so that a penalty means the same whatever the base. It is
+    chosen on one of the other folds, and the head then fitted to all of them.
 
     Args:
         features: `[examples, width]`.
@@ -35,28 +35,13 @@ def out_of_fold_scores(
         [0, 0, 0, 1, 1, 1]
     """
     values = np.asarray(values)
+    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-6)
     scores = np.empty((len(values), len(target.names)))
     for fold in fold_numbers(folds):
         split = fold_split(folds, fold)
-        train, validation = ((features[rows], values[rows]) for rows in split[:2])
-        C = _likeliest(train, validation, target)
+        train, validation = ((scaled[rows], values[rows]) for rows in split[:2])
+        C = linear_probe(train, validation, target).C
         others = np.flatnonzero(folds != fold)
-        probe = fit_probe((features[others], values[others]), target, C)
-        scores[split.test] = target.predictions(probe.logits(features[split.test]))
+        probe = fit_probe((scaled[others], values[others]), target, C)
+        scores[split.test] = target.predictions(probe.logits(scaled[split.test]))
     return scores
-
-
-def _likeliest(train: Examples, validation: Examples, target: Target) -> float:
-    """Return the `C` of the smallest loss on validation: scores are compared, not decisions.
-
-    The weaker the penalty, the longer the fit, so that none is tried beyond the best.
-    """
-    best: Trial | None = None
-    for C in CS:
-        logits = fit_probe(train, target, C).logits(validation[0])
-        trial = score_trial({"C": C}, target, validation[1], logits)
-        if best and trial.loss > best.loss:
-            break
-        best = trial
-    assert best
-    return best.settings["C"]
