@@ -4,6 +4,7 @@ A label is doubted where a model that did not learn from the example says anothe
 are wrong is counted by how sure the model is, on average, of the examples that have each label.
 """
 
+import warnings
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -73,11 +74,13 @@ def find_label_errors(target: Target, values: ArrayLike, probabilities: Floats) 
     from cleanlab.rank import get_label_quality_scores
 
     values = np.asarray(values)
-    if isinstance(target, MultiLabel):
-        labels = [np.flatnonzero(row).tolist() for row in values]
-        quality = several.get_label_quality_scores(labels, probabilities)
-        wrong = several.filter.find_label_issues(labels, probabilities, n_jobs=1)
-        return LabelErrors(1 - quality, (probabilities >= DECIDED).astype(int), wrong)
-    quality = get_label_quality_scores(values, probabilities, method="normalized_margin")
-    wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
-    return LabelErrors(1 - quality, probabilities.argmax(axis=1), wrong)
+    with warnings.catch_warnings():  # of labels that few examples have: none of them may be wrong
+        warnings.simplefilter("ignore", UserWarning)
+        if isinstance(target, MultiLabel):
+            labels = [np.flatnonzero(row).tolist() for row in values]
+            quality = several.get_label_quality_scores(labels, probabilities)
+            wrong = several.filter.find_label_issues(labels, probabilities, n_jobs=1)
+            return LabelErrors(1 - quality, (probabilities >= DECIDED).astype(int), wrong)
+        quality = get_label_quality_scores(values, probabilities, method="normalized_margin")
+        wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
+        return LabelErrors(1 - quality, probabilities.argmax(axis=1), wrong)
