@@ -20,13 +20,15 @@ class LabelErrors(NamedTuple):
     """How much the label of each example is doubted.
 
     Attributes:
-        suspicion: From 0 to 1, `[examples]`; above 0.5 the model says another label.
+        suspicion: From 0 to 1, `[examples]`: how little the model gives to the label.
         predicted: What the model says, values as those of a `Target`.
+        doubted: Where that is another label, `[examples]`.
         wrong: Which labels are probably wrong, `[examples]`.
     """
 
     suspicion: Floats
     predicted: NDArray[Any]
+    doubted: NDArray[np.bool]
     wrong: NDArray[np.bool]
 
     @property
@@ -79,8 +81,12 @@ def find_label_errors(target: Target, values: ArrayLike, probabilities: Floats) 
         if isinstance(target, MultiLabel):
             labels = [np.flatnonzero(row).tolist() for row in values]
             quality = several.get_label_quality_scores(labels, probabilities)
+            predicted = (probabilities >= DECIDED).astype(int)
+            doubted = (predicted != values).any(axis=1)
             wrong = several.filter.find_label_issues(labels, probabilities, n_jobs=1)
-            return LabelErrors(1 - quality, (probabilities >= DECIDED).astype(int), wrong)
-        quality = get_label_quality_scores(values, probabilities, method="normalized_margin")
-        wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
-        return LabelErrors(1 - quality, probabilities.argmax(axis=1), wrong)
+        else:
+            quality = get_label_quality_scores(values, probabilities)
+            predicted = probabilities.argmax(axis=1)
+            doubted = predicted != values
+            wrong = one_label.find_label_issues(values, probabilities, n_jobs=1)
+    return LabelErrors(1 - quality, predicted, doubted, wrong)

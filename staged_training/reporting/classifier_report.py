@@ -162,7 +162,7 @@ def label_errors_table(
             examples[row],
         ]
         for row in found.order[:10].tolist()
-        if found.suspicion[row] >= DECIDED
+        if found.doubted[row]
     ]
     told = (
         "The most suspicious labels of these examples, by confident learning (Northcutt et al. "

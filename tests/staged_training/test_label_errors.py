@@ -28,7 +28,7 @@ def test_flipped_labels_come_first():
     scores = out_of_fold_scores(features, given, SingleLabel(NAMES), FOLDS)
     found = find_label_errors(SingleLabel(NAMES), given, scores)
     assert set(found.order[:3]) == set(np.flatnonzero(found.wrong)) == set(flipped)
-    assert (found.suspicion > 0.5).sum() == 3
+    assert set(np.flatnonzero(found.doubted)) == set(flipped)
     np.testing.assert_array_equal(found.predicted[flipped], labels[flipped])
 
 
@@ -47,7 +47,7 @@ def test_labels_that_fit_are_not_doubted():
     features, labels = blobs()
     scores = out_of_fold_scores(features, labels, SingleLabel(NAMES), FOLDS)
     found = find_label_errors(SingleLabel(NAMES), labels, scores)
-    assert not found.wrong.any() and (found.suspicion < 0.5).all()
+    assert not found.wrong.any() and not found.doubted.any()
 
 
 def test_no_example_is_scored_by_a_head_that_saw_it():

@@ -13,10 +13,10 @@ from staged_training.labels.evidence import contradicting, nearest
 from staged_training.labels.label_errors import LabelErrors, find_label_errors
 from staged_training.labels.out_of_fold import out_of_fold_scores
 from staged_training.runtime.printable import one_line
-from staged_training.tables.labels import DECIDED
 from transfer_app.review.examples import Examples
 
 _SHOWN = 10
+_ONE_OF_TWO = 0.5
 _MOST_NAMED = 3
 
 
@@ -45,10 +45,10 @@ class Review(NamedTuple):
             differ = np.flatnonzero(predicted != self.examples.task.values[row])
             told = [
                 f"{'' if predicted[label] else 'not '}{target.names[label]} ({scores[label]:.2f})"
-                for label in differ
+                for label in differ.tolist()
             ]
             return ", ".join(told) or f"the same, {target.describe_value(predicted)}"
-        return f"{target.describe_value(predicted)} ({scores[predicted]:.2f})"
+        return f"{target.describe_value(predicted)} ({scores[int(predicted)]:.2f})"
 
     def lines(self) -> list[str]:
         """Return what people are told: how many labels are doubted, and the first of them."""
@@ -102,10 +102,11 @@ def review_labels(examples: Examples) -> Review:
     scores = out_of_fold_scores(examples.features, task.values, task.target, examples.folds)
     labels = [task.target.describe_value(value) for value in task.values]
     errors = find_label_errors(task.target, task.values, scores)
+    suspicion, doubted = errors.suspicion.copy(), errors.doubted.copy()
     torn = list(contradicting(examples.copies, labels))
-    suspicion = errors.suspicion.copy()
-    suspicion[torn] = np.maximum(suspicion[torn], DECIDED)
-    found = Review(examples, labels, scores, errors._replace(suspicion=suspicion), [])
+    suspicion[torn], doubted[torn] = np.maximum(suspicion[torn], _ONE_OF_TWO), True
+    errors = errors._replace(suspicion=suspicion, doubted=doubted)
+    found = Review(examples, labels, scores, errors, [])
     return found._replace(why=_reasons(found))
 
 
@@ -113,7 +114,7 @@ def _reasons(found: Review) -> list[str]:
     """Return what speaks against each label that is doubted; nothing of the others."""
     examples, labels = found.examples, found.labels
     why = [""] * len(labels)
-    doubted = np.flatnonzero(found.errors.suspicion >= DECIDED)
+    doubted = np.flatnonzero(found.errors.doubted)
     copies, similar = (contradicting(g, labels) for g in (examples.copies, examples.similar))
     neighbours = nearest(examples.features, examples.similar, doubted)
     for row, near in zip(doubted.tolist(), neighbours, strict=True):
