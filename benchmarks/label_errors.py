@@ -32,8 +32,11 @@ def of_mails(quick: bool) -> list[list[str]]:
     changed = (table["label_first"] != table["label"]).to_numpy()
     order = review_labels(examples).errors.order
     return [
-        [f"{first:,} of {len(order):,}", f"{changed[order[:first]].sum()} of {changed.sum()}"]
-        + [f"{changed.mean() * first:.1f}"]
+        [
+            f"{first:,} of {len(order):,}",
+            f"{changed[order[:first]].sum()} of {changed.sum()}",
+            f"{changed.mean() * first:.1f}",
+        ]
         for first in (50, 100, 200)
     ]
 

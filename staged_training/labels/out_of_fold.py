@@ -13,8 +13,9 @@ def out_of_fold_scores(
 ) -> Floats:
     """Return the probabilities of each example by a linear head that was fitted to other folds.
 
-    Features are scaled to one deviation, so that a penalty means the same whatever the base. It is
-    chosen on one of the other folds, and the head then fitted to all of them.
+    Features are scaled to one deviation, so that a penalty means the same whatever the base. That
+    with the smallest loss on one of the other folds is chosen, as scores are compared and not
+    decisions, and the head then fitted to all of them. Rare labels weigh as much as frequent ones.
 
     Args:
         features: `[examples, width]`.
@@ -40,8 +41,9 @@ def out_of_fold_scores(
     for fold in fold_numbers(folds):
         split = fold_split(folds, fold)
         train, validation = ((scaled[rows], values[rows]) for rows in split[:2])
-        C = linear_probe(train, validation, target).C
+        tried = linear_probe(train, validation, target, class_weight="balanced").grid
+        C = min(tried, key=lambda trial: trial.loss).settings["C"]
         others = np.flatnonzero(folds != fold)
-        probe = fit_probe((scaled[others], values[others]), target, C)
+        probe = fit_probe((scaled[others], values[others]), target, C, "balanced")
         scores[split.test] = target.predictions(probe.logits(scaled[split.test]))
     return scores

@@ -1,9 +1,11 @@
 """`nlp-transfer review` on real texts and photos with labels that were made wrong."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,8 +53,8 @@ def test_a_table_comes_back_whole_the_most_suspicious_first(capsys):
     told = review(capsys, "mails.csv", "--base", "none", "--output", "review.csv")
     assert "61 texts." in told
     assert told.endswith("run text-classifier --data review.csv --label-column label\n")
-    with open("review.csv", encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    written = Path("review.csv").read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(written, newline="")))
     assert list(rows[0]) == [*mails.columns, "input", "suspicion", "predicted", "why"]
     number = [int(row["input"].rpartition("#")[2]) - 1 for row in rows]
     assert sorted(number) == list(range(62))
@@ -87,8 +89,7 @@ def test_photos_with_several_labels(capsys, tmp_path):
         "metadata.jsonl", orient="records", lines=True
     )
     review(capsys, tmp_path, "--label-column", "tags", "--output", "review.jsonl")
-    with open("review.jsonl", encoding="utf-8") as file:
-        found = list(map(json.loads, file))
+    found = [json.loads(line) for line in Path("review.jsonl").read_text("utf-8").splitlines()]
     assert len(found) == 37 and found[-1]["why"] == "cannot be decoded"
     assert sorted(row["file_name"] for row in found[:-1]) == sorted(rows["file_name"])
     assert all(set(row["predicted"]) <= {"cat", "dog", "pet"} for row in found[:-1])
