@@ -210,6 +210,14 @@ def _predict(arguments: list[str]) -> None:
         metavar="COLUMN",
         help="columns of a table to read as text; by default those that the model was trained on",
     )
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="give with each input the `set` of labels that cannot be excluded: of the examples of "
+        "each label this share, such as 0.9, have that label in their set; what is not exactly "
+        "the label that is predicted is marked `not sure: please look`",
+    )
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
@@ -227,11 +235,15 @@ def _predict(arguments: list[str]) -> None:
         from staged_training.tables.writing import check_table_file
 
         check_table_file(output)
+    sets = None
+    if options.coverage is not None:
+        from staged_training.heads.conformal import label_sets
+
+        sets = label_sets(options.model, options.coverage)
     from transfer_app.prediction.opening import predict
 
-    predict(
-        options.model, options.inputs, options.text_columns, as_json=options.json, output=output
-    )
+    how: dict[str, Any] = {"as_json": options.json, "output": output, "sets": sets}
+    predict(options.model, options.inputs, options.text_columns, **how)
     if not options.json:
         _print_next_aside("nlp-transfer", "demo", options.model)
 
