@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import file_of_model, written_whole
-from staged_training.runtime.printable import one_line
 
 FILE_NAME = "conformal.safetensors"
 _ROUNDING = 1e-3  # of a score, by which ONNX Runtime and PyTorch may differ
@@ -95,8 +94,9 @@ def calibrated(
         predictions: Their scores, `[examples, labels]`.
     """
     rows, labels = np.nonzero(applies)
-    scores = np.asarray(predictions)[rows, labels]
-    return Calibration(names, labels, scores.astype(np.float32))
+    scores = np.asarray(predictions)[rows, labels].astype(np.float32)
+    # A view of every other number would be saved as those beside them.
+    return Calibration(names, np.ascontiguousarray(labels), scores)
 
 
 def fewest(coverage: float) -> int:
@@ -124,13 +124,12 @@ def label_sets(model: str, coverage: float) -> LabelSets:
         raise InputError(
             f"`coverage` is {coverage:g}; give a share between 0 and 1, such as 0.9.", ["coverage"]
         )
-    try:
-        file = file_of_model(model, FILE_NAME)
-    except Exception as error:  # of the Hub, of many kinds
+    if file_of_model(model, "config.json") is None:
         raise InputError(
-            f"{model}: no model could be loaded from there ({first_line(error)}). Give the folder "
-            "that a recipe wrote (its --output-dir), or a name on the Hub."
-        ) from error
+            f"{model}: no model could be loaded from there. Give the folder of a trained model, or "
+            "a name on the Hub."
+        )
+    file = file_of_model(model, FILE_NAME)
     if file is None:
         raise InputError(
             f"{model}: no coverage can be promised, as it has no {FILE_NAME}. That is so of models "
@@ -188,7 +187,7 @@ def _too_few(
 ) -> InputError:
     """Return the error that names the labels with too few examples, and what can be asked."""
     counts = np.bincount(calibration.labels, minlength=len(calibration.names))
-    named = ", ".join(f"{one_line(calibration.names[n])!r} has {counts[n]}" for n in short[:_NAMED])
+    named = ", ".join(f"{calibration.names[n]!r} has {counts[n]}" for n in short[:_NAMED])
     more = f" and {len(short) - _NAMED} more labels too few" if len(short) > _NAMED else ""
     most = math.floor(100 * counts.min() / (counts.min() + 1)) / 100
     ask = f"Ask for {most:g} at the most, or train" if most > 0 else "Train"

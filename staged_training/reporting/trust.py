@@ -113,7 +113,7 @@ def _describe_reliability(result: CrossValidation, target: SingleLabel) -> str:
 
 def _describe_coverage(found: Coverage, task: LabelledTask) -> str:
     """Describe what sets of labels hold, and how many inputs they leave open."""
-    asks = f"Sets of labels (`nlp-transfer predict --coverage {ASKED:g}`)"
+    asks = f"Sets of labels (`nlp-transfer predict`, with a coverage of {ASKED:g})"
     short = found.calibration < fewest(ASKED)
     if short.all():
         return (
