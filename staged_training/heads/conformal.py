@@ -22,7 +22,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import file_of_model, written_whole
 
 FILE_NAME = "conformal.safetensors"
-_ROUNDING = 1e-3  # of a score, by which ONNX Runtime and PyTorch may differ
+_ROUNDING = 1e-3, 1e-6  # of logits, which ONNX Runtime computes too, and of scores, in shares
 _DIGITS = 9  # so that 0.55 * 100 is 55
 _NAMED = 3  # labels in a message
 
@@ -179,7 +179,9 @@ def _threshold(scores: NDArray[np.float32], coverage: float) -> float:
     reached = math.ceil(round((count + 1) * coverage, _DIGITS))
     if reached > count:
         return math.nan
-    return float(np.sort(scores)[count - reached]) * (1 - _ROUNDING)
+    least = float(np.sort(scores)[count - reached])
+    of_logits, of_scores = _ROUNDING
+    return least * (1 - of_logits * (1 - least) - of_scores)
 
 
 def _too_few(
