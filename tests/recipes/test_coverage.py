@@ -35,29 +35,37 @@ def trained(mails, tmp_path_factory):
     return train(mails, tmp_path_factory.mktemp("one") / "model", "--positive-label", "urgent")
 
 
+@pytest.fixture(scope="module")
+def of_a_fold(mails, tmp_path_factory):
+    """A model that does not know two thirds of the mails."""
+    return train(mails, tmp_path_factory.mktemp("fold") / "model", "--no-refit")
+
+
 def train(mails, folder, *flags):
     data = "--data", str(mails), "--text-columns", "text", "--output-dir", str(folder)
     assert main(["run", "text-classifier", "--quick", *data, *LINEAR, *flags]) == 0
     return folder
 
 
-def test_predict_gives_the_labels_that_cannot_be_excluded(trained, mails, tmp_path, capsys):
+def test_predict_gives_the_labels_that_cannot_be_excluded(of_a_fold, mails, tmp_path, capsys):
     capsys.readouterr()
-    assert main(["predict", str(trained), str(mails), "--coverage", "0.8", "--json"]) == 0
+    assert main(["predict", str(of_a_fold), str(mails), "--coverage", "0.8", "--json"]) == 0
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    sets = label_sets(str(trained), 0.8)
+    sets = label_sets(str(of_a_fold), 0.8)
     scores = [item["scores"] for item in found]
     assert [item["set"] for item in found] == [sets.of(given) for given in scores]
     assert {len(item["set"]) for item in found} >= {1, 2}
     output = str(tmp_path / "out.csv")
-    assert main(["predict", str(trained), str(mails), "--coverage", "0.8", "--output", output]) == 0
+    assert (
+        main(["predict", str(of_a_fold), str(mails), "--coverage", "0.8", "--output", output]) == 0
+    )
     cells = pd.read_csv(output, keep_default_na=False)["set"]
     assert cells.tolist() == [";".join(item["set"]) for item in found]
 
 
-def test_what_is_not_exactly_what_is_predicted_is_for_people(trained, mails, capsys):
-    sets = label_sets(str(trained), 0.8)
-    classifier = open_predictor(str(trained))
+def test_what_is_not_exactly_what_is_predicted_is_for_people(of_a_fold, mails, capsys):
+    sets = label_sets(str(of_a_fold), 0.8)
+    classifier = open_predictor(str(of_a_fold))
     classifier.sets = sets
     texts = pd.read_csv(mails)["text"]
     answers = [answer for _, answer in classifier.predict([Input("", text) for text in texts])]
@@ -66,16 +74,16 @@ def test_what_is_not_exactly_what_is_predicted_is_for_people(trained, mails, cap
         assert answer.lines[0].startswith("not sure") != sure
         assert ("not sure: please look" in answer.cells) != sure
     capsys.readouterr()
-    assert main(["predict", str(trained), str(mails), "--coverage", "0.8"]) == 0
+    assert main(["predict", str(of_a_fold), str(mails), "--coverage", "0.8"]) == 0
     assert "at 0.8 coverage: non-urgent, urgent" in capsys.readouterr().out
 
 
-def test_an_exported_model_gives_the_same_sets(trained, mails):
-    assert main(["export", str(trained)]) == 0
+def test_an_exported_model_gives_the_same_sets(of_a_fold, mails):
+    assert main(["export", str(of_a_fold)]) == 0
     inputs = [Input("", text) for text in pd.read_csv(mails)["text"]]
     found = []
-    for classifier in (open_predictor(str(trained)), OnnxClassifier(str(trained))):
-        classifier.sets = label_sets(str(trained), 0.9)
+    for classifier in (open_predictor(str(of_a_fold)), OnnxClassifier(str(of_a_fold))):
+        classifier.sets = label_sets(str(of_a_fold), 0.9)
         found.append([answer.fields["set"] for _, answer in classifier.predict(inputs)])
     assert found[0] == found[1]
 
@@ -98,13 +106,12 @@ def test_card_and_report_say_what_scores_and_sets_are_worth(trained):
     assert (trained / "report" / "reliability.png").exists()
 
 
-def test_a_fold_calibrates_the_model_that_was_trained_beside_it(mails, tmp_path):
-    folder = train(mails, tmp_path / "model", "--no-refit")
-    calibration = load_calibration(folder / FILE_NAME)
+def test_a_fold_calibrates_the_model_that_was_trained_beside_it(of_a_fold, mails):
+    calibration = load_calibration(of_a_fold / FILE_NAME)
     table = pd.read_csv(mails)
     validation = table[table["fold"] == sorted(table["fold"].unique())[1]]
     assert len(calibration.labels) == len(validation)
-    model = open_predictor(str(folder))
+    model = open_predictor(str(of_a_fold))
     inputs = [Input("", text) for text in validation["text"]]
     answers = [answer.fields["scores"] for _, answer in model.predict(inputs)]
     own = [given[label] for given, label in zip(answers, validation["label"], strict=True)]
