@@ -160,7 +160,8 @@ def rows_of(name: str, data: Data, found: list[Found], asked: float) -> Iterator
     exact = np.eye(len(data.names), dtype=bool)
     pairs = list(zip(found, predicted, strict=True))
     sure = [(one.sets == exact[labels]).all(axis=1) for one, labels in pairs]
-    right = np.mean([(labels == data.labels)[s].mean() for labels, s in zip(predicted, sure)])
+    rights = zip(predicted, sure, strict=True)
+    right = np.mean([(labels == data.labels)[decided].mean() for labels, decided in rights])
     before, after = (
         np.mean([calibration_error(p.argmax(1) == data.labels, p.max(1)) for p in scores])
         for scores in ([one.trained for one in found], [one.scores for one in found])
