@@ -1,8 +1,8 @@
 """Sets of labels hold each label in the asked share of its examples: measured on five folds.
 
 Each fold is tested by a model as it is published. One of a fold was trained on three of the other
-four, and gets its temperature and its sets from the fourth. One of all rows was trained on all four;
-its temperature and its sets come from models of three of them, each on the one that it lacks.
+four, and gets its temperature and its sets from the fourth. One of all rows was trained on all
+four; its temperature and its sets come from models of three, each on the one that it lacks.
 
 What is averaged: a label is in its set in a share of its test examples, each of which is tested
 once in a draw of folds; that is averaged over the draws. The first draw is that of the shipped
