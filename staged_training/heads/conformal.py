@@ -190,7 +190,7 @@ def _too_few(
     """Return the error that names the labels with too few examples, and what can be asked."""
     counts = np.bincount(calibration.labels, minlength=len(calibration.names))
     named = ", ".join(f"{calibration.names[n]!r} has {counts[n]}" for n in short[:_NAMED])
-    more = f" and {len(short) - _NAMED} more labels too few" if len(short) > _NAMED else ""
+    more = f", and {len(short) - _NAMED} more have too few" if len(short) > _NAMED else ""
     most = math.floor(100 * counts.min() / (counts.min() + 1)) / 100
     ask = f"Ask for {most:g} at the most, or train" if most > 0 else "Train"
     return InputError(
