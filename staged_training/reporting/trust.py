@@ -131,7 +131,7 @@ def _describe_coverage(found: Coverage, task: LabelledTask) -> str:
     table = markdown_table(["label", "calibrated on", "tested on", "in its set"], rows)
     told = f"{asks} should hold each label in {ASKED:.0%} of its examples. On test:\n\n{table}"
     if short.any():
-        return f"{told}\n\nThe other {short.sum()} labels have too few examples to calibrate on."
+        return f"{told}\n\nLabels with too few examples to calibrate on: {short.sum()}."
     if isinstance(task.target, SingleLabel):
         right = f", of which {found.right[found.decided].mean():.1%} are right"
         told += (
