@@ -73,7 +73,8 @@ def test_a_fold_is_tested_by_the_calibration_of_others(mails, refitted):
             left_out = int(0.1 * (len(known) + 1) + 1e-9)  # of the lowest scores, at the most
             sets[:, label] = tested[:, label] >= known[left_out - 1] * 0.999
             covered[label] += sets[task.values[split.test] == label, label].sum()
-        decided += (sets.sum(axis=1) == 1)[sets[np.arange(len(sets)), tested.argmax(axis=1)]].sum()
+        holds_predicted = sets[np.arange(len(sets)), tested.argmax(axis=1)]
+        decided += (sets.sum(axis=1) == 1)[holds_predicted].sum()
     assert np.abs(found.covered - covered).max() <= 2  # what rounding is in favour of
     assert abs(found.decided.sum() - decided) <= 4
     assert found.examples.tolist() == np.bincount(task.values).tolist()
