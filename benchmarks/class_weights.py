@@ -46,7 +46,8 @@ def of_mails(quick: bool) -> Iterator[tuple[str, str, list[Scores]]]:
             common = {"AP on validation": found.validation["average_precision"]}
             common["AP on test"] = found.metrics["average_precision"]
             tuned.append(common | {"macro-F1 on test": found.metrics["macro_f1"]})
-            logits = np.log(np.maximum(found.probabilities, 1e-300)) - found.decision_bias
+            logits = np.log(np.maximum(found.probabilities, 1e-300)) * found.temperature
+            logits -= found.decision_bias
             as_is = task.target.scores(
                 task.values[round_.split.test], task.target.predictions(logits)
             )

@@ -33,7 +33,7 @@ from staged_training.experiment.candidate import (
     stages_with_epochs,
 )
 from staged_training.experiment.cross_validation import CrossValidation
-from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import Indices, Split
 from staged_training.experiment.target import SingleLabel
@@ -138,8 +138,8 @@ class TextCandidate(StagedCandidate):
         self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
     ) -> None:
         """Save the model and its tokenizer, with the decision in the head."""
-        bias = mean_decision_bias(outcomes)
-        save_classifier(trainer, self.task.target, self._scaling(rows), bias, folder)
+        decision = mean_decision(outcomes)
+        save_classifier(trainer, self.task.target, self._scaling(rows), decision, folder)
 
     def _scaling(self, train: Indices) -> Scaling:
         return self.task.target.scaling(self.task.values[train])

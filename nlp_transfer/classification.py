@@ -14,6 +14,7 @@ from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
+from staged_training.experiment.outcome import Decision
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.target import Target
 from staged_training.experiment.tracking import tracked_arguments
@@ -109,7 +110,7 @@ def save_classifier(
     trainer: StagedTrainer,
     target: Target,
     scaling: Scaling,
-    decision_bias: Sequence[float],
+    decision: Decision,
     folder: Path,
 ) -> None:
     """Save a trained classifier with its tokenizer, so that its outputs decide as they are.
@@ -118,10 +119,10 @@ def save_classifier(
         trainer: What trained it.
         target: What is predicted; `config.positive_label` will hold the label that matters.
         scaling: How the numbers to be learnt were scaled.
-        decision_bias: What makes the decision best, see `Target.decision_bias`.
+        decision: What makes the decision best and the scores reliable.
         folder: Where to save it.
     """
-    model = with_decision(cast(PreTrainedModel, trainer.model), target, scaling, decision_bias)
+    model = with_decision(cast(PreTrainedModel, trainer.model), target, scaling, decision)
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     save_trained(model, tokenizer, trainer.state, folder)
 

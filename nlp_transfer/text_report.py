@@ -31,6 +31,7 @@ from staged_training.reporting.targets import (
     describe_values,
     titles_of,
 )
+from staged_training.reporting.trust import add_trust, describe_trust
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from staged_training.stages import StageResult
 
@@ -127,6 +128,7 @@ def publish_text_classifier(
         "stages": stages,
         "results": results,
         "choice": choice,
+        "trust": describe_trust(result, refitted=about.refitted),
         "shipped": about.shipped,
         "licensed": about.licensed,
     }
@@ -141,6 +143,7 @@ def publish_text_classifier(
     )
     known = [base.description for base in bases]
     report = text_report(run.report, about.title, task, result, protocol, choice, known)
+    add_trust(report, result, refitted=about.refitted)
     examples = "Five test examples:\n"
     examples += example_table(task, result)
     summary = [protocol, stages, results, choice.replace("**", ""), examples]

@@ -17,7 +17,7 @@ from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts, TextTask
 from nlp_transfer.trained_model import save_trained
 from staged_training.experiment.candidate import MODELS, Candidate, Round
-from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.heads.class_weights import ClassWeight
@@ -116,10 +116,10 @@ class TfidfCandidate(Candidate):
         self._save(LinearModel(vectorizer, *fitted, C), outcomes, folder / "model")
 
     def _save(self, found: LinearModel, outcomes: Sequence[Outcome], folder: Path) -> None:
-        """Save a model, with the decision in the bias of its head."""
-        target = self.task.target
-        bias = found.bias + mean_decision_bias(outcomes)
-        model, tokenizer = tfidf_classifier(found.vectorizer, found.weight, bias, target.names)
+        """Save a model, with the decision in its head."""
+        target, (bias, temperature) = self.task.target, mean_decision(outcomes)
+        head = found.weight / temperature[:, None], (found.bias + bias) / temperature
+        model, tokenizer = tfidf_classifier(found.vectorizer, *head, target.names)
         model.config.problem_type = target.problem_type
         name_positive(model.config, target)
         if self.task.text_columns:  # which the model reads of other tables, too

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wrapt import when_imported
 
@@ -16,6 +16,9 @@ from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
 from staged_training.runtime.command import print_next, printable_errors, run_command
 from staged_training.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from staged_training.heads.conformal import LabelSets
 
 RECIPES = (
     "ct-inpainting",
@@ -220,6 +223,7 @@ def _predict(arguments: list[str]) -> None:
         metavar="COLUMN",
         help="columns of a table to read as text; by default those that the model was trained on",
     )
+    _add_coverage(parser)
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--json", action="store_true", help="one JSON object per input, in the order of the inputs"
@@ -237,13 +241,33 @@ def _predict(arguments: list[str]) -> None:
         from staged_training.tables.writing import check_table_file
 
         check_table_file(output)
+    sets = _sets(options)
     from transfer_app.prediction.opening import predict
 
-    predict(
-        options.model, options.inputs, options.text_columns, as_json=options.json, output=output
-    )
+    how: dict[str, Any] = {"as_json": options.json, "output": output, "sets": sets}
+    predict(options.model, options.inputs, options.text_columns, **how)
     if not options.json:
         _print_next_aside("nlp-transfer", "demo", options.model)
+
+
+def _add_coverage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="SHARE",
+        help="give with each input the `set` of labels that cannot be excluded: of the examples of "
+        "each label this share, such as 0.9, have that label in their set; an input whose set is "
+        "not exactly the label that is predicted is marked `not sure: please look`",
+    )
+
+
+def _sets(options: argparse.Namespace) -> "LabelSets | None":
+    """Return what gives inputs their sets of labels, read before PyTorch is."""
+    if options.coverage is None:
+        return None
+    from staged_training.heads.conformal import label_sets
+
+    return label_sets(options.model, options.coverage)
 
 
 def _demo(arguments: list[str]) -> None:
@@ -266,10 +290,12 @@ def _demo(arguments: list[str]) -> None:
         help="what browsers call it, if a server before it, such as one with a login, has another "
         "name; requests under other names are refused",
     )
+    _add_coverage(parser)
     options = _parsed(parser, arguments)
+    sets = _sets(options)
     from transfer_app.demo.server import serve
 
-    serve(options.model, options.host, options.port, options.name)
+    serve(options.model, options.host, options.port, options.name, sets)
 
 
 def _mark(arguments: list[str]) -> None:

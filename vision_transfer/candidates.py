@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from staged_training.experiment.candidate import MODELS, Candidate, Round
+from staged_training.experiment.coverage import publish_chosen
 from staged_training.experiment.cross_validation import CrossValidation, cross_validate
-from staged_training.experiment.outcome import Outcome, mean_decision_bias, outcome
+from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import Indices, Split, chosen_folds
@@ -30,12 +31,12 @@ from staged_training.features.reuse import features_key
 from staged_training.features.store import FeatureDataset
 from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision
-from staged_training.heads.familiarity import Familiarity, familiarity
+from staged_training.heads.familiarity import FILE_NAME, Familiarity, familiarity
 from staged_training.heads.head_search import Trial, search_head
 from staged_training.heads.linear_probe import fit_probe, linear_probe
 from staged_training.layers import select_parameters
 from staged_training.runtime.processes import ONE_BATCH, on_main_process
-from staged_training.runtime.seal import seal
+from staged_training.runtime.seal import seal_file
 from staged_training.stages import Stage
 from staged_training.trainer import StagedTrainer
 from vision_transfer.backbones import head_layer, load_backbone, save_classifier
@@ -261,8 +262,8 @@ class BackboneCandidate(Candidate):
         self, model: PreTrainedModel, rows: Indices, outcomes: Sequence[Outcome], folder: Path
     ) -> None:
         """Save a model that was trained on some rows, with the decision in its head."""
-        bias = mean_decision_bias(outcomes)
-        decided = with_decision(model, self.task.target, self._scaling(rows), bias)
+        decision = mean_decision(outcomes)
+        decided = with_decision(model, self.task.target, self._scaling(rows), decision)
         save_classifier(decided, self.base[1], folder)
 
     def add_familiarity(self, row: str, folder: Path, split: Split | None) -> SavedClassifier:
@@ -351,7 +352,7 @@ def cross_validate_heads(
 
 
 def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> SavedClassifier:
-    """Save the chosen model in the folder of a run, with what it is familiar with.
+    """Save the chosen model in the folder of a run, with what it knows of its scores and features.
 
     Args:
         run: The run.
@@ -360,8 +361,7 @@ def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> Save
     """
     candidate = result.chosen_candidate
     assert isinstance(candidate, BackboneCandidate)
-    folder, _ = result.final_model(run, refit)
-    run.publish(folder)
+    publish_chosen(run, result, refit)
     split = None if refit else candidate.task.split(result.folds[0])
     return candidate.add_familiarity(result.chosen.name, run.path, split)
 
@@ -394,4 +394,4 @@ def _logits(head: FeatureHead, part: FeatureDataset) -> NDArray[np.float32]:
 
 def _save_sealed(known: Familiarity, folder: Path) -> None:
     known.save(folder)
-    seal(folder)
+    seal_file(folder, FILE_NAME)

@@ -28,6 +28,7 @@ from staged_training.reporting.targets import (
     describe_values,
     titles_of,
 )
+from staged_training.reporting.trust import add_trust, describe_trust
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from vision_transfer.backbones import bottleneck
 from vision_transfer.candidates import BackboneCandidate, SavedClassifier
@@ -155,6 +156,7 @@ def publish_image_classifier(
         "results": results,
         "choice": choice,
         "abstention": abstention,
+        "trust": describe_trust(result, refitted=saved.split is None),
         "licensed": licensed,
     }
     about = Task("image-classification", title, task.source.stem, target.titles)
@@ -196,6 +198,7 @@ def _add_sections(
     split = task.split(result.folds[0])
     _add_grids(report, task.target, result.outcomes[0])
     add_classifier_sections(report, task, result, lambda row: task.paths[row].name)
+    add_trust(report, result, refitted=saved.split is None)
     add_error_pictures(report, task, *result.pooled())
     report.section("Out-of-distribution images", abstention)
     vectors = saved.features.columns["features"].flatten(1).numpy()

@@ -76,7 +76,10 @@ class ClassifierCandidate(StagedCandidate):
     def save(
         self, trainer: StagedTrainer, rows: Indices, outcomes: Sequence[Outcome], folder: Path
     ) -> None:
-        """Save the model with its processor."""
+        """Save the model with its processor, as it was trained.
+
+        The decision and the temperature of its `Outcome` are not in it, see `with_decision`.
+        """
         trainer.save_model(str(folder))
 
     def _rows(self, rows: Indices) -> Any:

@@ -139,17 +139,25 @@ class CrossValidation:
         rows = (row for row in self.rows if not row.undone or row is self.chosen)
         return {row.name: self.difference(self.chosen, row) for row in rows}
 
+    def first_outcome(self, fold: int) -> Outcome:
+        """Return the outcome of the chosen model on a fold; of several seeds the first counts."""
+        of_fold = self.outcomes[list(self.folds).index(fold)]
+        return next(outcome for outcome in of_fold if outcome.model == self.chosen.name)
+
     def pooled(self) -> tuple[Indices, NDArray[np.float64]]:
         """Return the rows of all test parts, and what the chosen model predicted of each.
 
         Of several seeds the first counts. `[rows]` and `[rows, outputs]`.
         """
-        first = [
-            next(outcome for outcome in of_fold if outcome.model == self.chosen.name)
-            for of_fold in self.outcomes
-        ]
         rows = np.concatenate([self.task.split(fold).test for fold in self.folds])
-        return rows, np.concatenate([outcome.probabilities for outcome in first])
+        found = [self.first_outcome(fold).probabilities for fold in self.folds]
+        return rows, np.concatenate(found)
+
+    def pooled_validation(self) -> tuple[Indices, NDArray[np.float64]]:
+        """Return the same of all validation parts, in the order of the folds."""
+        rows = np.concatenate([self.task.split(fold).validation for fold in self.folds])
+        found = [self.first_outcome(fold).validation_probabilities for fold in self.folds]
+        return rows, np.concatenate(found)
 
     def describe_scores(self, row: Row) -> str:
         """Describe the scores of a row on validation and on test."""

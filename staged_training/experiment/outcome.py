@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from staged_training.experiment.target import Target
+from staged_training.heads.calibration import temperatures
 
 
 def half_interval(std: ArrayLike, runs: int, confidence: float = 0.95) -> NDArray[np.float64]:
@@ -44,6 +45,7 @@ class Outcome:
             boxes.
         grid: The `Trial` of each setting that was tried, as dictionaries.
         validation_probabilities: As `probabilities`, of the validation part.
+        temperature: What the logits were divided by then, `[classes]`, see `temperatures`.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Outcome:
     predictions: list[Any] = field(default_factory=list)
     grid: list[dict[str, Any]] = field(default_factory=list)
     validation_probabilities: list[list[float]] = field(default_factory=list)
+    temperature: list[float] = field(default_factory=list)
 
     @property
     def undone(self) -> bool:
@@ -72,7 +75,7 @@ def outcome(
     target: Target,
     **about_training: Any,
 ) -> Outcome:
-    """Score a model, with the decisions that are best on validation.
+    """Score a model, with the decisions and the temperature that are best on validation.
 
     Args:
         model: What the model is.
@@ -82,7 +85,9 @@ def outcome(
         **about_training: The fields of `Outcome` from `seconds` on.
     """
     decision_bias = target.decision_bias(values[0], logits[0])
-    found = [target.predictions(np.asarray(part, np.float64) + decision_bias) for part in logits]
+    moved = [np.asarray(part, np.float64) + decision_bias for part in logits]
+    temperature = temperatures(target, values[0], moved[0])
+    found = [target.predictions(part / temperature) for part in moved]
     validation, test = map(target.scores, values, found)
     return Outcome(
         model=model,
@@ -91,13 +96,31 @@ def outcome(
         probabilities=found[1].tolist(),
         validation_probabilities=found[0].tolist(),
         decision_bias=decision_bias.tolist(),
+        temperature=temperature.tolist(),
         **about_training,
     )
 
 
-def mean_decision_bias(outcomes: Sequence[Outcome]) -> list[float]:
-    """Return the mean decision of a model over the rounds that it was scored in, `[outputs]`."""
-    return [float(bias) for bias in np.mean([found.decision_bias for found in outcomes], axis=0)]
+class Decision(NamedTuple):
+    """How the logits of a model become its scores: `(logits + bias) / temperature`.
+
+    Attributes:
+        bias: What is added to each logit, `[outputs]`, see `Target.decision_bias`.
+        temperature: What each is divided by then, `[outputs]`, see `temperatures`.
+    """
+
+    bias: NDArray[np.float64]
+    temperature: NDArray[np.float64]
+
+
+def mean_decision(outcomes: Sequence[Outcome]) -> Decision:
+    """Return the mean decision of a model over the rounds that it was scored in.
+
+    The mean of temperatures is the geometric one: they are factors.
+    """
+    bias = np.mean([found.decision_bias for found in outcomes], axis=0)
+    logs = np.log([found.temperature for found in outcomes])
+    return Decision(bias, np.exp(logs.mean(axis=0)))
 
 
 @dataclass

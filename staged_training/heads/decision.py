@@ -1,18 +1,18 @@
 """The decision of a classifier, stored in its head, so that every user of the model decides so."""
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from staged_training.experiment.outcome import Decision
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.target import SingleLabel, Target
 from staged_training.layers import head_layers
 
 
 def with_decision(
-    model: PreTrainedModel, target: Target, scaling: Scaling, bias: Sequence[float]
+    model: PreTrainedModel, target: Target, scaling: Scaling, decision: Decision
 ) -> PreTrainedModel:
     """Return a copy of a model whose outputs decide as they are.
 
@@ -20,10 +20,10 @@ def with_decision(
         model: As for `move_outputs`.
         target: What is predicted; `config.positive_label` will hold the label that matters.
         scaling: How the numbers that it learnt were scaled.
-        bias: What makes the decision best, see `Target.decision_bias`.
+        decision: What makes the decision best and the scores reliable.
     """
     model = copy.deepcopy(model)
-    move_outputs(model, bias, *scaling)
+    move_outputs(model, decision, *scaling)
     name_positive(model.config, target)
     return model
 
@@ -35,17 +35,21 @@ def name_positive(config: PreTrainedConfig, target: Target) -> None:
 
 
 def move_outputs(
-    model: PreTrainedModel, bias: Sequence[float], mean: float = 0.0, std: float = 1.0
+    model: PreTrainedModel, decision: Decision, mean: float = 0.0, std: float = 1.0
 ) -> None:
-    """Make the logits `std * logits + mean + bias`, by the last layer of the head.
+    """Make the logits `(std * logits + mean + bias) / temperature`, by the last layer of the head.
+
+    All logits of an example are divided by the same temperature, or each is compared with 0 alone:
+    what was predicted of it still is.
 
     Args:
         model: A model whose head ends with a linear layer; it is changed.
-        bias: A number for each output.
+        decision: The bias and the temperature.
         mean: The mean of the numbers that the model learnt standardized.
         std: Their standard deviation.
     """
     last = list(head_layers(model).values())[-1]
     with torch.no_grad():
-        last.weight *= std
-        last.bias.copy_(std * last.bias + mean + last.bias.new_tensor(bias))
+        bias, temperature = map(last.bias.new_tensor, decision)
+        last.weight *= std / temperature[:, None]
+        last.bias.copy_((std * last.bias + mean + bias) / temperature)

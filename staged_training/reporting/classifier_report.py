@@ -93,22 +93,10 @@ def _add_classes(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
 ) -> None:
-    """Add confusions of labels, and how reliable scores are."""
-    names, positive, predicted = target.names, target.positive, probabilities.argmax(axis=1)
+    """Add which labels were taken for which."""
+    names, predicted = target.names, probabilities.argmax(axis=1)
     report.picture(
         "confusion", "true and predicted labels", plots.plot_confusion, labels, predicted, names
-    )
-    if positive is None:
-        right, scores, scored = labels == predicted, probabilities.max(axis=1), "the prediction"
-    else:
-        right, scores, scored = labels == positive, probabilities[:, positive], names[positive]
-    report.picture(
-        "reliability",
-        f"how often a score of {scored} is right; beside each point, of how many examples",
-        plots.plot_reliability,
-        right,
-        scores,
-        scored,
     )
 
 

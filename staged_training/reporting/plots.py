@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.outcome import Row, half_interval
+from staged_training.heads.calibration import score_bins
 from staged_training.heads.learning_curve import CurvePoint
 
 if TYPE_CHECKING:  # the extra `plots`
@@ -129,23 +130,28 @@ def plot_confusion(
             axes.tick_params(axis="x", labelrotation=90)
 
 
-def plot_reliability(path: Path, labels: ArrayLike, scores: NDArray[np.float64], name: str) -> None:
+def plot_reliability(
+    path: Path, right: ArrayLike, scores: Mapping[str, NDArray[np.float64]], name: str
+) -> None:
     """Plot how often a class is true against the score that it was given (ten bins).
 
     Args:
         path: Where to write the picture.
-        labels: Whether each example is of the class, `bool [examples]`.
-        scores: The score of the class for each example, `[examples]`.
+        right: Whether each example is of the class, `bool [examples]`.
+        scores: The scores of the class for each example, `[examples]`, a line for each way to
+            score; beside the points of the last is of how many examples they are.
         name: The name of the class.
     """
-    labels = np.asarray(labels, dtype=float)
-    bins = np.clip((scores * 10).astype(int), 0, 9)
-    used = np.unique(bins)
+    right = np.asarray(right, dtype=float)
     with _axes(path, width=4.2) as axes:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        mean = [scores[bins == b].mean() for b in used]
-        share = [labels[bins == b].mean() for b in used]
-        axes.plot(mean, share, "-o", markersize=4)
+        for way, given in scores.items():
+            bins = score_bins(given)
+            used = np.unique(bins)
+            mean = [given[bins == b].mean() for b in used]
+            share = [right[bins == b].mean() for b in used]
+            is_last = way == list(scores)[-1]
+            axes.plot(mean, share, "-o" if is_last else "--", markersize=4, label=way)
         for b, x, y in zip(used, mean, share, strict=True):
             axes.annotate(
                 f"{(bins == b).sum()}",
@@ -158,6 +164,7 @@ def plot_reliability(path: Path, labels: ArrayLike, scores: NDArray[np.float64],
         axes.set(
             xlabel=f"score of {name}", ylabel=f"share that is {name}", xlim=(0, 1), ylim=(0, 1)
         )
+        axes.legend(fontsize=8)
 
 
 def plot_numbers(path: Path, values: ArrayLike, predicted: ArrayLike, name: str) -> None:

@@ -6,8 +6,8 @@ from staged_training.runtime.markdown import as_markdown
 
 _POSITIVE = (
     "Models and epochs are chosen by average precision, which needs no threshold. The decision "
-    "threshold was then tuned on validation, for macro-F1, and is stored in the model, in the bias "
-    "of its head. AP is the average precision of the label that matters, over all thresholds; "
+    "threshold was then tuned on validation, for macro-F1, and is stored in the head of the model."
+    " AP is the average precision of the label that matters, over all thresholds; "
     "macro-F1 is taken at the tuned decision."
 )
 _METHODS: dict[type[Target], str] = {

@@ -21,6 +21,14 @@ def seal(folder: Path) -> None:
     (folder / FILE_NAME).write_text("".join(lines), encoding="utf-8")
 
 
+def seal_file(folder: Path, name: str) -> None:
+    """Add the checksum of one file to those of a saved model, or replace it."""
+    sums = folder / FILE_NAME
+    lines = sums.read_text(encoding="utf-8").splitlines(keepends=True)
+    others = [line for line in lines if line.rstrip("\n").split("  ", 1)[1] != name]
+    sums.write_text("".join([*others, f"{digest(folder / name)}  {name}\n"]), encoding="utf-8")
+
+
 def check_seal(name: str) -> None:
     """Refuse a model whose files are not those that were saved; accept one without checksums.
 

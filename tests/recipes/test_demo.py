@@ -12,6 +12,7 @@ from nlp_transfer import build_vocabulary
 from nlp_transfer.explanation import Word, in_words
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from staged_training import InputError
+from staged_training.heads.conformal import LabelSets
 from transfer_app.command_line import main
 from transfer_app.demo import photos, texts
 from transfer_app.demo.page import MOST_BYTES
@@ -128,3 +129,12 @@ def test_a_model_of_mail_scores_what_the_page_shows(folder):
 
 def test_the_sample_photos_come_with_it():
     assert all((photos.PHOTOS / name).exists() for name in photos.SAMPLES)
+
+
+def test_with_a_coverage_what_is_not_sure_is_left_to_people(folder):
+    sets = LabelSets(0.9, {"later": 0.0, "now": 0.0})
+    with TestClient(web_app(str(folder), sets=sets), "http://localhost") as client:
+        sent = {"data": ["Call me before noon", None]}
+        (event,) = client.post("/gradio_api/call/rank", json=sent).json().values()
+        told = client.get(f"/gradio_api/call/rank/{event}").text
+    assert "not sure: please look" in told

@@ -48,8 +48,8 @@ def test_results_hold_every_model(trained):
 
 def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained):
     assert {path.name for path in trained.iterdir()} == (
-        {"README.md", "SHA256SUMS", "config.json", "familiarity.safetensors"}
-        | {"model.safetensors", "report"}
+        {"README.md", "SHA256SUMS", "config.json", "conformal.safetensors"}
+        | {"familiarity.safetensors", "model.safetensors", "report"}
     )
     report = (trained / "report" / "report.md").read_text()
     assert "broken.jpg is not an image" in report

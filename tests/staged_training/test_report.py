@@ -90,7 +90,7 @@ def test_a_report_on_a_classifier_has_its_stages_pictures_and_worst_errors(repor
     assert text.index("| 0.95  | cat       | dog  | d ") < text.index(
         "| 0.80  | dog       | cat  | b "
     )
-    for name in ("curves", "confusion", "reliability", "rows"):
+    for name in ("curves", "confusion", "rows"):
         assert f"]({name}.png)" in text
         assert (report.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -179,7 +179,7 @@ def test_the_page_holds_its_pictures_and_says_what_is_on_them(report):
     page = Page(report.write().read_text())
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     assert [picture["alt"] for picture in pictures][1] == "true and predicted labels"
-    for picture, name in zip(pictures, ("curves", "confusion", "reliability"), strict=True):
+    for picture, name in zip(pictures, ("curves", "confusion"), strict=True):
         content = picture["src"].removeprefix("data:image/png;base64,")
         assert base64.b64decode(content) == (report.folder / f"{name}.png").read_bytes()
     tags = {tag for tag, _ in page.elements}

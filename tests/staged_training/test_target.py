@@ -10,6 +10,7 @@ from sklearn import metrics
 from transformers import BertConfig, BertForSequenceClassification
 
 from staged_training import InputError
+from staged_training.experiment.outcome import Decision
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, check_folds
 from staged_training.heads.decision import move_outputs
@@ -130,5 +131,5 @@ def test_the_scale_of_numbers_and_the_decision_go_into_the_head():
     model = BertForSequenceClassification(config).eval()
     ids = torch.tensor([[1, 1, 0]])
     before = model(ids).logits
-    move_outputs(model, [0.5], *Scaling(100.0, 20.0))
+    move_outputs(model, Decision(np.array([0.5]), np.ones(1)), *Scaling(100.0, 20.0))
     assert torch.allclose(model(ids).logits, 20 * before + 100.5)

@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from staged_training import InputError
+from staged_training.heads.conformal import LabelSets
 from staged_training.runtime.command import print_next
 from transfer_app.listening import address_of, listening_socket, names_of
-from transfer_app.prediction.classifiers import TextClassifier
+from transfer_app.prediction.classifiers import Classifier, TextClassifier
 from transfer_app.prediction.opening import open_predictor
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-def serve(model: str, host: str, port: int, name: str | None = None) -> None:
+def serve(
+    model: str, host: str, port: int, name: str | None = None, sets: LabelSets | None = None
+) -> None:
     """Serve the demo of a model until it is interrupted.
 
     Args:
@@ -27,11 +30,12 @@ def serve(model: str, host: str, port: int, name: str | None = None) -> None:
         host: The address to listen on.
         port: The port.
         name: What browsers call it, if a server before it has another name.
+        sets: What gives each input the set of labels that cannot be excluded, see `label_sets`.
 
     Raises:
         InputError: There is no model, the extra `demo` is not installed, or the port is taken.
     """
-    app = web_app(model, host, name)
+    app = web_app(model, host, name, sets)
     import uvicorn
 
     with listening_socket(host, port) as listening:
@@ -41,7 +45,12 @@ def serve(model: str, host: str, port: int, name: str | None = None) -> None:
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
 
-def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "FastAPI":
+def web_app(
+    model: str,
+    host: str = "127.0.0.1",
+    name: str | None = None,
+    sets: LabelSets | None = None,
+) -> "FastAPI":
     """Return the demo of a model as a web application; the arguments are those of `serve`.
 
     Files that are uploaded go to a folder of their own, which is removed when the demo ends.
@@ -60,6 +69,8 @@ def web_app(model: str, host: str = "127.0.0.1", name: str | None = None) -> "Fa
     uploads = TemporaryDirectory(prefix="nlp-transfer-demo-")
     os.environ["GRADIO_TEMP_DIR"] = uploads.name  # read when components are made, and later
     predictor = open_predictor(model)
+    if isinstance(predictor, Classifier):
+        predictor.sets = sets
     if isinstance(predictor, TextClassifier):
         blocks = texts.blocks(predictor)
     else:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from staged_training.heads.conformal import LabelSets
 from staged_training.heads.familiarity import Familiarity
 from staged_training.runtime.printable import one_line
 
@@ -45,13 +46,14 @@ class Answer(Prediction):
     """What a model says of an input.
 
     The fields are `label` and `scores`; `labels`, all that apply, and `scores`; or `value`, a
-    number. Where a model knows its training data, `similarity` and `accepted` come after them.
+    number. Where a coverage was asked for, `set` comes after them, and where a model knows its
+    training data, `similarity` and `accepted`.
 
     Attributes:
         rank: The number that answers are sorted by, the largest first.
         cells: What is shown in the columns of a table.
         explained: The output that an explanation is of: the likeliest label, or the number.
-        doubt: Why an input that is out of distribution is not labelled.
+        doubt: Why an input is not labelled.
     """
 
     rank: float
@@ -59,12 +61,9 @@ class Answer(Prediction):
     explained: str
     doubt: str = ""
 
-    def doubted(self, similarity: float, threshold: float) -> "Answer":
-        """Return the answer to an input that is not similar enough to the training data."""
+    def doubted(self, doubt: str) -> "Answer":
+        """Return the answer to an input that is not labelled, and why."""
         asked = "not sure: please look"
-        doubt = (
-            f"similarity to the nearest training example {similarity:.2f}, needs {threshold:.2f}"
-        )
         cells = (*self.cells[:-1], asked)
         return replace(self, lines=[f"{asked} ({doubt})"], cells=cells, doubt=doubt)
 
@@ -99,7 +98,28 @@ def checked(answer: Answer, known: Familiarity, features: ArrayLike) -> Answer:
     accepted = similarity >= known.threshold
     told = {"similarity": round(similarity, 4), "accepted": accepted}
     answer = replace(answer, fields=answer.fields | told)
-    return answer if accepted else answer.doubted(similarity, known.threshold)
+    if accepted:
+        return answer
+    needed = f"{similarity:.2f}, needs {known.threshold:.2f}"
+    return answer.doubted(f"similarity to the nearest training example {needed}")
+
+
+def with_set(answer: Answer, sets: LabelSets, scores: Mapping[str, float]) -> Answer:
+    """Return an answer with the set of labels that cannot be excluded.
+
+    One label is not sure unless it is the only one in the set.
+
+    Args:
+        answer: The answer without that.
+        sets: What gives the set.
+        scores: The probability of each label.
+    """
+    found = sets.of(scores)
+    answer = replace(answer, fields=answer.fields | {"set": found})
+    if "label" not in answer.fields or found == [answer.fields["label"]]:
+        return answer
+    rest = ", ".join(found) or "no label fits"
+    return answer.doubted(f"at {sets.coverage:g} coverage: {rest}")
 
 
 def _one_label(scores: Mapping[str, float], positive: str | None) -> Answer:

@@ -19,9 +19,18 @@ from transformers import (
 
 from staged_training import InputError
 from staged_training.features.head import collected_features
+from staged_training.heads.conformal import LabelSets
 from staged_training.heads.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.runtime.files import file_of_model
-from transfer_app.prediction.answers import Answer, Outputs, Prediction, answer_of, checked, table
+from transfer_app.prediction.answers import (
+    Answer,
+    Outputs,
+    Prediction,
+    answer_of,
+    checked,
+    table,
+    with_set,
+)
 from transfer_app.prediction.checks import check_tokenizer
 from transfer_app.prediction.inputs import Input, pictures
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
@@ -29,7 +38,12 @@ from transfer_app.prediction.predictor import Predictor
 
 
 class Classifier(Predictor):
-    """A model that gives each input the score of each label, or a number."""
+    """A model that gives each input the score of each label, or a number.
+
+    Attributes:
+        outputs: What its outputs are.
+        sets: What gives each input the set of labels that cannot be excluded, if that was asked.
+    """
 
     _options: ClassVar[dict[str, Any]] = {}
 
@@ -42,6 +56,7 @@ class Classifier(Predictor):
             getattr(config, "positive_label", None),
         )
         self._known = known_to(model)
+        self.sets: LabelSets | None = None
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
         """Yield each input with what is predicted, and whether it is like the training data."""
@@ -51,6 +66,8 @@ class Classifier(Predictor):
         with collecting as features:
             for item, scores in self._scored(inputs):
                 answer = answer_of(scores, self.outputs)
+                if self.sets:
+                    answer = with_set(answer, self.sets, scores)
                 if self._known:
                     answer = checked(answer, self._known, features.pop(0))
                 yield item, answer

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from staged_training.heads.conformal import LabelSets
 from staged_training.heads.familiarity import FILE_NAME, load_familiarity
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import file_of_model
@@ -20,7 +21,7 @@ from staged_training.runtime.onnx import onnx_runtime
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.seal import check_seal, digest
 from staged_training.tables.words import long_words
-from transfer_app.prediction.answers import Answer, Outputs, answer_of, checked
+from transfer_app.prediction.answers import Answer, Outputs, answer_of, checked, with_set
 from transfer_app.prediction.inputs import Input
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class OnnxClassifier:
     Attributes:
         task: The name of the task in `transformers`.
         outputs: What its outputs are.
+        sets: What gives each input the set of labels that cannot be excluded, if that was asked.
 
     Raises:
         InputError: The file is not there, of other weights, damaged, or does not say how its inputs
@@ -110,6 +112,7 @@ class OnnxClassifier:
         names = [output.name for output in self._session.get_outputs()]
         if self._known and "features" not in names:
             self._refuse("was written before the model knew its training data")
+        self.sets: LabelSets | None = None
         self._names = names[: 2 if self._known else 1]
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
@@ -119,7 +122,10 @@ class OnnxClassifier:
             scores = self._scores(logits[0])
             if not all(map(math.isfinite, scores)):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
-            answer = answer_of(dict(zip(self.outputs.labels, scores, strict=True)), self.outputs)
+            by_label = dict(zip(self.outputs.labels, scores, strict=True))
+            answer = answer_of(by_label, self.outputs)
+            if self.sets:
+                answer = with_set(answer, self.sets, by_label)
             if self._known:
                 answer = checked(answer, self._known, features[0][0])
             yield item, answer

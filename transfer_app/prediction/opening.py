@@ -18,10 +18,11 @@ from transformers.utils import logging
 
 from nlp_transfer.emails.reading import TextTable, read_text_table
 from staged_training import InputError
+from staged_training.heads.conformal import LabelSets
 from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
-from transfer_app.prediction.classifiers import PhotoClassifier, TextClassifier
+from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
 from transfer_app.prediction.inputs import Input, texts, texts_of_rows, usable
 from transfer_app.prediction.output import write_predictions
 from transfer_app.prediction.photos import Captioner, Detector, PhotoPredictor
@@ -42,6 +43,7 @@ def predict(
     *,
     as_json: bool = False,
     output: Path | None = None,
+    sets: LabelSets | None = None,
 ) -> None:
     """Predict with a trained model; print lines or a table for people, or JSON for programs.
 
@@ -57,6 +59,7 @@ def predict(
             trained on, see `text_columns_of_model`.
         as_json: Print JSON objects, in the order of the inputs.
         output: A file to write a table to in place of printing, see `write_predictions`.
+        sets: What gives each input the set of labels that cannot be excluded, see `label_sets`.
 
     Raises:
         InputError: An input cannot be read, or there is no model.
@@ -73,6 +76,8 @@ def predict(
         return texts_of_rows(tables[name]) if name in tables else texts(name)
 
     predictor = open_predictor(model)
+    if isinstance(predictor, Classifier):
+        predictor.sets = sets
     inputs = predictor.inputs(sources, read_texts)
     if output is not None:
         own = next((table.table for table in tables.values()), None)

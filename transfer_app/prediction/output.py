@@ -98,7 +98,8 @@ def _columns(fields: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
 def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     texts = pa.string()  # whose type is not to be seen where all are missing
-    kinds = {"input": texts, "labels": pa.list_(texts), "problem": texts}
+    several = pa.list_(texts)
+    kinds = {"input": texts, "labels": several, "set": several, "problem": texts}
     return pa.table(
         {name: pa.array([row.get(name) for row in rows], kinds.get(name)) for name in names}
     )
