@@ -64,7 +64,7 @@ class Journal:
                         stored.backup(self._database)
             else:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                self._database = sqlite3.connect(self.file)
+                self._database = sqlite3.connect(self.file, timeout=1)
                 self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
                 self._database.execute("BEGIN EXCLUSIVE")
                 self._database.commit()

@@ -1,12 +1,17 @@
 """`nlp-transfer mark` in a process of its own, as a service runs it."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
+
+from transfer_app.command_line import main
 
 
 def until(condition, seconds=20):
@@ -18,14 +23,36 @@ def until(condition, seconds=20):
     return found
 
 
-class Marking:
-    """The command, which is killed at the end at the latest."""
+def marked(server, user):
+    """The UIDs of mails that are marked."""
+    return {uid for uid, flags in server.flags(user).items() if "$Urgent" in flags}
 
-    def __init__(self, *arguments, **environment):
+
+def predicted(server, user, model, folder):
+    """The UIDs of mails that `predict` calls urgent, which are saved in a folder."""
+    folder.mkdir()
+    with server.client(user, readonly=True) as client:
+        for uid in client.search():
+            (folder / f"{uid}.eml").write_bytes(client.fetch([uid], ["BODY[]"])[uid][b"BODY[]"])
+    with redirect_stdout(io.StringIO()) as told:
+        assert main(["predict", str(model), str(folder), "--json"]) == 0
+    answers = map(json.loads, told.getvalue().splitlines())
+    return {int(Path(a["input"]).stem) for a in answers if a["label"] == "urgent"}
+
+
+class Marking:
+    """The command, which is killed at the end at the latest.
+
+    Args:
+        arguments: Its arguments.
+        before: Code that runs before it in its process.
+    """
+
+    def __init__(self, *arguments, before="pass"):
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name, name) for name in ("out", "err")]
-        self._command = [sys.executable, "-m", "transfer_app.command_line", "mark", *arguments]
-        self._environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+        code = f"import sys\nfrom transfer_app.command_line import main\n{before}\nsys.exit(main())"
+        self._command = [sys.executable, "-c", code, "mark", *arguments]
         self.start()
 
     def start(self):
@@ -33,7 +60,10 @@ class Marking:
         out, err = (file.open("a") for file in self._files)
         with out, err:
             self.process = subprocess.Popen(
-                [*map(str, self._command)], stdout=out, stderr=err, env=self._environment
+                [*map(str, self._command)],
+                stdout=out,
+                stderr=err,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
             )
 
     @property

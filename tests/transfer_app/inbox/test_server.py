@@ -7,6 +7,7 @@ import pytest
 
 from tests.transfer_app.inbox.dovecot import Dovecot
 from tests.transfer_app.inbox.processes import Marking, until
+from tests.transfer_app.inbox.proxy import proxy
 from transfer_app.command_line import main
 
 URGENT = b"Subject: Server\n\nThe server is down\n"
@@ -124,6 +125,53 @@ def test_new_mail_is_marked_as_it_comes_and_a_signal_ends_it(server, user, model
         assert marking.end(signal.SIGTERM) == 143
         assert marking.err.endswith("nlp-transfer: stopped\n")
         assert marking.out.count("Server") == 3
+
+
+def test_mail_that_comes_in_one_piece_with_another_answer_is_not_waited_for(server, user, model):
+    held = []
+
+    def answered(data):
+        """Hold the answer to IDLE back until the server tells of a mail."""
+        if data.startswith(b"+ idling\r\n") and not held:
+            held.append(data)
+            server.deliver(user, URGENT)
+            return data[len(data) :] if data == b"+ idling\r\n" else data
+        if len(held) == 1:
+            held.append(data)
+            return held[0] + data
+        return data
+
+    with proxy(server.ports["imap"], answered) as port:
+        source = f"imap://{user}@localhost:{port}/INBOX"
+        with Marking(source, "--model", model):
+            until(lambda: server.flags(user) == {1: {"$Urgent"}})
+
+
+def test_an_idle_is_renewed(server, user, model):
+    server.write_down(user)
+    before = "import transfer_app.inbox.imap as imap; imap._RENEWAL = 0.5"
+    with Marking(server.url(user), "--model", model, before=before) as marking:
+        marking.wait_for("Waiting")
+        said = lambda: "".join(file.read_text() for file in server.said(user))  # noqa: E731
+        until(lambda: said().count("IDLE") > 3)
+        assert said().count("UID SEARCH UID 1:*") > 3
+        assert not marking.err.count("Lost")
+
+
+def test_a_folder_of_more_mails_than_one_answer_holds(server, user, mark, monkeypatch):
+    monkeypatch.setattr("transfer_app.inbox.imap._IN_AN_ANSWER", 2)
+    server.deliver(user, *[URGENT, LUNCH] * 4)
+    with server.client(user) as client:
+        client.delete_messages([1, 2, 4])
+        client.expunge()
+    mark(server.url(user), "--once")
+    assert server.flags(user) == {
+        3: {"$Urgent"},
+        5: {"$Urgent"},
+        6: set(),
+        7: {"$Urgent"},
+        8: set(),
+    }
 
 
 def test_a_server_that_does_not_tell_of_mail_is_asked(server, user, model, monkeypatch):
