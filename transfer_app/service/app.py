@@ -65,6 +65,7 @@ def service(
         ],
     )
     app.state.models, app.state.bodies = served, Bodies(limits.max_inputs, limits.max_megapixels)
+    app.state.patience = limits.timeout / 2
     app.include_router(health)
     tells_of_tokens = [Depends(HTTPBearer(auto_error=False))] if tokens else []  # `Gate` checks
     for router in (described, _predicting(served, app.state.bodies)):

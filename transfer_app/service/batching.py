@@ -1,10 +1,13 @@
 """Predictions for parallel requests: what waits for a model is given to it together."""
 
 import asyncio
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from transfer_app.listening import log_place
@@ -15,12 +18,20 @@ BATCH = 32  # inputs that a model is given at a time
 
 
 class BusyError(Exception):
-    """So many inputs wait for a model that no more are taken."""
+    """So much waits for a model that no more is taken, or that its turn does not come in time."""
+
+
+@dataclass
+class _Request:
+    """What inputs that came together have in common: when it is too late to begin with them."""
+
+    until: float
 
 
 class _Waiting(NamedTuple):
     item: Input
     prediction: "Future[Prediction | None]"
+    request: _Request
 
     @property
     def length(self) -> int:
@@ -53,15 +64,22 @@ class Batcher:
         """Whether inputs are still predicted of."""
         return self._thread.is_alive()
 
-    async def predict(self, inputs: Sequence[Input]) -> list[Prediction | None]:
+    async def predict(
+        self, inputs: Sequence[Input], until: float = math.inf
+    ) -> list[Prediction | None]:
         """Return the prediction of each input; None where the model fails on it.
 
         A caller that is cancelled makes room for others.
 
+        Args:
+            inputs: The inputs.
+            until: The time, by `time.monotonic`, at which their turn has come or they are given up.
+
         Raises:
-            BusyError: Too many inputs wait, or it is closed.
+            BusyError: Too many inputs wait, their turn does not come, or it is closed.
         """
-        waiting = [_Waiting(item, Future()) for item in inputs]
+        request = _Request(until)
+        waiting = [_Waiting(item, Future(), request) for item in inputs]
         self._put(waiting)
         return await asyncio.gather(*(asyncio.wrap_future(one.prediction) for one in waiting))
 
@@ -114,6 +132,11 @@ def _wanted(batch: Iterable[_Waiting], taken: deque[_Waiting]) -> Iterator[Input
     """Yield the inputs whose prediction is waited for, when a model takes them; note which."""
     for one in batch:
         future = one.prediction
-        if future.running() or (not future.done() and future.set_running_or_notify_cancel()):
-            taken.append(one)
-            yield one.item
+        if not future.running() and (future.done() or not future.set_running_or_notify_cancel()):
+            continue
+        if time.monotonic() > one.request.until:
+            future.set_exception(BusyError())
+            continue
+        one.request.until = math.inf
+        taken.append(one)
+        yield one.item

@@ -1,6 +1,7 @@
 """What a service is sent, as inputs of its models."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +15,7 @@ from starlette.datastructures import UploadFile
 
 from staged_training.runtime.photos import BrokenImageError, upright_size
 from transfer_app.prediction.inputs import Input, mail_of, photo_of, text_of
+from transfer_app.service.batching import BusyError
 from transfer_app.service.schemas import Text
 
 _JSON, _FORM = "application/json", "multipart/form-data"
@@ -56,8 +58,11 @@ class Bodies:
 
     async def received(
         self, request: Request, *, of_texts: bool
-    ) -> Callable[[], Awaitable[list[Input]]]:
+    ) -> Callable[[float], Awaitable[list[Input]]]:
         """Return what reads the inputs of a request, to a model of texts or of images.
+
+        It takes the time, by `time.monotonic`, until which its turn has to come, and may raise
+        what this does, or a `BusyError` if it does not.
 
         Raises:
             HTTPException: What was sent is nothing for the model.
@@ -80,7 +85,7 @@ class Bodies:
                 raise HTTPException(422, "Each part of the form is to be a file, with a name.")
             return [(one.filename or f"#{n}", await one.read()) for n, one in enumerate(files, 1)]
 
-    async def _of_json(self, body: bytes) -> list[Input]:
+    async def _of_json(self, body: bytes, until: float) -> list[Input]:
         try:
             texts: list[Text] = cast(Any, self._texts.model_validate_json(body)).inputs
         except ValidationError as error:
@@ -92,13 +97,19 @@ class Bodies:
         return [text_of(one.name or f"#{n}", one.text) for n, one in enumerate(texts, start=1)]
 
     async def _of_files(
-        self, files: _Files, read: Callable[[_Files], Iterable[Input]]
+        self, files: _Files, read: Callable[[_Files], Iterable[Input]], until: float
     ) -> list[Input]:
         """Return what is in files, which a thread reads until they are given up."""
         is_given_up = Event()
-        wanted = takewhile(lambda _: not is_given_up.is_set(), islice(read(files), self._most + 1))
+
+        def begin() -> list[Input]:
+            if time.monotonic() > until:
+                raise BusyError
+            inputs = islice(read(files), self._most + 1)
+            return list(takewhile(lambda _: not is_given_up.is_set(), inputs))
+
         try:
-            inputs = await asyncio.get_running_loop().run_in_executor(self._readers, list, wanted)
+            inputs = await asyncio.get_running_loop().run_in_executor(self._readers, begin)
         finally:
             is_given_up.set()
         if len(inputs) > self._most:

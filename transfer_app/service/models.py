@@ -87,14 +87,14 @@ class Served:
         """Whether it predicts of texts; others do of images."""
         return self.description.task == "text-classification"
 
-    async def answers(self, inputs: Sequence[Input]) -> list[dict[str, Any]]:
+    async def answers(self, inputs: Sequence[Input], until: float) -> list[dict[str, Any]]:
         """Return what it says of each input, as `predict` does, or the problem of the input.
 
         Raises:
-            BusyError: Too many inputs wait.
+            BusyError: Too many inputs wait, or their turn does not come until then.
         """
         usable = [item for item in inputs if item.problem is None]
-        predictions = iter(await self.batcher.predict(usable))
+        predictions = iter(await self.batcher.predict(usable, until))
         answers = []
         for item in inputs:
             prediction = next(predictions) if item.problem is None else None

@@ -1,6 +1,7 @@
 """The routes of a service, and how a request is answered."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
 
@@ -91,8 +92,10 @@ async def predict(model: _Known, request: Request) -> dict[str, Any]:
     """Predict with a model: of texts, or of files of mails or images."""
     read = await request.app.state.bodies.received(request, of_texts=model.is_of_texts)
 
+    until = time.monotonic() + request.app.state.patience
+
     async def answers() -> list[dict[str, Any]]:
-        return await model.answers(await read())
+        return await model.answers(await read(until), until)
 
     try:
         found = await _while_connected(request, answers())

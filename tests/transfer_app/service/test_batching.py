@@ -116,6 +116,24 @@ def test_what_is_too_much_is_refused_until_others_leave(model, batcher):
     assert model.batches == [["held"], ["b"]]  # what nobody waits for is not predicted
 
 
+def test_a_request_whose_turn_does_not_come_in_time_is_refused_one_that_began_is_ended(
+    model, batcher, monkeypatch
+):
+    monkeypatch.setattr("transfer_app.service.batching.BATCH", 2)
+
+    async def ask():
+        first = asyncio.create_task(batcher.predict(inputs("a", "b", "c"), time.monotonic() + 1))
+        late = asyncio.create_task(batcher.predict(inputs("d"), time.monotonic() + 1))
+        await until(lambda: model.batches)
+        await asyncio.sleep(1.1)
+        model.may.set()
+        with pytest.raises(BusyError):
+            await late
+        return lengths(await first)
+
+    assert asyncio.run(ask()) == [1, 1, 1]
+
+
 def test_a_large_request_is_taken_where_none_waits(model, batcher):
     model.may.set()
     assert len(asyncio.run(batcher.predict(inputs(*60 * ["a"])))) == 60

@@ -154,6 +154,18 @@ def test_a_connection_on_which_no_request_comes_is_ended(models, tmp_path, monke
         assert lives(post, *50 * [b"x"]) < 3  # it was answered by 404, and goes on
         assert lives(*10 * [get], *50 * [b"G"]) > 1
 
+        # One that is busy for longer than that is not idle when it is answered.
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+            connection.sendall(head + b"Content-Length: 14\r\n\r\n")
+            for _ in range(14):
+                time.sleep(0.1)
+                connection.sendall(b"x")
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 422")
+            time.sleep(0.2)
+            connection.sendall(get)
+            assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
+
 
 def test_a_service_on_loopback_needs_no_token_and_has_its_names(models, tmp_path):
     with serving(tmp_path, models / "minutes", flags=("--host", "localhost")) as server:
