@@ -8,6 +8,7 @@ from staged_training.labels.agreement import agreement
 from staged_training.labels.evidence import contradicting, nearest
 from staged_training.labels.label_errors import find_label_errors
 from staged_training.labels.out_of_fold import out_of_fold_scores
+from staged_training.reporting.classifier_report import label_errors_table
 
 NAMES = ["a", "b", "c"]
 FOLDS = np.arange(150) % 5
@@ -89,3 +90,13 @@ def test_kappa_of_readers_who_agree_by_chance_is_about_none():
 def test_kappa_of_a_single_label_is_refused():
     with pytest.raises(ValueError, match="same label"):
         agreement(["a", "a"], ["a", "a"])
+
+
+def test_a_report_shows_the_labels_that_are_doubted():
+    sure = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    target = SingleLabel(["calm", "a*b"])
+    told = label_errors_table(target, np.array([0, 0, 1]), sure, ["one", "two", "three"])
+    assert [line.split("|")[4].strip() for line in told.splitlines()[-2:]] == ["two", "three"]
+    assert r"a\*b" in told
+    none = label_errors_table(target, np.array([0, 1, 0]), sure, ["one", "two", "three"])
+    assert none.endswith("There are none.")
