@@ -54,7 +54,7 @@ def test_a_model_that_is_always_right_on_validation_is_not_infinitely_sure():
 
 def test_few_examples_and_scores_that_say_nothing_change_little():
     target = SingleLabel(NAMES)
-    assert temperatures(target, [0, 1], np.eye(3)[:2])[0] == pytest.approx(1, abs=0.5)
+    assert 0.4 < temperatures(target, [0, 1], np.eye(3)[:2])[0] < 1
     assert temperatures(target, [0, 1, 2], np.zeros((3, 3)))[0] == pytest.approx(1, abs=1e-3)
 
 
@@ -82,8 +82,8 @@ def test_the_head_gives_the_scores_that_were_measured():
     model = BertForSequenceClassification(config).eval()
     tokens = torch.randint(50, (30, 5))
     with torch.no_grad():
-        logits = 50 * model(tokens).logits.numpy()
-        model.classifier.weight *= 50
+        logits = 500 * model(tokens).logits.numpy()
+        model.classifier.weight *= 500
         labels = np.random.default_rng(0).integers(0, 3, 30)
         found = outcome("net", [labels] * 2, [logits] * 2, TARGETS[1], seconds=0.0)
         move_outputs(model, mean_decision([found]))
