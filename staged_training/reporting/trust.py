@@ -104,8 +104,8 @@ def _describe_reliability(result: CrossValidation, target: SingleLabel) -> str:
     temperatures = [result.first_outcome(fold).temperature[0] for fold in result.folds]
     before, after = found.error.values()
     return (
-        f"Scores: the logits are divided by a temperature ({np.mean(temperatures):.2f}) that makes "
-        "the scores of validation most likely; it changes no prediction. On test the scores of "
+        f"Scores: the logits are divided by a temperature ({np.mean(temperatures):.2f}), by which "
+        "the labels of validation are likeliest; it changes no prediction. On test the scores of "
         f"{as_markdown(found.scored)} are {before:.3f} off on average as trained, and {after:.3f} "
         "with it (expected calibration error)."
     )
