@@ -86,8 +86,8 @@ def serving(model, *flags):
 
 def alone(model, sent):
     """Predict of mails by ONNX Runtime alone."""
-    from transfer_app.prediction.inputs import mail_of
     from transfer_app.prediction.onnx_classifier import OnnxClassifier
+    from transfer_app.prediction.text_inputs import mail_of
 
     classifier, measured = OnnxClassifier(model), Measured()
     begin = time.perf_counter()

@@ -23,7 +23,7 @@ from tests.staged_training.conftest import Touch
 from transfer_app.command_line import main
 from transfer_app.demo import guard
 from transfer_app.demo.server import web_app
-from transfer_app.prediction.inputs import images
+from transfer_app.prediction.photo_inputs import images
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/model"

@@ -9,7 +9,8 @@ import pytest
 
 from staged_training import InputError
 from transfer_app import command_line
-from transfer_app.prediction.inputs import texts, usable
+from transfer_app.prediction.inputs import usable
+from transfer_app.prediction.text_inputs import texts
 
 PRINTING = """
 import sys

@@ -10,7 +10,7 @@ from PIL import Image
 
 from staged_training import InputError
 from staged_training.tables.parts import part_of
-from transfer_app.prediction.inputs import images
+from transfer_app.prediction.photo_inputs import images
 from vision_transfer.image_folders import find_images
 from vision_transfer.image_task import read_image_task
 

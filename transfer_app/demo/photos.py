@@ -13,7 +13,8 @@ from staged_training.runtime.photos import BrokenImageError, check_image, load_r
 from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
-from transfer_app.prediction.inputs import Input, scans, usable
+from transfer_app.prediction.inputs import Input, usable
+from transfer_app.prediction.photo_inputs import scans
 from transfer_app.prediction.photos import PhotoPredictor
 from vision_transfer.ct.series import is_scan
 

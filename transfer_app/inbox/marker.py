@@ -16,7 +16,7 @@ from transfer_app.inbox.decision import Decider, Decision
 from transfer_app.inbox.journal import Journal, State
 from transfer_app.inbox.mailbox import Key, Mailbox, UnreachableError, in_parts, shown_key
 from transfer_app.inbox.telling import Summary, tell_aside, tell_decided
-from transfer_app.prediction.inputs import mail
+from transfer_app.prediction.text_inputs import mail
 
 _LOOKED_AT = 200  # mails whose sizes are asked for at a time
 _AT_ONCE = 64  # mails that are fetched at a time, at most,

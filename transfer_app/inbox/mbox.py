@@ -13,7 +13,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import written_whole
 from transfer_app.inbox.decision import Decider, Decision
 from transfer_app.inbox.telling import Summary, tell_decided
-from transfer_app.prediction.inputs import mail
+from transfer_app.prediction.text_inputs import mail
 
 HEADER = "X-Urgency"
 """The header that mails get; with `-Words` at its end it tells the words that mattered."""

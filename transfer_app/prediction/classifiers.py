@@ -32,7 +32,8 @@ from transfer_app.prediction.answers import (
     with_set,
 )
 from transfer_app.prediction.checks import check_tokenizer
-from transfer_app.prediction.inputs import Input, pictures
+from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.photo_inputs import pictures
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
 from transfer_app.prediction.predictor import Predictor
 

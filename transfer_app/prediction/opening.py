@@ -23,9 +23,10 @@ from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
 from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
-from transfer_app.prediction.inputs import Input, texts, texts_of_rows, usable
+from transfer_app.prediction.inputs import Input, usable
 from transfer_app.prediction.output import write_predictions
 from transfer_app.prediction.photos import Captioner, Detector, PhotoPredictor
+from transfer_app.prediction.text_inputs import texts, texts_of_rows
 
 _OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an architecture
     "ImageTextToText": Captioner,

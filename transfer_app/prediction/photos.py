@@ -15,7 +15,8 @@ from transformers import (
 
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import check_ct, check_processor
-from transfer_app.prediction.inputs import Input, images
+from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.photo_inputs import images
 from transfer_app.prediction.predictor import Predictor
 
 SAMPLE = Image.new("RGB", (64, 48), "gray")

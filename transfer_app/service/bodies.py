@@ -14,7 +14,9 @@ from pydantic import FailFast, Field, ValidationError, create_model
 from starlette.datastructures import UploadFile
 
 from staged_training.runtime.photos import BrokenImageError, upright_size
-from transfer_app.prediction.inputs import Input, mail_of, photo_of, text_of
+from transfer_app.prediction.inputs import Input, text_of
+from transfer_app.prediction.photo_inputs import photo_of
+from transfer_app.prediction.text_inputs import mail_of
 from transfer_app.service.batching import BusyError
 from transfer_app.service.schemas import Text
 

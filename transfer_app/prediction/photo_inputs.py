@@ -1,0 +1,125 @@
+"""Photos and slices of CT to predict of."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from staged_training.experiment.fingerprints import files_of
+from staged_training.runtime.errors import InputError, Problem
+from staged_training.runtime.printable import one_line
+from transfer_app.prediction.inputs import Input, usable
+
+
+def images(source: Path) -> list[Input]:
+    """Return the images of a file or a folder; those that cannot be decoded are told.
+
+    Raises:
+        InputError: There is no such file or folder, or no image in it.
+    """
+    from vision_transfer.image_folders import Found, find_images
+
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder. Check the path.")
+    found = find_images(source) if source.is_dir() else Found([source], [])
+    for sentence in found.left_out:
+        print(one_line(f"Left out: {sentence}."), file=sys.stderr)
+    photos = [(file, photo_of(str(file), file)) for file in found.files]
+    inputs = [_left_out(file, item.problem) if item.problem else item for file, item in photos]
+    if not usable(inputs):
+        raise InputError(
+            f"{source}: no image that can be decoded. Give photos or a folder of them."
+        )
+    return inputs
+
+
+def photo_of(name: str, source: Path | bytes) -> Input:
+    """Return a photo as an input, decoded when asked for; a broken one with a problem.
+
+    Args:
+        name: What it is called.
+        source: Its file, or what is in it.
+    """
+    from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
+
+    try:
+        check_image(source)
+    except BrokenImageError as error:
+        return Input(name, None, problem=str(error))
+    return Input(name, partial(load_rgb, source))
+
+
+def _left_out(file: Path, reason: str) -> Input:
+    print(one_line(f"Left out: {file} {reason}."), file=sys.stderr)
+    return Input(str(file), None, problem=reason)
+
+
+def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
+    """Return the images or the slices of CT of a file or a folder; what cannot be read is told.
+
+    Args:
+        source: The file or the folder.
+        ct: How a model of CT has its slices read; None for another model, which is given slices of
+            a folder that holds no images.
+
+    Raises:
+        InputError: As `images` and `scans`.
+    """
+    from vision_transfer.ct.series import is_scan
+    from vision_transfer.image_folders import SUFFIXES
+
+    if not ct:
+        files = files_of(source)
+        others = [file for file in files if file.suffix.lower() not in SUFFIXES]
+        slices = [file for file in others if is_scan(file)]
+        if not slices or len(others) < len(files):
+            reason = "is a scan, and there are images beside it"
+            return [*images(source), *(_left_out(file, reason) for file in slices)]
+    inputs, problems = scans(source, ct)
+    for problem in problems:
+        print(one_line(f"Not as expected: {problem}."), file=sys.stderr)
+    return inputs
+
+
+def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list[Problem]]:
+    """Return the slices of CT of a file or a folder, decoded when asked for, and what is wrong.
+
+    A file of which no slice can be read is an input with a problem.
+
+    Args:
+        source: The file or the folder.
+        ct: As for `pictures`.
+
+    Raises:
+        InputError: There is no slice that can be used.
+    """
+    from vision_transfer.ct import WindowedSlices, read_ct
+    from vision_transfer.ct.nifti import is_nifti
+
+    read = ct or {"size": None, "spacing": None, "window": "soft tissue"}
+    rows, problems = read_ct(source, read["size"], read["spacing"])
+    window = read["window"] if isinstance(read["window"], str) else tuple(read["window"])
+    slices = WindowedSlices(rows.with_format("numpy")["hounsfield"], window)
+    root = source if source.is_dir() else source.parent
+    inputs = []
+    for row, (file, index) in enumerate(zip(rows["file"], rows["index"], strict=True)):
+        name = f"{root / file}#{index}" if is_nifti(Path(file)) else str(root / file)
+        inputs.append(Input(name, partial(_slice, slices, row, for_ct=ct is not None)))
+    used = {*rows["file"]}
+    unread = {file: reason for file, reason in problems if file not in used}
+    for file, reason in unread.items():
+        if (root / file).is_file():  # and no folder that holds several series
+            inputs.append(Input(str(root / file), None, problem=reason))
+    if not ct:
+        told = "is CT, and the model does not say how it is read: as scanned, soft tissue"
+        problems = [Problem(str(source), told), *problems]
+    return inputs, problems
+
+
+def _slice(slices: Sequence[Any], row: int, *, for_ct: bool) -> Any:
+    """Return a slice for a model of CT, `float32 [1, height, width]` from 0 to 1, or as a photo."""
+    from torchvision.transforms.functional import to_pil_image
+
+    pixels = (slices[row] + 1) / 2
+    return pixels if for_ct else to_pil_image(pixels).convert("RGB")
