@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,20 @@ SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
 """Of tables that can be written."""
 
 _BATCH_ROWS = 1_000  # that are Python's objects at a time
+_FORMULA = re.compile(r"[=+\-@\t\r\n].*[^\W\d_]", re.DOTALL)  # it has a letter, unlike -1 and +
 _FEATURES = b"huggingface"  # where `datasets` describes all columns, of which there are more now
+
+
+def as_text_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula.
+
+    One that begins as a formula gets the apostrophe by which they know a text, as OWASP advises.
+
+    Examples:
+        >>> as_text_cell("=SUM(A1)"), as_text_cell("-1")
+        ("'=SUM(A1)", '-1')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def check_table_file(path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from staged_training.runtime.errors import InputError
+from staged_training.tables.delimited import DELIMITERS
 from staged_training.tables.reading import read_table, text_column
-from staged_training.tables.writing import check_table_file, write_table
+from staged_training.tables.writing import as_text_cell, check_table_file, write_table
 
 _COLUMNS = ("text", "label")
 
@@ -30,10 +31,14 @@ class Corrections:
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Add rows of text and label; those that are there already stay as they are."""
         before = self._rows()
-        every = list(dict.fromkeys([*before, *map(tuple, rows)]))
+        every = list(dict.fromkeys([*before, *map(self._row, rows)]))
         if len(every) > len(before):
             columns = zip(*every, strict=True)
             write_table(pa.table(dict(zip(_COLUMNS, map(list, columns), strict=True))), self._file)
+
+    def _row(self, row: Iterable[str]) -> tuple[str, ...]:
+        is_for_spreadsheets = self._file.suffix.lower() in DELIMITERS
+        return tuple(as_text_cell(cell) if is_for_spreadsheets else cell for cell in row)
 
     def _rows(self) -> list[tuple[str, ...]]:
         if not self._file.exists():

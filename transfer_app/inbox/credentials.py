@@ -8,7 +8,8 @@ from collections.abc import Callable
 from getpass import getpass
 from pathlib import Path
 
-from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.errors import InputError
+from transfer_app.inbox.mailbox import reason
 from transfer_app.inbox.source import ServerFolder
 
 PASSWORD = "NLP_TRANSFER_PASSWORD"
@@ -65,8 +66,14 @@ def token_by(command: str) -> Callable[[], str]:
 
     Args:
         command: The command, as for a shell, which it is not given to.
+
+    Raises:
+        InputError: It is no command; where the function is called, it prints no token.
     """
-    words = shlex.split(command)
+    try:
+        (program, *_) = words = shlex.split(command)
+    except ValueError as error:
+        raise InputError("`token_command` is no command.", ["token_command"]) from error
 
     def token() -> str:
         try:
@@ -75,13 +82,13 @@ def token_by(command: str) -> Callable[[], str]:
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise InputError(
-                f"{words[0]}: prints no token ({_reason(error)}). Check `token_command`.",
+                f"{program}: prints no token ({_reason(error)}). Check `token_command`.",
                 ["token_command"],
             ) from error
         found = ran.stdout.strip()
         if len(found.split()) != 1 or not found.isprintable():
             raise InputError(
-                f"{words[0]}: what it prints is not one token. Check `token_command`.",
+                f"{program}: what it prints is not one token. Check `token_command`.",
                 ["token_command"],
             )
         return found
@@ -97,4 +104,4 @@ def _reason(error: Exception) -> str:
         return f"it takes more than {_MOST_SECONDS} seconds"
     if isinstance(error, UnicodeError):
         return "it is not ASCII"
-    return first_line(error)
+    return reason(error)

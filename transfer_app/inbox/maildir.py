@@ -126,12 +126,16 @@ class Maildir(Mailbox):
         raise UnreachableError("files are renamed all the time")
 
     def _list(self) -> None:
-        """Look which files there are, and since when."""
-        self._times = self._changed()
+        """Look which files there are; again where some are renamed, which may be passed over."""
+        files: list[Path] = []
+        for _ in range(_TRIES):
+            self._times = self._changed()
+            with reachable():
+                files += [path for sub in self._folders for path in sub.iterdir() if path.is_file()]
+            if self._changed() == self._times:
+                break
         if time.time_ns() - max(self._times) < _FRESH:
             self._times = []
-        with reachable():
-            files = [path for sub in self._folders for path in sub.iterdir() if path.is_file()]
         self._files = {_key(file): file for file in files if _NAME.fullmatch(file.name)}
 
     def _changed(self) -> list[int]:

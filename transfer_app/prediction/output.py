@@ -1,6 +1,5 @@
 """Predictions as a file: a row for each input, its own columns first."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, tee
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 from nlp_transfer.emails.containers import shown_name
 from staged_training.runtime.printable import shell_path
 from staged_training.tables.delimited import DELIMITERS
-from staged_training.tables.writing import write_table
+from staged_training.tables.writing import as_text_cell, write_table
 from transfer_app.prediction.inputs import Input, usable
 from transfer_app.prediction.predictor import Predictor
 
@@ -19,7 +18,6 @@ PREFIX = "predicted_"
 """Of a column whose name is taken by one of the table that was predicted of."""
 
 _BATCH_ROWS = 10_000  # that are Python's objects at a time
-_FORMULA = re.compile(r"[=+\-@\t\r\n].*[^\W\d_]", re.DOTALL)  # it has a letter, unlike -1 and +
 
 
 def write_predictions(
@@ -106,18 +104,16 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def _as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of ours for a spreadsheet, which must not take a text for a formula.
+    """Return a column of ours for a spreadsheet, see `as_text_cell`.
 
-    Names of files and labels of models come from strangers, too. A text that begins as a formula
-    gets the apostrophe by which spreadsheets know a text, as OWASP advises; the columns of the
-    input stay as they are. Several labels stand in one cell, parted by `;`.
+    Names of files and labels of models come from strangers, too; the columns of the input stay as
+    they are. Several labels stand in one cell, parted by `;`.
     """
     if pa.types.is_list(column.type) and pa.types.is_string(column.type.value_type):
         column = pa.array([None if cell is None else ";".join(cell) for cell in column.to_pylist()])
     if not pa.types.is_string(column.type):
         return column
-    cells = column.to_pylist()
-    return pa.array([f"'{cell}" if cell and _FORMULA.match(cell) else cell for cell in cells])
+    return pa.array([cell and as_text_cell(cell) for cell in column.to_pylist()])
 
 
 def _beside(own: pa.Table, found: pa.Table) -> pa.Table:
