@@ -1,13 +1,13 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
-# `make test` runs the fast suite, `make test-browser` that of the demo, `make docs` builds the guide,
-# `make bench` runs the benchmarks, `make audit` looks for known vulnerabilities in the libraries. All
-# set up .venv first, whatever is missing.
+# `make test` runs the fast suite, `make test-browser` that of the demo, `make test-inbox` that of mail
+# on a server, `make docs` builds the guide, `make bench` runs the benchmarks, `make audit` looks for
+# known vulnerabilities in the libraries. All set up .venv first, whatever is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test coverage slow-test test-browser docs bench lint audit package install clean
+.PHONY: run run-pets test coverage slow-test test-browser test-inbox docs bench lint audit package install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -36,6 +36,14 @@ ifdef INSTALL_CHROMIUM
 endif
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
 	$(BIN)/pytest -m browser tests/browser
+
+# Mail is marked on a Dovecot that the tests start, and stop again, the soak of a thousand mails among
+# them: four minutes. INSTALL_DOVECOT=1 gets Debian's.
+test-inbox: $(STAMP)
+ifdef INSTALL_DOVECOT
+	apt-get install --yes --quiet dovecot-imapd dovecot-lmtpd
+endif
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'slow or not slow' tests/transfer_app/inbox
 
 # The guide and its reference, in build/site; what does not resolve is an error.
 docs: $(STAMP)

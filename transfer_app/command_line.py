@@ -301,7 +301,10 @@ def _demo(arguments: list[str]) -> None:
 def _mark(arguments: list[str]) -> None:
     from transfer_app.inbox.command import mark, new_parser
 
-    mark(_parsed(new_parser(), arguments))
+    options = _parsed(new_parser(), arguments)
+    mark(options)
+    if options.once:
+        _print_next_aside("nlp-transfer", "mark", options.source, "--model", options.model)
 
 
 def _watch(arguments: list[str]) -> None:

@@ -1,7 +1,6 @@
 """A real mail server, and a model that finds some mails urgent."""
 
 import itertools
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from transformers import TrainerState
 from nlp_transfer.tfidf import tfidf_classifier, tfidf_vectorizer
 from nlp_transfer.trained_model import save_trained
 from tests.small_data import small_messages
-from tests.transfer_app.inbox.dovecot import PASSWORD, PATH, Dovecot
+from tests.transfer_app.inbox.dovecot import PASSWORD, Dovecot, is_installed
 from transfer_app.command_line import main
 from transfer_app.inbox.credentials import PASSWORD as PASSWORD_VARIABLE
 
@@ -21,7 +20,7 @@ _NUMBERS = itertools.count()
 @pytest.fixture(scope="session")
 def dovecot():
     """A server that is running."""
-    if not shutil.which("dovecot", path=PATH):
+    if not is_installed():
         pytest.skip("there is no Dovecot: make test-inbox INSTALL_DOVECOT=1 installs it")
     server = Dovecot()
     yield server

@@ -98,6 +98,11 @@ local_validation_key_dict = fs:posix:prefix={folder}/keys/
 """
 
 
+def is_installed():
+    """Whether there is a Dovecot with what is needed of it."""
+    return all(shutil.which(name, path=PATH) for name in ("dovecot", "doveconf", "openssl"))
+
+
 class Dovecot:
     """A server that is running, with a mailbox for each user whom mail is delivered to.
 
