@@ -4,12 +4,25 @@ They are imported, and PyTorch with them, when a module of `transformers` is tha
 registered with: mail can be read, and an exported model run, without.
 """
 
+from importlib import import_module
 from types import ModuleType
 
 import lazy_loader
 from wrapt import when_imported
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+_CLASSES = {  # of each module, by the Auto class that they are registered with
+    "modeling_conv_head": {
+        "AutoModelForSequenceClassification": "ConvHeadForSequenceClassification",
+    },
+    "modeling_recurrent": {
+        "AutoModel": "RecurrentModel",
+        "AutoModelForSequenceClassification": "RecurrentForSequenceClassification",
+    },
+    "modeling_recurrent_lm": {"AutoModelForCausalLM": "RecurrentForCausalLM"},
+    "modeling_tfidf": {"AutoModelForSequenceClassification": "TfidfForSequenceClassification"},
+}
 
 
 @when_imported("transformers.models.auto.configuration_auto")
@@ -32,19 +45,18 @@ def _register_tokenizer(auto: ModuleType) -> None:
 
 
 @when_imported("transformers.models.auto.modeling_auto")
-def _register_models(auto: ModuleType) -> None:
-    from .modeling_conv_head import ConvHeadConfig, ConvHeadForSequenceClassification
-    from .modeling_recurrent import (
-        RecurrentConfig,
-        RecurrentForSequenceClassification,
-        RecurrentModel,
-    )
-    from .modeling_recurrent_lm import RecurrentForCausalLM
-    from .modeling_tfidf import TfidfConfig, TfidfForSequenceClassification
+def _import_models(_: ModuleType) -> None:
+    for name in _CLASSES:
+        import_module(f"{__name__}.{name}")  # one of them may be what imports the Auto classes
 
-    classifiers = auto.AutoModelForSequenceClassification
-    classifiers.register(ConvHeadConfig, ConvHeadForSequenceClassification)
-    classifiers.register(RecurrentConfig, RecurrentForSequenceClassification)
-    classifiers.register(TfidfConfig, TfidfForSequenceClassification)
-    auto.AutoModel.register(RecurrentConfig, RecurrentModel)
-    auto.AutoModelForCausalLM.register(RecurrentConfig, RecurrentForCausalLM)
+
+def _register_models(models: ModuleType) -> None:
+    import transformers
+
+    for auto, name in _CLASSES[models.__name__.rpartition(".")[2]].items():
+        model = getattr(models, name)
+        getattr(transformers, auto).register(model.config_class, model)
+
+
+for _name in _CLASSES:
+    when_imported(f"{__name__}.{_name}")(_register_models)

@@ -12,10 +12,19 @@ def printed(code):
     return ran.stdout.split()
 
 
-@pytest.mark.parametrize("first", ["pipeline", "Trainer", "AutoConfig", "AutoTokenizer"])
-def test_models_are_known_whatever_is_imported_of_transformers(first):
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import nlp_transfer; from transformers import pipeline",
+        "import nlp_transfer; from transformers import Trainer",
+        "from nlp_transfer.models import ConvHeadForSequenceClassification",
+        "from nlp_transfer.models import RecurrentForCausalLM",
+        "from nlp_transfer.models import TfidfConfig",
+    ],
+)
+def test_models_are_known_whatever_is_imported_first(first):
     code = (
-        f"import nlp_transfer; from transformers import {first}, AutoConfig; "
+        f"{first}; from transformers import AutoConfig; "
         "from transformers import AutoModelForSequenceClassification as Auto; "
         "configs = [AutoConfig.for_model(n) for n in ('recurrent', 'tfidf', 'conv_head')]; "
         "print(*(type(c) in Auto._model_mapping for c in configs))"
