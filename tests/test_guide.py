@@ -3,9 +3,9 @@
 The `python` blocks of a page share their names; the lines of its `bash` blocks that begin with
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
-`subject`, `body`, `priority`), `inbox.mbox`, `Maildir`, `photos/` (a folder for each label), `mails/`
-(tables of `text` and `labels`), a Hub on which the reader is called `someone`, and a small encoder
-lies, and a mail server, on which the reader is called `ann`, where Dovecot is installed.
+`subject`, `body`, `priority`), `inbox.mbox`, `Maildir/`, `photos/` (a folder for each label),
+`mails/` (tables of `text` and `labels`), a Hub on which the reader is called `someone`, and a small
+encoder lies; where Dovecot is installed, a mail server, on which the reader is called `ann`.
 
 Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
 they stand, on all of the shipped data, those too that take minutes however small the data are.
@@ -62,7 +62,7 @@ TAKE_MINUTES = {"boxes_and_captions", "without_labels"}
 
 @pytest.fixture
 def inbox(request, monkeypatch, tmp_path):
-    """The address of a server with mail of `ann`, for a page that speaks of it; None without Dovecot."""
+    """The address of a server with mail of `ann`, if a page speaks of it and there is Dovecot."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     is_asked_for = INBOX in request.node.callspec.params["page"].read_text()
     if not is_asked_for or not dovecot.is_installed():

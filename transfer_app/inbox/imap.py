@@ -140,8 +140,11 @@ class ImapFolder(Mailbox):
             return list(self._client.search(["UID", uids, *criteria]))
 
     def _fetch(self, keys: Sequence[Key], what: str) -> dict[Key, dict[bytes, Any]]:
-        with answering():
-            return dict(self._client.fetch(keys, [what]))
+        found: dict[Key, dict[bytes, Any]] = {}
+        for some in in_parts(keys, _IN_A_COMMAND):
+            with answering():
+                found |= self._client.fetch(some, [what])
+        return found
 
     def _selected(self) -> dict[bytes, Any]:
         """Select the folder, and return what the server says of it."""

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from imapclient import IMAPClient
 
+_PARTS = ("/usr/lib/dovecot", "/usr/libexec/dovecot")
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 
 PASSWORD = 'päss%w@rd\\"'
@@ -100,7 +101,8 @@ local_validation_key_dict = fs:posix:prefix={folder}/keys/
 
 def is_installed():
     """Whether there is a Dovecot with what is needed of it."""
-    return all(shutil.which(name, path=PATH) for name in ("dovecot", "doveconf", "openssl"))
+    has_parts = any(Path(lib, "imap").exists() and Path(lib, "lmtp").exists() for lib in _PARTS)
+    return has_parts and shutil.which("dovecot", path=PATH) and shutil.which("openssl")
 
 
 class Dovecot:
@@ -127,8 +129,8 @@ class Dovecot:
         (self.folder / "said").mkdir()
         (keys / "default").write_text(b64encode(KEY).decode())
         self.certificate = write_certificate(self.folder)
-        for path in [self.folder, *self.folder.rglob("*")]:
-            os.chown(path, account.pw_uid, account.pw_gid)
+        (self.folder / "mail").mkdir()
+        self._give_away(self.folder)
         self.start()
 
     def start(self):
@@ -175,6 +177,19 @@ class Dovecot:
                     raise
                 time.sleep(0.2)
 
+    def store(self, user, mails):
+        """Write mails to where those of a user lie, without delivering them one by one."""
+        folder = self.folder / "mail" / user / "Maildir"
+        for name in ("cur", "new", "tmp"):
+            (folder / name).mkdir(parents=True)
+        for number, mail in enumerate(mails):
+            (folder / "cur" / f"{number:06}.a.example.org:2,").write_bytes(mail)
+        self._give_away(self.folder / "mail" / user)
+
+    def _give_away(self, folder):
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+
     @contextmanager
     def client(self, user, folder="INBOX", *, readonly=False):
         """A client of a user with an open folder, as a program for mail is."""
@@ -196,7 +211,7 @@ class Dovecot:
         """Have all written down that clients of a user send, from now on."""
         folder = self.folder / "said" / user
         folder.mkdir()
-        os.chown(folder, self._account.pw_uid, self._account.pw_gid)
+        self._give_away(folder)
 
     def said(self, user):
         """What was sent, a file for each connection."""

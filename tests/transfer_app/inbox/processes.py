@@ -1,6 +1,7 @@
 """`nlp-transfer mark` in a process of its own, as a service runs it."""
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -9,9 +10,23 @@ import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
+from email.message import EmailMessage
 from pathlib import Path
 
+import pandas as pd
+
+from recipes.email_urgency import DATA
 from transfer_app.command_line import main
+
+
+def mails(count):
+    """Yield shipped texts as mails; in a third of them the server is down."""
+    texts = pd.read_parquet(DATA / "messages.parquet")["text"]
+    for number, text in zip(range(count), itertools.cycle(texts), strict=False):
+        mail = EmailMessage()
+        mail["Message-ID"], mail["Subject"] = f"<{number}@example.org>", f"Mail {number}"
+        mail.set_content(text if number % 3 else f"The server is down. {text[:50]}")
+        yield mail.as_bytes()
 
 
 def until(condition, seconds=20):
@@ -25,7 +40,8 @@ def until(condition, seconds=20):
 
 def marked(server, user):
     """The UIDs of mails that are marked."""
-    return {uid for uid, flags in server.flags(user).items() if "$Urgent" in flags}
+    with server.client(user, readonly=True) as client:
+        return {*client.search(["KEYWORD", "$Urgent"])}
 
 
 def predicted(server, user, model, folder):

@@ -6,32 +6,19 @@ import signal
 import threading
 import time
 from collections import Counter
-from email.message import EmailMessage
 from statistics import median
 
-import pandas as pd
 import pytest
 
-from recipes.email_urgency import DATA
-from tests.transfer_app.inbox.processes import Marking, marked, predicted, until
+from tests.transfer_app.inbox.processes import Marking, mails, marked, predicted, until
 
 MAILS, KILLS, RESTARTS = 1000, 10, 3
 SECONDS = 80  # in which they come
 
 
-def mails():
-    """Shipped texts as mails; in a third of them the server is down."""
-    texts = pd.read_parquet(DATA / "messages.parquet")["text"].head(MAILS)
-    for number, text in enumerate(texts):
-        mail = EmailMessage()
-        mail["Message-ID"], mail["Subject"] = f"<{number}@soak>", f"Mail {number}"
-        mail.set_content(text if number % 3 else f"The server is down. {text[:50]}")
-        yield mail.as_bytes()
-
-
 def deliver_in_bursts(server, user, chance):
     """Deliver them, some at a time."""
-    left, pause = list(mails()), 25 * SECONDS / MAILS
+    left, pause = list(mails(MAILS)), 25 * SECONDS / MAILS
     while left:
         burst = [left.pop() for _ in range(min(len(left), chance.randrange(1, 50)))]
         server.deliver(user, *burst)
@@ -77,7 +64,8 @@ def test_each_mail_is_marked_once_whatever_happens(server, user, model, tmp_path
         err = marking.err
     flags = server.flags(user)
     ids = {
-        re.search(rb"<(\d+)@soak>", file.read_bytes())[1] for file in (tmp_path / "mails").iterdir()
+        re.search(rb"<(\d+)@example.org>", file.read_bytes())[1]
+        for file in (tmp_path / "mails").iterdir()
     }
     assert len(ids) == MAILS <= len(flags) and MAILS / 4 < len(expected) < MAILS / 2
     assert not any(found - {"$Urgent"} for found in flags.values())
@@ -85,8 +73,8 @@ def test_each_mail_is_marked_once_whatever_happens(server, user, model, tmp_path
     assert not re.search(rf"\({user}\).* (delete|expunge|copy):", server.log())
     assert err.count("Lost") == err.count("Back") <= RESTARTS
     came, got = (
-        times(server, user, "msgid=<(.*?)@soak>: saved"),
-        times(server, user, "flag_change.*msgid=<(.*?)@soak>"),
+        times(server, user, "msgid=<(.*?)@example.org>: saved"),
+        times(server, user, "flag_change.*msgid=<(.*?)@example.org>"),
     )
     waits = [got[number] - came[number] for number in got]
     print(f"{len(waits)} marked; from delivery to keyword {median(waits):.2f} s (median)")
