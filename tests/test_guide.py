@@ -3,8 +3,9 @@
 The `python` blocks of a page share their names; the lines of its `bash` blocks that begin with
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
-`subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `mails/` (tables
-of `text` and `labels`) and a Hub on which the reader is called `someone`, and a small encoder lies.
+`subject`, `body`, `priority`), `inbox.mbox`, `photos/` (a folder for each label), `film.mp4` (a cat
+before a camera), `mails/` (tables of `text` and `labels`) and a Hub on which the reader is called
+`someone`, and a small encoder lies.
 
 Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
 they stand, on all of the shipped data, those too that take minutes however small the data are.
@@ -27,6 +28,7 @@ from recipes.email_urgency import DATA as MAILS
 from recipes.pet_classifier import DATA as PETS
 from tests.hub_server.repository import File, Repository
 from tests.small_data import small_messages, small_photos
+from tests.transfer_app.camera import scenes
 from transfer_app.command_line import main
 
 ROOT = Path(__file__).parents[1]
@@ -66,8 +68,15 @@ def run(page, *, quick):
             assert main(arguments + quick_flag) == 0, f"{page}, line {line}: {arguments}"
 
 
-def bring(messages, photos):
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    animals = [scenes.Animal(scenes.CAT, 3, 9)]
+    return scenes.write(tmp_path_factory.mktemp("film") / "film.mp4", scenes.film(animals, 12))
+
+
+def bring(messages, photos, film):
     """What a reader brings along, in the working directory."""
+    Path("film.mp4").symlink_to(film)
     urgent = messages["label"].eq("urgent")
     mail = pd.DataFrame({"subject": "", "body": messages["text"]})
     mail.assign(priority=np.where(urgent, "high", "normal")).to_csv("my_mail.csv", index=False)
@@ -126,23 +135,24 @@ def small_encoder(folder):
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     mails = small_messages().groupby(["fold", "label"]).head(20)
     ship(mails, tmp_path / "recipes")
     monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
-    bring(mails, small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4))
+    photos = small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4)
+    bring(mails, photos, film)
     put_encoder(hub, small_encoder(tmp_path / "encoder"))
     run(page, quick=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub):
+def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub, film):
     monkeypatch.chdir(tmp_path)
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
-    bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
+    bring(pd.read_parquet(MAILS / "messages.parquet"), photos, film)
     put_encoder(hub, packaged_encoder("bert"))
     run(page, quick=False)
 
