@@ -225,7 +225,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--bad", type=int, default=1000)
     arguments = parser.parse_args()
-    sent = mails(300)
+    sent = mails(200)
     print(f"ONNX Runtime alone: {alone(arguments.model, sent)}", flush=True)
     with serving(arguments.model) as (process, address):
         work = load(address, sent, arguments.clients, arguments.seconds)

@@ -18,6 +18,10 @@ def _without_default(field: dict[str, Any]) -> None:
     del field["default"]  # null, which it never is
 
 
+_SIMILARITY = _optional("To the nearest training example, where the model knows those")
+_ACCEPTED = _optional("Whether that is enough for the answer to mean something")
+
+
 class Text(BaseModel):
     """A text to predict of; what else its object says is ignored."""
 
@@ -35,31 +39,30 @@ class _Answer(_Schema):
     input: str = Field(description="The name of the text, the file, or the message of an mbox")
 
 
-class _OfClassifier(_Answer):
-    similarity: float | _Absent = _optional(
-        "To the nearest training example, where the model knows those"
-    )
-    accepted: bool | _Absent = _optional("Whether that is enough for the answer to mean something")
-
-
-class Label(_OfClassifier):
+class Label(_Answer):
     """The likeliest label of an input."""
 
     label: str
     scores: dict[str, float]
+    similarity: float | _Absent = _SIMILARITY
+    accepted: bool | _Absent = _ACCEPTED
 
 
-class Labels(_OfClassifier):
+class Labels(_Answer):
     """All labels that apply to an input."""
 
     labels: list[str]
     scores: dict[str, float]
+    similarity: float | _Absent = _SIMILARITY
+    accepted: bool | _Absent = _ACCEPTED
 
 
-class Number(_OfClassifier):
+class Number(_Answer):
     """A number that is predicted of an input."""
 
     value: float
+    similarity: float | _Absent = _SIMILARITY
+    accepted: bool | _Absent = _ACCEPTED
 
 
 class Caption(_Answer):
