@@ -4,9 +4,9 @@ The `python` blocks of a page share their names; the lines of its `bash` blocks 
 `nlp-transfer` are commands. What else is shown, such as output, or commands for many machines, is
 in blocks of no language. A page finds what its reader brings along: `my_mail.csv` (columns
 `subject`, `body`, `priority`), `inbox.mbox`, `Maildir/`, `photos/` (a folder for each label),
-`film.mp4` (a cat before a camera), `mails/` (tables of `text` and `labels`), a Hub on which the reader
-is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on which the
-reader is called `ann`.
+`film.mp4` (a cat before a camera), `mails/` (tables of `text` and `labels`), a Hub on which the
+reader is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on
+which the reader is called `ann`.
 
 Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
 they stand, on all of the shipped data, those too that take minutes however small the data are.
