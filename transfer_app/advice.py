@@ -14,7 +14,6 @@ from transformers import default_data_collator
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.candidates import RECURRENT_STAGES as STAGES
 from nlp_transfer.defaults import SIMILAR_COVERAGE
-from nlp_transfer.emails.containers import is_mail_file
 from nlp_transfer.emails.reading import read_labelled_texts
 from staged_training.experiment.splits import fold_split, stratified_folds
 from staged_training.experiment.target import SingleLabel
@@ -22,8 +21,6 @@ from staged_training.features.extraction import compute_features
 from staged_training.heads.advisor import Advice, Ladder, Similarity, advise
 from staged_training.heads.linear_probe import linear_probe
 from staged_training.runtime.printable import one_line
-from staged_training.tables.reading import read_table, table_suffix
-from staged_training.tables.text_files import marked_encoding, open_text
 
 SIMILAR_SPARED = 0.5
 """Features of ImageNet spare all errors that pixels make with pets, 0.89 with breeds of pets, and
@@ -100,15 +97,3 @@ def _probe_accuracy(features: NDArray[np.float32], labels: Sequence[int]) -> flo
     target = SingleLabel([str(number) for number in np.unique(numbers)])
     probe = linear_probe(train, validation, target)
     return float((probe.logits(test[0]).argmax(1) == test[1]).mean())
-
-
-def are_images(data: Path) -> bool:
-    """Whether labelled data are images, not texts."""
-    if data.is_dir():
-        return not any(map(is_mail_file, data.rglob("*")))
-    if not data.exists():
-        return True  # a data set of the Hub
-    if table_suffix(data) == ".xlsx":
-        return "file_name" in read_table(data, ()).column_names
-    with open_text(data, marked_encoding(data), "replace") as stream:
-        return "file_name" in stream.read(100_000)  # the column that a table of images has

@@ -41,6 +41,7 @@ commands:
                          in them, with a model that was trained here
   demo DIR               try a trained model in a browser
   export DIR             a trained model as ONNX, for use without PyTorch
+  review DATA            labels that are probably wrong, and why; how far two readers agree
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
   copy RECIPE            write a recipe into this folder, to change it and run it with Python
 
@@ -76,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "predict": _predict,
         "demo": _demo,
         "export": _export,
+        "review": _review,
         "coverage": _coverage,
         "copy": _copy,
     }
@@ -172,7 +174,8 @@ def _advise(arguments: list[str]) -> None:
     parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
     parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
     options = _parsed(parser, arguments)
-    from transfer_app.advice import advise_on_images, advise_on_texts, are_images
+    from transfer_app.advice import advise_on_images, advise_on_texts
+    from transfer_app.kinds import are_images
 
     data, label_column = options.data, options.label_column
     if are_images(Path(data)):
@@ -277,6 +280,14 @@ def _export(arguments: list[str]) -> None:
 
     print(export(options.model, options.output))
     print_next("nlp-transfer", "demo", options.model)
+
+
+def _review(arguments: list[str]) -> None:
+    from transfer_app.review.command import next_words, review, review_parser
+
+    options = _parsed(review_parser(), arguments)
+    review(options)
+    print_next("nlp-transfer", *next_words(options, arguments))
 
 
 def _coverage(arguments: list[str]) -> None:

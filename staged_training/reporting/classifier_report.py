@@ -18,9 +18,11 @@ from staged_training.experiment.target import (
 )
 from staged_training.experiment.task import LabelledTask
 from staged_training.heads.learning_curve import learning_curve, what_more_would_bring
+from staged_training.labels.label_errors import check_cleanlab, find_label_errors
 from staged_training.model_card import FROZEN, stage_table
 from staged_training.reporting import plots
 from staged_training.reporting.report import Report
+from staged_training.runtime.errors import InputError
 from staged_training.runtime.markdown import as_markdown, markdown_table
 from staged_training.stages import StageResult
 from staged_training.tables.labels import DECIDED
@@ -54,7 +56,10 @@ def add_classifier_sections(
         report.section("Each label", label_table(target, values, predictions))
     if isinstance(target, SingleLabel):
         _add_classes(report, target, values, predictions)
-    _add_errors(report, target, values, predictions, [describe(row) for row in rows.tolist()])
+    examples = [describe(row) for row in rows.tolist()]
+    _add_errors(report, target, values, predictions, examples)
+    if not isinstance(target, Regression):
+        report.section("Labels to check", label_errors_table(target, values, predictions, examples))
 
 
 def describe_choice(result: CrossValidation) -> str:
@@ -128,6 +133,43 @@ def _add_errors(
     ]
     table = markdown_table([measure, "predicted", "true", "example"], errors)
     report.section(f"{heading} errors", table if errors else "There are none.")
+
+
+def label_errors_table(
+    target: Target,
+    values: NDArray[Any],
+    probabilities: NDArray[np.float64],
+    examples: Sequence[str],
+) -> str:
+    """Return the ten most suspicious labels as a Markdown table, and how they were found.
+
+    Args:
+        target: What is predicted: one label, or several.
+        values: The labels.
+        probabilities: What a model says that did not learn from them, `[examples, labels]`.
+        examples: What to call each example, in Markdown.
+    """
+    try:
+        check_cleanlab()
+    except InputError as error:
+        return str(error)
+    found = find_label_errors(target, values, probabilities)
+    rows = [
+        [
+            f"{found.suspicion[row]:.2f}",
+            as_markdown(target.describe_value(values[row])),
+            as_markdown(target.describe_value(found.predicted[row])),
+            examples[row],
+        ]
+        for row in found.order[:10].tolist()
+        if found.suspicion[row] >= DECIDED
+    ]
+    told = (
+        "The most suspicious labels of these examples, by confident learning (Northcutt et al. "
+        "2021). `nlp-transfer review` looks at all of your labels, and says why."
+    )
+    table = markdown_table(["suspicion", "label", "predicted", "example"], rows)
+    return f"{told}\n\n{table if rows else 'There are none.'}"
 
 
 class Error(NamedTuple):

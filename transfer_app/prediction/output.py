@@ -50,13 +50,25 @@ def write_predictions(
     unread = len(found) - found["problem"].null_count
     last = "problem"  # the first rows may have no other column
     found = found.select([*(name for name in found.column_names if name != last), last])
-    if file.suffix.lower() in DELIMITERS:
-        found = pa.table({name: _as_cells(found[name]) for name in found.column_names})
-    if own is not None:
-        found = _beside(own, found.drop_columns("input"))
-    write_table(found, file)
+    write_beside(own, found if own is None else found.drop_columns("input"), file)
     told = f"Wrote {shell_path(file)}: {len(found):,} row{'s' if len(found) > 1 else ''}"
     return f"{told}, {unread:,} of them unread, see `problem`." if unread else f"{told}."
+
+
+def write_beside(own: pa.Table | None, found: pa.Table, file: Path) -> None:
+    """Write columns of ours, after those of a table that is the input.
+
+    Args:
+        own: The table whose rows they are about, if there is one.
+        found: Our columns; in delimited text none is a formula, see `_as_cells`.
+        file: The file to write.
+
+    Raises:
+        InputError: The disk is full.
+    """
+    if file.suffix.lower() in DELIMITERS:
+        found = pa.table({name: _as_cells(found[name]) for name in found.column_names})
+    write_table(found if own is None else _beside(own, found), file)
 
 
 def _rows(predictor: Predictor, inputs: Iterable[Input]) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,87 @@
+"""Vectors of texts: what a frozen encoder or TF-IDF says of each, once for all labels."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.decomposition import TruncatedSVD
+
+from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.tfidf import tfidf_vectorizer
+from staged_training.features.extraction import computed
+from staged_training.features.reuse import features_key
+
+_TOKENS_AT_ONCE = 2**14
+_TOPICS = 300
+
+
+def encoder_features(texts: Sequence[str], base: str, folder: Path) -> NDArray[np.float32]:
+    """Return the mean and the maximum over the tokens of each layer of an encoder.
+
+    They are computed once and kept; other texts, another order and another encoder have others.
+
+    Args:
+        texts: The texts.
+        base: As for `load_encoder_classifier`.
+        folder: Where they are kept.
+
+    Returns:
+        `[texts, 2 * layers * width]`.
+
+    Raises:
+        InputError: There is no such encoder, or the folder cannot be written to.
+
+    Examples:
+        >>> from nlp_transfer.text_features import encoder_features
+        >>> encoder_features(texts[:3], "bert", Path("features")).shape  # 7 layers, 384 wide
+        (3, 5376)
+    """
+    model, tokenizer = load_encoder_classifier(base, ["no", "yes"], seed=0, layers="all")
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    file = folder / f"{features_key(model, 'mean and maximum', digest)}.safetensors"
+    examples = [tokenizer(text, truncation=True) for text in texts]
+    device = next(model.parameters()).device
+
+    def pooled(_: Any, some: list[Any]) -> dict[str, torch.Tensor]:
+        longest = max(len(example["input_ids"]) for example in some)
+        size = max(1, _TOKENS_AT_ONCE // max(1, longest))
+        parts = [some[start : start + size] for start in range(0, len(some), size)]
+        batches = [tokenizer.pad(part, return_tensors="pt").to(device) for part in parts]
+        return {"features": torch.cat([_pooled(model, batch) for batch in batches])}
+
+    features = computed(lambda _: model, pooled, examples, file).columns["features"]
+    return np.asarray(features)
+
+
+def _pooled(model: Any, batch: Any) -> torch.Tensor:
+    mask = batch["attention_mask"]
+    with torch.no_grad():
+        states = model.states(batch["input_ids"], mask)
+    real = mask.bool().unsqueeze(-1)
+    mean = states.sum(dim=1) / real.sum(dim=1).clamp(min=1)
+    return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
+
+
+def topic_features(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return latent semantic analysis: the largest singular vectors of TF-IDF.
+
+    Args:
+        texts: The texts, of at least two words in all.
+
+    Returns:
+        `[texts, topics]`.
+
+    Examples:
+        >>> from nlp_transfer.text_features import topic_features
+        >>> topic_features(["call me", "call me today", "the report"]).shape
+        (3, 2)
+    """
+    counts = tfidf_vectorizer().fit_transform(texts)
+    topics = max(1, min(_TOPICS, min(counts.shape) - 1))
+    features = TruncatedSVD(topics, random_state=0).fit_transform(counts)
+    return np.asarray(features, np.float32)
