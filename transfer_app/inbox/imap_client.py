@@ -75,6 +75,9 @@ def connect(server: ServerFolder, log_in: Callable[[Client], object]) -> Client:
         ) from error
     try:
         log_in(client)
+    except InputError:
+        close(client)
+        raise
     except (OSError, IMAPClientError, *_WRONG) as error:
         close(client)
         raise InputError(

@@ -121,7 +121,7 @@ def test_a_mail_that_breaks_every_connection_is_left_out_and_told(server, user, 
         source = f"imap://{user}@localhost:{port}/INBOX"
         assert once(source)["marked"] == 2
         told = capsys.readouterr().err
-        assert told.count("Left out until the next start: UID 2") == told.count("Lost") == 1
+        assert told.count("Left out for an hour: UID 2") == told.count("Lost") == 1
     assert server.flags(user) == {1: {"$Urgent"}, 2: set(), 3: {"$Urgent"}}
     once(server.url(user))
     assert server.flags(user)[2] == {"$Urgent"}
