@@ -30,6 +30,8 @@ The password is taken from the environment ({PASSWORD}), from a credential of sy
   nlp-transfer mark inbox.mbox --model my-urgency --output marked.mbox
 """
 
+_LONGEST = 25 * 60  # seconds; a server may hang up after 30 minutes without a word
+
 _IN_PLACE = ["since", "unseen", "keyword", "flag", "move", "token_command", "state", "learn_from"]
 """The flags that an mbox has no use for."""
 
@@ -119,8 +121,9 @@ def mark(options: argparse.Namespace) -> None:
             f"{options.source}: is marked where it lies. `output` is for the copy of an mbox.",
             ["output"],
         )
-    if not 1 <= options.every <= 3600:
-        raise InputError(f"`every` is {options.every:g}. Give 1 to 3600 seconds.", ["every"])
+    if not 1 <= options.every <= _LONGEST:
+        told = f"`every` is {options.every:g}. Give 1 to {_LONGEST} seconds."
+        raise InputError(told, ["every"])
     _mark_in_place(options)
 
 

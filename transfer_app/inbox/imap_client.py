@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout
-from imapclient.exceptions import IMAPClientError
+from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
 
 from staged_training.runtime.errors import InputError
 from transfer_app.inbox.mailbox import reachable, reason
@@ -36,8 +36,12 @@ class Client(IMAPClient):  # type: ignore[misc]
             time.sleep(pause)
             return
         self.idle()
-        if not self.idle_check(timeout=0):
-            self.idle_check(timeout=seconds)
+        news = self.idle_check(timeout=0) or self.idle_check(timeout=seconds)
+        for name, *words in news:
+            if name == b"BYE":
+                raise IMAPClientAbortError(
+                    " ".join(str(word, "utf-8", "replace") for word in words)
+                )
         self.idle_done()
 
     def heard_of_mail(self) -> bool:
@@ -75,6 +79,9 @@ def connect(server: ServerFolder, log_in: Callable[[Client], object]) -> Client:
         ) from error
     try:
         log_in(client)
+    except InputError:
+        close(client)
+        raise
     except (OSError, IMAPClientError, *_WRONG) as error:
         close(client)
         raise InputError(

@@ -22,7 +22,8 @@ _LOOKED_AT = 200  # mails whose sizes are asked for at a time
 _AT_ONCE = 64  # mails that are fetched at a time, at most,
 _BYTES_AT_ONCE = 8 * 2**20  # and of this size, unless one is larger by itself
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0  # seconds
-_TRIES = 3  # to fetch a mail by itself
+_TRIES = 3  # to fetch a mail by itself,
+_LEFT_OUT = 3600  # seconds for which it is left out then
 
 
 class Marker:
@@ -82,6 +83,7 @@ class Marker:
             self._opened = opened.pop_all()
         self._is_settled = False
         self._broken_off: Counter[Key] = Counter()
+        self._forgiven = time.monotonic()
         self.summary = Summary()
 
     def once(self) -> Summary:
@@ -160,11 +162,14 @@ class Marker:
             self._journal.note(dict.fromkeys(keys, self._done))
             self.summary["marked"] += len(there)
             for key in there:
-                print(f"{one_line(shown_key(key))}  as was decided before", flush=True)
+                print(f"{one_line(shown_key(key))}  as was decided before a stop", flush=True)
 
     def _batches(self) -> Iterator[list[Key]]:
         """Yield mails to look at, in batches; last and one by one those that broke a connection."""
         last: list[Key] = []
+        if time.monotonic() > self._forgiven + _LEFT_OUT:
+            self._broken_off.clear()
+            self._forgiven = time.monotonic()
         for found in self._mailbox.search():
             for keys in in_parts(self._journal.unknown(found), _LOOKED_AT):
                 sizes = dict(self._mailbox.sizes(keys))
@@ -183,8 +188,9 @@ class Marker:
         outcomes = dict(zip([key for key, _ in fetched], decided, strict=True))
         self._journal.note({key: _state(decision) for key, (_, decision) in outcomes.items()})
         chosen = [key for key, (_, decision) in outcomes.items() if decision and decision.is_chosen]
-        for key in outcomes.keys() - chosen:
-            tell_decided(self.summary, *outcomes[key])
+        for key in outcomes:
+            if key not in chosen:
+                tell_decided(self.summary, *outcomes[key])
         if not self._mailbox.read_only:
             self._mailbox.mark(chosen)
             self._mailbox.move(chosen)
@@ -199,9 +205,7 @@ class Marker:
         except UnreachableError:
             self._broken_off.update(keys)
             if self._broken_off[keys[0]] > _TRIES:
-                tell_aside(
-                    f"Left out until the next start: {shown_key(keys[0])} cannot be fetched."
-                )
+                tell_aside(f"Left out for an hour: {shown_key(keys[0])} cannot be fetched.")
             raise
         for key in keys:
             self._broken_off.pop(key, None)

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -149,9 +150,13 @@ class Dovecot:
                 time.sleep(0.02)
 
     def stop(self):
-        """Stop it, with all connections."""
+        """Stop it, with all connections; those that are idle it would leave open for a while."""
         self._process.terminate()
         self._process.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+            time.sleep(0.5)
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.stderr.close()
 
     def close(self):

@@ -88,6 +88,8 @@ def test_a_token_of_a_command_logs_in(server, user, model, capsys, monkeypatch):
     assert main(["mark", server.url(user), *flags, command_that_prints("expired")]) == 2
     err = capsys.readouterr().err
     assert f"{user} is refused" in err and "expired" not in err
+    assert main(["mark", server.url(user), *flags, "false"]) == 2
+    assert capsys.readouterr().err.startswith("nlp-transfer: false: prints no token")
 
 
 @pytest.mark.parametrize(

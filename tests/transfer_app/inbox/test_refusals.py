@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import sys
 
 import pytest
 
@@ -147,6 +148,11 @@ def test_flags_that_do_not_go_with_a_source(tmp_path, refused, server, user):
     assert "--output" in refused(tmp_path / "mail", "--output", tmp_path / "copy")
     assert "--output" in refused(server.url(user), "--output", tmp_path / "copy")
     assert "--every" in refused(server.url(user), "--every", "nan")
+
+
+def test_a_library_that_is_missing(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imapclient", None)
+    assert "pip install 'nlp-transfer[inbox]'" in refused("imaps://ann@imap.example.org/")
 
 
 def test_a_day_that_is_none(capsys):
