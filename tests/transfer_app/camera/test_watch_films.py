@@ -114,7 +114,7 @@ def test_damage_within_a_film_is_told_and_left_out(feeder, cat_and_dog, capsys, 
     film.write_bytes(content)
     found, _ = events(capsys, film, "--model", feeder)
     assert [one["label"] for one in found] == ["cat", "dog"]
-    assert "damaged frames" in caplog.text
+    assert "damaged or misplaced frames" in caplog.text
 
 
 def test_a_sleeping_cat_is_one_visit_and_a_chair_becomes_a_part_of_the_scene(feeder):
@@ -165,9 +165,13 @@ BAD = {
     "a score": (["text.mp4", "--sure", "0.3"], "--sure is 0.3"),
     "threads": (["text.mp4", "--threads", "0"], "--threads is 0"),
     "a folder's flag": (["film.mp4", "--once"], "--new and --once are for a folder"),
+    "an empty folder": (["empty/", "--once"], "empty: no picture or clip in it"),
     "no command": (["film.mp4", "--on-event", "no-such-program"], "no-such-program: not found"),
     "an open quote": (["film.mp4", "--on-event", "sh -c 'x"], "a quote is not closed"),
-    "no broker": (["film.mp4", "--mqtt", "mqtt://127.0.0.1:9/x"], "no MQTT broker at port 9"),
+    "no broker": (
+        ["film.mp4", "--mqtt", "mqtt://127.0.0.1:9/x"],
+        "no connection to an MQTT broker at port 9",
+    ),
     "no topic": (["film.mp4", "--mqtt", "mqtt://127.0.0.1"], "give mqtt://"),
     "a broker's password": (["film.mp4", "--mqtt", "mqtt://a:b@127.0.0.1/x"], "MQTT_PASSWORD"),
     "pictures in a file": (["film.mp4", "--pictures", "text.mp4"], "text.mp4 cannot be written"),
@@ -181,6 +185,7 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("no film\n" * 100)
     (tmp_path / "empty.mp4").touch()
+    (tmp_path / "empty").mkdir()
     shutil.copy(five_visits, "film.mp4")
     assert main(["watch", *arguments, "--model", "no-such-model"]) == 2
     said = capsys.readouterr()
