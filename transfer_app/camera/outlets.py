@@ -97,6 +97,7 @@ class Command:
         if self._thread.is_alive():
             self._is_over = True
             _kill(self._running)
+            self._thread.join(1)
             _logger.warning("%s takes too long, and is killed.", self._words[0])
 
     def _run(self) -> None:

