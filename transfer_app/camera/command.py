@@ -7,7 +7,7 @@ from pathlib import Path
 
 from staged_training.recipe import check_filled
 from staged_training.runtime.command import printable_errors
-from staged_training.runtime.errors import flag
+from staged_training.runtime.errors import InputError, flag
 from staged_training.runtime.files import unwritable_reported
 from transfer_app.camera import outlets
 from transfer_app.camera.events import event_of
@@ -49,6 +49,11 @@ def watch(arguments: Sequence[str]) -> None:
     check_filled({name.upper(): value for name, value in vars(options).items()})
     at_arrival = options.at == "arrival"
     rules = Rules(options.window, options.pause, options.least, options.sure, at_arrival)
+    if options.rate * options.pause < 1:
+        raise InputError(
+            f"--pause of {options.pause:g} s is shorter than the time between two frames by "
+            f"--rate {options.rate:g}. Give a longer one."
+        )
     source = open_source(
         options.source, options.rate, options.threads, new=options.new, once=options.once
     )

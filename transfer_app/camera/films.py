@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,20 +76,20 @@ class Film:
         import av
 
         each = 1 / float(container.streams.video[0].average_rate or 25)
-        first, begin, shown, left_out = None, 0.0, None, 0
-        try:
+        shown, left_out = None, 0
+        first = begin = 0.0
+        with suppress(av.FFmpegError):  # it breaks off
             for picture in decoded(container):
                 now = begin + each if picture is None or picture.time is None else picture.time
-                first = now if first is None else first
                 if picture is None or picture.is_corrupt or (shown and now <= begin):
                     left_out += 1
                     continue
                 if shown:
                     yield begin - first, now - first, shown
+                else:
+                    first = now
                 begin, shown = now, picture
-        except av.FFmpegError as error:
-            _logger.warning("%s breaks off: %s.", self._file, error.strerror)
-        if shown and first is not None:
+        if shown:
             end = begin + each - first
             yield begin - first, end, shown
             self._tell(container, end, left_out)
@@ -102,7 +103,7 @@ class Film:
         if end + _ENDS_EARLY < length:
             _logger.warning("%s ends after %.1f of %.1f seconds.", self._file, end, length)
         if left_out:
-            _logger.warning("%s: left out %d damaged frames.", self._file, left_out)
+            _logger.warning("%s: left out %d damaged or misplaced frames.", self._file, left_out)
 
 
 def opened_video(
@@ -174,6 +175,18 @@ def decoded(
 
 
 def image_of(picture: "VideoFrame", display: Display) -> Image.Image:
-    """Return a frame as players show it, at most 1280 pixels long."""
+    """Return a frame as players show it, at most 1280 pixels long.
+
+    Raises:
+        InputError: It is of a kind that cannot be converted.
+    """
+    import av
+
     scale = min(1.0, LONGEST / max(picture.width * display.pixel, picture.height))
-    return Image.fromarray(display.shown(picture, scale))
+    try:
+        return Image.fromarray(display.shown(picture, scale))
+    except (av.FFmpegError, ValueError) as error:
+        kind = picture.format.name
+        raise InputError(
+            f"Frames of the format {kind} cannot be shown. Convert the film."
+        ) from error

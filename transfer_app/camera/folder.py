@@ -15,6 +15,7 @@ from staged_training.runtime.films import SUFFIXES as FILMS
 from transfer_app.camera.films import LONGEST, Film, Frame
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # others run programs
 
 _POLL = 1.0  # seconds
 _STILL = 2.0  # seconds after which a file that does not grow is complete
@@ -35,7 +36,7 @@ class Folder:
         once: Stop after what is there at the start.
 
     Raises:
-        InputError: There is no such folder.
+        InputError: Nothing is there, and nothing is waited for.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Folder:
         self._done = self._states() if new else {}
         self._still: dict[Path, tuple[_State, float]] = {}
         self._now = -math.inf
+        if once and not self._states():
+            raise InputError(f"{folder}: no picture or clip in it. Check the path.")
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield pictures, at the times when they were written, and the frames of clips.
@@ -92,7 +95,7 @@ class Folder:
             yield from Film(file, self._rate, self._threads)
             return
         try:
-            with Image.open(file) as opened:
+            with Image.open(file, formats=_FORMATS) as opened:
                 opened.draft("RGB", (LONGEST, LONGEST))
                 image = ImageOps.exif_transpose(opened).convert("RGB")
             taken = time.monotonic() - _age((0, file.stat().st_mtime_ns))

@@ -77,6 +77,7 @@ class Command:
             raise InputError(f"{command or 'The command'}: not found. Give a program, or its path.")
         self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
         self._running: subprocess.Popen[str] | None = None
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -94,11 +95,15 @@ class Command:
             self._lines.put(None, timeout=seconds)
         self._thread.join(max(0.0, deadline - time.monotonic()))
         if self._thread.is_alive():
-            _logger.warning("%s is killed: it takes too long.", self._words[0])
+            self._is_over = True
             _kill(self._running)
+            self._thread.join(1)
+            _logger.warning("%s takes too long, and is killed.", self._words[0])
 
     def _run(self) -> None:
         for line in iter(self._lines.get, None):
+            if self._is_over:
+                return
             try:
                 self._give(line)
             except OSError as error:
@@ -196,15 +201,17 @@ class Mqtt:
             self._client.connect(self._host, port)
         except OSError as error:
             reason = error.strerror or first_line(error)
-            raise InputError(f"{self._host}: no MQTT broker at port {port} ({reason}).") from error
+            raise InputError(
+                f"{self._host}: no connection to an MQTT broker at port {port} ({reason})."
+            ) from error
         self._client.loop_start()
         with self._news:
             self._news.wait_for(lambda: self._answer, _CONNECT_TIMEOUT)
         if self._answer is None or self._answer.is_failure:
             self._client.disconnect()
             raise InputError(
-                f"{self._host}: the MQTT broker refuses ({self._answer or 'no answer'}). Check the "
-                f"user in the address, and the password in {PASSWORD}."
+                f"{self._host}: the MQTT broker refuses ({self._answer or 'no answer'}). Check "
+                f"whether it is mqtt or mqtts, its user, and the password in {PASSWORD}."
             )
 
     def _connected(self, client: Any, data: Any, flags: Any, code: "ReasonCode", _: Any) -> None:

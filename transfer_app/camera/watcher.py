@@ -69,6 +69,7 @@ class Watcher:
         """
         if isinstance(source, str | Path):
             source = open_source(str(source), rate, self._threads)
+        self._scene, self._last = Scene(), None
         visits, film = Visits(self._rules), ""
         try:
             for frame in source:

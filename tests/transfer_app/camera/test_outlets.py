@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import psutil
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -67,7 +68,8 @@ def test_a_command_that_is_too_slow_does_not_hold_up_the_camera(caplog, monkeypa
     assert "sleep is too slow; it is not told: event 9" in caplog.text
     command.close(0.5)
     assert time.monotonic() - begin < 5
-    assert "sleep is killed" in caplog.text
+    assert "sleep takes too long, and is killed." in caplog.text
+    assert not psutil.Process().children()
 
 
 class Broker:

