@@ -69,7 +69,7 @@ class Gate:
         self, app: ASGIApp, tokens: Sequence[str], names: Collection[str], rate: int | None
     ) -> None:
         self._app, self._names = app, names
-        self._tokens = [f"Bearer {token}".encode() for token in tokens]
+        self._tokens = [token.encode() for token in tokens]
         self._rate = Rate(rate) if rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,9 +84,10 @@ class Gate:
             return None
         client = request.client.host if request.client else ""
         if self._tokens:
-            given = request.headers.get("authorization", "").encode("latin-1")
-            known = [hmac.compare_digest(given, token) for token in self._tokens]
-            if not any(known):
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            sent = given.encode("latin-1")
+            known = [hmac.compare_digest(sent, token) for token in self._tokens]
+            if scheme.lower() != "bearer" or not any(known):
                 reason = "Send your token as `Authorization: Bearer TOKEN`."
                 return refused(401, reason, {"WWW-Authenticate": "Bearer"})
             client = str(known.index(True))

@@ -57,6 +57,7 @@ def service(
         version=version("nlp-transfer"),
         docs_url=None,  # these pages load scripts of other hosts
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=_closing,
         middleware=[
             Middleware(AccessLog, paths=_paths(served)),
@@ -84,8 +85,8 @@ def _predicting(models: Mapping[str, Served], bodies: Bodies) -> APIRouter:
         "openapi_extra": bodies.openapi(of_texts=any(one.is_of_texts for one in models.values())),
     }
     router.add_api_route("/models/{name}/predict", predict, **options)
-    if len(models) == 1:
-        router.add_api_route("/predict", predict_with_the_only_model, **options)
+    options["include_in_schema"] = len(models) == 1
+    router.add_api_route("/predict", predict_with_the_only_model, **options)
     return router
 
 

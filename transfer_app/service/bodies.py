@@ -119,13 +119,10 @@ class Bodies:
         return inputs
 
     def _photos(self, files: _Files) -> Iterator[Input]:
-        room = self._megapixels * 10**6
-        for name, data in files:
-            room -= _pixels(data)
-            if room < 0:
-                reason = f"The images of a request may have {self._megapixels} million pixels."
-                raise HTTPException(413, reason)
-            yield photo_of(name, data)
+        if sum(_pixels(data) for _, data in files) > self._megapixels * 10**6:
+            reason = f"The images of a request may have {self._megapixels} million pixels."
+            raise HTTPException(413, reason)
+        return starmap(photo_of, files)
 
     def _too_many(self) -> HTTPException:
         return HTTPException(413, f"A request may have {self._most} inputs.")

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import re
+import resource
 import socket
 import sys
 from dataclasses import fields
@@ -74,6 +75,7 @@ def serve(options: argparse.Namespace) -> None:
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise InputError("The service needs more: pip install 'nlp-transfer[serve]'.")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # PyTorch's predictors show bars
     from transfer_app.service.app import service
     from transfer_app.service.limits import Limits
     from transfer_app.service.models import check_folders
@@ -128,4 +130,6 @@ def _run(app: "FastAPI", listening: socket.socket) -> None:
         proxy_headers=False,  # anyone could send them
         timeout_graceful_shutdown=_LAST,
     )
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of connections, idle ones too
     uvicorn.Server(config).run(sockets=[listening])

@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from staged_training.runtime.errors import InputError
+from PIL import Image
+
+from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.seal import digest
 from transfer_app.prediction.inputs import Input
 from transfer_app.prediction.onnx_classifier import ONNX, WEIGHTS, OnnxClassifier, open_fast
 from transfer_app.service.batching import Batcher
 from transfer_app.service.schemas import Model
 
+if TYPE_CHECKING:
+    from transfer_app.prediction.predictor import Predictor
+
 _DIGITS = 12  # of a version
-_FAILED = "cannot be predicted of"
+_FAILED = "makes the model fail"
 
 
 def opened(folders: Sequence[str | Path], most_waiting: int) -> dict[str, "Served"]:
@@ -78,6 +83,7 @@ class Served:
             runs_by="ONNX Runtime" if isinstance(model, OnnxClassifier) else "PyTorch",
             **(outputs._asdict() if outputs else {}),
         )
+        _try(model, folder, self.is_of_texts)
         card = folder / "README.md"
         self.card = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
         self.batcher = Batcher(model.predict, most_waiting)
@@ -105,6 +111,18 @@ class Served:
 
 def _name(folder: Path) -> str:
     return folder.resolve().name
+
+
+def _try(model: "OnnxClassifier | Predictor", folder: Path, is_of_texts: bool) -> None:
+    """Refuse a model that fails on a short text or a small image."""
+    sample = "Call me before noon." if is_of_texts else Image.new("RGB", (64, 48), "gray")
+    try:
+        list(model.predict([Input("a sample", sample)]))
+    except InputError:
+        raise
+    except Exception as error:  # libraries raise almost anything on damage
+        reason = first_line(error)
+        raise InputError(f"{folder}: the model fails ({reason}). Copy it anew.") from error
 
 
 def _version(folder: Path) -> str:

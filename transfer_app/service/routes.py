@@ -44,7 +44,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in chosen}
 
 
-def _known(name: str, request: Request) -> Served:
+async def _known(name: str, request: Request) -> Served:
     model: Served | None = request.app.state.models.get(name)
     if model is None:
         raise HTTPException(404, "There is no such model; see /models.")
@@ -55,7 +55,7 @@ _Known = Annotated[Served, Depends(_known)]
 
 
 @health.get(ALIVE, responses=refusals(503))
-def alive(request: Request) -> Health:
+async def alive(request: Request) -> Health:
     """Tell whether the service works, to whoever watches it."""
     if not all(model.batcher.is_working for model in request.app.state.models.values()):
         raise HTTPException(503, "A model is not predicted with any more.")
@@ -63,7 +63,7 @@ def alive(request: Request) -> Health:
 
 
 @described.get("/models", response_model_exclude_none=True, responses=refusals(401, 403, 429))
-def models(request: Request) -> Models:
+async def models(request: Request) -> Models:
     """List the models."""
     return Models(models=[model.description for model in request.app.state.models.values()])
 
@@ -71,7 +71,7 @@ def models(request: Request) -> Models:
 @described.get(
     "/models/{name}", response_model_exclude_none=True, responses=refusals(401, 403, 404, 429)
 )
-def model(model: _Known) -> Model:
+async def model(model: _Known) -> Model:
     """Tell what a model predicts, and its version."""
     return model.description
 
@@ -81,7 +81,7 @@ def model(model: _Known) -> Model:
     response_class=Response,  # else all, refusals too, would be described as Markdown
     responses=_CARD | refusals(401, 403, 404, 429),
 )
-def card(model: _Known) -> Response:
+async def card(model: _Known) -> Response:
     """Show the card of a model: what it was trained on, how good it is, what it is not good for."""
     if model.card is None:
         raise HTTPException(404, "The model has no card.")
@@ -91,7 +91,6 @@ def card(model: _Known) -> Response:
 async def predict(model: _Known, request: Request) -> dict[str, Any]:
     """Predict with a model: of texts, or of files of mails or images."""
     read = await request.app.state.bodies.received(request, of_texts=model.is_of_texts)
-
     until = time.monotonic() + request.app.state.patience
 
     async def answers() -> list[dict[str, Any]]:
@@ -107,8 +106,10 @@ async def predict(model: _Known, request: Request) -> dict[str, Any]:
 
 async def predict_with_the_only_model(request: Request) -> dict[str, Any]:
     """Predict with the only model: of texts, or of files of mails or images."""
-    (only,) = request.app.state.models.values()
-    return await predict(only, request)
+    models = [*request.app.state.models.values()]
+    if len(models) > 1:
+        raise HTTPException(404, "There are several models: ask /models/NAME/predict.")
+    return await predict(models[0], request)
 
 
 async def _while_connected(request: Request, work: Awaitable[_T]) -> _T:

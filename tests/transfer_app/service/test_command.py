@@ -1,12 +1,15 @@
 """How a service starts, what it refuses to start with, and how it ends."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -165,6 +168,25 @@ def test_a_connection_on_which_no_request_comes_is_ended(models, tmp_path, monke
             time.sleep(0.2)
             connection.sendall(get)
             assert connection.recv(2**16).startswith(b"HTTP/1.1 200")
+
+
+def test_many_idle_connections_keep_nobody_out(models, tmp_path, monkeypatch):
+    few = ["sh", "-c", 'ulimit -Sn 100; exec "$@"', "sh", *COMMAND]
+    monkeypatch.setattr("tests.transfer_app.service.servers.COMMAND", few)
+    with serving(tmp_path, models / "minutes") as server, ExitStack() as connections:
+        for _ in range(200):
+            idle = socket.create_connection(("127.0.0.1", server.port))
+            connections.enter_context(idle)
+        assert server.client.get("/health").status_code == 200
+
+
+def test_a_model_that_fails_is_refused(models, tmp_path, refused):
+    shutil.copytree(models / "minutes", tmp_path / "model")
+    vocabulary = {"[UNK]": 10**6}
+    (tmp_path / "model" / "SHA256SUMS").unlink()
+    (tmp_path / "model" / "tokenizer.json").unlink(missing_ok=True)
+    (tmp_path / "model" / "vocab.json").write_text(json.dumps(vocabulary))
+    assert "the model fails" in refused(tmp_path / "model", "--port", "0")
 
 
 def test_a_service_on_loopback_needs_no_token_and_has_its_names(models, tmp_path):

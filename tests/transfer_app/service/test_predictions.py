@@ -148,10 +148,19 @@ def test_models_are_described(server, models):
 
 
 def test_what_is_not_there_is_not_found(server):
-    for path in ("/models/x", "/models/x/card", "/docs", "/redoc", "/models/../etc/passwd", "/x"):
+    for path in (
+        "/models/x",
+        "/models/x/card",
+        "/docs",
+        "/redoc",
+        "/models/",
+        "/../etc/passwd",
+        "/x",
+    ):
         assert server.client.get(path).status_code == 404
     assert server.client.post("/models/x/predict", json={}).status_code == 404
-    assert server.client.post("/predict", json={}).status_code == 404  # there are several models
+    asked = server.client.post("/predict", json={})
+    assert asked.status_code == 404 and "/models/NAME/predict" in asked.text
     assert server.client.get("/models/urgency/predict").status_code == 405
 
 
