@@ -304,7 +304,8 @@ def _mark(arguments: list[str]) -> None:
     options = _parsed(new_parser(), arguments)
     mark(options)
     if options.once:
-        _print_next_aside("nlp-transfer", "mark", options.source, "--model", options.model)
+        tries = ("--once", "--dry-run")
+        _print_next_aside("nlp-transfer", "mark", *(one for one in arguments if one not in tries))
 
 
 def _watch(arguments: list[str]) -> None:

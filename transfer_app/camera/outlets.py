@@ -74,7 +74,10 @@ class Command:
         except ValueError as error:
             raise InputError(f"{command}: a quote is not closed.") from error
         if not self._words or not shutil.which(self._words[0]):
-            raise InputError(f"{command or 'The command'}: not found. Give a program, or its path.")
+            raise InputError(
+                f"{command or 'The command'}: no program that can be run. Give one, or its path; a "
+                "script needs `chmod +x`."
+            )
         self._lines: queue.Queue[str | None] = queue.Queue(_WAITING)
         self._running: subprocess.Popen[str] | None = None
         self._is_over = False

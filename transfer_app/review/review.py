@@ -55,8 +55,8 @@ class Review(NamedTuple):
         errors, examples = self.errors, self.examples
         folds = len(set(examples.folds.tolist()))
         told = [
-            f"{len(self.labels):,} {examples.kind}. By a model that learnt from the other "
-            f"{folds - 1} of {folds} folds, about {errors.wrong.sum():,} labels are wrong."
+            f"{len(self.labels):,} {examples.kind}, of which perhaps {errors.wrong.sum():,} have a "
+            f"wrong label, as far as a model can tell (cross-validated, {folds} folds)."
         ]
         doubted = [row for row in errors.order[:_SHOWN].tolist() if self.why[row]]
         told += ["The most suspicious:" if doubted else "Each label is what the model says, too."]
