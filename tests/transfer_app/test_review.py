@@ -51,7 +51,7 @@ def test_a_table_comes_back_whole_the_most_suspicious_first(capsys):
     mails = pd.concat([mails, twin, twin.assign(text=" ")], ignore_index=True)
     mails.to_csv("mails.csv", index=False)
     told = review(capsys, "mails.csv", "--base", "none", "--output", "review.csv")
-    assert "61 texts." in told
+    assert "61 texts, of which" in told
     assert told.endswith("run text-classifier --data review.csv --label-column label\n")
     written = Path("review.csv").read_text(encoding="utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
