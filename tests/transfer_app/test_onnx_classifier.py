@@ -122,6 +122,17 @@ def test_a_file_of_other_weights_is_not_run_but_pytorch_is(mail_model, tmp_path,
     assert "is not of these weights. Write it: nlp-transfer export" in caplog.text
 
 
+def test_a_model_of_ct_takes_no_photos(tmp_path):
+    ct = {"size": 32, "spacing": 1.0, "window": "bone"}
+    folder = exported(
+        lambda f: save_image_model(f, "single_label_classification", channels=1, ct=ct),
+        tmp_path / "model",
+    )
+    with pytest.raises(InputError, match="is a model of CT"):
+        OnnxClassifier(str(folder))
+    assert open_classifier(str(folder)).ct == ct
+
+
 def test_a_captioner_is_no_classifier(tmp_path):
     MODELS["captioner"](tmp_path / "model")
     with pytest.raises(InputError, match="is no classifier"):

@@ -65,7 +65,7 @@ def open_fast(model: str, threads: int | None = None) -> "OnnxClassifier | Predi
     from transfer_app.prediction.opening import open_predictor
 
     predictor = open_predictor(model)
-    if hasattr(predictor, "outputs"):  # only classifiers are exported
+    if hasattr(predictor, "outputs") and not predictor.ct:  # others never run by ONNX
         _logger.warning("PyTorch runs the model, which takes more time and memory: %s", reason)
     return predictor
 
@@ -88,7 +88,7 @@ class OnnxClassifier:
 
     Raises:
         InputError: The file is not there, of other weights, damaged, or does not say how its inputs
-            are prepared.
+            are prepared; or they are slices of CT, which are windowed first.
     """
 
     def __init__(self, model: str, threads: int | None = None) -> None:
@@ -102,6 +102,8 @@ class OnnxClassifier:
             self.outputs = Outputs(facts["labels"], problem_type, positive)
         except (KeyError, ValueError):
             self._refuse("was written by an older version")
+        if facts.get("ct"):
+            raise InputError(f"{model}: is a model of CT. Use it by: nlp-transfer predict.")
         check_seal(model)
         weights = self._folder / WEIGHTS
         if weights.exists() and digest(weights) != facts.get("weights"):
