@@ -1,5 +1,6 @@
 """An exported classifier answers as the trained model does, and starts without PyTorch."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.seal import seal
 from tests.fuzz.model_folders import MODELS
 from tests.fuzz.targets import PHOTO
 from tests.small_models import NAMES, TEXTS, save_image_model, save_text_model
@@ -51,6 +53,16 @@ def test_texts_are_answered_the_same(kind, tmp_path):
 
 def test_texts_are_answered_the_same_by_an_encoder_that_cuts_them(mail_model):
     check_same(mail_model, MAILS)
+
+
+def test_texts_are_answered_the_same_by_words_that_are_cut(tmp_path):
+    def save(folder):
+        MODELS["tfidf"](folder)
+        config = folder / "tokenizer_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"model_max_length": 2}))
+        seal(folder)
+
+    check_same(exported(save, tmp_path / "model"), MAILS)
 
 
 def test_texts_are_answered_the_same_by_a_model_on_tfidf(tmp_path):

@@ -186,7 +186,9 @@ def _encoder(folder: Path, max_length: int) -> Callable[[str], list[int]]:
             file = folder / "vocab.json"
             vocab: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
             unknown = vocab["[UNK]"]
-            return lambda text: [vocab.get(word, unknown) for word in long_words(text.lower())]
+            return lambda text: [
+                vocab.get(word, unknown) for word in long_words(text.lower())[:max_length]
+            ]
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(file))
