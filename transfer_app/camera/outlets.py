@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from staged_training.runtime.errors import InputError, first_line
-from transfer_app.camera.addresses import split_address
+from transfer_app.camera.addresses import shown, split_address
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -159,7 +159,7 @@ class Mqtt:
         parts = split_address(address, PASSWORD)
         self._topic = unquote(parts.path[1:])
         if parts.scheme not in _PORTS or not parts.hostname or not _TOPIC.fullmatch(self._topic):
-            raise InputError(f"{address}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
+            raise InputError(f"{shown(address)}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
         self._host, self._is_lost = parts.hostname, False
         self._told = self.arrived = 0
         self._news = threading.Condition()
