@@ -147,5 +147,6 @@ def test_a_model_of_ct_takes_no_photos(tmp_path):
 
 def test_a_captioner_is_no_classifier(tmp_path):
     MODELS["captioner"](tmp_path / "model")
-    with pytest.raises(InputError, match="is no classifier"):
-        open_classifier(str(tmp_path / "model"))
+    for opened in (OnnxClassifier, open_classifier):
+        with pytest.raises(InputError, match="is no classifier"):
+            opened(str(tmp_path / "model"))

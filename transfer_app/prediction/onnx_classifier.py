@@ -143,6 +143,8 @@ class OnnxClassifier:
         if not file.exists():
             if not self._folder.is_dir():
                 raise InputError(f"{self._folder}: no such folder. Give that of a trained model.")
+            if _is_of_other_kind(self._folder):
+                raise InputError(f"{self._folder}: is no classifier. Give one.")
             self._refuse("is not there")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # all cores
@@ -176,6 +178,15 @@ class OnnxClassifier:
             return cast(list[float], (1 / (1 + np.exp(-logits))).tolist())
         exponentials = np.exp(logits - logits.max())
         return cast(list[float], (exponentials / exponentials.sum()).tolist())
+
+
+def _is_of_other_kind(folder: Path) -> bool:
+    """Return whether a model says that it is no classifier, which could not be exported either."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return not any("Classification" in name for name in config["architectures"])
+    except (OSError, ValueError, KeyError, TypeError):  # it says nothing
+        return False
 
 
 def _encoder(folder: Path, max_length: int) -> Callable[[str], list[int]]:
