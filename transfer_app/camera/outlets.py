@@ -207,11 +207,17 @@ class Mqtt:
         self._client.loop_start()
         with self._news:
             self._news.wait_for(lambda: self._answer, _CONNECT_TIMEOUT)
-        if self._answer is None or self._answer.is_failure:
+        if self._answer is None:
             self._client.disconnect()
             raise InputError(
-                f"{self._host}: the MQTT broker refuses ({self._answer or 'no answer'}). Check "
-                f"whether it is mqtt or mqtts, its user, and the password in {PASSWORD}."
+                f"{self._host}: what listens at port {port} does not answer as an MQTT broker. "
+                "Check the port, and whether it is mqtt or mqtts."
+            )
+        if self._answer.is_failure:
+            self._client.disconnect()
+            raise InputError(
+                f"{self._host}: the MQTT broker refuses ({self._answer}). Check the user, and the "
+                f"password in {PASSWORD}."
             )
 
     def _connected(self, client: Any, data: Any, flags: Any, code: "ReasonCode", _: Any) -> None:

@@ -170,6 +170,10 @@ BAD = {
     "an empty source": ([""], "SOURCE is empty"),
     "a rate": (["text.mp4", "--rate", "1000"], "--rate is 1000"),
     "a pause": (["film.mp4", "--rate", "0.1"], "--pause of 5 s is shorter than the time"),
+    "a short window": (
+        ["film.mp4", "--rate", "0.1", "--pause", "60"],
+        "--window of 2 s is shorter than the time",
+    ),
     "a window": (["text.mp4", "--window", "nan"], "--window is nan"),
     "a score": (["text.mp4", "--sure", "0.3"], "--sure is 0.3"),
     "threads": (["text.mp4", "--threads", "0"], "--threads is 0"),
