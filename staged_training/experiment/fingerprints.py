@@ -97,7 +97,9 @@ def files_of(path: Path, but: Path | None = None) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found, seen = [], {but.resolve()} if but else set()
+    found, seen = [], {*path.resolve().parents}
+    if but:
+        seen.add(but.resolve())
     for name, folders, names in os.walk(path, followlinks=True):
         folder = Path(name)
         if folder.resolve() in seen:  # a link to where it is, or a folder above

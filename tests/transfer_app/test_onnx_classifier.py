@@ -1,5 +1,6 @@
 """An exported classifier answers as the trained model does, and starts without PyTorch."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.seal import seal
 from tests.fuzz.model_folders import MODELS
 from tests.fuzz.targets import PHOTO
 from tests.small_models import NAMES, TEXTS, save_image_model, save_text_model
@@ -51,6 +53,16 @@ def test_texts_are_answered_the_same(kind, tmp_path):
 
 def test_texts_are_answered_the_same_by_an_encoder_that_cuts_them(mail_model):
     check_same(mail_model, MAILS)
+
+
+def test_texts_are_answered_the_same_by_words_that_are_cut(tmp_path):
+    def save(folder):
+        MODELS["tfidf"](folder)
+        config = folder / "tokenizer_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"model_max_length": 2}))
+        seal(folder)
+
+    check_same(exported(save, tmp_path / "model"), MAILS)
 
 
 def test_texts_are_answered_the_same_by_a_model_on_tfidf(tmp_path):
@@ -122,7 +134,19 @@ def test_a_file_of_other_weights_is_not_run_but_pytorch_is(mail_model, tmp_path,
     assert "is not of these weights. Write it: nlp-transfer export" in caplog.text
 
 
+def test_a_model_of_ct_takes_no_photos(tmp_path):
+    ct = {"size": 32, "spacing": 1.0, "window": "bone"}
+    folder = exported(
+        lambda f: save_image_model(f, "single_label_classification", channels=1, ct=ct),
+        tmp_path / "model",
+    )
+    with pytest.raises(InputError, match="is a model of CT"):
+        OnnxClassifier(str(folder))
+    assert open_classifier(str(folder)).ct == ct
+
+
 def test_a_captioner_is_no_classifier(tmp_path):
     MODELS["captioner"](tmp_path / "model")
-    with pytest.raises(InputError, match="is no classifier"):
-        open_classifier(str(tmp_path / "model"))
+    for opened in (OnnxClassifier, open_classifier):
+        with pytest.raises(InputError, match="is no classifier"):
+            opened(str(tmp_path / "model"))

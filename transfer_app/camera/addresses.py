@@ -1,6 +1,7 @@
 """Addresses of cameras and brokers, which hold no password, and the passwords that they need."""
 
 import os
+import re
 from urllib.parse import SplitResult, quote, urlsplit
 
 from staged_training.runtime.errors import InputError
@@ -19,15 +20,30 @@ def split_address(address: str, variable: str) -> SplitResult:
     try:
         parts = urlsplit(address)
         _ = parts.port
-    except ValueError as error:
-        raise InputError(f"{address.rpartition('@')[2]}: is no address ({error}).") from error
-    if parts.password is not None:
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    except ValueError:  # it quotes what may be of a password
         raise InputError(
-            f"{shown}: others can see a password in an address. Leave USER@ there, and put the "
+            f"{shown(address)}: is no address. Write SCHEME://[USER@]HOST[:PORT]/..., and put the "
+            f"password into the environment as {variable}."
+        ) from None
+    if parts.password is not None:
+        raise InputError(
+            f"{shown(address)}: others can see a password in an address. Leave USER@ there, and put the "
             f"password into the environment as {variable}."
         )
     return parts
+
+
+def shown(address: str) -> str:
+    """Return an address without what may be a password: what is before an `@`, or after a `?`.
+
+    Examples:
+        >>> shown("rtsp://me:secret@camera/stream?key=secret")
+        'rtsp://camera/stream'
+    """
+    place = re.sub(r"^(\w+://)?[^/?#]*@", r"\1", address)
+    if "@" in place:  # a password with a `/` in it, of which no end is certain
+        return "The address"
+    return re.split("[?#]", place)[0]
 
 
 def with_password(address: str, variable: str) -> str:

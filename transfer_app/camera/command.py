@@ -49,11 +49,12 @@ def watch(arguments: Sequence[str]) -> None:
     check_filled({name.upper(): value for name, value in vars(options).items()})
     at_arrival = options.at == "arrival"
     rules = Rules(options.window, options.pause, options.least, options.sure, at_arrival)
-    if options.rate * options.pause < 1:
-        raise InputError(
-            f"--pause of {options.pause:g} s is shorter than the time between two frames by "
-            f"--rate {options.rate:g}. Give a longer one."
-        )
+    for name, seconds in (("pause", options.pause), ("window", options.window)):
+        if options.rate * seconds < 1:
+            raise InputError(
+                f"--{name} of {seconds:g} s is shorter than the time between two frames by "
+                f"--rate {options.rate:g}. Give a longer one."
+            )
     source = open_source(
         options.source, options.rate, options.threads, new=options.new, once=options.once
     )

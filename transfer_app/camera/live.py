@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.films import Display
-from transfer_app.camera.addresses import with_password
+from transfer_app.camera.addresses import shown, with_password
 from transfer_app.camera.films import Frame, decoded, image_of, opened_video, skip_frames
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Camera:
 
     def __init__(self, source: str, rate: float, threads: int = 1) -> None:
         self._source, self._rate, self._threads = source, rate, threads
+        self._name = shown(source)
         self._address = source if is_device(source) else with_password(source, PASSWORD)
         self._due = 0.0
         self._newest: tuple[float, VideoFrame, Display] | None = None
@@ -48,7 +49,7 @@ class Camera:
         self._is_over = threading.Event()
         self._container = self._opened()
         if source.startswith("http") and self._container.duration:
-            raise InputError(f"{source}: is a film. Save it to a file, and give that.")
+            raise InputError(f"{self._name}: is a film. Save it to a file, and give that.")
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the newest frame, again and again; no image where none has come for a second."""
@@ -69,7 +70,7 @@ class Camera:
     def _opened(self) -> "InputContainer":
         format = "v4l2" if is_device(self._source) else None
         options = {} if format else _OPTIONS
-        container = opened_video(self._address, self._source, self._threads, format, **options)
+        container = opened_video(self._address, self._name, self._threads, format, **options)
         skip_frames(container, self._rate)
         return container
 
@@ -89,9 +90,9 @@ class Camera:
                         if picture is not None and not picture.is_corrupt:
                             self._offer(picture, display)
                             pause = 1.0
-                problem = f"{self._source}: the picture has stopped."
+                problem = f"{self._name}: the picture has stopped."
             except av.FFmpegError as error:
-                problem = f"{self._source}: the picture has stopped ({error.strerror})."
+                problem = f"{self._name}: the picture has stopped ({error.strerror})."
             except InputError as error:
                 problem = first_line(error)
             _logger.warning("%s Trying again in %d s.", problem, pause)

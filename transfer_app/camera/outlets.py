@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from staged_training.runtime.errors import InputError, first_line
-from transfer_app.camera.addresses import split_address
+from transfer_app.camera.addresses import shown, split_address
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -162,7 +162,7 @@ class Mqtt:
         parts = split_address(address, PASSWORD)
         self._topic = unquote(parts.path[1:])
         if parts.scheme not in _PORTS or not parts.hostname or not _TOPIC.fullmatch(self._topic):
-            raise InputError(f"{address}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
+            raise InputError(f"{shown(address)}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
         self._host, self._is_lost = parts.hostname, False
         self._told = self.arrived = 0
         self._news = threading.Condition()
@@ -210,11 +210,17 @@ class Mqtt:
         self._client.loop_start()
         with self._news:
             self._news.wait_for(lambda: self._answer, _CONNECT_TIMEOUT)
-        if self._answer is None or self._answer.is_failure:
+        if self._answer is None:
             self._client.disconnect()
             raise InputError(
-                f"{self._host}: the MQTT broker refuses ({self._answer or 'no answer'}). Check "
-                f"whether it is mqtt or mqtts, its user, and the password in {PASSWORD}."
+                f"{self._host}: what listens at port {port} does not answer as an MQTT broker. "
+                "Check the port, and whether it is mqtt or mqtts."
+            )
+        if self._answer.is_failure:
+            self._client.disconnect()
+            raise InputError(
+                f"{self._host}: the MQTT broker refuses ({self._answer}). Check the user, and the "
+                f"password in {PASSWORD}."
             )
 
     def _connected(self, client: Any, data: Any, flags: Any, code: "ReasonCode", _: Any) -> None:

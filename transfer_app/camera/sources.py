@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
+from transfer_app.camera.addresses import shown
 from transfer_app.camera.films import Film, Frame
 from transfer_app.camera.folder import Folder
 from transfer_app.camera.live import SCHEMES, Camera, is_device
@@ -33,7 +34,7 @@ def open_source(
     scheme, colon, _ = source.partition("://")
     is_camera = is_device(source) or bool(colon)
     if colon and scheme.lower() not in SCHEMES:
-        raise InputError(f"{source}: {scheme} is not known. Known are {', '.join(SCHEMES)}.")
+        raise InputError(f"{shown(source)}: is of no known kind. Known are {', '.join(SCHEMES)}.")
     path = None if is_camera else existing_path(source)
     if path and path.is_dir():
         return Folder(path, rate, threads, new=new, once=once)

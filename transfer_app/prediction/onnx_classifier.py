@@ -65,7 +65,7 @@ def open_fast(model: str, threads: int | None = None) -> "OnnxClassifier | Predi
     from transfer_app.prediction.opening import open_predictor
 
     predictor = open_predictor(model)
-    if hasattr(predictor, "outputs"):  # only classifiers are exported
+    if hasattr(predictor, "outputs") and not predictor.ct:  # others never run by ONNX
         _logger.warning("PyTorch runs the model, which takes more time and memory: %s", reason)
     return predictor
 
@@ -88,7 +88,7 @@ class OnnxClassifier:
 
     Raises:
         InputError: The file is not there, of other weights, damaged, or does not say how its inputs
-            are prepared.
+            are prepared; or they are slices of CT, which are windowed first.
     """
 
     def __init__(self, model: str, threads: int | None = None) -> None:
@@ -102,6 +102,8 @@ class OnnxClassifier:
             self.outputs = Outputs(facts["labels"], problem_type, positive)
         except (KeyError, ValueError):
             self._refuse("was written by an older version")
+        if facts.get("ct"):
+            raise InputError(f"{model}: is a model of CT. Use it by: nlp-transfer predict.")
         check_seal(model)
         weights = self._folder / WEIGHTS
         if weights.exists() and digest(weights) != facts.get("weights"):
@@ -141,6 +143,8 @@ class OnnxClassifier:
         if not file.exists():
             if not self._folder.is_dir():
                 raise InputError(f"{self._folder}: no such folder. Give that of a trained model.")
+            if _is_of_other_kind(self._folder):
+                raise InputError(f"{self._folder}: is no classifier. Give one.")
             self._refuse("is not there")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # all cores
@@ -176,6 +180,15 @@ class OnnxClassifier:
         return cast(list[float], (exponentials / exponentials.sum()).tolist())
 
 
+def _is_of_other_kind(folder: Path) -> bool:
+    """Return whether a model says that it is no classifier, which could not be exported either."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return not any("Classification" in name for name in config["architectures"])
+    except (OSError, ValueError, KeyError, TypeError):  # it says nothing
+        return False
+
+
 def _encoder(folder: Path, max_length: int) -> Callable[[str], list[int]]:
     """Return what makes token numbers of a text: `tokenizers`, or the words of a vocabulary."""
     file = folder / "tokenizer.json"
@@ -184,7 +197,9 @@ def _encoder(folder: Path, max_length: int) -> Callable[[str], list[int]]:
             file = folder / "vocab.json"
             vocab: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
             unknown = vocab["[UNK]"]
-            return lambda text: [vocab.get(word, unknown) for word in long_words(text.lower())]
+            return lambda text: [
+                vocab.get(word, unknown) for word in long_words(text.lower())[:max_length]
+            ]
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(file))

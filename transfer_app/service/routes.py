@@ -54,6 +54,7 @@ async def _known(name: str, request: Request) -> Served:
 _Known = Annotated[Served, Depends(_known)]
 
 
+@health.head(ALIVE, include_in_schema=False)
 @health.get(ALIVE, responses=refusals(503))
 async def alive(request: Request) -> Health:
     """Tell whether the service works, to whoever watches it."""

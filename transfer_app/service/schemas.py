@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from nlp_transfer.emails.body_text import MAX_CHARACTERS
 from staged_training.tables.labels import ProblemType
 
 _Absent = SkipJsonSchema[None]  # of a field that is left out, and never null
@@ -28,7 +29,7 @@ class Text(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str | _Absent = _optional("What its answer calls it; by default its place")
-    text: str
+    text: str = Field(max_length=MAX_CHARACTERS, description="As long as what is read of a mail")
 
 
 class _Schema(BaseModel):

@@ -180,6 +180,14 @@ def test_a_broker_that_does_not_come_back_does_not_hold_up_the_end(broker, caplo
     assert "127.0.0.1 was not told of the last 1 visits." in caplog.text
 
 
+def test_a_broker_that_is_silent_is_not_told_to_refuse(monkeypatch):
+    monkeypatch.setattr(outlets, "_CONNECT_TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(InputError, match=f"at port {port} does not answer"):
+            Mqtt(f"mqtt://127.0.0.1:{port}/visits")
+
+
 @needs_mosquitto
 def test_a_broker_asks_for_the_password_of_the_environment(tmp_path, monkeypatch):
     broker = Broker(tmp_path, user="me")

@@ -141,6 +141,14 @@ def test_what_comes_into_a_folder_is_taken_when_it_is_complete(cat_and_dog, tmp_
     assert begin + 1 < frame.time < begin + 3 < time.monotonic()
 
 
+def test_a_link_to_a_folder_above_is_not_followed(cat_and_dog, tmp_path):
+    Image.fromarray(cat_and_dog[0]).save(tmp_path / "beside.jpg")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "loop").symlink_to("..")
+    with pytest.raises(InputError, match="no picture or clip in it"):
+        Folder(tmp_path / "pictures", rate=2, once=True)
+
+
 def test_a_folder_that_is_moved_away_and_comes_back_is_not_read_again(cat_and_dog, tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()

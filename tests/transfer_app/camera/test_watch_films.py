@@ -157,12 +157,23 @@ BAD = {
     "an empty file": (["empty.mp4"], "empty.mp4: the file is empty"),
     "no device": (["/dev/video97"], "/dev/video97: no video can be opened (No such file"),
     "no camera": (["rtsp://127.0.0.1:9/x"], "no video can be opened (Connection refused)"),
-    "an unknown scheme": (["ftp://127.0.0.1/x"], "ftp is not known. Known are rtsp"),
+    "an unknown scheme": (["ftp://127.0.0.1/x"], "x: is of no known kind. Known are rtsp"),
     "a password": (["rtsp://me:secret@127.0.0.1:9/x"], "NLP_TRANSFER_CAMERA_PASSWORD"),
+    "a slash in a password": (["rtsp://me:se/secret@127.0.0.1/x"], "The address: is no address"),
+    "a password of an unknown scheme": (["ftp://me:secret@h/x"], "ftp://h/x: is of no known kind"),
+    "a password in a query": (["http://127.0.0.1:9/?pwd=secret"], "http://127.0.0.1:9/: no video"),
+    "a password of no scheme": (
+        ["film.mp4", "--mqtt", "me:secret@127.0.0.1/x"],
+        "127.0.0.1/x: give mqtt://",
+    ),
     "a port that is none": (["rtsp://127.0.0.1:99999/x"], "is no address"),
     "an empty source": ([""], "SOURCE is empty"),
     "a rate": (["text.mp4", "--rate", "1000"], "--rate is 1000"),
     "a pause": (["film.mp4", "--rate", "0.1"], "--pause of 5 s is shorter than the time"),
+    "a short window": (
+        ["film.mp4", "--rate", "0.1", "--pause", "60"],
+        "--window of 2 s is shorter than the time",
+    ),
     "a window": (["text.mp4", "--window", "nan"], "--window is nan"),
     "a score": (["text.mp4", "--sure", "0.3"], "--sure is 0.3"),
     "threads": (["text.mp4", "--threads", "0"], "--threads is 0"),
@@ -193,7 +204,7 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(
     said = capsys.readouterr()
     assert message in said.err
     assert said.err.count("\n") == 1
-    assert "secret" not in said.err
+    assert "secret" not in said.err and "'se'" not in said.err
     assert not said.out
 
 

@@ -31,6 +31,7 @@ def models(tmp_path_factory):
     save_image_model(
         root / "ct", ONE, channels=1, ct={"size": 32, "spacing": 1.0, "window": "bone"}
     )
+    assert main(["export", str(root / "ct")]) == 0
     return root
 
 

@@ -90,6 +90,15 @@ def test_too_many_inputs_are_refused(server):
     assert server.client.post("/models/urgency/predict", files=files).status_code == 400
 
 
+def test_a_text_is_no_longer_than_what_is_read_of_a_mail(server):
+    assert post(server, texts(1, "a" * 300_001)) == (
+        422,
+        "inputs.0.text: String should have at most 300000 characters.",
+    )
+    body = texts(1, "a" * 300_000)
+    assert server.client.post("/models/urgency/predict", content=body, headers=JSON).is_success
+
+
 def test_images_are_together_no_larger_than_one_may_be(server):
     image = io.BytesIO()
     Image.new("1", (8000, 8000)).save(image, "png")

@@ -99,6 +99,7 @@ def test_the_form_of_files_is_described(described):
     assert content.keys() == {"application/json", "multipart/form-data"}
     texts = content["application/json"]["schema"]["properties"]["inputs"]
     assert (texts["minItems"], texts["maxItems"]) == (1, 100)
+    assert texts["items"]["properties"]["text"]["maxLength"] == 300_000
 
 
 def test_a_service_of_one_model_has_a_shorter_path_and_none_of_texts_takes_none(guarded):

@@ -147,6 +147,11 @@ def test_models_are_described(server, models):
     assert server.client.get("/models/pets/card").status_code == 404
 
 
+def test_whether_it_works_may_be_asked_without_a_body(server):
+    answered = server.client.head("/health")
+    assert (answered.status_code, answered.content) == (200, b"")
+
+
 def test_what_is_not_there_is_not_found(server):
     for path in (
         "/models/x",
