@@ -15,7 +15,7 @@ def test_it_answers_under_load_and_under_attack(size, models):
     with serving(str(models / "urgency"), "--timeout", "10") as (process, address):
         measured, held = asyncio.run(watched(process, load(address, mails(100), clients, seconds)))
         assert measured.statuses.keys() <= {200, 429}
-        assert measured.statuses[200] > 2 * clients
+        assert measured.statuses[200] >= clients
         assert held[-1] < held[len(held) // 3] + 30  # MB
         (bad, good), held = asyncio.run(watched(process, attack(address, count)))
         assert sum(bad.values()) == count
