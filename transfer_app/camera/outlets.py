@@ -162,7 +162,9 @@ class Mqtt:
         parts = split_address(address, PASSWORD)
         self._topic = unquote(parts.path[1:])
         if parts.scheme not in _PORTS or not parts.hostname or not _TOPIC.fullmatch(self._topic):
-            raise InputError(f"{shown(address)}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://...")
+            raise InputError(
+                f"{shown(address)}: give mqtt://[USER@]HOST[:PORT]/TOPIC, or mqtts://..."
+            )
         self._host, self._is_lost = parts.hostname, False
         self._told = self.arrived = 0
         self._news = threading.Condition()

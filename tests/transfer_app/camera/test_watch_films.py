@@ -179,7 +179,10 @@ BAD = {
     "threads": (["text.mp4", "--threads", "0"], "--threads is 0"),
     "a folder's flag": (["film.mp4", "--once"], "--new and --once are for a folder"),
     "an empty folder": (["empty/", "--once"], "empty: no picture or clip in it"),
-    "no command": (["film.mp4", "--on-event", "no-such-program"], "no-such-program: no program that can be run"),
+    "no command": (
+        ["film.mp4", "--on-event", "no-such-program"],
+        "no-such-program: no program that can be run",
+    ),
     "an open quote": (["film.mp4", "--on-event", "sh -c 'x"], "a quote is not closed"),
     "no broker": (
         ["film.mp4", "--mqtt", "mqtt://127.0.0.1:9/x"],
