@@ -128,7 +128,8 @@ def test_what_was_done_is_kept_for_one_mailbox_and_by_one_process(
     assert "--state" in refused(server.url(user), "--state", state, "--keyword", "Bill")
     with sqlite3.connect(state) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert "It is in use" in refused(server.url(user), "--state", state)
+        for flags in ([], ["--dry-run"]):
+            assert "It is in use" in refused(server.url(user), "--state", state, *flags)
         other.rollback()
     state.write_bytes(b"no database " * 1000)
     assert "is damaged" in refused(server.url(user), "--state", state)
