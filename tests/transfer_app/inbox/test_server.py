@@ -146,6 +146,18 @@ def test_mail_that_comes_in_one_piece_with_another_answer_is_not_waited_for(serv
             until(lambda: server.flags(user) == {1: {"$Urgent"}})
 
 
+def test_flags_that_the_server_tells_of_besides_are_no_answers(server, user, mark):
+    server.deliver(user, URGENT, LUNCH)
+    first = b"* 1 FETCH ("
+
+    def answered(data):
+        return data.replace(first, b"* 7 FETCH (FLAGS (\\Seen))\r\n" + first)
+
+    with proxy(server.ports["imap"], answered) as port:
+        mark(f"imap://{user}@localhost:{port}/INBOX", "--once")
+    assert server.flags(user) == ONE_OF_TWO
+
+
 def test_an_idle_is_renewed(server, user, model):
     server.write_down(user)
     before = "import transfer_app.inbox.imap as imap; imap._RENEWAL = 0.5"
