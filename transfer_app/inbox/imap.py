@@ -142,15 +142,13 @@ class ImapFolder(Mailbox):
     def _fetch(self, keys: Sequence[Key], what: str, name: bytes) -> Iterator[tuple[Key, Any]]:
         """Yield what is asked of mails, whose name in answers begins so.
 
-        A server may tell of other mails and of flags besides, even without a UID (RFC 3501, 7.4.2).
+        A server may tell of flags besides, and of mails that have the number, not the UID.
         """
         for some in in_parts(keys, _IN_A_COMMAND):
             with answering():
                 found = self._client.fetch(some, [what])
-            for uid in some:
-                for item, value in found.get(uid, {}).items():
-                    if item.startswith(name):
-                        yield uid, value
+            for uid, data in found.items():
+                yield from ((uid, value) for item, value in data.items() if item.startswith(name))
 
     def _selected(self) -> dict[bytes, Any]:
         """Select the folder, and return what the server says of it."""
