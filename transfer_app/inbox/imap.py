@@ -13,7 +13,7 @@ from nlp_transfer.emails.containers import MAX_BYTES
 from staged_training.runtime.errors import InputError
 from transfer_app.inbox.imap_client import Client, answering, close, connect
 from transfer_app.inbox.mailbox import Key, Mailbox, Marks, Wanted, in_parts, reason
-from transfer_app.inbox.source import ServerFolder
+from transfer_app.inbox.source import ServerFolder, folder_name
 
 _FLAGGED = "\\Flagged"
 _RENEWAL = 5 * 60  # seconds of an IDLE, and until all of a folder is looked through again
@@ -55,7 +55,7 @@ class ImapFolder(Mailbox):
                 'marks of ASCII, but for ( ) { % * " \\ [ ].',
                 ["keyword"],
             )
-        if marks.move == server.folder:
+        if marks.move and folder_name(marks.move) == server.folder:
             raise InputError(f"`move` is {marks.move}, where the mails are already.", ["move"])
         self.name, self.mark_name = str(server), marks.keyword
         self._server, self._log_in, self._marks = server, log_in, marks
