@@ -29,13 +29,18 @@ _PROBE = 2**20  # bytes
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written_whole(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, which becomes `path` if all goes well.
 
     The temporary path has the same last name, and its folder is beside `path`, so the last step is
     a rename on one file system: after a crash the old content (or nothing) is found under `path`,
     never half of the new. A folder replaces the folder that was there. Of several processes of a
     run, what the first wrote stays.
+
+    Args:
+        path: Where it is to be.
+        mode: The permissions of files, by default the usual ones. Nobody but the owner can read
+            what is under the temporary path.
 
     Raises:
         InputError: The disk is full or may not be written to.
@@ -51,7 +56,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with unwritable_reported(path):
             yield workspace / path.name
-            _open_to_readers(workspace)
+            _set_permissions(workspace, mode)
             if path.is_dir():
                 path.rename(workspace / f"{path.name}.old")
             (workspace / path.name).replace(path)
@@ -59,11 +64,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(workspace, ignore_errors=True)
 
 
-def _open_to_readers(workspace: Path) -> None:
+def _set_permissions(workspace: Path, mode: int | None) -> None:
     """Give files the usual permissions; safetensors lets nobody but the owner read its files."""
     usual = workspace / PARTIAL
     usual.touch()
-    mode = usual.stat().st_mode
+    mode = usual.stat().st_mode if mode is None else mode
     for file in workspace.rglob("*"):
         if file.is_file() and not file.is_symlink():
             file.chmod(mode)

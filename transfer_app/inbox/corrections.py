@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.files import written_whole
 from staged_training.tables.delimited import DELIMITERS
 from staged_training.tables.reading import read_table, text_column
 from staged_training.tables.writing import as_text_cell, check_table_file, write_table
@@ -14,7 +15,7 @@ _COLUMNS = ("text", "label")
 
 
 class Corrections:
-    """A table of texts and labels that grows, each row once.
+    """A table of texts and labels that grows, each row once, and that its owner alone can read.
 
     Args:
         file: The file of the table; rows of earlier ones stay.
@@ -34,7 +35,9 @@ class Corrections:
         every = list(dict.fromkeys([*before, *map(self._row, rows)]))
         if len(every) > len(before):
             columns = zip(*every, strict=True)
-            write_table(pa.table(dict(zip(_COLUMNS, map(list, columns), strict=True))), self._file)
+            table = pa.table(dict(zip(_COLUMNS, map(list, columns), strict=True)))
+            with written_whole(self._file, mode=0o600) as temporary:
+                write_table(table, temporary)
 
     def _row(self, row: Iterable[str]) -> tuple[str, ...]:
         is_for_spreadsheets = self._file.suffix.lower() in DELIMITERS

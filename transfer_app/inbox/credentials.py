@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def find_password(server: ServerFolder) -> str:
     """
     for find in (_from_environment, _from_systemd, _from_keyring):
         if password := find(server):
-            return password
+            return _as_utf8(password, server)
     if not (sys.stdin and sys.stdin.isatty()):
         raise InputError(
             f"{server}: there is no password. Set {PASSWORD}, store it by `keyring set "
@@ -41,13 +42,25 @@ def find_password(server: ServerFolder) -> str:
         raise InputError(f"{server}: no password was given.") from error
 
 
+def _as_utf8(password: str, server: ServerFolder) -> str:
+    """Return a password, unless it holds bytes that Python could not decode."""
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        told = f"{server}: the password is not UTF-8. Store it in that encoding."
+        raise InputError(told) from None
+    return password
+
+
 def _from_environment(_: ServerFolder) -> str | None:
     return os.environ.get(PASSWORD)
 
 
 def _from_systemd(_: ServerFolder) -> str | None:
     file = Path(os.environ.get("CREDENTIALS_DIRECTORY", os.devnull), CREDENTIAL)
-    return file.read_text(encoding="utf-8").rstrip("\r\n") if file.is_file() else None
+    if not file.is_file():
+        return None
+    return file.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\r\n")
 
 
 def _from_keyring(server: ServerFolder) -> str | None:
@@ -68,12 +81,16 @@ def token_by(command: str) -> Callable[[], str]:
         command: The command, as for a shell, which it is not given to.
 
     Raises:
-        InputError: It is no command; where the function is called, it prints no token.
+        InputError: It is no command, or of no program; where the function is called, it prints no token.
     """
     try:
         (program, *_) = words = shlex.split(command)
     except ValueError as error:
         raise InputError("`token_command` is no command.", ["token_command"]) from error
+    if not shutil.which(program):
+        raise InputError(
+            f"{program}: there is no such program. Check `token_command`.", ["token_command"]
+        )
 
     def token() -> str:
         try:

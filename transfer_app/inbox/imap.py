@@ -13,7 +13,7 @@ from nlp_transfer.emails.containers import MAX_BYTES
 from staged_training.runtime.errors import InputError
 from transfer_app.inbox.imap_client import Client, answering, close, connect
 from transfer_app.inbox.mailbox import Key, Mailbox, Marks, Wanted, in_parts, reason
-from transfer_app.inbox.source import ServerFolder
+from transfer_app.inbox.source import ServerFolder, folder_name
 
 _FLAGGED = "\\Flagged"
 _RENEWAL = 5 * 60  # seconds of an IDLE, and until all of a folder is looked through again
@@ -55,7 +55,7 @@ class ImapFolder(Mailbox):
                 'marks of ASCII, but for ( ) { % * " \\ [ ].',
                 ["keyword"],
             )
-        if marks.move == server.folder:
+        if marks.move and folder_name(marks.move) == server.folder:
             raise InputError(f"`move` is {marks.move}, where the mails are already.", ["move"])
         self.name, self.mark_name = str(server), marks.keyword
         self._server, self._log_in, self._marks = server, log_in, marks
@@ -94,22 +94,22 @@ class ImapFolder(Mailbox):
 
     def sizes(self, keys: Sequence[Key]) -> Mapping[Key, int]:
         """Return how many bytes mails have, as the server says."""
-        found = self._fetch(keys, "RFC822.SIZE")
-        return {uid: int(data[b"RFC822.SIZE"]) for uid, data in found.items()}
+        sizes = dict(self._fetch(keys, "RFC822.SIZE", b"RFC822.SIZE"))
+        with answering():
+            return {uid: int(size) for uid, size in sizes.items()}
 
     def marked(self, keys: Sequence[Key] | None = None) -> set[Key]:
         """Return the UIDs of mails that have the mark."""
         listed = [",".join(map(str, some)) for some in in_parts(keys or [], _IN_A_COMMAND)]
         has_mark = ["FLAGGED"] if self._flags == [_FLAGGED] else ["KEYWORD", self._flags[0]]
         ranges = self._all() if keys is None else listed
-        return {uid for uids in ranges for uid in self._uids(uids, *has_mark)}
+        found: set[Key] = {uid for uids in ranges for uid in self._uids(uids, *has_mark)}
+        return found if keys is None else found.intersection(keys)
 
     def fetch(self, keys: Sequence[Key]) -> Iterator[tuple[Key, bytes]]:
         """Yield what mails say; none gets `\\\\Seen`."""
-        for uid, data in self._fetch(keys, f"BODY.PEEK[]<0.{MAX_BYTES + 1}>").items():
-            for name, value in data.items():
-                if name.startswith(b"BODY["):
-                    yield uid, value or b""
+        for uid, value in self._fetch(keys, f"BODY.PEEK[]<0.{MAX_BYTES + 1}>", b"BODY["):
+            yield uid, value if isinstance(value, bytes) else b""
 
     def mark(self, keys: Sequence[Key]) -> None:
         """Set the flags of mails."""
@@ -139,12 +139,16 @@ class ImapFolder(Mailbox):
         with answering():
             return list(self._client.search(["UID", uids, *criteria]))
 
-    def _fetch(self, keys: Sequence[Key], what: str) -> dict[Key, dict[bytes, Any]]:
-        found: dict[Key, dict[bytes, Any]] = {}
+    def _fetch(self, keys: Sequence[Key], what: str, name: bytes) -> Iterator[tuple[Key, Any]]:
+        """Yield what is asked of mails, whose name in answers begins so.
+
+        A server may tell of flags besides, and of mails that have the number, not the UID.
+        """
         for some in in_parts(keys, _IN_A_COMMAND):
             with answering():
-                found |= self._client.fetch(some, [what])
-        return found
+                found = self._client.fetch(some, [what])
+            for uid, data in found.items():
+                yield from ((uid, value) for item, value in data.items() if item.startswith(name))
 
     def _selected(self) -> dict[bytes, Any]:
         """Select the folder, and return what the server says of it."""

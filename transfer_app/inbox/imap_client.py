@@ -1,14 +1,18 @@
 """One connection to an IMAP server: made, waited on, and told of in words when it fails."""
 
+import socket
 import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from threading import Timer
 from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError
+from imapclient.imap4 import IMAP4WithTimeout
+from imapclient.tls import IMAP4_TLS
 
 from staged_training.runtime.errors import InputError
 from transfer_app.inbox.mailbox import reachable, reason
@@ -16,7 +20,32 @@ from transfer_app.inbox.source import ServerFolder
 
 _BREATH = 0.1  # seconds; a server may tell the same again and again
 _TIMEOUT = SocketTimeout(connect=30, read=60)  # seconds
+_MOST_TO_LOG_IN = 60  # seconds, once there is a connection
 _WRONG = (AssertionError, LookupError, TypeError, ValueError)  # what IMAPClient raises on nonsense
+
+
+class _Bounded:
+    """A connection that is shut unless `bound` is cancelled in time, however slowly it trickles."""
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        connection: socket.socket = super()._create_socket(timeout)  # type: ignore[misc]
+        self.bound = Timer(_MOST_TO_LOG_IN, _shut, [connection])
+        self.bound.daemon = True
+        self.bound.start()
+        return connection
+
+
+class _Plain(_Bounded, IMAP4WithTimeout):  # type: ignore[misc]
+    pass
+
+
+class _Encrypted(_Bounded, IMAP4_TLS):  # type: ignore[misc]
+    pass
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # no farewell by TLS, which may hang
 
 
 class Client(IMAPClient):  # type: ignore[misc]
@@ -47,6 +76,15 @@ class Client(IMAPClient):  # type: ignore[misc]
     def heard_of_mail(self) -> bool:
         """Return whether new mail was told of along with another answer, since asked last."""
         return bool(self._imap.response("EXISTS")[1] != [None])
+
+    def _create_IMAP4(self) -> _Plain | _Encrypted:  # noqa: N802
+        if self.ssl:
+            return _Encrypted(self.host, self.port, self.ssl_context, _TIMEOUT.connect)
+        return _Plain(self.host, self.port, _TIMEOUT.connect)
+
+    def logged_in(self) -> None:
+        """End the time in which a server must have logged the user in."""
+        self._imap.bound.cancel()
 
     def _poll_socket(self, sock: Any, timeout: float | None = None) -> Any:
         # What came in one piece with the answer to IDLE lies in a buffer, and is read at once: no
@@ -79,6 +117,7 @@ def connect(server: ServerFolder, log_in: Callable[[Client], object]) -> Client:
         ) from error
     try:
         log_in(client)
+        client.logged_in()
     except InputError:
         close(client)
         raise

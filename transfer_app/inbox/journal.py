@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -60,8 +60,10 @@ class Journal:
             if mailbox.read_only:
                 self._database = sqlite3.connect(":memory:")
                 if self.file.exists():
-                    with sqlite3.connect(self.file) as stored:
-                        stored.backup(self._database)
+                    with closing(sqlite3.connect(self.file, timeout=1)) as stored:
+                        stored.execute("BEGIN")
+                        stored.execute("SELECT * FROM sqlite_master").fetchone()  # locks the file,
+                        stored.backup(self._database)  # which this would wait for without end
             else:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 self._database = sqlite3.connect(self.file, timeout=1)

@@ -1,7 +1,8 @@
 """An mbox copied with a header in each mail that says what was decided of it."""
 
+import os
 import re
-import shutil
+import stat
 from collections.abc import Iterator
 from email.header import Header
 from pathlib import Path
@@ -29,12 +30,14 @@ def check_copy(source: Path, output: Path) -> None:
     """Refuse a file that the copy of an mbox cannot be written to.
 
     Raises:
-        InputError: It is a folder, or in none, or the mbox itself.
+        InputError: It is in no folder, or something is there already.
     """
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"{output}: is a folder, or in none. Name a file in a folder that exists.")
     if output.exists() and output.samefile(source):
         raise InputError(f"{output}: is the mbox itself. Name another file.")
+    if os.path.lexists(output):  # a file, a link, or a device, which the copy would replace
+        raise InputError(f"{output}: is there already. Name another file.", ["output"])
 
 
 def mark_mbox(source: Path, decider: Decider, output: Path | None) -> Summary:
@@ -66,11 +69,10 @@ def mark_mbox(source: Path, decider: Decider, output: Path | None) -> Summary:
         return summary
     with (
         source.open("rb") as file,
-        written_whole(output) as temporary,
+        written_whole(output, stat.S_IMODE(source.stat().st_mode)) as temporary,
         temporary.open("wb") as copy,
     ):
         copy.writelines(_with_headers(file, headers()))
-    shutil.copymode(source, output)
     return summary
 
 

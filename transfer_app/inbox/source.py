@@ -11,6 +11,7 @@ from nlp_transfer.emails.containers import is_maildir, is_mbox
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 
+_INBOX = "INBOX"
 _PORTS = {"imaps": 993, "imap": 143}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # would end a command to a server
 
@@ -60,13 +61,13 @@ def parse_source(source: str) -> ServerFolder | Path:
 
 
 def _parse_url(source: str) -> ServerFolder:
-    shown = re.sub(r"//.*@", "//…@", source)  # a password may stand there
+    shown = re.sub(r"//.*@", "//…@", source, flags=re.S)  # a password may stand there
     try:
         url = urlsplit(source)
         port = url.port
         user, folder = (unquote(part or "", errors="strict") for part in _user_and_folder(url))
-    except ValueError as error:
-        raise InputError(f"{shown}: is no URL ({error}). {_ADVICE}") from error
+    except ValueError:  # it may show the password
+        raise InputError(f"{shown}: is no URL. {_ADVICE}") from None
     if url.scheme not in _PORTS:
         raise InputError(f"{shown}: mail is read by imaps. {_ADVICE}")
     if url.password is not None:
@@ -86,8 +87,13 @@ def _parse_url(source: str) -> ServerFolder:
             "Use imaps."
         )
     return ServerFolder(
-        url.scheme, user, url.hostname, port or _PORTS[url.scheme], folder or "INBOX"
+        url.scheme, user, url.hostname, port or _PORTS[url.scheme], folder_name(folder or _INBOX)
     )
+
+
+def folder_name(name: str) -> str:
+    """Return the name of a folder in one way: that of the inbox is of any case (RFC 3501, 5.1)."""
+    return _INBOX if name.upper() == _INBOX else name
 
 
 _ADVICE = "Write imaps://USER@HOST/FOLDER, or name a Maildir or an mbox."

@@ -43,6 +43,7 @@ def test_marks_that_are_given_and_taken_are_labels(ending, server, user, learn, 
     assert not file.exists()
     for _ in range(2):
         learn(file)
+        assert file.stat().st_mode & 0o777 == 0o600
         assert rows(file) == sorted(
             [
                 (f"{quote}=SUM(A1)\nThe server is down", "non-urgent"),

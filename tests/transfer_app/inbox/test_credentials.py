@@ -54,6 +54,22 @@ def test_the_environment_comes_before_systemd_and_that_before_the_keyring(monkey
     assert find_password(SERVER) == "set"
 
 
+def test_a_password_that_is_not_utf8_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "imap-password").write_bytes(b"secr\xe9t\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(InputError, match="the password is not UTF-8"):
+        find_password(SERVER)
+    monkeypatch.setenv("NLP_TRANSFER_PASSWORD", os.fsdecode(b"secr\xe9t"))
+    with pytest.raises(InputError, match="the password is not UTF-8") as error:
+        find_password(SERVER)
+    assert "secr" not in str(error.value)
+
+
+def test_a_program_that_is_not_there_is_told_before_connecting(capsys):
+    assert main(["mark", "imaps://ann@nowhere.invalid/", *NOWHERE, "--token-command", "no-such"]) == 2
+    assert "no-such: there is no such program" in capsys.readouterr().err
+
+
 def test_without_a_terminal_the_ways_are_told(capsys):
     assert main(["mark", str(SERVER), *NOWHERE]) == 2
     err = capsys.readouterr().err
@@ -95,7 +111,7 @@ def test_a_token_of_a_command_logs_in(server, user, model, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("no-such-program --secret hunter2", "no-such-program: prints no token (No such file"),
+        ("no-such-program --secret hunter2", "no-such-program: there is no such program"),
         ("false hunter2", "it ended with status 1"),
         ("true", "not one token"),
         (command_that_prints("hunter2 hunter2"), "not one token"),

@@ -1,6 +1,7 @@
 """An mbox is copied byte for byte, but for a header in each mail."""
 
 import mailbox
+import os
 import re
 
 import pytest
@@ -120,6 +121,23 @@ def test_the_copy_is_for_those_who_could_read_the_mbox(copied, tmp_path):
     (tmp_path / "inbox.mbox").touch(mode=0o600)
     copied(FROM + URGENT)
     assert (tmp_path / "copy.mbox").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to nothing", "fifo"])
+def test_what_is_there_already_is_not_replaced(kind, tmp_path, capsys):
+    source, other, output = tmp_path / "inbox", tmp_path / "other", tmp_path / "copy"
+    source.write_bytes(FROM + URGENT)
+    other.write_text("mine")
+    if kind == "fifo":
+        os.mkfifo(output)
+    elif kind == "file":
+        output.write_text("mine")
+    else:
+        output.symlink_to(other if kind == "link" else tmp_path / "nothing")
+    before = output.lstat()
+    assert main(["mark", str(source), "--model", "no model", "--output", str(output)]) == 2
+    assert "is there already. Name another" in capsys.readouterr().err
+    assert output.lstat() == before and other.read_text() == "mine"
 
 
 @pytest.mark.slow

@@ -1,14 +1,19 @@
 """What cannot work is told in one line, with exit status 2, before a model is loaded."""
 
 import os
+import socket
 import sqlite3
 import sys
+import threading
+import time
+from contextlib import suppress
 
 import pytest
 
 from tests.transfer_app.inbox.dovecot import free_ports
 from tests.transfer_app.inbox.proxy import proxy
 from transfer_app.command_line import main
+from transfer_app.inbox.source import parse_source
 
 
 @pytest.fixture
@@ -49,7 +54,11 @@ def test_a_source_that_is_none(source, told, refused, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "source", ["imaps://ann:hunter2@example.org/", "imaps:// ann:hunter2@x:y@[/"]
+    "source",
+    [
+        *("imaps://ann:hunter2@example.org/", "imaps:// ann:hunter2@x:y@[/"),
+        *("imaps://ann:hunter2/x@example.org/INBOX", "imaps://ann:hunter2\n@example.org:x/"),
+    ],
 )
 def test_a_password_in_a_url_is_refused_and_not_shown(source, refused):
     assert "hunter2" not in refused(source)
@@ -77,7 +86,13 @@ def test_a_folder_that_is_not_there(server, user, refused):
 
 def test_a_folder_to_move_to_that_is_not_there(server, user, refused):
     assert "moved to Urgent" in refused(server.url(user), "--move", "Urgent")
-    assert "where the mails are already" in refused(server.url(user), "--move", "INBOX")
+    for name in ("INBOX", "inbox"):
+        assert "where the mails are already" in refused(server.url(user), "--move", name)
+
+
+def test_the_inbox_is_one_in_any_case():
+    assert parse_source("imaps://ann@a/inbox") == parse_source("imaps://ann@a/INBOX")
+    assert parse_source("imaps://ann@a/Work") != parse_source("imaps://ann@a/work")
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "localhost"])
@@ -89,6 +104,27 @@ def test_a_server_that_is_not_there(host, server, user, refused):
 def test_a_server_of_something_else(scheme, server, user, refused):
     source = f"{scheme}://{user}@localhost:{server.ports['lmtp']}/"
     assert "no mail server answers" in refused(source)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"* OK hello\r\n"])
+def test_a_server_that_trickles_is_not_waited_for_without_end(greeting, refused, monkeypatch):
+    monkeypatch.setattr("transfer_app.inbox.imap_client._MOST_TO_LOG_IN", 1)
+    monkeypatch.setenv("NLP_TRANSFER_PASSWORD", "hunter2")
+
+    def trickle():
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(greeting)
+            for _ in range(100):
+                connection.sendall(b"*")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=trickle, daemon=True).start()
+        began = time.monotonic()
+        told = refused(f"imap://ann@localhost:{listening.getsockname()[1]}/")
+    assert time.monotonic() - began < 5
+    assert "no mail server answers" in told
 
 
 @pytest.mark.parametrize("keyword", ["two words", "Größe", "\\Seen", "(a)", "%", "]", "x" * 51])
@@ -128,7 +164,8 @@ def test_what_was_done_is_kept_for_one_mailbox_and_by_one_process(
     assert "--state" in refused(server.url(user), "--state", state, "--keyword", "Bill")
     with sqlite3.connect(state) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert "It is in use" in refused(server.url(user), "--state", state)
+        for flags in ([], ["--dry-run"]):
+            assert "It is in use" in refused(server.url(user), "--state", state, *flags)
         other.rollback()
     state.write_bytes(b"no database " * 1000)
     assert "is damaged" in refused(server.url(user), "--state", state)

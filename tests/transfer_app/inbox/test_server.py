@@ -1,5 +1,6 @@
 """Mail on a real server is marked: each once, and none is read, lost or deleted."""
 
+import re
 import signal
 from datetime import date, timedelta
 
@@ -144,6 +145,17 @@ def test_mail_that_comes_in_one_piece_with_another_answer_is_not_waited_for(serv
         source = f"imap://{user}@localhost:{port}/INBOX"
         with Marking(source, "--model", model):
             until(lambda: server.flags(user) == {1: {"$Urgent"}})
+
+
+def test_flags_that_the_server_tells_of_besides_are_no_answer(server, user, mark):
+    server.deliver(user, URGENT, URGENT)
+
+    def answered(data):  # as if UID 1 were gone, and another mail the first now
+        return re.sub(rb"UID 1 RFC822.SIZE \d+", rb"FLAGS (\\Seen)", data)
+
+    with proxy(server.ports["imap"], answered) as port:
+        mark(f"imap://{user}@localhost:{port}/INBOX", "--once")
+    assert server.flags(user) == {1: set(), 2: {"$Urgent"}}
 
 
 def test_an_idle_is_renewed(server, user, model):
