@@ -27,8 +27,8 @@ def split_address(address: str, variable: str) -> SplitResult:
         ) from None
     if parts.password is not None:
         raise InputError(
-            f"{shown(address)}: others can see a password in an address. Leave USER@ there, and put the "
-            f"password into the environment as {variable}."
+            f"{shown(address)}: others can see a password in an address. Leave USER@ there, and "
+            f"put the password into the environment as {variable}."
         )
     return parts
 
