@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from staged_training.runtime.errors import InputError, in_flags
-from staged_training.runtime.files import unwritable_reported
+from staged_training.runtime.files import UnwritableError, unwritable_reported
 from staged_training.runtime.printable import (
     PrintableFormatter,
     PrintableStream,
@@ -34,7 +34,7 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
     """
     try:
         with stoppable():
-            return _reported(command)
+            return _reported(command, resumes)
     except Stopped as stopped:
         close_progress_bars()
         hint = "; continue with --resume" if resumes else ""
@@ -79,7 +79,7 @@ def printable_errors() -> Iterator[None]:
         yield
 
 
-def _reported(command: Callable[[], None]) -> int:
+def _reported(command: Callable[[], None], resumes: bool) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
@@ -91,6 +91,8 @@ def _reported(command: Callable[[], None]) -> int:
     except InputError as error:
         number = os.environ.get("RANK", "0")
         whose = "" if number == "0" else f" (process {number})"
-        print(one_line(f"nlp-transfer{whose}: {in_flags(error)}"), file=sys.stderr)
+        goes_on = resumes and isinstance(error, UnwritableError)
+        hint = " Then continue with --resume." if goes_on else ""
+        print(one_line(f"nlp-transfer{whose}: {in_flags(error)}{hint}"), file=sys.stderr)
         return 2
     return 0

@@ -28,6 +28,10 @@ _NOT_THERE = {
 _PROBE = 2**20  # bytes
 
 
+class UnwritableError(InputError):
+    """The disk is full or may not be written to; what was written whole before is there."""
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str], mode: int | None = None) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, which becomes `path` if all goes well.
@@ -129,10 +133,11 @@ def unwritable_reported(path: Path | None = None) -> Iterator[None]:
         what = f"{path} cannot be written"
         if path is None:
             what = f"{getattr(error, 'filename', None) or 'A file'} cannot be read or written"
-        advice = "Free some space, or allow writing; a run then continues with `resume`."
         if reason in map(os.strerror, _NOT_THERE):
             advice = "Check the path, and that nothing on it is moved or removed meanwhile."
-        raise InputError(f"{what} ({reason}). {advice}", ["resume"]) from error
+            raise InputError(f"{what} ({reason}). {advice}") from error
+        advice = "Free some space, or allow writing."
+        raise UnwritableError(f"{what} ({reason}). {advice}") from error
 
 
 def _why_unwritable(error: Exception, path: Path | None) -> str | None:

@@ -76,7 +76,7 @@ def new_parser() -> argparse.ArgumentParser:
     how.add_argument("--keyword", help=f"the keyword that mails on a server get ({URGENT})")
     how.add_argument("--flag", action="store_true", help="flag mails on a server, too (a star)")
     how.add_argument("--move", metavar="FOLDER", help="move marked mails to this folder, too")
-    how.add_argument("--output", metavar="FILE", help="the copy of an mbox")
+    how.add_argument("--output", metavar="FILE", help="the copy of an mbox, a new file")
     how.add_argument(
         "--explain", action="store_true", help="say which words mattered; takes PyTorch, and time"
     )
@@ -99,7 +99,8 @@ def new_parser() -> argparse.ArgumentParser:
         "--learn-from",
         metavar="FILE",
         help="add mails that you correct, by giving or taking the mark by hand, to this table of "
-        "texts and labels (.csv, .tsv, .jsonl, .parquet), to train the next model on",
+        "texts and labels (.csv, .tsv, .jsonl, .parquet), to train the next model on; of a mail "
+        "the first correction counts",
     )
     return parser
 

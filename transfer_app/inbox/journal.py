@@ -13,7 +13,7 @@ from staged_training.runtime.printable import shell_path
 from transfer_app.inbox.mailbox import Key, Mailbox
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS mailbox (name TEXT, mark TEXT, generation TEXT);
+CREATE TABLE IF NOT EXISTS mailbox (name TEXT, mark TEXT, label TEXT, generation TEXT);
 CREATE TABLE IF NOT EXISTS mails (key PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -55,7 +55,7 @@ class Journal:
 
     def __init__(self, mailbox: Mailbox, file: Path | None = None) -> None:
         self.file = file or _default_file(mailbox)
-        self._kept = mailbox.name, mailbox.mark_name
+        self._kept: tuple[str, ...] = mailbox.name, mailbox.mark_name
         with self._reported():
             if mailbox.read_only:
                 self._database = sqlite3.connect(":memory:")
@@ -74,6 +74,15 @@ class Journal:
             self._database.executescript(_TABLES)
         self._check_kept()
 
+    def keep_label(self, label: str) -> None:
+        """Keep, from `begin` on, which label's mails are marked.
+
+        Raises:
+            InputError: Those of another were: what was done says nothing of this one.
+        """
+        self._kept = (*self._kept[:2], label)
+        self._check_kept()
+
     def begin(self, generation: str) -> bool:
         """Begin with what keys are valid for; forget mails whose keys are others' now.
 
@@ -85,7 +94,7 @@ class Journal:
             if before == (generation,):
                 return False
             database.execute("DELETE FROM mailbox")
-            database.execute("INSERT INTO mailbox VALUES (?, ?, ?)", (*self._kept, generation))
+            database.execute("INSERT INTO mailbox VALUES (?, ?, ?, ?)", (*self._kept, generation))
             return database.execute("DELETE FROM mails").rowcount > 0
 
     def note(self, states: Mapping[Key, State]) -> None:
@@ -111,12 +120,12 @@ class Journal:
 
     def _check_kept(self) -> None:
         with self._reported():
-            kept = self._database.execute("SELECT name, mark FROM mailbox").fetchone()
-        if kept not in (None, self._kept):
+            kept = self._database.execute("SELECT name, mark, label FROM mailbox").fetchone()
+        if kept and kept[: len(self._kept)] != self._kept:
             self.close()
             raise InputError(
-                f"{self.file}: keeps what was done with {kept[0]} and {kept[1]}. Give another "
-                "`state`, or leave it out.",
+                f"{self.file}: keeps what was done with {kept[0]}, mark {kept[1]}, label "
+                f"{kept[2]}. Give another `state`.",
                 ["state"],
             )
 

@@ -11,9 +11,10 @@ from typing import TypeVar
 from nlp_transfer.emails.containers import MAX_BYTES, is_maildir, shown_name
 from staged_training.runtime.errors import InputError
 from transfer_app.inbox.mailbox import Key, Mailbox, UnreachableError, Wanted, reachable
+from transfer_app.inbox.telling import tell_aside
 
 _FLAGGED, _SEEN = "F", "S"
-_NAME = re.compile(r"([^.:][^:]*)(?::2,(.*))?", re.DOTALL)  # the lasting part, and the flags
+_NAME = re.compile(r"(?!.*![12],)[^.:][^:]*(:2,.*)?", re.DOTALL)  # some write ! for :
 _TRIES = 10  # to rename a file that others rename at the same time
 _LOOK = 0.5  # seconds between two looks at the folders
 _FRESH = 10**8  # nanoseconds in which a folder may change once more, and keep its time
@@ -40,6 +41,7 @@ class Maildir(Mailbox):
         self._folder, self._wanted, self._every = folder, wanted, every
         self._files: dict[Key, Path] = {}
         self._times: list[int] = []
+        self._told: set[Path] = set()
 
     def open(self) -> str:
         """Check that it is there, and can be changed."""
@@ -137,6 +139,17 @@ class Maildir(Mailbox):
         if time.time_ns() - max(self._times) < _FRESH:
             self._times = []
         self._files = {_key(file): file for file in files if _NAME.fullmatch(file.name)}
+        for file in {*files} - {*self._files.values()} - self._told:
+            self._tell_of_other(file)
+
+    def _tell_of_other(self, file: Path) -> None:
+        """Tell of a file that is left out, unless it was renamed meanwhile."""
+        same = self._files.get(_key(file))
+        if file.name.startswith(".") or not file.exists() or (same and not same.exists()):
+            return
+        self._told.add(file)
+        why = "has the name of another mail" if same else "has no name that a Maildir gives a mail"
+        tell_aside(f"Left out: {file.parent.name}/{shown_name(file.name)} {why}.")
 
     def _changed(self) -> list[int]:
         """Return when each folder changed, in nanoseconds."""

@@ -74,6 +74,7 @@ class Marker:
             self._journal = opened.enter_context(closing(Journal(mailbox, journal)))
             self._corrections = Corrections(learn_from) if learn_from else None
             self._decider = Decider(model, label, threshold, explained)
+            self._journal.keep_label(self._decider.label)
             if learn_from and self._decider.other_label is None:
                 raise InputError(
                     f"{model}: `learn_from` needs a model that chooses one of two labels: where "
@@ -110,11 +111,10 @@ class Marker:
                 self._look()
                 if is_lost:
                     tell_aside(f"Back at {self._mailbox.name}.")
-                    is_lost = False
+                    is_lost, pause = False, _FIRST_PAUSE
                 if once:
                     return
                 self._mailbox.wait()
-                pause = _FIRST_PAUSE
             except UnreachableError as error:
                 self._mailbox.close()
                 self._generation = None
@@ -170,8 +170,11 @@ class Marker:
         if time.monotonic() > self._forgiven + _LEFT_OUT:
             self._broken_off.clear()
             self._forgiven = time.monotonic()
+        self.summary.before = 0
         for found in self._mailbox.search():
-            for keys in in_parts(self._journal.unknown(found), _LOOKED_AT):
+            unknown = self._journal.unknown(found)
+            self.summary.before += len(found) - len(unknown)
+            for keys in in_parts(unknown, _LOOKED_AT):
                 sizes = dict(self._mailbox.sizes(keys))
                 have_it = self._mailbox.marked(list(sizes))
                 self._journal.note(dict.fromkeys(have_it, State.FOUND))

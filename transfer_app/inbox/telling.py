@@ -17,12 +17,20 @@ _OUTCOMES = {
 
 
 class Summary(Counter[str]):
-    """How many mails were `marked`, `unmarked`, `found` with the mark, or `unread`."""
+    """How many mails were `marked`, `unmarked`, `found` with the mark, or `unread`.
+
+    Attributes:
+        before: How many more there were that were looked at before.
+    """
+
+    before = 0
 
     def __str__(self) -> str:
         counts = [f"{self[name]:,} {told}" for name, told in _OUTCOMES.items()]
         mails = "mail" if self.total() == 1 else "mails"
-        return f"{self.total():,} {mails}: {', '.join(counts)}."
+        told = f"{self.total():,} {mails}: {', '.join(counts)}."
+        again = f" {self.before:,} looked at before; another --state looks again."
+        return told + again if self.before else told
 
 
 def tell_decided(summary: Summary, mail: Input, decision: Decision | None) -> None:

@@ -66,7 +66,9 @@ def test_a_password_that_is_not_utf8_is_refused(monkeypatch, tmp_path):
 
 
 def test_a_program_that_is_not_there_is_told_before_connecting(capsys):
-    assert main(["mark", "imaps://ann@nowhere.invalid/", *NOWHERE, "--token-command", "no-such"]) == 2
+    assert (
+        main(["mark", "imaps://ann@nowhere.invalid/", *NOWHERE, "--token-command", "no-such"]) == 2
+    )
     assert "no-such: there is no such program" in capsys.readouterr().err
 
 

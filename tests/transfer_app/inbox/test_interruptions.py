@@ -1,6 +1,7 @@
 """A connection or a process ends at any moment: nothing is done twice, and nothing is missed."""
 
 import re
+from contextlib import closing
 
 import pytest
 
@@ -10,7 +11,8 @@ from transfer_app.inbox import Marker, mailbox_at
 from transfer_app.inbox import marker as marker_module
 from transfer_app.inbox.imap import ImapFolder
 from transfer_app.inbox.journal import Journal, State
-from transfer_app.inbox.mailbox import Marks
+from transfer_app.inbox.mailbox import Marks, UnreachableError
+from transfer_app.inbox.maildir import Maildir
 
 URGENT = b"Subject: Server\n\nThe server is down\n"
 LUNCH = b"Subject: Lunch\n\nLunch was good\n"
@@ -139,6 +141,26 @@ def test_a_server_that_goes_and_comes_back_is_told_of_once(server, user, model):
         marking.wait_for("Back")
         until(lambda: server.flags(user) == {1: {"$Urgent"}})
         assert marking.err.count("Lost") == marking.err.count("Back") == 1
+
+
+def test_once_it_is_back_pauses_are_short_again(tmp_path, model, monkeypatch):
+    for name in ("cur", "new"):
+        (tmp_path / "mail" / name).mkdir(parents=True)
+    lost, pauses = UnreachableError("lost"), []
+    looks = iter([lost, lost, None, KeyboardInterrupt()])
+
+    def happen(event):
+        if event:
+            raise event
+
+    marker = Marker(mailbox_at(str(tmp_path / "mail")), str(model), journal=tmp_path / "state")
+    monkeypatch.setattr(marker, "_look", lambda: happen(next(looks)))
+    monkeypatch.setattr(Maildir, "wait", lambda _: happen(lost))
+    monkeypatch.setattr(marker_module.time, "sleep", pauses.append)
+    monkeypatch.setattr(marker_module.random, "uniform", lambda *_: 1)
+    with pytest.raises(KeyboardInterrupt), closing(marker):
+        marker._persist(once=False)
+    assert pauses == [0.1, 0.2, 0.1]
 
 
 def test_a_folder_that_vanishes_and_is_made_anew(server, user, model):

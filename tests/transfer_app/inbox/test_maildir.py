@@ -46,7 +46,10 @@ def test_urgent_mail_gets_the_flag_and_keeps_its_others(maildir, model, capsys):
     ]
     out, err = capsys.readouterr()
     assert "7 mails: 3 marked, 2 not marked, 1 had the mark, 1 left out" in out
-    assert err.startswith("Left out: broken has no mail headers.\nNext: ")
+    assert sorted(err.splitlines())[:-1] == [
+        "Left out: broken has no mail headers.",
+        "Left out: cur/odd:1,S has no name that a Maildir gives a mail.",
+    ]
 
 
 def test_a_mail_is_looked_at_once(maildir, model, monkeypatch, capsys):
@@ -79,6 +82,19 @@ def test_a_file_that_would_be_replaced_stays(maildir, model):
     mark(maildir, model)
     assert names(maildir) == ["cur/a:2,F", "new/a"]
     assert (maildir / "cur" / "a:2,F").read_bytes() == LUNCH
+
+
+def test_a_name_of_another_system_or_of_another_mail_is_left_out_and_told_once(
+    maildir, model, capsys
+):
+    left = ["cur/a!2,S", "cur/b:1,x", "new/c"]
+    for name in (*left, "cur/c:2,S"):
+        (maildir / name).write_bytes(URGENT)
+    mark(maildir, model)
+    assert names(maildir) == [*left[:2], "cur/c:2,FS", left[2]]
+    err = capsys.readouterr().err
+    for name in left:
+        assert err.count(f"Left out: {name} has ") == 1
 
 
 def test_names_that_are_no_text(maildir, model, capsys):

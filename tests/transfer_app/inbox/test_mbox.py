@@ -3,6 +3,7 @@
 import mailbox
 import os
 import re
+from contextlib import redirect_stdout, suppress
 
 import pytest
 
@@ -138,6 +139,18 @@ def test_what_is_there_already_is_not_replaced(kind, tmp_path, capsys):
     assert main(["mark", str(source), "--model", "no model", "--output", str(output)]) == 2
     assert "is there already. Name another" in capsys.readouterr().err
     assert output.lstat() == before and other.read_text() == "mine"
+
+
+def test_where_nothing_can_be_printed_no_flag_is_advised_that_there_is_not(tmp_path, model, capfd):
+    (tmp_path / "inbox").write_bytes(FROM + URGENT)
+    arguments = [str(tmp_path / "inbox"), "--model", str(model), "--dry-run"]
+    full = open("/dev/full", "w")
+    with redirect_stdout(full):
+        assert main(["mark", *arguments]) == 2
+    with suppress(OSError):  # what is left in its buffer cannot be written either
+        full.close()
+    err = capfd.readouterr().err
+    assert "No space left" in err and "resume" not in err
 
 
 @pytest.mark.slow

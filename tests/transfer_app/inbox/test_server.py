@@ -44,7 +44,16 @@ def test_a_second_run_does_nothing_to_mail_that_was_looked_at(server, user, mark
         client.add_flags([2], ["$Urgent"])
     mark(server.url(user), "--once")
     assert server.flags(user) == {1: set(), 2: {"$Urgent"}}
-    assert "0 mails: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0 mails: " in out and out.endswith("2 looked at before; another --state looks again.\n")
+
+
+def test_another_label_is_refused_what_was_done_by_one(server, user, mark, capsys):
+    server.deliver(user, URGENT, LUNCH)
+    mark(server.url(user), "--once")
+    mark(server.url(user), "--once", "--label", "non-urgent", status=2)
+    assert "label urgent. Give another --state" in capsys.readouterr().err
+    mark(server.url(user), "--once", "--label", "urgent")
 
 
 def test_mail_that_has_the_mark_is_not_marked_again_where_the_journal_is_gone(
