@@ -81,7 +81,8 @@ def token_by(command: str) -> Callable[[], str]:
         command: The command, as for a shell, which it is not given to.
 
     Raises:
-        InputError: It is no command, or of no program; where the function is called, it prints no token.
+        InputError: It is no command, or there is no such program; where the function is called,
+            it prints no token.
     """
     try:
         (program, *_) = words = shlex.split(command)

@@ -4,6 +4,7 @@ import mailbox
 import os
 import re
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_what_is_there_already_is_not_replaced(kind, tmp_path, capsys):
 def test_where_nothing_can_be_printed_no_flag_is_advised_that_there_is_not(tmp_path, model, capfd):
     (tmp_path / "inbox").write_bytes(FROM + URGENT)
     arguments = [str(tmp_path / "inbox"), "--model", str(model), "--dry-run"]
-    full = open("/dev/full", "w")
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - it cannot be closed without an error
     with redirect_stdout(full):
         assert main(["mark", *arguments]) == 2
     with suppress(OSError):  # what is left in its buffer cannot be written either
