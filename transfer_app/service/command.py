@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import sys
+import warnings
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,7 +86,7 @@ def serve(options: argparse.Namespace) -> None:
     check_folders([Path(folder) for folder in options.models])
     with listening_socket(options.host, options.port) as listening:
         app = service(options.models, limits, tokens, names_of(options.host))
-        logging.getLogger("transfer_app.service").setLevel(logging.INFO)
+        _log_requests_only()
         address = address_of(listening)
         print(f"{', '.join(app.state.models)} served at {address} (Ctrl+C ends it)")
         print_next("curl", f"{address}/models")
@@ -111,6 +112,13 @@ def _tokens(host: str) -> list[str]:
             f"{TOKENS}, or leave --host out."
         )
     return tokens
+
+
+def _log_requests_only() -> None:
+    """Log a line for each request; what libraries warn of may quote what was sent."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
+    logging.getLogger("transfer_app.service").setLevel(logging.INFO)
 
 
 def _run(app: "FastAPI", listening: socket.socket) -> None:
