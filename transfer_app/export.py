@@ -14,8 +14,8 @@ from staged_training.reporting.onnx_export import Exported, export_onnx
 from staged_training.runtime.files import file_of_model
 from staged_training.runtime.seal import digest
 from staged_training.tables.word_tokenizer import WordTokenizer
-from transfer_app.prediction.classifiers import Classifier, known_to
-from transfer_app.prediction.onnx_classifier import WEIGHTS
+from transfer_app.prediction.classifiers import Classifier
+from transfer_app.prediction.onnx_classifier import ONNX, WEIGHTS
 from transfer_app.prediction.opening import open_predictor
 
 MAIL = (
@@ -39,14 +39,14 @@ def export(model: str, output: str | None) -> str:
     """
     if output is None and not Path(model).is_dir():
         raise InputError(f"{model} is no folder here; say by --output where to write the file.")
-    file = Path(output) if output else Path(model) / "model.onnx"
+    file = Path(output) if output else Path(model) / ONNX
     predictor = open_predictor(model)
     if not isinstance(predictor, Classifier):
         raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
     classifier, is_image = predictor.pipeline, predictor.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
     facts = _facts(predictor, model) | (_of_images if is_image else _of_texts)(classifier)
-    with_features = known_to(model) is not None
+    with_features = predictor.known is not None
     exported = export_onnx(classifier.model, batches, file, facts, with_features=with_features)
     return _described(exported, file, "photo" if is_image else "mail")
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from staged_training.experiment.candidate import Candidate
 from staged_training.experiment.coverage import calibration_of, measured_coverage
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import outcome
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel
 from staged_training.experiment.task import LabelledTask
 from staged_training.reporting.trust import describe_trust, measured_reliability
+from tests.staged_training.candidates import Net
 
 FOLDS = np.arange(500) % 5
 NAMES = ["calm", "urgent"]
@@ -24,16 +24,6 @@ class Mails(LabelledTask):
     @property
     def values(self):
         return self.truth
-
-
-class Net(Candidate):
-    name = "net"
-
-    def row_names(self):
-        return ["net"]
-
-    def evaluate(self, round_, folder):
-        raise NotImplementedError
 
 
 def result_of(target, values, logits, folds=FOLDS):

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from staged_training.experiment.candidate import Candidate
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, Row, mean_rows
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
@@ -23,6 +22,7 @@ from staged_training.reporting.classifier_report import add_classifier_sections
 from staged_training.reporting.report import Report, results_table, write_results
 from staged_training.runtime.markdown import as_code, as_markdown, markdown_table
 from staged_training.stages import StageResult
+from tests.staged_training.candidates import Net
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.95, 0.05]]
@@ -56,16 +56,6 @@ class Pets(LabelledTask):
 
 
 PETS = Pets(folds=np.array([0, 0, 0, 0, 1, 2]))
-
-
-class Net(Candidate):
-    name = "net"
-
-    def row_names(self):
-        return ["net"]
-
-    def evaluate(self, round_, folder):
-        raise NotImplementedError
 
 
 def add_sections(report, outcome=OUTCOME, task=PETS, describe=["a", "b", "c|", "d"].__getitem__):

@@ -42,6 +42,7 @@ class Classifier(Predictor):
     """A model that gives each input the score of each label, or a number.
 
     Attributes:
+        known: What it knows of its training data, if that was saved beside it.
         outputs: What its outputs are.
         sets: What gives each input the set of labels that cannot be excluded, if that was asked.
     """
@@ -56,21 +57,21 @@ class Classifier(Predictor):
             config.problem_type or "single_label_classification",
             getattr(config, "positive_label", None),
         )
-        self._known = known_to(model)
+        self.known = _known_to(model)
         self.sets: LabelSets | None = None
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
         """Yield each input with what is predicted, and whether it is like the training data."""
         collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
-        if self._known:
+        if self.known:
             collecting = collected_features(self.pipeline.model)
         with collecting as features:
             for item, scores in self._scored(inputs):
                 answer = answer_of(scores, self.outputs)
                 if self.sets:
                     answer = with_set(answer, self.sets, scores)
-                if self._known:
-                    answer = checked(answer, self._known, features.pop(0))
+                if self.known:
+                    answer = checked(answer, self.known, features.pop(0))
                 yield item, answer
 
     def describe(self, inputs: Iterable[Input]) -> Iterator[str]:
@@ -153,7 +154,7 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         return self._classified([torch.full((1, 48, 64), 0.5) if self.ct else SAMPLE])[0]
 
 
-def known_to(model: str) -> Familiarity | None:
+def _known_to(model: str) -> Familiarity | None:
     """Return what a model knows of its training data, if that was saved beside it."""
     file = file_of_model(model, FILE_NAME)
     return load_familiarity(file) if file else None
