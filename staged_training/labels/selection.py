@@ -1,6 +1,7 @@
 """The next examples to label: chosen by what a head that is fitted anew says of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ from staged_training.labels.strategies import (
 C = 10.0
 """The inverse strength of the head's penalty, on features as `comparable` gives them."""
 
-RANDOM_SHARE = 0.1
-"""Of a batch: what is drawn at random tells honestly how good a model is."""
+RANDOM_SHARE = 0.2
+"""Of a batch: what is drawn at random tells honestly how good a model is, see `random_sample`."""
 
 RARE = 0.2
 """A label of two that fewer examples have is looked for; else what is uncertain is asked for."""
@@ -62,14 +63,17 @@ def next_batch(
     count: int,
     groups: ArrayLike | None = None,
     seed: int = 0,
+    order: ArrayLike | None = None,
+    undecided: Collection[int] = (),
 ) -> Batch:
     """Choose examples to label next.
 
-    A tenth is drawn at random. Of the others the first are middles of clusters, so that what is
+    A fifth is drawn at random. Of the others the first are middles of clusters, so that what is
     frequent is known, and examples far from each other, so that rare kinds appear. From then on
     they are those which a logistic regression on the labels is least sure of; where one of two
-    labels is rare, those that most probably have it. Near-duplicates of what is labelled are
-    left out, and so are those of each other.
+    labels is rare, those that most probably have it. What was drawn at random is not learnt from
+    here: it is to tell how good a model is of labels that do not depend on it. Near-duplicates of
+    what was asked are left out, and so are those of each other.
 
     Args:
         features: `[examples, width]`, as `comparable` gives them.
@@ -77,34 +81,77 @@ def next_batch(
         count: How many to choose; fewer where there are no more.
         groups: The group of each example; near-duplicates share one.
         seed: Of random numbers.
+        order: That in which examples are drawn at random, by default `random_order` of the seed.
+        undecided: Examples that have no label though they were asked, not to be asked again.
 
     Examples:
         >>> from staged_training.labels.selection import comparable, next_batch
         >>> features = comparable(np.random.default_rng(0).normal(size=(100, 4)))
         >>> batch = next_batch(features, [None] * 100, 10)
         >>> len({*batch.rows.tolist()}), batch.drawn.count("random")
-        (10, 1)
+        (10, 2)
     """
+    order = random_order(len(labels), seed) if order is None else np.asarray(order)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     known = np.array([label is not None for label in labels])
-    rng = np.random.default_rng([seed, int(known.sum())])
-    left = _one_of_each(groups, np.flatnonzero(~np.isin(groups, groups[known])), rng)
-    drawn = rng.permutation(left)[: max(1, round(RANDOM_SHARE * count))]
-    others = np.setdiff1d(left, drawn)
-    wanted = min(count - len(drawn), len(others))
+    asked = known.copy()
+    asked[[*undecided]] = True
+    left = _first_of_each(groups, order[~np.isin(groups[order], groups[asked])])
+    random = min(len(left), max(1, round(RANDOM_SHARE * count)))
+    drawn, others = left[:random], np.sort(left[random:])
+    wanted = min(count - random, len(others))
+    rng = np.random.default_rng([seed, int(asked.sum())])
     parts = {RANDOM: drawn}
-    names = sorted({label for label in labels if label is not None})
+    learnt = np.setdiff1d(np.flatnonzero(known), random_sample(labels, groups, order, undecided))
+    names = sorted({str(labels[row]) for row in learnt})
     if wanted and (len(names) < 2 or known.sum() < count):
         parts[TYPICAL] = others[typical(features[others], -(-wanted // 2), rng)]
         others = np.setdiff1d(others, parts[TYPICAL])
         parts[SPREAD] = others[spread(features[others], wanted // 2, rng)]
     elif wanted:
-        rows = np.flatnonzero(known)
-        values = np.array([names.index(label) for label in labels if label is not None])
-        learnt_from = features[rows], values, names
+        values = np.array([names.index(str(labels[row])) for row in learnt])
+        learnt_from = features[learnt], values, names
         parts[CHOSEN] = others[_chosen(*learnt_from, features[others], wanted, rng)]
     chosen = np.concatenate([*parts.values()]).astype(np.int64)
     return Batch(chosen, [why for why, rows in parts.items() for _ in rows])
+
+
+def random_order(count: int, seed: int = 0) -> Rows:
+    """Return the order in which `next_batch` draws examples at random."""
+    return np.random.default_rng(seed).permutation(count)
+
+
+def random_sample(
+    labels: Sequence[str | None],
+    groups: ArrayLike,
+    order: ArrayLike,
+    undecided: Collection[int] = (),
+) -> Rows:
+    """Return labelled examples that are a random sample of all, whyever they were labelled.
+
+    They are the first in a random order, up to the first that was not asked yet. So one that was
+    chosen counts where its turn came, and none because it was chosen: what remains after choices
+    is no random sample.
+
+    Args:
+        labels: As for `next_batch`, and the following three.
+        groups: Of each group one example counts, as all of them would get the same label.
+        order: The random order.
+        undecided: They are passed over.
+
+    Examples:
+        >>> from staged_training.labels.selection import random_sample
+        >>> labels = ["a", None, "b", "b", None]
+        >>> random_sample(labels, groups=[0, 1, 2, 3, 4], order=[3, 0, 1, 2, 4]).tolist()
+        [3, 0]
+    """
+    order, groups = np.asarray(order), np.asarray(groups)
+    known = np.array([label is not None for label in labels])
+    labelled = order[known[order]]
+    row_of = dict(zip(groups[labelled[::-1]].tolist(), labelled[::-1].tolist(), strict=True))
+    passed_over = {*groups[[*undecided]].tolist()} - {*row_of}
+    turns = (group for group in dict.fromkeys(groups[order].tolist()) if group not in passed_over)
+    return np.array([row_of[group] for group in takewhile(row_of.__contains__, turns)], np.int64)
 
 
 def scores_of(features: Floats, labelled: Floats, values: ArrayLike, names: list[str]) -> Floats:
@@ -128,8 +175,7 @@ def _chosen(
     return best_spread(breaking_ties(scores, others), others, count, rng)
 
 
-def _one_of_each(groups: NDArray[np.int64], rows: Rows, rng: np.random.Generator) -> Rows:
-    """Return one row of each group, any one."""
-    mixed = rng.permutation(rows)
-    _, first = np.unique(groups[mixed], return_index=True)
-    return np.sort(mixed[first])
+def _first_of_each(groups: NDArray[np.int64], rows: Rows) -> Rows:
+    """Return the first row of each group, in the order of the rows."""
+    _, first = np.unique(groups[rows], return_index=True)
+    return rows[np.sort(first)]

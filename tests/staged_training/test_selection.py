@@ -54,7 +54,7 @@ def test_what_is_labelled_or_like_it_is_not_asked_for(labels, count, kinds):
     assert len(asked) == len({*asked}) == min(count, len(left))
     assert not known & {*asked}
     assert len(batch.drawn) == len(asked)
-    assert batch.drawn.count(RANDOM) == min(len(left), max(1, round(0.1 * count)))
+    assert batch.drawn.count(RANDOM) == min(len(left), max(1, round(0.2 * count)))
 
 
 def test_the_same_answers_give_the_same_batch():
