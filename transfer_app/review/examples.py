@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from huggingface_hub import constants
 from numpy.typing import NDArray
 
-from nlp_transfer.defaults import chosen_base
 from nlp_transfer.emails.containers import shown_name
-from nlp_transfer.text_features import encoder_features, topic_features
 from nlp_transfer.text_task import TextTask, read_task
 from staged_training.experiment.splits import Indices, near_duplicate_groups
 from staged_training.experiment.target import deal_folds
@@ -22,6 +19,7 @@ from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.printable import one_line
 from staged_training.tables.labelled_images import table_in
 from staged_training.tables.reading import is_table, read_table
+from transfer_app.features import features_of_images, features_of_texts
 
 if TYPE_CHECKING:
     from vision_transfer.image_task import ImageTask
@@ -97,12 +95,11 @@ def read_text_examples(
     task = read_task(data, text_columns, label_column, label_separator=label_separator)
     texts = task.all.texts
     similar = near_duplicate_groups(texts)
-    encoder = chosen_base(base)
     return Examples(
         kind="texts",
         task=task,
         folds=_tested_folds(task, similar),
-        features=encoder_features(texts, encoder, _kept()) if encoder else topic_features(texts),
+        features=features_of_texts(texts, base),
         names=task.inputs,
         beginnings=[shorten(text[:1000], 120, placeholder="…") for text in texts],
         copies=_group_numbers([" ".join(text.casefold().split()) for text in texts]),
@@ -134,14 +131,11 @@ def read_image_examples(
     Raises:
         InputError: They cannot be read or learnt from, or there is no such model.
     """
-    from vision_transfer.candidates import BackboneCandidate
     from vision_transfer.image_task import content, group_numbers, read_image_task
 
     task = read_image_task(data, label_column, label_separator=label_separator)
     for sentence in task.remarks:
         print(one_line(sentence), file=sys.stderr)
-    candidate = BackboneCandidate(name=backbone, task=task, backbone=backbone, cache=_kept())
-    candidate.cache.mkdir(parents=True, exist_ok=True)
     copies = np.array(group_numbers(map(content, task.paths)))
     folder = task.source if task.source.is_dir() else task.source.parent
     names = [
@@ -152,7 +146,7 @@ def read_image_examples(
         kind="images",
         task=task,
         folds=_tested_folds(task, copies),
-        features=candidate.features.columns["features"].flatten(1).numpy(),
+        features=features_of_images(task.paths, backbone),
         names=names,
         beginnings=[""] * len(names),
         copies=copies,
@@ -182,8 +176,3 @@ def _tested_folds(task: LabelledTask, groups: Indices) -> Indices:
 
 def _group_numbers(keys: Sequence[str]) -> Indices:
     return np.unique(np.array(keys, dtype=object), return_inverse=True)[1]
-
-
-def _kept() -> Path:
-    """Return the folder in which features are kept: they take longer than all else."""
-    return Path(constants.HF_HOME, "nlp-transfer", "features")
