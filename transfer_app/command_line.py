@@ -49,6 +49,7 @@ commands:
   watch SOURCE           who comes before a camera, with an exported classifier of photos
   serve DIR ...          trained models as a service over HTTP
   export DIR             a trained model as ONNX, for use without PyTorch
+  label DATA             what to label next: in a browser, or by way of a spreadsheet
   review DATA            labels that are probably wrong, and why; how far two readers agree
   coverage DATA VECTORS  how much of your texts a set of word vectors knows, before any training
   copy RECIPE            write a recipe into this folder, to change it and run it with Python
@@ -88,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "watch": _watch,
         "serve": _serve,
         "export": _export,
+        "label": _label,
         "review": _review,
         "coverage": _coverage,
         "copy": _copy,
@@ -335,6 +337,12 @@ def _export(arguments: list[str]) -> None:
 
     print(export(options.model, options.output))
     print_next("nlp-transfer", "demo", options.model)
+
+
+def _label(arguments: list[str]) -> None:
+    from transfer_app.label.command import label, label_parser
+
+    label(_parsed(label_parser(), arguments))
 
 
 def _review(arguments: list[str]) -> None:

@@ -13,9 +13,7 @@ from vision_transfer.backbones import load_backbone
 from vision_transfer.image_task import ImageDataset
 
 
-def image_features(
-    paths: Sequence[Path], backbone: str, folder: Path
-) -> NDArray[np.float32]:
+def image_features(paths: Sequence[Path], backbone: str, folder: Path) -> NDArray[np.float32]:
     """Return the bottleneck of a pretrained model for each image.
 
     They are computed once and kept; other files, another order and another model have others.

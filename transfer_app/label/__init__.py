@@ -1,0 +1,1 @@
+"""`nlp-transfer label`: which examples to label next, answered in a browser or in a spreadsheet."""
