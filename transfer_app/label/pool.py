@@ -24,6 +24,9 @@ from staged_training.tables.reading import check_columns, read_table, text_colum
 from transfer_app.features import features_of_images, features_of_texts
 from transfer_app.kinds import are_images
 
+BACKBONE = "efficientnet-lite0"
+"""The model of images by default."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
@@ -54,8 +57,9 @@ class Pool:
     @cached_property
     def features(self) -> NDArray[np.float32]:
         """Those of a frozen base, `[examples, width]`, see `comparable`."""
-        compute = features_of_texts if self.kind == "text" else features_of_images
-        return comparable(compute(self.contents, self.base))
+        if self.kind == "text":
+            return comparable(features_of_texts(self.contents, self.base))
+        return comparable(features_of_images(self.contents, self.base or BACKBONE))
 
     @cached_property
     def groups(self) -> Indices:
@@ -103,7 +107,7 @@ def read_pool(
     """
     path = existing_path(source)
     if are_images(path):
-        pool = _read_photos(path, label_column, base or "efficientnet-lite0")
+        pool = _read_photos(path, label_column, base)
     else:
         pool = _read_texts(path, text_columns, label_column, base)
     if len({*pool.names}) < len(pool.names):
@@ -148,7 +152,7 @@ def _joined(table: pa.Table) -> list[str]:
     return [f"{subject}\n{body}".strip() for subject, body in cells]
 
 
-def _read_photos(path: Path, label_column: str, backbone: str) -> Pool:
+def _read_photos(path: Path, label_column: str, base: str | None) -> Pool:
     from vision_transfer.image_task import checked_images, read_photos
 
     file = table_in(path) if path.is_dir() else path
@@ -177,7 +181,7 @@ def _read_photos(path: Path, label_column: str, backbone: str) -> Pool:
         text_columns=[],
         label_column=label_column,
         labels=_labels_in(table, file or path, label_column),
-        base=backbone,
+        base=base,
     )
     return _without(pool, [row for row, photo in enumerate(files) if photo in broken], "")
 
