@@ -131,7 +131,7 @@ def test_what_shows_no_pet_is_marked(trained, photos, tmp_path, capsys):
     threshold = load_familiarity(trained / "familiarity.safetensors").threshold
     line, told = capsys.readouterr()
     assert told.endswith(f"Next:   nlp-transfer demo {trained}\n")  # not among the predictions
-    assert f"not sure: please look  {others}  similarity to the nearest training example " in line
+    assert f"not sure: please look  {others}  similarity to the training examples " in line
     assert line.endswith(f"{hopper['similarity']:.2f}, needs {threshold:.2f}\n")
 
 
