@@ -37,7 +37,7 @@ VIEWS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "blurred": lambda image: image.filter(ImageFilter.GaussianBlur(3)),
     "dark": lambda image: ImageEnhance.Brightness(image).enhance(0.3),
     "64 pixels": lambda image: image.resize((64, 64 * image.height // image.width)),
-    "the middle half": lambda image: image.crop(
+    "half of width and height": lambda image: image.crop(
         tuple(side * part // 4 for part in (1, 3) for side in image.size)
     ),
     "a quarter of the frame": lambda image: framed(image),
