@@ -9,7 +9,7 @@ from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.target import Regression, SingleLabel, Target
-from staged_training.heads.familiarity import familiarity
+from staged_training.heads.familiarity import WRONG, familiarity
 from staged_training.heads.head_search import Trial
 from staged_training.reporting import plots
 from staged_training.reporting.classifier_report import (
@@ -105,9 +105,10 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     if isinstance(target, Regression):
         why = "there is a number for every image, for one of something else, too"
     return (
-        "An image is answered if its features are near those of a training image (a cosine "
-        f"similarity of {saved.known.threshold:.2f} or more, which 95 % of the validation images "
-        f"reach). All others are out of distribution and marked `not sure: please look`: {why}. "
+        "An image is answered if its features are like those of the training images (a cosine "
+        f"similarity of {saved.known.threshold:.2f} or more to their directions, set so that a "
+        f"wrong answer may cost {WRONG} times what declining a right one does). All others are "
+        f"out of distribution and marked `not sure: please look`: {why}. "
         f"Of the test images of {part} {answered.mean():.1%} are answered; their {target.title} is "
         f"{score:.3f}."
     )

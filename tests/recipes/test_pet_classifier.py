@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import skimage.data
 import torch
 from huggingface_hub import ModelCard
 from PIL import Image
@@ -131,8 +132,15 @@ def test_what_shows_no_pet_is_marked(trained, photos, tmp_path, capsys):
     threshold = load_familiarity(trained / "familiarity.safetensors").threshold
     line, told = capsys.readouterr()
     assert told.endswith(f"Next:   nlp-transfer demo {trained}\n")  # not among the predictions
-    assert f"not sure: please look  {others}  similarity to the nearest training example " in line
+    assert f"not sure: please look  {others}  similarity to the training examples " in line
     assert line.endswith(f"{hopper['similarity']:.2f}, needs {threshold:.2f}\n")
+
+
+def test_a_cat_of_another_collection_is_answered(trained, tmp_path, capsys):
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "chelsea.png")
+    assert main(["predict", str(trained), str(tmp_path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["label"] == "cat" and answer["accepted"]
 
 
 def test_a_head_with_hidden_layers_learns_from_views_and_is_saved(photos, tmp_path):

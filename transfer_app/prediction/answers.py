@@ -103,7 +103,7 @@ def checked(answer: Answer, known: Familiarity, features: ArrayLike) -> Answer:
     if accepted:
         return answer
     needed = f"{similarity:.2f}, needs {known.threshold:.2f}"
-    return answer.doubted(f"similarity to the nearest training example {needed}")
+    return answer.doubted(f"similarity to the training examples {needed}")
 
 
 def with_set(answer: Answer, sets: LabelSets, scores: Mapping[str, float]) -> Answer:

@@ -19,7 +19,7 @@ def _without_default(field: dict[str, Any]) -> None:
     del field["default"]  # null, which it never is
 
 
-_SIMILARITY = _optional("To the nearest training example, where the model knows those")
+_SIMILARITY = _optional("To the training examples, where the model knows those")
 _ACCEPTED = _optional("Whether that is enough for the answer to mean something")
 
 
