@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scipy.stats import ttest_ind_from_stats
 
 from staged_training.runtime.errors import InputError
@@ -188,9 +187,9 @@ def load_likeness(file: Path) -> Likeness:
         InputError: It is damaged.
     """
     try:
-        with safe_open(file, "np") as opened:
-            mean, deviation, count = opened.get_tensor("held_out").tolist()
-            tokens = opened.get_tensor("tokens") if "tokens" in opened.keys() else None
+        stored = load_file(file)
+        mean, deviation, count = stored["held_out"].tolist()
+        tokens = stored.get("tokens")
         is_whole = -1 <= mean <= 1 + _FINEST and _FINEST <= deviation <= 1 and count >= FEWEST
         if tokens is not None:
             is_whole &= tokens.dtype == np.uint8 and tokens.ndim == 1 and tokens.max() <= _NEW

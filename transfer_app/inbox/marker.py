@@ -113,6 +113,8 @@ class Marker:
                     tell_aside(f"Back at {self._mailbox.name}.")
                     is_lost, pause = False, _FIRST_PAUSE
                 if once:
+                    if told := self._decider.drift:
+                        tell_aside(told)
                     return
                 self._mailbox.wait()
             except UnreachableError as error:
