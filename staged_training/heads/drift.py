@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.stats import ttest_ind_from_stats
 
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import file_of_model, written_whole
@@ -95,6 +94,8 @@ class Watch:
         """Return what people are told where the inputs are others as a whole, else `None`."""
         if self._count < FEWEST:
             return None
+        from scipy.stats import ttest_ind_from_stats  # takes half a second
+
         usual, mean = self._usual, self._sum / self._count
         variance = max(0.0, self._squares - self._count * mean**2) / (self._count - 1)
         test = ttest_ind_from_stats(
@@ -158,13 +159,13 @@ def known_share(kinds: Kinds, ids: ArrayLike) -> float:
 
     Examples:
         >>> kinds = token_kinds([[2, 3], [3]], size=5, uncounted=[0])
-        >>> known_share(kinds, [3, 3, 4, 0, 0])
-        0.6666666666666666
+        >>> known_share(kinds, [3, 3, 2, 4, 0, 0])
+        0.75
     """
     # No number is too large but in a file of another model, which its checksum gives away.
     found = kinds.take(np.asarray(ids, dtype=np.int64), mode="clip")
-    counted = np.count_nonzero(found != _UNCOUNTED)
-    return np.count_nonzero(found == _KNOWN) / counted if counted else 1.0
+    counted = int(np.count_nonzero(found != _UNCOUNTED))
+    return int(np.count_nonzero(found == _KNOWN)) / counted if counted else 1.0
 
 
 def watch_of(model: str) -> Watch | None:
