@@ -20,7 +20,6 @@ from transformers import (
 from staged_training.experiment.candidate import MODELS, Candidate, Round
 from staged_training.experiment.coverage import publish_chosen
 from staged_training.experiment.cross_validation import CrossValidation, cross_validate
-from staged_training.experiment.drift import add_drift, known_and_held_out
 from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.run_folder import RunFolder
 from staged_training.experiment.scaling import Scaling
@@ -41,6 +40,7 @@ from staged_training.runtime.seal import add_sealed
 from staged_training.stages import Stage
 from staged_training.trainer import StagedTrainer
 from vision_transfer.backbones import head_layer, load_backbone, save_classifier
+from vision_transfer.drift import add_image_drift
 from vision_transfer.image_task import ImageTask
 
 PROBE, TRAINED = "linear probe on the bottleneck", "head trained on the bottleneck"
@@ -365,12 +365,7 @@ def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> Save
     publish_chosen(run, result, refit)
     split = None if refit else candidate.task.split(result.folds[0])
     saved = candidate.add_familiarity(result.chosen.name, run.path, split)
-    features = saved.features.columns["features"]
-    near = [
-        familiarity(features[known], features[held]).similarity(features[held])
-        for known, held in known_and_held_out(result, refitted=refit)
-    ]
-    add_drift(run.path, np.concatenate(near))
+    add_image_drift(run.path, saved.features.columns["features"], result, refitted=refit)
     return saved
 
 
