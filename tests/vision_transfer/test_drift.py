@@ -12,14 +12,14 @@ from staged_training.runtime.seal import check_seal, seal
 from vision_transfer.drift import add_image_drift
 
 
-def tested_on(folds, examples=250):
+def result_of(folds, examples=250):
     task = Task(folds=np.arange(examples) % 5)
     return CrossValidation(task, [], [], folds, [0], "accuracy")
 
 
 @pytest.mark.parametrize("refitted", [False, True])
 def test_no_example_is_held_against_itself(refitted):
-    parts = known_and_held_out(tested_on([0, 1, 2, 3, 4]), refitted=refitted)
+    parts = known_and_held_out(result_of([0, 1, 2, 3, 4]), refitted=refitted)
     assert not any(set(known) & set(held) for known, held in parts)
     assert [len(known) for known, _ in parts] == ([200] * 5 if refitted else [150])
     held = np.concatenate([held for _, held in parts])
@@ -31,7 +31,7 @@ def test_similarity_to_the_nearest_training_image_is_kept(refitted, tmp_path):
     features = np.random.default_rng(0).random((250, 8, 1), np.float32)
     (tmp_path / "config.json").write_text("{}")
     seal(tmp_path)
-    result = tested_on([2])
+    result = result_of([2])
     add_image_drift(tmp_path, features, result, refitted=refitted)
     check_seal(str(tmp_path))
     found = load_likeness(tmp_path / FILE_NAME)
@@ -44,5 +44,5 @@ def test_similarity_to_the_nearest_training_image_is_kept(refitted, tmp_path):
 
 def test_of_few_examples_nothing_is_kept(tmp_path):
     features = np.random.default_rng(0).random((100, 8), np.float32)
-    add_image_drift(tmp_path, features, tested_on([0], 100), refitted=False)
+    add_image_drift(tmp_path, features, result_of([0], 100), refitted=False)
     assert not list(tmp_path.iterdir())
