@@ -95,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.comparison import compare
     from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
+    from nlp_transfer.drift import publish_chosen_texts
     from nlp_transfer.text_task import read_proxy, read_task
-    from staged_training.experiment.coverage import publish_chosen
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = cross_validate(
             run, task, found.all, metric, folds, seeds, controls=found.controls, parallel=True
         )
-        refitted = publish_chosen(run, result, arguments.refit)
+        refitted = publish_chosen_texts(run, result, arguments.refit)
         if not is_main_process():
             return
         shipped = arguments.data is None

@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.candidates import text_candidates
+    from nlp_transfer.drift import publish_chosen_texts
     from nlp_transfer.encoder_classifier import PACKAGED
     from nlp_transfer.text_task import read_task
-    from staged_training.experiment.coverage import publish_chosen
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = cross_validate(
             run, task, candidates, task.target.metric, folds, [arguments.seed], parallel=True
         )
-        publish_chosen(run, result, refit=False)
+        publish_chosen_texts(run, result, refit=False)
         if is_main_process():
             shipped = arguments.data is None
             about = texts.About(

@@ -93,8 +93,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer import text_report as texts
     from nlp_transfer.candidates import text_candidates
     from nlp_transfer.defaults import chosen_base, chosen_vectors
+    from nlp_transfer.drift import publish_chosen_texts
     from nlp_transfer.text_task import read_task
-    from staged_training.experiment.coverage import publish_chosen
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
     from staged_training.experiment.splits import chosen_folds
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run.open((), task.contents)
         metric = task.target.metric
         result = cross_validate(run, task, candidates, metric, folds, seeds, parallel=True)
-        refitted = publish_chosen(run, result, arguments.refit)
+        refitted = publish_chosen_texts(run, result, arguments.refit)
         if is_main_process():
             about = texts.About(
                 title="Text classifier" if arguments.task == "classification" else "Text regressor",

@@ -182,7 +182,8 @@ def _predict(arguments: list[str]) -> None:
         "photos show, or where something is in them. Each label is shown with its score. The "
         "inputs most likely to have the positive label come first, if the model has one, else "
         "those of the highest score or the largest number. Photos that are not similar enough "
-        "to any that a classifier was trained on are marked `not sure: please look`.",
+        "to any that a classifier was trained on are marked `not sure: please look`. A warning "
+        "says when 30 inputs or more are, as a whole, unlike what a classifier was trained on.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument(

@@ -36,10 +36,11 @@ from staged_training.heads.head_search import Trial, search_head
 from staged_training.heads.linear_probe import fit_probe, linear_probe
 from staged_training.layers import select_parameters
 from staged_training.runtime.processes import ONE_BATCH, on_main_process
-from staged_training.runtime.seal import seal_file
+from staged_training.runtime.seal import add_sealed
 from staged_training.stages import Stage
 from staged_training.trainer import StagedTrainer
 from vision_transfer.backbones import head_layer, load_backbone, save_classifier
+from vision_transfer.drift import add_image_drift
 from vision_transfer.image_task import ImageTask
 
 PROBE, TRAINED = "linear probe on the bottleneck", "head trained on the bottleneck"
@@ -285,7 +286,7 @@ class BackboneCandidate(Candidate):
             known = familiarity(vectors)
         else:
             known = familiarity(vectors[split.train], vectors[split.validation])
-        on_main_process(partial(_save_sealed, known, folder))
+        on_main_process(partial(add_sealed, known, folder, FILE_NAME))
         return SavedClassifier(model, features, known, split)
 
     def _load(self, seed: int) -> tuple[PreTrainedModel, BaseImageProcessor]:
@@ -363,7 +364,9 @@ def save_chosen(run: RunFolder, result: CrossValidation, *, refit: bool) -> Save
     assert isinstance(candidate, BackboneCandidate)
     publish_chosen(run, result, refit)
     split = None if refit else candidate.task.split(result.folds[0])
-    return candidate.add_familiarity(result.chosen.name, run.path, split)
+    saved = candidate.add_familiarity(result.chosen.name, run.path, split)
+    add_image_drift(run.path, saved.features.columns["features"], result, refitted=refit)
+    return saved
 
 
 def best_trial(found: Outcome) -> Trial:
@@ -390,8 +393,3 @@ def _logits(head: FeatureHead, part: FeatureDataset) -> NDArray[np.float32]:
     with torch.no_grad():
         logits = head(part.columns["features"].to(device))["logits"]
     return np.asarray(logits.cpu())
-
-
-def _save_sealed(known: Familiarity, folder: Path) -> None:
-    known.save(folder)
-    seal_file(folder, FILE_NAME)

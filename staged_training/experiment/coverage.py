@@ -1,7 +1,6 @@
 """Sets of labels of the chosen model: what they are calibrated on, and what they hold on test."""
 
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from staged_training.experiment.target import MultiLabel, Regression, label_matr
 from staged_training.experiment.task import LabelledTask
 from staged_training.heads.conformal import FILE_NAME, Calibration, calibrated
 from staged_training.runtime.processes import on_main_process
-from staged_training.runtime.seal import seal_file
+from staged_training.runtime.seal import add_sealed
 from staged_training.tables.labels import DECIDED
 
 ASKED = 0.9
@@ -53,7 +52,7 @@ def publish_chosen(run: RunFolder, result: CrossValidation, refit: bool | None) 
     run.publish(folder)
     calibration = calibration_of(result, refitted=refitted)
     if calibration is not None:
-        on_main_process(partial(_save_sealed, calibration, run.path))
+        on_main_process(partial(add_sealed, calibration, run.path, FILE_NAME))
     return refitted
 
 
@@ -116,8 +115,3 @@ def measured_coverage(
         (found == predicted).all(axis=1),
         (predicted == true).all(axis=1),
     )
-
-
-def _save_sealed(calibration: Calibration, folder: Path) -> None:
-    calibration.save(folder)
-    seal_file(folder, FILE_NAME)

@@ -130,6 +130,28 @@ def collected_features(model: nn.Module) -> Iterator[list[torch.Tensor]]:
 
 
 @contextmanager
+def collected_tokens(model: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the token numbers that a model of texts is given, padded, while it runs.
+
+    Examples:
+        >>> with collected_tokens(model) as tokens:
+        ...     logits = model(**tokenizer(texts[:1], return_tensors="pt")).logits
+        >>> tokens[0].tolist() == tokenizer(texts[0])["input_ids"]
+        True
+    """
+    rows: list[torch.Tensor] = []
+
+    def keep(_: nn.Module, __: tuple[Any, ...], inputs: dict[str, torch.Tensor]) -> None:
+        rows.extend(inputs["input_ids"].cpu())
+
+    handle = model.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        yield rows
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def watched_head(model: nn.Module, watch: Callable[[torch.Tensor], None]) -> Iterator[None]:
     """Call a function with what the head is given, `[batch, ...]`, whenever it runs."""
     head = next(iter(layer_groups(model)[-1].modules))

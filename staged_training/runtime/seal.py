@@ -6,6 +6,7 @@ as well, and give other scores. Only their checksums reveal it.
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import file_of_model
@@ -21,8 +22,22 @@ def seal(folder: Path) -> None:
     (folder / FILE_NAME).write_text("".join(lines), encoding="utf-8")
 
 
-def seal_file(folder: Path, name: str) -> None:
-    """Add the checksum of one file to those of a saved model, or replace it."""
+class Part(Protocol):
+    """What is saved beside a model, in a file of its own."""
+
+    def save(self, folder: Path) -> None:
+        """Save it beside a saved model."""
+
+
+def add_sealed(part: Part, folder: Path, name: str) -> None:
+    """Save a part beside a saved model, and its checksum with those of the others.
+
+    Args:
+        part: The part.
+        folder: The folder of the model.
+        name: The name of the file that the part is saved as.
+    """
+    part.save(folder)
     sums = folder / FILE_NAME
     lines = sums.read_text(encoding="utf-8").splitlines(keepends=True)
     others = [line for line in lines if line.rstrip("\n").split("  ", 1)[1] != name]

@@ -85,6 +85,7 @@ def test_the_folder_holds_the_model_its_card_and_report_and_nothing_else(trained
         "config.json",
         "configuration_recurrent.py",
         "conformal.safetensors",
+        "drift.safetensors",
         "SHA256SUMS",
         "model.safetensors",
         "modeling_recurrent.py",

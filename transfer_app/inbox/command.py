@@ -160,6 +160,7 @@ def _mark_in_place(options: argparse.Namespace) -> None:
 def _mark_copy(source: Path, options: argparse.Namespace) -> object:
     from transfer_app.inbox.decision import Decider
     from transfer_app.inbox.mbox import check_copy, mark_mbox
+    from transfer_app.inbox.telling import tell_drift
 
     for name in _IN_PLACE:
         if getattr(options, name):
@@ -174,7 +175,9 @@ def _mark_copy(source: Path, options: argparse.Namespace) -> object:
             ["output", "dry_run"],
         )
     decider = Decider(options.model, options.label, options.threshold, options.explain)
-    return mark_mbox(source, decider, output)
+    summary = mark_mbox(source, decider, output)
+    tell_drift(decider)
+    return summary
 
 
 def _day(text: str) -> date:

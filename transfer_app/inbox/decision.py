@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from itertools import tee
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from staged_training.heads.drift import watch_of
 from staged_training.runtime.errors import InputError
 from transfer_app.prediction.answers import Answer, Outputs
 from transfer_app.prediction.inputs import Input, usable
@@ -55,6 +56,8 @@ class Decider:
         self._classifier = _explainable(model) if explained else open_classifier(model)
         if self._classifier.task != "text-classification":
             raise InputError(f"{model}: is a model of images. Give one of texts.")
+        if not explained:  # for which the model runs once more, on what is none of the mails
+            self._classifier.watch = watch_of(model)
         self._explained, self._threshold = explained, threshold
         self.label = _checked(model, self._classifier.outputs, label, threshold)
 
@@ -65,6 +68,12 @@ class Decider:
         others = [name for name in labels if name != self.label]
         is_one = problem_type == "single_label_classification" and len(others) == 1
         return others[0] if is_one else None
+
+    @property
+    def drift(self) -> str | None:
+        """Return what people are told where the mails are others as a whole, see `Watch`."""
+        watch = self._classifier.watch
+        return watch.described() if watch else None
 
     def decide(self, mails: Iterable[Input]) -> Iterator[tuple[Input, Decision | None]]:
         """Yield each mail with what was decided, or with nothing where it cannot be read."""

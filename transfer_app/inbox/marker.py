@@ -15,7 +15,7 @@ from transfer_app.inbox.corrections import Corrections
 from transfer_app.inbox.decision import Decider, Decision
 from transfer_app.inbox.journal import Journal, State
 from transfer_app.inbox.mailbox import Key, Mailbox, UnreachableError, in_parts, shown_key
-from transfer_app.inbox.telling import Summary, tell_aside, tell_decided
+from transfer_app.inbox.telling import Summary, tell_aside, tell_decided, tell_drift
 from transfer_app.prediction.text_inputs import mail
 
 _LOOKED_AT = 200  # mails whose sizes are asked for at a time
@@ -113,6 +113,7 @@ class Marker:
                     tell_aside(f"Back at {self._mailbox.name}.")
                     is_lost, pause = False, _FIRST_PAUSE
                 if once:
+                    tell_drift(self._decider)
                     return
                 self._mailbox.wait()
             except UnreachableError as error:

@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 
 from staged_training.runtime.printable import one_line
-from transfer_app.inbox.decision import Decision
+from transfer_app.inbox.decision import Decider, Decision
 from transfer_app.prediction.inputs import Input
 
 _SHOWN = 60  # characters of a subject
@@ -45,6 +45,12 @@ def tell_decided(summary: Summary, mail: Input, decision: Decision | None) -> No
         print(one_line(f"{mail.name}  {decision.score:.2f}  {subject}{words}"), flush=True)
     else:
         summary["unmarked"] += 1
+
+
+def tell_drift(decider: Decider) -> None:
+    """Tell where the mails as a whole are unlike those that the model was trained on."""
+    if told := decider.drift:
+        tell_aside(told)
 
 
 def tell_aside(sentence: str) -> None:

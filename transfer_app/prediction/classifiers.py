@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from staged_training import InputError
-from staged_training.features.head import collected_features
+from staged_training.features.head import collected_features, collected_tokens
 from staged_training.heads.conformal import LabelSets
+from staged_training.heads.drift import Watch
 from staged_training.heads.familiarity import FILE_NAME, Familiarity, load_familiarity
 from staged_training.runtime.files import file_of_model
 from transfer_app.prediction.answers import (
@@ -45,6 +46,7 @@ class Classifier(Predictor):
         known: What it knows of its training data, if that was saved beside it.
         outputs: What its outputs are.
         sets: What gives each input the set of labels that cannot be excluded, if that was asked.
+        watch: What compares the inputs as a whole with the training data, if that was asked.
     """
 
     _options: ClassVar[dict[str, Any]] = {}
@@ -59,19 +61,26 @@ class Classifier(Predictor):
         )
         self.known = _known_to(model)
         self.sets: LabelSets | None = None
+        self.watch: Watch | None = None
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
         """Yield each input with what is predicted, and whether it is like the training data."""
         collecting: AbstractContextManager[list[torch.Tensor]] = nullcontext([])
         if self.known:
             collecting = collected_features(self.pipeline.model)
-        with collecting as features:
+        elif self.watch and self.watch.is_of_texts:
+            collecting = collected_tokens(self.pipeline.model)
+        with collecting as collected:
             for item, scores in self._scored(inputs):
                 answer = answer_of(scores, self.outputs)
                 if self.sets:
                     answer = with_set(answer, self.sets, scores)
                 if self.known:
-                    answer = checked(answer, self.known, features.pop(0))
+                    answer = checked(answer, self.known, collected.pop(0))
+                    if self.watch:
+                        self.watch.see(answer.fields["similarity"])
+                elif collected and self.watch:
+                    self.watch.see_text(collected.pop(0))
                 yield item, answer
 
     def describe(self, inputs: Iterable[Input]) -> Iterator[str]:

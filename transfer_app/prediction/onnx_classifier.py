@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from staged_training.heads.conformal import LabelSets
+from staged_training.heads.drift import Watch
 from staged_training.heads.familiarity import FILE_NAME, load_familiarity
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import file_of_model
@@ -85,6 +86,7 @@ class OnnxClassifier:
         task: The name of the task in `transformers`.
         outputs: What its outputs are.
         sets: What gives each input the set of labels that cannot be excluded, if that was asked.
+        watch: What compares the inputs as a whole with the training data, if that was asked.
 
     Raises:
         InputError: The file is not there, of other weights, damaged, or does not say how its inputs
@@ -114,12 +116,14 @@ class OnnxClassifier:
         if self._known and "features" not in names:
             self._refuse("was written before the model knew its training data")
         self.sets: LabelSets | None = None
+        self.watch: Watch | None = None
         self._names = names[: 2 if self._known else 1]
 
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Answer]]:
         """Yield each input with what is predicted, and whether it is like the training data."""
         for item in inputs:
-            logits, *features = self._session.run(self._names, self._prepared(item.load()))
+            prepared = self._prepared(item.load())
+            logits, *features = self._session.run(self._names, prepared)
             scores = self._scores(logits[0])
             if not all(map(math.isfinite, scores)):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
@@ -129,6 +133,10 @@ class OnnxClassifier:
                 answer = with_set(answer, self.sets, by_label)
             if self._known:
                 answer = checked(answer, self._known, features[0][0])
+                if self.watch:
+                    self.watch.see(answer.fields["similarity"])
+            elif self.watch and self.watch.is_of_texts:
+                self.watch.see_text(prepared["input_ids"])
             yield item, answer
 
     def _opened(self, threads: int | None) -> Any:

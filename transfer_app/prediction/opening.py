@@ -19,6 +19,7 @@ from transformers.utils import logging
 from nlp_transfer.emails.reading import TextTable, read_text_table
 from staged_training import InputError
 from staged_training.heads.conformal import LabelSets
+from staged_training.heads.drift import watch_of
 from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
@@ -34,6 +35,7 @@ _OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an a
     "ImageClass": PhotoClassifier,
 }
 _OF_RUST = "PanicException"  # of the tokenizers; no `Exception`, and not to be imported
+_logger = logging.get_logger(__name__)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -49,7 +51,8 @@ def predict(
     """Predict with a trained model; print lines or a table for people, or JSON for programs.
 
     A classifier whose training features were saved, see `Familiarity`, marks what is out of
-    distribution.
+    distribution. Where inputs as a whole are unlike its training data, see `Watch`, a warning says
+    so in the end.
 
     Args:
         model: Folder or Hub name of the model, which tells what it predicts.
@@ -78,19 +81,20 @@ def predict(
 
     predictor = open_predictor(model)
     if isinstance(predictor, Classifier):
-        predictor.sets = sets
+        predictor.sets, predictor.watch = sets, watch_of(model)
     inputs = predictor.inputs(sources, read_texts)
     if output is not None:
         own = next((table.table for table in tables.values()), None)
         print(write_predictions(predictor, inputs, output, own))
-        return
-    inputs = usable(inputs)
-    if as_json:
-        for item, prediction in predictor.predict(inputs):
+    elif as_json:
+        for item, prediction in predictor.predict(usable(inputs)):
             print(json.dumps({"input": item.name} | prediction.fields))
     else:
-        for line in predictor.describe(inputs):
+        for line in predictor.describe(usable(inputs)):
             print(line)
+    watch = predictor.watch if isinstance(predictor, Classifier) else None
+    if watch and (told := watch.described()):
+        _logger.warning(told)
 
 
 def _read_tables(

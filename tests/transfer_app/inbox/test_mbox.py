@@ -1,5 +1,6 @@
 """An mbox is copied byte for byte, but for a header in each mail."""
 
+import json
 import mailbox
 import os
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from nlp_transfer.emails.containers import raw_messages
+from staged_training.heads.drift import FILE_NAME as DRIFT
+from staged_training.heads.drift import likeness, token_kinds
 from tests.fuzz.test_hostile import MAILS
 from tests.transfer_app.inbox.test_hostile_mail import RAW
 from transfer_app.command_line import main
@@ -33,6 +36,22 @@ def copied(tmp_path, model):
         return copy.read_bytes()
 
     return run
+
+
+def test_an_inbox_unlike_the_training_data_is_told_of_once(copied, model, tmp_path, capsys):
+    words = len(json.loads((model / "vocab.json").read_text()))
+    tokens = token_kinds([range(words)], words, [0])
+    tokens[1] = 2  # the unknown word
+    likeness([0.9, 1.0] * 20, tokens).save(tmp_path)
+    (tmp_path / DRIFT).rename(model / DRIFT)
+    try:
+        copied((FROM + LUNCH) * 40)
+        assert "unlike" not in capsys.readouterr().err
+        (tmp_path / "copy.mbox").unlink()
+        copied((FROM + b"Subject: Ausfall\n\nDer Rechner steht still seit gestern\n\n") * 40)
+        assert capsys.readouterr().err.count("These 40 texts are unlike those") == 1
+    finally:
+        (model / DRIFT).unlink()
 
 
 def headers(tmp_path):
