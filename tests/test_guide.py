@@ -8,7 +8,7 @@ in blocks of no language. A page finds what its reader brings along: `my_mail.cs
 reader is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on
 which the reader is called `ann`.
 
-Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
+Here the data and the encoder are small, recipes run with `--quick`, and all in one process; `-m slow` runs the pages as
 they stand, on all of the shipped data, those too that take minutes however small the data are.
 """
 
@@ -163,7 +163,7 @@ def small_encoder(folder):
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox, one_process):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     mails = small_messages().groupby(["fold", "label"]).head(20)
