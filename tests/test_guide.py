@@ -8,8 +8,9 @@ in blocks of no language. A page finds what its reader brings along: `my_mail.cs
 reader is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on
 which the reader is called `ann`.
 
-Here the data and the encoder are small, recipes run with `--quick`, and all in one process; `-m slow` runs the pages as
-they stand, on all of the shipped data, those too that take minutes however small the data are.
+Here the data and the encoder are small, and recipes run with `--quick`, all in one process; `-m
+slow` runs the pages as they stand, on all of the shipped data, those too that take minutes however
+small the data are.
 """
 
 import mailbox
