@@ -172,7 +172,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox, 
     monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
     photos = small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4)
     bring(mails, photos, film)
-    put_encoder(hub, small_encoder(tmp_path / "encoder"))
+    encoder = small_encoder(tmp_path / "encoder")
+    put_encoder(hub, encoder)
+    monkeypatch.setattr("nlp_transfer.encoder_classifier.packaged_encoder", lambda _: encoder)
     run(page, quick=True, inbox=inbox)
 
 
