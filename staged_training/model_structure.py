@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -50,12 +51,12 @@ class Part:
         """Return whether it has several layers, and more numbers than another part."""
         return self.matrices > 1 and self.size > other.size
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many numbers are in its parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    @property
+    @cached_property
     def matrices(self) -> int:
         """How many parameters are no vectors, such as biases and scales, of which norms consist."""
         shapes = [parameter.shape for parameter in self.parameters()]

@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 
 from staged_training.reporting import hub as hub_module
@@ -22,6 +23,18 @@ def _libraries_are_not_searched_for_garbage():
     """Freeze what is there: the end of each stage of training collects garbage in all of it."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def one_process():
+    """Run independent pieces of work here, with the one thread that each of several processes has.
+
+    A process takes five seconds to import the libraries.
+    """
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -62,14 +75,13 @@ def bare_python(tmp_path_factory):
 @pytest.fixture(scope="session")
 def _forks(_hub, bare_python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("forks")
-    # Without what tests set in their own process to run pieces of work there.
-    others = os.environ.keys() - {"PYTHONPATH", "LOKY_MAX_CPU_COUNT"}
     environment = {
-        **{name: os.environ[name] for name in others},
+        **{name: os.environ[name] for name in os.environ.keys() - {"PYTHONPATH"}},
         "HF_ENDPOINT": _hub.url,
         "HF_HOME": str(folder / "home"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_TOKEN": TOKEN,
+        "LOKY_MAX_CPU_COUNT": "1",  # see `one_process`
     }
     forks = Forks(bare_python, folder, environment)
     yield forks

@@ -8,8 +8,9 @@ in blocks of no language. A page finds what its reader brings along: `my_mail.cs
 reader is called `someone`, and a small encoder lies; where Dovecot is installed, a mail server, on
 which the reader is called `ann`.
 
-Here the data and the encoder are small and recipes run with `--quick`; `-m slow` runs the pages as
-they stand, on all of the shipped data, those too that take minutes however small the data are.
+Here the data and the encoder are small, and recipes run with `--quick`, all in one process; `-m
+slow` runs the pages as they stand, on all of the shipped data, those too that take minutes however
+small the data are.
 """
 
 import mailbox
@@ -163,7 +164,7 @@ def small_encoder(folder):
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
     ids=lambda page: page.stem,
 )
-def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox):
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox, one_process):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
     mails = small_messages().groupby(["fold", "label"]).head(20)
@@ -171,7 +172,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox):
     monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
     photos = small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4)
     bring(mails, photos, film)
-    put_encoder(hub, small_encoder(tmp_path / "encoder"))
+    encoder = small_encoder(tmp_path / "encoder")
+    put_encoder(hub, encoder)
+    monkeypatch.setattr("nlp_transfer.encoder_classifier.packaged_encoder", lambda _: encoder)
     run(page, quick=True, inbox=inbox)
 
 

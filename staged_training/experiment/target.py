@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score, f1_score, mean_absolute_error, r2_score
+from sklearn.metrics import mean_absolute_error, r2_score
 
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
@@ -20,7 +20,13 @@ from staged_training.experiment.splits import (
     multilabel_folds,
     stratified_folds,
 )
-from staged_training.heads.class_balance import best_bias, majority_logits, scores_on, softmax
+from staged_training.heads.class_balance import (
+    average_precision,
+    best_bias,
+    majority_logits,
+    scores_on,
+    softmax,
+)
 from staged_training.runtime.errors import InputError
 from staged_training.tables.labels import DECIDED, Labels, ProblemType
 
@@ -189,15 +195,15 @@ class MultiLabel(Target):
 
         Macro scores are means over the labels that apply to some example.
         """
-        values, predictions = np.asarray(values), np.asarray(predictions)
-        seen = values.any(axis=0)
-        true, predicted = values[:, seen], predictions[:, seen]
+        true, predictions = np.asarray(values) > 0, np.asarray(predictions)
         decided = predictions >= DECIDED
-        of_labels = zip(true.T, decided[:, seen].T, strict=True)
+        right, counted = (true & decided).sum(0), true.sum(0) + decided.sum(0)
+        seen = np.flatnonzero(true.any(0))
+        precision = [average_precision(true[:, label], predictions[:, label]) for label in seen]
         return {
-            "macro_average_precision": float(average_precision_score(true, predicted)),
-            "macro_f1": float(np.mean([f1_score(*pair, zero_division=0) for pair in of_labels])),
-            "micro_f1": float(f1_score(values, decided, average="micro", zero_division=0)),
+            "macro_average_precision": sum(precision) / max(1, len(seen)),
+            "macro_f1": float(sum(2 * right[seen] / counted[seen]) / max(1, len(seen))),
+            "micro_f1": float(2 * right.sum() / max(1, counted.sum())),
         }
 
     def floor_logits(self, train: ArrayLike, examples: int) -> Floats:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, f1_score
 
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
@@ -38,13 +37,31 @@ def scores_on(
     """
     labels, predicted = np.asarray(labels), probabilities.argmax(-1)
     scores = {
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "macro_f1": _macro_f1(labels, predicted, np.full(probabilities.shape[1], True)),
         "accuracy": float((labels == predicted).mean()),
     }
     if positive is None:
         return scores
-    precision = average_precision_score(labels == positive, probabilities[:, positive])
-    return {"average_precision": float(precision), **scores}
+    precision = average_precision(labels == positive, probabilities[:, positive])
+    return {"average_precision": precision, **scores}
+
+
+def average_precision(applies: ArrayLike, scores: ArrayLike) -> float:
+    """Compute average precision as scikit-learn does, without its millisecond for each call.
+
+    Args:
+        applies: Whether a label applies, `[examples]`; where it applies to none, this is 0.
+        scores: Of the label, `[examples]`.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
+    scores = np.asarray_chkfinite(scores)
+    order = np.argsort(-scores)
+    hits = np.cumsum(np.asarray(applies)[order], dtype=np.int64)
+    thresholds = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # the last of equal scores
+    gains = np.diff(hits[thresholds], prepend=0)
+    return float(gains @ (hits[thresholds] / (thresholds + 1)) / max(1, hits[-1]))
 
 
 def metrics_on(positive: int | None) -> Callable[[Any], dict[str, float]]:
@@ -97,7 +114,7 @@ def best_bias(
 def _macro_f1(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], counted: NDArray[np.bool]
 ) -> float:
-    """Compute macro-F1 as scikit-learn does, without its millisecond for each example."""
+    """Compute macro-F1 as scikit-learn does, without its milliseconds for each call."""
     classes = len(counted)
     pairs = np.bincount(labels * classes + predicted, minlength=classes**2)
     pairs = pairs.reshape(classes, classes)

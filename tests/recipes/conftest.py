@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from nlp_transfer.candidates import TextCandidates
 from tests.small_data import small_messages, small_photos
@@ -11,15 +10,8 @@ DATA = Path(__file__).parents[2] / "recipes" / "data"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_process():
-    """Run independent pieces of work here, with the one thread that each of several processes has.
-
-    A process takes five seconds to import the libraries.
-    """
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
-        yield
+def _one_process(one_process):
+    pass
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from transfer_app.command_line import main
 
 KILLED_AT = """
 import os, signal
+from dataclasses import replace
 from transformers import Trainer
 from nlp_transfer import candidates
 from transfer_app.command_line import main
@@ -32,8 +34,8 @@ def counted(*args, **kwargs):
 
 Trainer.training_step = counted
 candidates.MIN_STEPS = 1
+candidates.RECURRENT_STAGES[:] = [replace(s, epochs=3) for s in candidates.RECURRENT_STAGES]
 candidates.TextCandidates.all = property(lambda found: found.staged)
-os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 main({arguments})
 """
 
@@ -153,14 +155,23 @@ def test_coverage_is_told_before_any_training(small_data, capsys):
     assert last == f"Next:   nlp-transfer run email-urgency --data {data} --vectors glove-6b-50d"
 
 
+@pytest.fixture
+def short_stages(monkeypatch):
+    """Let both stages of a recurrent net have three epochs, and the first as few steps."""
+    monkeypatch.setattr(candidates, "MIN_STEPS", 1)
+    whole = candidates.RECURRENT_STAGES.copy()
+    candidates.RECURRENT_STAGES[:] = [replace(stage, epochs=3) for stage in whole]
+    yield
+    candidates.RECURRENT_STAGES[:] = whole
+
+
 def test_a_run_killed_in_either_stage_resumes_bit_identical(
-    small_data, elsewhere, tmp_path, monkeypatch, capsys, nets_only
+    small_data, elsewhere, tmp_path, monkeypatch, capsys, nets_only, short_stages
 ):
-    """Four steps an epoch, 12 + 5 epochs a candidate: the second is killed in both stages."""
-    epoch, first, way = 4, 12, 17
+    """Four steps an epoch, 3 + 3 epochs a candidate: the second is killed in both stages."""
+    epoch, first, way = 4, 3, 6
     steps, step = [], Trainer.training_step
     monkeypatch.setattr(Trainer, "training_step", lambda *args: steps.append(1) or step(*args))
-    monkeypatch.setattr(candidates, "MIN_STEPS", 1)
 
     def arguments(folder, *flags):
         data = ["--data", str(small_data / "messages.parquet"), "--base", "none"]
@@ -173,12 +184,12 @@ def test_a_run_killed_in_either_stage_resumes_bit_identical(
     assert main(arguments("whole")) == 0
     assert len(steps) == 2 * way * epoch
 
-    in_stage_1 = way * epoch + 5 * epoch + 2
-    in_stage_2 = first * epoch + 2 * epoch + 2  # of the way; five epochs of it are done by then
+    in_stage_1 = way * epoch + 1 * epoch + 2
+    in_stage_2 = first * epoch + 1 * epoch + 2  # of the way; one epoch of it is done by then
     assert killed_at(in_stage_1) == -signal.SIGKILL
     assert main(arguments("killed")) == 2
     assert "Add --resume to continue it" in capsys.readouterr().err
-    assert killed_at(in_stage_2 - 5 * epoch, "--resume") == -signal.SIGKILL
+    assert killed_at(in_stage_2 - 1 * epoch, "--resume") == -signal.SIGKILL
     steps.clear()
     assert main(arguments("killed", "--resume")) == 0
     assert len(steps) <= way * epoch - in_stage_2 + epoch

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 from transformers import pipeline
@@ -110,10 +111,19 @@ def test_nothing_is_learnt_from_photos_that_are_measured_on_wherever_they_lie(ph
         (["--architecture", "resnet1000"], "not an architecture of timm"),
         (["--data", "nowhere"], "no such file"),
         (["--archive", "nowhere"], "no such file or folder"),
-        (["--data", str(DATA), "--label-column", "breed"], "there are 37 labels"),
     ],
 )
 def test_what_cannot_be_used_is_told_and_nothing_is_written(photos, tmp_path, capsys, flags, said):
     assert main([*arguments(photos, tmp_path / "out"), *flags]) == 2
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_than_two_labels_are_refused(tmp_path, capsys):
+    table = pd.read_json(DATA / "metadata.jsonl", lines=True).groupby("breed").head(5).head(15)
+    table["file_name"] = [str(DATA / name) for name in table["file_name"]]
+    table.to_json(tmp_path / "metadata.jsonl", orient="records", lines=True)
+    flags = ["--data", str(tmp_path), "--label-column", "breed"]
+    assert main(["run", "rotation-pretraining", *flags, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "there are 3 labels" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

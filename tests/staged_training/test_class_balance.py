@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import average_precision_score, f1_score
 
-from staged_training.heads.class_balance import best_bias, scores_on, softmax
+from staged_training.heads.class_balance import average_precision, best_bias, scores_on, softmax
 
 LABELS = np.array([0] * 9 + [1])
 
@@ -23,6 +23,19 @@ def test_scores_of_a_perfect_and_of_a_blind_model():
     assert scores["average_precision"] == pytest.approx(0.1)
     assert scores["accuracy"] == 0.9
     assert scores["macro_f1"] == pytest.approx(f1_score(LABELS, [0] * 10, average="macro"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=20))
+def test_average_precision_is_that_of_scikit_learn_also_of_equal_scores(examples):
+    applies, scores = map(np.array, zip(*examples, strict=True))
+    found = average_precision(applies, scores / 9)
+    assert found == pytest.approx(average_precision_score(applies, scores) if any(applies) else 0)
+
+
+def test_scores_that_are_not_finite_have_no_average_precision():
+    with pytest.raises(ValueError, match="infs or NaNs"):
+        average_precision([True, False], [np.nan, 0.5])
 
 
 logits_and_labels = st.lists(

@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import pytest
 import torch
@@ -299,11 +297,15 @@ def test_a_copy_of_a_frozen_model_is_frozen_itself(convnet, tmp_path, copied):
     assert all(module.training for module in twin.train().modules())
 
 
-def test_a_frozen_model_goes_to_another_process_and_back():
+def test_a_frozen_model_goes_to_another_process_and_back(elsewhere, tmp_path):
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
     freeze(model, "backbone")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        trained = pool.submit(nn.Module.train, model).result()
+    (tmp_path / "model").write_bytes(pickle.dumps(model))
+    code = "import pickle\nfrom pathlib import Path\nfile = Path('model')\n"
+    code += "model = pickle.loads(file.read_bytes())\nfile.write_bytes(pickle.dumps(model.train()))"
+    finished = elsewhere(code, with_project=True)
+    assert finished.returncode == 0, finished.stderr
+    trained = pickle.loads((tmp_path / "model").read_bytes())
     assert [layer.training for layer in trained] == [False, False, True]
 
 

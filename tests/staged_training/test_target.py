@@ -47,6 +47,7 @@ def test_a_label_that_applies_to_no_example_does_not_count_in_means_over_labels(
     scores = MultiLabel(["late", "broken"]).scores(values, found)
     assert scores["macro_average_precision"] == scores["macro_f1"] == 1
     assert scores["micro_f1"] == pytest.approx(4 / 5)
+    assert set(MultiLabel(["late", "broken"]).scores(0 * values, found).values()) == {0}
     found[2, 0] = 0.1
     assert MultiLabel(["late", "broken"]).scores(values, found)["macro_f1"] == pytest.approx(2 / 3)
 

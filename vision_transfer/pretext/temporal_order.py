@@ -181,7 +181,7 @@ class FrameTriplets(data.Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return `pixel_values`, `float32 [3, channels, size, size]`, and `labels` (`ORDERS`)."""
         rows, label = self.rows(index)
-        frames = torch.from_numpy(np.stack([self.frames[row]["frame"] for row in rows]))
+        frames = torch.from_numpy(self.frames[rows]["frame"])
         return {"pixel_values": self.transform(frames), "labels": torch.tensor(label)}
 
     def rows(self, index: int) -> tuple[list[int], int]:

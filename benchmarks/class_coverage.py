@@ -15,7 +15,7 @@ Logistic regression, on TF-IDF of texts, on the features of the frozen image mod
 pixels of digits.
 
     pip install 'nlp-transfer[vision,assets]'
-    python benchmarks/coverage.py [--draws 5] [NAME ...]
+    python benchmarks/class_coverage.py [--draws 5] [NAME ...]
 """
 
 import argparse
