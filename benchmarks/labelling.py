@@ -31,13 +31,12 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
-from sklearn.decomposition import KernelPCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from nlp_transfer.text_task import read_task
 from staged_training.experiment.splits import near_duplicate_groups, stratified_folds
-from staged_training.labels.quality import MORE, measure_quality
+from staged_training.labels.quality import MORE, coordinates, measure_quality
 from staged_training.labels.selection import (
     C,
     comparable,
@@ -118,15 +117,14 @@ def pools(*, quick: bool) -> Iterator[Pool]:
     yield digits_pool
 
 
-def coordinates(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return wide features in as many dimensions as there are examples.
+def narrow(features: Floats) -> Floats:
+    """Return comparable features in no more dimensions than there are examples.
 
-    That is a rotation: all distances stay, and so does what a logistic regression says.
+    That rotates them: all distances stay, and so does what a model says, but for rounding.
     """
-    if features.shape[1] <= len(features):
-        return features
-    rotated = KernelPCA(eigen_solver="dense").fit_transform(features.astype(np.float64))
-    return rotated.astype(np.float32)
+    wide = comparable(features)
+    examples, width = wide.shape
+    return wide if width <= examples else coordinates(wide).astype(np.float32)
 
 
 def at_random(features: Floats, labels: Labels, groups: Rows, seed: int) -> Rows:
@@ -279,7 +277,7 @@ def main() -> int:
     sizes = [size for size in SIZES if size <= most]
     scores, claims, verdicts = [], [], []
     for pool in pools(quick=quick):
-        pool = pool._replace(features=coordinates(comparable(pool.features)))
+        pool = pool._replace(features=narrow(pool.features))
         full = float(
             np.mean([score(pool, *pool.parts(fold)) for fold in {fold for fold, _ in turns}])
         )
