@@ -93,9 +93,9 @@ def in_words(text: str, words: Sequence[Word]) -> str:
     """Return the words that mattered most, for those who do not see colours."""
     spoken = [word for word in words if any(map(str.isalnum, text[word.start : word.end]))]
     ranked = sorted(spoken, key=lambda word: -word.attribution)
-    for_it = [text[w.start : w.end] for w in ranked[:5] if w.attribution > 0]
-    against = [text[w.start : w.end] for w in ranked[::-1][:5] if w.attribution < 0]
-    named = [", ".join(found) or "none" for found in (for_it, against)]
+    for_it = [text[word.start : word.end] for word in ranked if word.attribution > 0]
+    against = [text[word.start : word.end] for word in reversed(ranked) if word.attribution < 0]
+    named = [", ".join([*dict.fromkeys(found)][:5]) or "none" for found in (for_it, against)]
     return "Most for it: {}\nMost against it: {}".format(*named)
 
 

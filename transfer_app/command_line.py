@@ -41,7 +41,7 @@ Transfer learning on small labelled sets: from a pretrained base to a tuned mode
 
 commands:
   run RECIPE             train a model by a recipe, on the data that comes with it or on yours
-  advise DATA            which layers to train on your labelled texts or images, and why
+  advise DATA            which layers to train on your labelled texts or images, which base, and why
   predict DIR INPUT ...  classify mail, tables of texts or images, describe photos or find things
                          in them, with a model that was trained here
   demo DIR               try a trained model in a browser
@@ -169,36 +169,10 @@ def _copy(arguments: list[str]) -> None:
 
 
 def _advise(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        "nlp-transfer advise",
-        description="Measure how similar your labelled data are to what a base was pretrained on, "
-        "and how many they are; say which layers to train, and how many more labels would help.",
-    )
-    parser.add_argument(
-        "data",
-        help="labelled images (a folder, a table with a column file_name, a data set of the Hub) "
-        "or texts (a table, or a folder with one sub-folder of .eml files per label)",
-    )
-    parser.add_argument("--label-column", default="label", help="column of the labels")
-    parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
-    )
-    parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
-    parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
-    options = _parsed(parser, arguments)
-    from transfer_app.advice import advise_on_images, advise_on_texts
-    from transfer_app.kinds import are_images
+    from transfer_app.advise.command import advise, advise_parser
 
-    data, label_column = options.data, options.label_column
-    if are_images(Path(data)):
-        recipe, columns = "image-classifier", None
-        print(advise_on_images(data, label_column, options.backbone))
-    else:
-        recipe, columns = "text-classifier", options.text_columns
-        print(advise_on_texts(data, label_column, columns, options.vectors))
-    read = ["--data", data, "--label-column", label_column]
-    read += ["--text-columns", *columns] if columns else []
-    _print_next_aside("nlp-transfer", "run", recipe, *read)
+    options = _parsed(advise_parser(), arguments)
+    _print_next_aside("nlp-transfer", *advise(options))
 
 
 def _predict(arguments: list[str]) -> None:

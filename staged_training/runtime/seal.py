@@ -29,18 +29,21 @@ def seal_file(folder: Path, name: str) -> None:
     sums.write_text("".join([*others, f"{digest(folder / name)}  {name}\n"]), encoding="utf-8")
 
 
-def check_seal(name: str) -> None:
+def check_seal(name: str) -> dict[str, str]:
     """Refuse a model whose files are not those that were saved; accept one without checksums.
 
     Args:
         name: Folder or Hub name of the model.
+
+    Returns:
+        The SHA-256 of each file, in hexadecimal digits; none without checksums.
 
     Raises:
         InputError: A file is missing or another, or the checksums cannot be read.
     """
     sums = file_of_model(name, FILE_NAME)
     if sums is None:
-        return
+        return {}
     try:
         lines = sums.read_text(encoding="utf-8").splitlines()
         expected = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
@@ -53,6 +56,7 @@ def check_seal(name: str) -> None:
                 f"{name}: {file} is not the file that was saved with the model. Copy the model "
                 f"anew; or, if you changed it on purpose, delete {FILE_NAME}."
             )
+    return expected
 
 
 def digest(file: Path) -> str:

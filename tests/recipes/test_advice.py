@@ -59,6 +59,26 @@ def test_different_and_small_digits(capsys, tmp_path):
     assert stages_of(told) == ["head"]
 
 
+def test_bases_are_ranked_on_mail(capsys, tmp_path):
+    mails = pd.read_parquet(MESSAGES).groupby(["fold", "asks_for_action"]).head(12)
+    mails.to_csv(tmp_path / "mails.csv", index=False)
+    flags = ["--label-column", "asks_for_action", "--bases", "none", "bert", "none"]
+    assert main(["advise", str(tmp_path / "mails.csv"), *flags]) == 0
+    out, err = capsys.readouterr()
+    names = re.findall(r"(?m)^\| (bert|none) +\| 0\.\d{3} ± ", out)
+    assert names == ["bert", "none"]
+    assert "120 of 120 texts" in out and "bert is ahead of none by" in out
+    assert err.endswith("--label-column asks_for_action --base bert\n")
+
+
+def test_bases_are_ranked_on_photos(capsys, photos):
+    flags = ["--label-column", "species", "--bases", "efficientnet-lite0"]
+    assert main(["advise", str(photos), *flags]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"(?m)^\| efficientnet-lite0 \| 1\.000 ± ", out)
+    assert "ahead" not in out and err.endswith("--backbone efficientnet-lite0\n")
+
+
 @pytest.mark.slow
 def test_different_and_large_digits(capsys, tmp_path):
     told = advice(capsys, digits(tmp_path, 1200))

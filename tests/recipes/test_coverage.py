@@ -73,6 +73,7 @@ def test_what_is_not_exactly_what_is_predicted_is_for_people(of_a_fold, mails, c
         sure = answer.fields["set"] == [answer.fields["label"]]
         assert answer.lines[0].startswith("not sure") != sure
         assert ("not sure: please look" in answer.cells) != sure
+        assert answer.row("mail", "What it\nsays")[-1].endswith("What it says")
     capsys.readouterr()
     assert main(["predict", str(of_a_fold), str(mails), "--coverage", "0.8"]) == 0
     assert "at 0.8 coverage: non-urgent, urgent" in capsys.readouterr().out

@@ -106,6 +106,11 @@ def test_the_marked_text_is_the_whole_text():
     assert in_words(TEXT, words) == "Most for it: Call, noon, before\nMost against it: me"
 
 
+def test_a_word_that_mattered_twice_is_named_once():
+    words = [Word(0, 4, 2.0), Word(5, 8, 1.5), Word(9, 13, 1.0)]
+    assert in_words("Call now Call", words) == "Most for it: Call, now\nMost against it: none"
+
+
 def test_photos_that_cannot_be_decoded_or_are_too_many_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "MOST_PHOTOS", 2)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")

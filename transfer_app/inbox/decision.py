@@ -98,17 +98,13 @@ class Decider:
         return in_words(text, words).replace("\n", "; ")
 
 
-def _explainable(model: str) -> "Classifier":
-    """Open a classifier that PyTorch runs."""
+def _explainable(model: str) -> Any:
+    """Open a model by PyTorch, which explanations take."""
     if not find_spec("captum"):
         raise InputError("Explanations need more: pip install 'nlp-transfer[demo]'.")
-    from transfer_app.prediction.classifiers import Classifier
     from transfer_app.prediction.opening import open_predictor
 
-    predictor = open_predictor(model)
-    if not isinstance(predictor, Classifier):
-        raise InputError(f"{model}: is no classifier. Give one.")
-    return predictor
+    return open_predictor(model)
 
 
 def _checked(model: str, outputs: Outputs, label: str | None, threshold: float | None) -> str:

@@ -23,7 +23,7 @@ def label_parser() -> argparse.ArgumentParser:
         description="Label texts or photos, those first that a model learns most from. By default "
         "a page opens in the browser: a key for each label, and each answer is on disk before the "
         "next example is shown. With --batch a table is written instead, to be filled in and "
-        "given back by --labels. A fifth of what is asked is drawn at random: it tells honestly how good "
+        "given back by --labels. A fifth of what is asked is drawn at random: it tells how good "
         "a model of the labels is, and what more of them would bring.",
         epilog="For example: nlp-transfer label tickets.csv --batch 50 --output next.csv; fill in "
         "the column `label`; nlp-transfer label tickets.csv --labels next.csv --batch 50 --output "

@@ -73,7 +73,8 @@ class Labelling:
         """Say in a sentence how many labels there are."""
         answers, pool = self.answers, self.pool
         counts = Counter(label for label in answers.labels if label is not None)
-        which = ", ".join(f"{count:,} {label}" for label, count in counts.most_common())
+        often_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        which = ", ".join(f"{count:,} {label}" for label, count in often_first)
         told = f"{counts.total():,} of {len(pool.names):,} {pool.kinds} have a label"
         told += f": {which}." if which else "."
         undecided = len(answers.undecided)

@@ -84,11 +84,15 @@ class Pool:
         """Return the columns of some examples for a file, from whose folder images are named."""
         table = self.rows.take(np.asarray(rows, dtype=np.int64))
         if self.kind == "image":
-            folder = file.resolve().parent
-            names = [os.path.relpath(self.contents[row].resolve(), folder) for row in rows]
+            names = [_path_from(file.parent, self.contents[row]) for row in rows]
             index = table.column_names.index("file_name")
             table = table.set_column(index, "file_name", pa.array(names, pa.string()))
         return table
+
+
+def _path_from(folder: Path, file: Path) -> str:
+    """Return the path of a file from a folder; it may itself be a link to elsewhere."""
+    return os.path.relpath(file.parent.resolve() / file.name, folder.resolve())
 
 
 def read_pool(

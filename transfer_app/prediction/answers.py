@@ -69,7 +69,9 @@ class Answer(Prediction):
 
     def row(self, name: str, text: str) -> list[str]:
         """Return a row of a table: the answer, the name of the input, and how its text begins."""
-        return [*map(one_line, [*self.cells, name]), self.doubt or " ".join(text.split())[:_SHOWN]]
+        begins = " ".join(text.split())[:_SHOWN]
+        told = "; ".join(filter(None, [self.doubt, begins]))
+        return [*map(one_line, [*self.cells, name]), told]
 
 
 def answer_of(scores: Mapping[str, float], outputs: Outputs) -> Answer:

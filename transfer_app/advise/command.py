@@ -1,0 +1,67 @@
+"""The arguments of `nlp-transfer advise`."""
+
+import argparse
+from pathlib import Path
+
+from staged_training.tables.labels import LabelFormat
+from transfer_app.kinds import are_images
+
+
+def advise_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = argparse.ArgumentParser(
+        "nlp-transfer advise",
+        description="Measure how similar your labelled data are to what a base was pretrained on, "
+        "and how many they are; say which layers to train, and how many more labels would help. "
+        "Or, with --bases, rank bases by how well a head on each of them does.",
+    )
+    parser.add_argument(
+        "data",
+        help="labelled images (a folder, a table with a column file_name, a data set of the Hub) "
+        "or texts (a table, or a folder with one sub-folder of .eml files per label)",
+    )
+    parser.add_argument("--label-column", default="label", help="column of the labels")
+    parser.add_argument(
+        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
+    )
+    parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
+    parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
+    parser.add_argument(
+        "--bases",
+        nargs="+",
+        metavar="BASE",
+        help="rank these on your labels, by a cross-validated linear head on frozen features: "
+        "encoders of texts (`bert`, folders, names on the Hub; `none` for words alone) or models "
+        "of images",
+    )
+    return parser
+
+
+def advise(options: argparse.Namespace) -> list[str]:
+    """Print advice, and return the words of the command that follows.
+
+    Raises:
+        InputError: The data cannot be read, or there is no such base.
+    """
+    data, images = options.data, are_images(Path(options.data))
+    words = ["run", f"{'image' if images else 'text'}-classifier", "--data", data]
+    words += ["--label-column", options.label_column]
+    words += ["--text-columns", *options.text_columns] if options.text_columns else []
+    if options.bases:
+        from transfer_app.advise.bases import rank_image_bases, rank_text_bases
+
+        written = LabelFormat(options.label_column)
+        if images:
+            ranking = rank_image_bases(data, written, options.bases)
+        else:
+            ranking = rank_text_bases(data, written, options.text_columns, options.bases)
+        print(ranking)
+        return [*words, "--backbone" if images else "--base", ranking.trials[0].name]
+    from transfer_app.advise.layers import advise_on_images, advise_on_texts
+
+    if images:
+        print(advise_on_images(data, options.label_column, options.backbone))
+    else:
+        columns = options.text_columns
+        print(advise_on_texts(data, options.label_column, columns, options.vectors))
+    return words
