@@ -83,7 +83,7 @@ def measure_quality(
     names, values = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     sample = np.asarray(sample)
     counts = np.bincount(values[sample], minlength=len(names))
-    is_rare = len(names) == 2 and 0 < counts.min() < RARE * len(sample)
+    is_rare = len(names) == 2 and counts.min() < RARE * len(sample)
     if len(sample) < _FEWEST or len(names) < 2 or (is_rare and counts.min() < _FEWEST_RARE):
         return None
     sizes = [round(share * len(labels)) for share in _SHARES]
