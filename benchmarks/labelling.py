@@ -258,9 +258,9 @@ def behind(name: str, curves: NDArray[np.float64], random: NDArray[np.float64]) 
     at = int((leads + spreads).argmin())
     is_behind = bool(leads[at] < -spreads[at])
     return is_behind, (
-        f"{name}: {'behind' if is_behind else 'never behind'} what is drawn at random by more than "
-        f"its spread; nearest to it with {(first + at + 1) * BATCH} labels, where it leads by "
-        f"{leads[at]:+.3f}, and the spread is {spreads[at]:.3f}."
+        f"{name}: chosen labels are {'' if is_behind else 'never '}behind drawn ones by more than "
+        f"the spread of these; closest with {(first + at + 1) * BATCH} labels: "
+        f"lead {leads[at]:+.3f}, spread {spreads[at]:.3f}."
     )
 
 
