@@ -83,11 +83,11 @@ def measure_quality(
     names, values = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     sample = np.asarray(sample)
     counts = np.bincount(values[sample], minlength=len(names))
-    is_rare = len(names) == 2 and 0 < counts.min() < RARE * len(sample)
+    is_rare = len(names) == 2 and counts.min() < RARE * len(sample)
     if len(sample) < _FEWEST or len(names) < 2 or (is_rare and counts.min() < _FEWEST_RARE):
         return None
     sizes = [round(share * len(labels)) for share in _SHARES]
-    scores = _scores_of_sample(_coordinates(features), values, sample, sizes, len(names))
+    scores = _scores_of_sample(coordinates(features), values, sample, sizes, len(names))
     true, rare = values[sample], int(counts.argmin())
     draws = _draws(len(sample))
     if is_rare:
@@ -109,12 +109,12 @@ def measure_quality(
     )
 
 
-def _coordinates(features: NDArray[np.float32]) -> NDArray[np.float64]:
+def coordinates(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return examples in as many dimensions as they are; all distances stay, and so do models."""
     products = features.astype(np.float64) @ features.T
     variances, directions = np.linalg.eigh(products)
-    coordinates: NDArray[np.float64] = directions * np.sqrt(np.maximum(variances, 0))
-    return coordinates
+    rotated: NDArray[np.float64] = directions * np.sqrt(np.maximum(variances, 0))
+    return rotated
 
 
 def _scores_of_sample(

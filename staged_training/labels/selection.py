@@ -71,9 +71,10 @@ def next_batch(
     A fifth is drawn at random. Of the others the first are middles of clusters, so that what is
     frequent is known, and examples far from each other, so that rare kinds appear. From then on
     they are those which a logistic regression on the labels is least sure of; where one of two
-    labels is rare, those that most probably have it. What was drawn at random is not learnt from
-    here: it is to tell how good a model is of labels that do not depend on it. Near-duplicates of
-    what was asked are left out, and so are those of each other.
+    labels is rare, those that most probably have it. What was drawn at random is learnt from here
+    only to find a rare label, of which each example counts: else it is to tell how good a model is
+    of labels that do not depend on it. Near-duplicates of what was asked are left out, and so are
+    those of each other.
 
     Args:
         features: `[examples, width]`, as `comparable` gives them.
@@ -102,7 +103,9 @@ def next_batch(
     wanted = min(count - random, len(others))
     rng = np.random.default_rng([seed, int(asked.sum())])
     parts = {RANDOM: drawn}
-    learnt = np.setdiff1d(np.flatnonzero(known), random_sample(labels, groups, order, undecided))
+    learnt, sample = np.flatnonzero(known), random_sample(labels, groups, order, undecided)
+    if not _has_rare(labels, learnt, sample):
+        learnt = np.setdiff1d(learnt, sample)
     names = sorted({str(labels[row]) for row in learnt})
     if wanted and (len(names) < 2 or known.sum() < count):
         parts[TYPICAL] = others[typical(features[others], -(-wanted // 2), rng)]
@@ -173,6 +176,13 @@ def _chosen(
     if len(names) == 2 and scores[:, rare].mean() < RARE:
         return np.argsort(-likely(rare)(scores, others), kind="stable")[:count]
     return best_spread(breaking_ties(scores, others), others, count, rng)
+
+
+def _has_rare(labels: Sequence[str | None], known: Rows, sample: Rows) -> bool:
+    """Return whether there are two labels, one of which few have that were drawn at random."""
+    drawn = [labels[row] for row in sample]
+    names = {labels[row] for row in known}
+    return len(names) == 2 and min(map(drawn.count, names)) < RARE * len(drawn)
 
 
 def _first_of_each(groups: NDArray[np.int64], rows: Rows) -> Rows:

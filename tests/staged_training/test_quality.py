@@ -85,6 +85,7 @@ def accuracy(features, digits, train):
         (["a", "b"] * 20, range(9)),  # too few at random
         (["a"] * 40, range(40)),  # one label
         (["a"] * 39 + ["b"], range(40)),  # one of a rare label
+        (["a"] * 30 + ["b"] * 10, range(30)),  # none of it was drawn
     ],
 )
 def test_nothing_is_told_of_too_few(labels, sample):

@@ -76,6 +76,15 @@ def test_a_rare_label_is_looked_for():
     assert labels.count("rare") > 0.7 * rare.sum()
 
 
+def test_a_rare_label_that_was_drawn_steers_the_choice_and_one_of_many_does_not():
+    features = comparable(np.random.default_rng(0).normal(size=(200, 4)))
+    order = np.arange(200)
+    for labels, why in ((["no"] * 19 + ["yes"], "chosen"), (["no"] * 10 + ["yes"] * 10, "typical")):
+        drawn, chosen = labels[::-1], ["no"] * 10  # the latter alone are of one label
+        given = drawn + [None] * 170 + chosen
+        assert why in next_batch(features, given, 10, order=order).drawn
+
+
 def test_half_as_many_labels_of_digits_do_as_at_random():
     features, digits = load_digits(return_X_y=True)
     features = comparable(features)
