@@ -20,7 +20,7 @@ _SHARES = (0.4, 0.55, 0.7, 0.85, 1.0)  # of the labels, of which the curve is ma
 _FOLDS = 5
 _DRAWS = 1_000
 _FEWEST = 10  # examples drawn at random, of which anything can be told
-_FEWEST_RARE = 5  # of a rare label, to tell how well it is found
+_FEWEST_IF_RARE = 50  # the same where one of two labels is rare, and then two of that
 
 
 class Gain(NamedTuple):
@@ -69,8 +69,9 @@ def measure_quality(
         sample: Which of them are a random sample, see `random_sample`.
 
     Returns:
-        None if that is too small: under 10, or under 5 of a label that is rare; or if it has no
-        two labels.
+        None if there are no two labels, or the sample is too small: under 10, or under 50 and
+        without two of a rare label, where one of two is rare. (To wait for more of these would
+        tell the score only where there are many of them by chance, and it is too high.)
 
     Examples:
         >>> from staged_training.labels.quality import measure_quality
@@ -84,7 +85,8 @@ def measure_quality(
     sample = np.asarray(sample)
     counts = np.bincount(values[sample], minlength=len(names))
     is_rare = len(names) == 2 and counts.min() < RARE * len(sample)
-    if len(sample) < _FEWEST or len(names) < 2 or (is_rare and counts.min() < _FEWEST_RARE):
+    fewest = _FEWEST_IF_RARE if is_rare else _FEWEST
+    if len(names) < 2 or len(sample) < fewest or (is_rare and counts.min() < 2):
         return None
     sizes = [round(share * len(labels)) for share in _SHARES]
     scores = _scores_of_sample(coordinates(features), values, sample, sizes, len(names))

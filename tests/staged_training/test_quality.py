@@ -84,10 +84,19 @@ def accuracy(features, digits, train):
     [
         (["a", "b"] * 20, range(9)),  # too few at random
         (["a"] * 40, range(40)),  # one label
-        (["a"] * 39 + ["b"], range(40)),  # one of a rare label
+        (["a"] * 44 + ["b"] * 5, range(49)),  # too few where a label is rare
+        (["a"] * 59 + ["b"], range(60)),  # one of a rare label
         (["a"] * 30 + ["b"] * 10, range(30)),  # none of it was drawn
     ],
 )
 def test_nothing_is_told_of_too_few(labels, sample):
-    features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(len(labels), 3)).astype(np.float32)
     assert measure_quality(features, labels, np.array(sample)) is None
+
+
+def test_a_rare_label_is_measured_by_itself():
+    features = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    labels = np.where(np.argsort(np.argsort(features[:, 0])) < 5, "rare", "usual").tolist()
+    quality = measure_quality(features, labels, np.arange(50))
+    assert (quality.metric, quality.label) == ("average precision", "rare")
+    assert quality.scores[-1] > 0.8 and quality.interval[0] < 0.8

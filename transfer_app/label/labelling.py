@@ -95,7 +95,7 @@ def describe_quality(quality: Quality | None, kinds: str) -> str:
     if quality is None:
         return (
             "How good a model of them is cannot be told yet: that takes ten of the labels that "
-            "were drawn at random, and five of them of each label that is rare."
+            "were drawn at random, or fifty where one of two labels is rare."
         )
     low, high = quality.interval
     score, gain = quality.scores[-1], quality.gain
