@@ -51,10 +51,16 @@ def comparable(features: ArrayLike) -> NDArray[np.float32]:
     So a penalty means the same for bases of any width.
     """
     values = np.asarray(features, dtype=np.float32)
-    centred = values - values.mean(axis=0)
-    deviations = np.maximum(centred.std(axis=0), 1e-6)
-    scaled: NDArray[np.float32] = centred / deviations / np.float32(np.sqrt(values.shape[1]))
+    mean, unit = scale_of(values)
+    scaled: NDArray[np.float32] = values - mean
+    scaled /= unit
     return scaled
+
+
+def scale_of(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `comparable` subtracts from features `[examples, width]`, and divides them by."""
+    deviations = np.maximum(features.std(axis=0), 1e-6)
+    return features.mean(axis=0), deviations * np.float32(np.sqrt(features.shape[1]))
 
 
 def next_batch(
@@ -156,8 +162,13 @@ def random_sample(
 
 def scores_of(features: Floats, labelled: Floats, values: ArrayLike, names: list[str]) -> Floats:
     """Return the probability of each label, `[examples, labels]`, learnt from labelled examples."""
-    weight, bias = fit_linear(labelled, values, SingleLabel(names), C)
+    weight, bias = linear_head(labelled, values, names)
     return softmax(features @ weight.T.astype(np.float32) + bias)
+
+
+def linear_head(labelled: Floats, values: ArrayLike, names: list[str]) -> tuple[Floats, Floats]:
+    """Return the weights `[labels, width]` and biases `[labels]` learnt from labelled examples."""
+    return fit_linear(labelled, values, SingleLabel(names), C)
 
 
 def _chosen(
