@@ -1,8 +1,8 @@
-"""What the page asks for: an example, its photo, a hint; and what it tells: answers."""
+"""What the page asks for, examples and hints, and what it tells: answers."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,7 +50,7 @@ def _session(request: Request) -> Session:
 Current = Annotated[Session, Depends(_session)]
 
 
-def _row(session: Session, key: str) -> int:
+def row_of(session: Session, key: str) -> int:
     """Return the number of an example.
 
     Raises:
@@ -83,7 +83,7 @@ def following(session: Current, window: Window) -> dict[str, Any]:
 @router.post("/answer")
 def answer(session: Current, given: Answer) -> dict[str, Any]:
     """Keep an answer, and return the next example."""
-    row = _row(session, given.key)
+    row = row_of(session, given.key)
     try:
         session.answer(given.window, row, given.label)
     except RefusedError as error:
@@ -96,7 +96,7 @@ def answer(session: Current, given: Answer) -> dict[str, Any]:
 @router.post("/skip")
 def skip(session: Current, about: About) -> dict[str, Any]:
     """Ask an example later, and return the next one."""
-    session.skip(about.window, _row(session, about.key))
+    session.skip(about.window, row_of(session, about.key))
     return _state(session, about.window)
 
 
@@ -137,7 +137,7 @@ def progress(session: Current) -> dict[str, Any]:
 @router.get("/hints/{key}")
 def hint(session: Current, key: str) -> dict[str, Any]:
     """Return what a model of the other answers says of an example, and the words that mattered."""
-    row = _row(session, key)
+    row = row_of(session, key)
     said = said_of(session.snapshot(), row)
     if said is None:
         raise HTTPException(409, "A model can say something once two labels were given.")
@@ -149,44 +149,11 @@ def hint(session: Current, key: str) -> dict[str, Any]:
     return found
 
 
-@router.get("/photos/{key}")
-def photo(session: Current, key: str) -> Response:
-    """Return a photo of the pool."""
-    row = _photo_row(session, key)
-    from transfer_app.label.photos import picture_of  # needs what only photos need
-
-    return _picture(picture_of(session.pool, row))
-
-
-@router.get("/photos/{key}/hint")
-def explained(session: Current, key: str) -> Response:
-    """Return a photo with the places that mattered."""
-    row = _photo_row(session, key)
-    from transfer_app.label.photos import explained_picture
-
-    said = said_of(session.snapshot(), row)
-    picture = said and explained_picture(session.pool, row, said)
-    if picture is None:
-        raise HTTPException(404, "This model of photos does not tell the place that mattered.")
-    return _picture(picture)
-
-
 @router.post("/end")
 def end(session: Current, request: Request) -> dict[str, Any]:
     """End the server, and return the command that usually follows."""
     request.app.state.end()
     return {**_progress(session), "following": command_line(*request.app.state.following)}
-
-
-def _photo_row(session: Session, key: str) -> int:
-    if session.pool.kind != "image":
-        raise HTTPException(404, "There are no photos.")
-    return _row(session, key)
-
-
-def _picture(jpeg: bytes) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
 def _state(session: Session, window: str) -> dict[str, Any]:

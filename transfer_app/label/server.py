@@ -84,6 +84,10 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
     app.state.session, app.state.page, app.state.policy = session, page, _policy(page)
     app.state.following, app.state.end = following, end
     app.include_router(router)
+    if session.pool.kind == "image":
+        from transfer_app.label import photos  # needs what only photos need
+
+        app.include_router(photos.router)
     return app
 
 
