@@ -47,7 +47,7 @@ def test_a_hint_says_which_words_spoke_for_the_likeliest_label(mails):
     assert [*said.scores] == ["asks", "tells"]
     assert sum(said.scores.values()) == pytest.approx(1)
     words, told = words_of(pool, 0, said)
-    names, weight, bias = labelling.head(0)
+    _, weight, bias = labelling.head(0)
     logits = pool.features[0] @ weight.T + bias
     mean = pool.scale[0]
     _, rest = word_contributions(pool.contents[0], "bert", said.weight, mean)
