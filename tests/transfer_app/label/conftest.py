@@ -1,5 +1,6 @@
 """Texts to label, and sessions of them in this process."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -18,17 +19,26 @@ def _features_are_kept_here(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture
-def mails():
-    """160 texts, half of which ask for something; without labels they lie in `mails.csv`."""
+@pytest.fixture(scope="session")
+def _mails(tmp_path_factory):
     mails = pd.read_parquet(MAILS / "messages.parquet").groupby("asks_for_action").head(80)
-    mails[["id", "text"]].to_csv("mails.csv", index=False)
-    return mails
+    file = tmp_path_factory.mktemp("mails") / "mails.csv"
+    mails[["id", "text"]].to_csv(file, index=False)
+    pool = read_pool(str(file), None, "label", "none")
+    assert len(pool.features) == len(pool.groups)  # they are computed once for all tests
+    return mails, pool
 
 
 @pytest.fixture
-def pool(mails):
-    return read_pool("mails.csv", None, "label", "none")
+def mails(_mails):
+    """160 texts, half of which ask for something; without labels they lie in `mails.csv`."""
+    shutil.copy(_mails[1].source, "mails.csv")
+    return _mails[0]
+
+
+@pytest.fixture
+def pool(_mails, mails):
+    return _mails[1]
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_log_of_other_data_is_refused(pool, mails):
     written(pool, [Entry(1, "asks", "one"), Entry(150, "tells", "one")])
     mails[:100].to_csv("fewer.csv", index=False)
     Path("fewer.csv").rename("mails.csv")
-    with pytest.raises(InputError, match=r"line 2: 'mails.csv#151' is no example in mails.csv"):
+    with pytest.raises(InputError, match=r"line 2: 'mails.csv#151' is no example in .*mails.csv"):
         read(read_pool("mails.csv", None, "label", "none"))
     mails[::-1][["id", "text"]].to_csv("mails.csv", index=False)
     with pytest.raises(InputError, match=r"line 1: 'mails.csv#2' is about another text than is"):
