@@ -1,11 +1,13 @@
 """Pages of labelling in processes of their own, on ports that are free."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 
@@ -20,11 +22,17 @@ class Page:
         process: Its process.
         address: Where it is.
         client: A client of it.
+        folder: Where it was started.
     """
 
     process: subprocess.Popen
     address: str
     client: httpx.Client
+    folder: Path
+
+    def logged(self):
+        """The lines of the log."""
+        return [json.loads(line) for line in (self.folder / "labels.answers.jsonl").open()]
 
     def ask(self, path, window="first", **body):
         """What the server answers to a window."""
@@ -61,7 +69,7 @@ def labelling(*arguments, folder, port=0):
         (address,) = (word for word in told.split() if word.startswith("http://"))
         try:
             with httpx.Client(base_url=address, timeout=60) as client:
-                yield Page(process, address, client)
+                yield Page(process, address, client, folder)
         finally:
             process.kill()
             process.communicate()

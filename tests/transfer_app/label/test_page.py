@@ -1,9 +1,9 @@
 """The page over HTTP: answers that a killed server had told of, and requests that are refused."""
 
 import io
-import json
 import random
 import re
+import shutil
 import signal
 import threading
 import time
@@ -23,13 +23,18 @@ from transfer_app.label.log import log_of
 WORDS = ("mails.csv", "--base", "none", "--output", "labels.csv", "--label-names", "asks", "tells")
 
 
-def logged(folder):
-    return [json.loads(line) for line in log_of(folder / "labels.csv").open()]
-
-
 @pytest.fixture
 def page(mails, tmp_path):
     with labelling(*WORDS, folder=tmp_path) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shared(_mails, tmp_path_factory):
+    """A page that no test ends."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copy(_mails[1].source, folder)
+    with labelling(*WORDS, folder=folder) as page:
         yield page
 
 
@@ -50,13 +55,13 @@ def test_no_answer_is_lost_however_often_the_server_is_killed(mails, tmp_path):
             except httpx.TransportError:
                 killer.join()
     with labelling(*WORDS, folder=tmp_path) as page:
-        kept = {line["key"]: line["label"] for line in logged(tmp_path)}
+        kept = {line["key"]: line["label"] for line in page.logged()}
         assert told and told.items() <= kept.items()
         assert len(kept) <= len(told) + 3  # what was kept, and not told of
         if open_ones := kept.keys() - told.keys():  # the page sends such an answer again
             key = open_ones.pop()
             assert page.ask("/answer", key=key, label=kept[key]).status_code == 200
-        assert page.ask("/next").json()["labelled"] == len(kept) == len(logged(tmp_path))
+        assert page.ask("/next").json()["labelled"] == len(kept) == len(page.logged())
         page.stop()
     table = pd.read_csv("labels.csv")
     assert sorted(table["label"]) == sorted(kept.values())
@@ -103,18 +108,18 @@ def test_a_table_that_is_not_its_own_is_not_written_over(mails, capsys):
     assert Path("labels.csv").read_text() == "mine" and not log_of(Path("labels.csv")).exists()
 
 
-def test_an_answer_of_another_window_is_not_written_over(page):
-    example = page.shown("one")
-    assert page.shown("two")["key"] != example["key"]
-    page.ask("/answer", "one", key=example["key"], label="asks")
-    late = page.ask("/answer", "two", key=example["key"], label="tells")
+def test_an_answer_of_another_window_is_not_written_over(shared):
+    before, example = len(shared.logged()), shared.shown("one")
+    assert shared.shown("two")["key"] != example["key"]
+    shared.ask("/answer", "one", key=example["key"], label="asks")
+    late = shared.ask("/answer", "two", key=example["key"], label="tells")
     assert late.status_code == 409
     assert "Another window answered 'asks' of this one meanwhile." in late.json()["detail"]
-    assert len(logged(Path())) == 1
+    assert len(shared.logged()) == before + 1
 
 
-def test_a_page_of_other_data_answers_nothing(page):
-    said = page.ask("/answer", key="0" * 16, label="asks")
+def test_a_page_of_other_data_answers_nothing(shared):
+    said = shared.ask("/answer", key="0" * 16, label="asks")
     assert said.status_code == 404 and "Load it again" in said.json()["detail"]
 
 
@@ -129,12 +134,14 @@ def test_a_page_of_other_data_answers_nothing(page):
         ({}, 200),
     ],
 )
-def test_pages_of_others_get_and_change_nothing(headers, status, page):
-    example = page.shown()
+def test_pages_of_others_get_and_change_nothing(headers, status, shared):
+    before, example = len(shared.logged()), shared.shown()
     body = {"window": "first", "key": example["key"], "label": "asks"}
     for method, path, given in [("GET", "/", None), ("POST", "/answer", body)]:
-        assert page.client.request(method, path, json=given, headers=headers).status_code == status
-    assert len(logged(Path())) == (status == 200)
+        assert (
+            shared.client.request(method, path, json=given, headers=headers).status_code == status
+        )
+    assert len(shared.logged()) == before + (status == 200)
 
 
 @pytest.mark.parametrize(
@@ -149,19 +156,19 @@ def test_pages_of_others_get_and_change_nothing(headers, status, page):
         ("/labels", {"window": "a", "name": "\x1b[2J"}, 409),
     ],
 )
-def test_bodies_are_checked(path, body, status, page):
-    assert page.client.post(path, json=body).status_code == status
+def test_bodies_are_checked(path, body, status, shared):
+    assert shared.client.post(path, json=body).status_code == status
 
 
-def test_nothing_of_the_disk_is_served(page):
+def test_nothing_of_the_disk_is_served(shared):
     for path in ("/photos/../labels.csv", "/photos/%2e%2e%2fmails.csv", "/mails.csv", "/docs"):
-        assert page.client.get(path).status_code == 404
-    key = page.shown()["key"]
-    assert page.client.get(f"/photos/{key}").status_code == 404
+        assert shared.client.get(path).status_code == 404
+    key = shared.shown()["key"]
+    assert shared.client.get(f"/photos/{key}").status_code == 404
 
 
-def test_the_page_may_load_nothing_of_others_and_no_script_but_its_own(page):
-    answered = page.client.get("/")
+def test_the_page_may_load_nothing_of_others_and_no_script_but_its_own(shared):
+    answered = shared.client.get("/")
     policy = answered.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "*" not in policy
     assert not re.findall(r"(?:src|href)=\"(?!data:,)", answered.text)
@@ -195,10 +202,10 @@ def test_photos_are_shown_upright_and_as_browsers_can(tmp_path):
         assert page.shown() is None
 
 
-def test_the_next_batch_does_not_wait_for_the_quality(page):
+def test_the_next_batch_does_not_wait_for_the_quality(shared):
     taken = []
     for _ in range(60):
         start = time.perf_counter()
-        page.answer("asks" if len(taken) % 3 else "tells")
+        shared.answer("asks" if len(taken) % 3 else "tells")
         taken.append(time.perf_counter() - start)
     assert np.median(taken) < 1

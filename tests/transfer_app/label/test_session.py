@@ -162,7 +162,9 @@ def test_labels_that_the_data_have_count_and_must_not_differ(begin, pool, truth)
     log = AnswerLog(log_of(Path("labels.csv")), known)
     log.append(Entry(3, "other", "one"))
     log.close()
-    with pytest.raises(InputError, match=r"says 'other' of mails.csv#4, and .*mails.csv says 'tells'"):
+    with pytest.raises(
+        InputError, match=r"says 'other' of mails.csv#4, and .*mails.csv says 'tells'"
+    ):
         begin(pool=known)
     begin(pool=pool)
 
