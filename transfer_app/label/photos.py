@@ -48,7 +48,7 @@ def _shown(image: Image.Image) -> Response:
     """Answer with a photo as JPEG, which all browsers show."""
     stream = BytesIO()
     image.save(stream, "JPEG", quality=92, subsampling=0)
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
     return Response(stream.getvalue(), media_type="image/jpeg", headers=headers)
 
 

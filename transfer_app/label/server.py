@@ -133,5 +133,6 @@ def _run(session: Session, following: Sequence[str], listening: socket) -> None:
 
 def _open_browser(address: str) -> None:
     """Open the page where there is somebody to see it."""
-    if sys.stdout.isatty() and (sys.platform != "linux" or os.environ.get("DISPLAY")):
+    has_screen = sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    if sys.stdout.isatty() and has_screen:
         webbrowser.open(address)
