@@ -146,7 +146,7 @@ def test_a_script_is_text_wherever_it_stands(kind, visit, tmp_path):
         assert attack in page.locator("#scores").inner_text()
         if kind == "photo":
             expect(page.locator("#photo")).to_have_attribute("alt", re.compile("bright where"))
-            assert page.evaluate("document.querySelector('#photo').naturalWidth") > 0
+            page.wait_for_function("document.querySelector('#photo').naturalWidth > 0")
         page.wait_for_timeout(300)
         assert page.evaluate("window.attacked") is None
         assert page.locator("img[src='x']").count() == 0
