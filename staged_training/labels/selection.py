@@ -182,7 +182,8 @@ def _narrow(features: NDArray[np.float32]) -> NDArray[np.float32]:
     if features.size <= _LARGE or features.shape[1] <= _NARROW:
         return features
     directions = np.random.default_rng(0).normal(size=(features.shape[1], _NARROW))
-    return features @ (directions / np.sqrt(_NARROW)).astype(np.float32)
+    narrow: NDArray[np.float32] = features @ (directions / np.sqrt(_NARROW)).astype(np.float32)
+    return narrow
 
 
 def _chosen(

@@ -62,15 +62,16 @@ class Pool:
     @property
     def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What was subtracted from the features of the base, and what they were divided by."""
-        return self._comparable[1]
+        mean, unit = self._comparable[1:]
+        return mean, unit
 
     @cached_property
-    def _comparable(self) -> tuple[NDArray[np.float32], Any]:
+    def _comparable(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         if self.kind == "text":
             features = features_of_texts(self.contents, self.base)
         else:
             features = features_of_images(self.contents, self.base or BACKBONE)
-        return comparable(features), scale_of(features)
+        return comparable(features), *scale_of(features)
 
     @cached_property
     def groups(self) -> Indices:
