@@ -86,7 +86,7 @@ def explain(
         internal_batch_size=_STEPS_AT_ONCE,
     )
     of_tokens = attributions.sum(-1).flatten().tolist()
-    return _words(cast(Any, encoded), of_tokens)
+    return words_of(encoded, of_tokens)
 
 
 def in_words(text: str, words: Sequence[Word]) -> str:
@@ -99,8 +99,13 @@ def in_words(text: str, words: Sequence[Word]) -> str:
     return "Most for it: {}\nMost against it: {}".format(*named)
 
 
-def _words(encoded: Any, of_tokens: list[float]) -> list[Word]:
-    """Sum the attributions of tokens over the words that they are parts of."""
+def words_of(encoded: Any, of_tokens: Sequence[float]) -> list[Word]:
+    """Sum the attributions of tokens over the words that they are parts of.
+
+    Args:
+        encoded: A text as a fast tokenizer gives it.
+        of_tokens: The attribution of each token.
+    """
     words: dict[int, Word] = {}
     for token, (number, attribution) in enumerate(
         zip(encoded.word_ids(0), of_tokens, strict=False)  # windows end in padding

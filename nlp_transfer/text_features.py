@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 
 from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.explanation import Word, words_of
 from nlp_transfer.tfidf import tfidf_vectorizer
 from staged_training.features.extraction import computed
 from staged_training.features.reuse import features_key
@@ -65,6 +67,49 @@ def _pooled(model: Any, batch: Any) -> torch.Tensor:
     real = mask.bool().unsqueeze(-1)
     mean = states.sum(dim=1) / real.sum(dim=1).clamp(min=1)
     return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
+
+
+def word_contributions(
+    text: str, base: str, weight: NDArray[np.floating], centre: NDArray[np.floating]
+) -> tuple[list[Word], float]:
+    """Return what each word adds to a linear function of the features of a text, exactly.
+
+    A mean is a sum over tokens; of a maximum, the token that has it gets all.
+
+    Args:
+        text: The text. What the encoder does not read of a long one gets no words.
+        base: As for `encoder_features`.
+        weight: Of each feature, `[features]`.
+        centre: The features of a text to compare with, such as the mean of all, `[features]`.
+
+    Returns:
+        The words in order, parts of one added up, and what special tokens add. All together are
+        `weight @ (features - centre)`, but for rounding.
+
+    Raises:
+        InputError: There is no such encoder.
+
+    Examples:
+        >>> from nlp_transfer.text_features import word_contributions
+        >>> words, rest = word_contributions("Call me", "bert", np.ones(5376), np.zeros(5376))
+        >>> [(word.start, word.end) for word in words]
+        [(0, 4), (5, 7)]
+    """
+    model, tokenizer = _encoder(base)
+    encoded = tokenizer(text, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.states(encoded["input_ids"], encoded["attention_mask"])[0].double().numpy()
+    (of_mean, of_largest), (mean, largest) = np.split(weight, 2), np.split(centre, 2)
+    added = (states - mean) @ of_mean / len(states)
+    at_largest = of_largest * (states.max(axis=0) - largest)
+    added += np.bincount(states.argmax(axis=0), at_largest, len(states))
+    words = words_of(encoded, added.tolist()) if tokenizer.is_fast else []
+    return words, float(added.sum() - sum(word.attribution for word in words))
+
+
+@lru_cache(maxsize=1)
+def _encoder(base: str) -> Any:
+    return load_encoder_classifier(base, ["no", "yes"], seed=0, layers="all")
 
 
 def topic_features(texts: Sequence[str]) -> NDArray[np.float32]:

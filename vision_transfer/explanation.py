@@ -5,10 +5,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from staged_training.layers import layer_groups
 from staged_training.runtime.errors import InputError
+from vision_transfer.backbones import head_layer
+from vision_transfer.preprocessing import preprocessing, resized_side
 
 _STRENGTH = 0.5
 
@@ -47,6 +49,48 @@ def grad_cam(
     return shares
 
 
+def class_activation(
+    model: PreTrainedModel,
+    pixel_values: torch.Tensor,
+    weight: NDArray[np.floating],
+    centre: NDArray[np.floating],
+) -> NDArray[np.float64] | None:
+    """Return what each place adds to a linear function of the bottleneck (Zhou et al. 2016).
+
+    Args:
+        model: An image classifier.
+        pixel_values: The image as its processor prepares it, `[1, channels, height, width]`.
+        weight: Of each feature of the bottleneck, `[features]`.
+        centre: The features of an image to compare with, such as the mean of all, `[features]`.
+
+    Returns:
+        `[height, width]` of the topmost maps, whose sum is `weight @ (features - centre)`; `None`
+        for a model whose bottleneck is no mean of maps.
+    """
+    layer = topmost_maps(model, pixel_values)
+    if layer is None:
+        return None
+    seen: dict[str, torch.Tensor] = {}
+    handles = [
+        layer.register_forward_hook(lambda _, inputs, output: seen.update(maps=output[0])),
+        head_layer(model).register_forward_pre_hook(lambda _, inputs: seen.update(means=inputs[0])),
+    ]
+    try:
+        with torch.no_grad():
+            model(pixel_values=pixel_values)
+    finally:
+        for handle in handles:
+            handle.remove()
+    maps, means = seen["maps"].double(), seen["means"].double().flatten()
+    if maps.ndim != 3 or len(maps) != len(means):
+        return None
+    if not torch.allclose(maps.mean(dim=(1, 2)), means, rtol=1e-3, atol=1e-4):
+        return None
+    places = (maps.numpy() - centre[:, None, None]) / maps[0].numel()
+    added: NDArray[np.float64] = np.tensordot(weight, places, axes=1)
+    return added
+
+
 def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | None:
     """Return the last module below the head that gives maps, `[1, channels, height, width]`."""
     found: list[nn.Module] = []
@@ -67,6 +111,28 @@ def topmost_maps(model: nn.Module, pixel_values: torch.Tensor) -> nn.Module | No
         for handle in handles:
             handle.remove()
     return found[-1] if found else None
+
+
+def on_whole_image(
+    heat: NDArray[np.floating], size: tuple[int, int], processor: BaseImageProcessor
+) -> NDArray[np.float32]:
+    """Put a heat map where its places are in an image, of which a processor cuts off the margins.
+
+    Args:
+        heat: The map of what the model sees, `[height, width]`.
+        size: Width and height of the image.
+        processor: What prepares the image.
+
+    Returns:
+        `[height, width]` of the image, 0 in the margins.
+    """
+    side, (height, width) = resized_side(processor), preprocessing(processor)["size"]
+    scale = min(size) / side if side else 0.0
+    seen = (round(width * scale), round(height * scale)) if side else size
+    whole = Image.new("F", size)
+    part = Image.fromarray(heat.astype(np.float32)).resize(seen, Image.Resampling.BILINEAR)
+    whole.paste(part, ((size[0] - seen[0]) // 2, (size[1] - seen[1]) // 2))
+    return np.asarray(whole)
 
 
 def overlay(image: Image.Image, heat: NDArray[np.float32]) -> Image.Image:

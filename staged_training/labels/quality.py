@@ -19,7 +19,11 @@ MORE = 50
 _SHARES = (0.4, 0.55, 0.7, 0.85, 1.0)  # of the labels, of which the curve is made
 _FOLDS = 5
 _DRAWS = 1_000
+ENOUGH = 0.01
+"""What `MORE` labels would add to a score, at most, where labelling may stop."""
+
 _FEWEST = 10  # examples drawn at random, of which anything can be told
+_FEWEST_TO_STOP = 30  # of ten often the same ones are right by chance, whatever was learnt
 _FEWEST_IF_RARE = 50  # the same where one of two labels is rare, and then two of that
 
 
@@ -51,6 +55,11 @@ class Quality(NamedTuple):
     interval: tuple[float, float]
     sample: int
     gain: Gain
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether more labels hardly pay, as far as a sample can tell that is not too small."""
+        return self.sample >= _FEWEST_TO_STOP and self.gain.high < ENOUGH
 
 
 def measure_quality(

@@ -29,6 +29,8 @@ RANDOM_SHARE = 0.2
 RARE = 0.2
 """A label of two that fewer examples have is looked for; else what is uncertain is asked for."""
 
+_LARGE, _NARROW = 2 * 10**7, 256  # numbers in features that are narrowed, and their width then
+
 RANDOM, TYPICAL, SPREAD, CHOSEN = "random", "typical", "spread", "chosen"
 """Why an example is to be labelled."""
 
@@ -51,10 +53,16 @@ def comparable(features: ArrayLike) -> NDArray[np.float32]:
     So a penalty means the same for bases of any width.
     """
     values = np.asarray(features, dtype=np.float32)
-    centred = values - values.mean(axis=0)
-    deviations = np.maximum(centred.std(axis=0), 1e-6)
-    scaled: NDArray[np.float32] = centred / deviations / np.float32(np.sqrt(values.shape[1]))
+    mean, unit = scale_of(values)
+    scaled: NDArray[np.float32] = values - mean
+    scaled /= unit
     return scaled
+
+
+def scale_of(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `comparable` subtracts from features `[examples, width]`, and divides them by."""
+    deviations = np.maximum(features.std(axis=0), 1e-6)
+    return features.mean(axis=0), deviations * np.float32(np.sqrt(features.shape[1]))
 
 
 def next_batch(
@@ -108,9 +116,10 @@ def next_batch(
         learnt = np.setdiff1d(learnt, sample)
     names = sorted({str(labels[row]) for row in learnt})
     if wanted and (len(names) < 2 or known.sum() < count):
-        parts[TYPICAL] = others[typical(features[others], -(-wanted // 2), rng)]
+        near = _narrow(features)
+        parts[TYPICAL] = others[typical(near[others], -(-wanted // 2), rng)]
         others = np.setdiff1d(others, parts[TYPICAL])
-        parts[SPREAD] = others[spread(features[others], wanted // 2, rng)]
+        parts[SPREAD] = others[spread(near[others], wanted // 2, rng)]
     elif wanted:
         values = np.array([names.index(str(labels[row])) for row in learnt])
         learnt_from = features[learnt], values, names
@@ -159,8 +168,25 @@ def random_sample(
 
 def scores_of(features: Floats, labelled: Floats, values: ArrayLike, names: list[str]) -> Floats:
     """Return the probability of each label, `[examples, labels]`, learnt from labelled examples."""
-    weight, bias = fit_linear(labelled, values, SingleLabel(names), C)
+    weight, bias = linear_head(labelled, values, names)
     return softmax(features @ weight.T.astype(np.float32) + bias)
+
+
+def linear_head(labelled: Floats, values: ArrayLike, names: list[str]) -> tuple[Floats, Floats]:
+    """Return the weights `[labels, width]` and biases `[labels]` learnt from labelled examples."""
+    return fit_linear(labelled, values, SingleLabel(names), C)
+
+
+def _narrow(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return features of which clusters are found in a second, of about the same distances.
+
+    Those of many examples are projected at random (Johnson and Lindenstrauss 1984).
+    """
+    if features.size <= _LARGE or features.shape[1] <= _NARROW:
+        return features
+    directions = np.random.default_rng(0).normal(size=(features.shape[1], _NARROW))
+    narrow: NDArray[np.float32] = features @ (directions / np.sqrt(_NARROW)).astype(np.float32)
+    return narrow
 
 
 def _chosen(

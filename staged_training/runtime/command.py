@@ -60,8 +60,18 @@ def print_next(*words: str | Path, file: IO[str] | None = None) -> None:
         >>> print_next("nlp-transfer", "export", "my model", "--output", "model.onnx")
         Next:   nlp-transfer export 'my model' --output model.onnx
     """
-    shown = [str(word) if str(word).startswith("--") else shell_path(word) for word in words]
-    print("Next:  ", *shown, file=file)
+    print(f"Next:   {command_line(*words)}", file=file)
+
+
+def command_line(*words: str | Path) -> str:
+    """Return a command to be copied, of which all but flags is quoted.
+
+    Examples:
+        >>> from staged_training.runtime.command import command_line
+        >>> command_line("nlp-transfer", "export", "my model")
+        "nlp-transfer export 'my model'"
+    """
+    return " ".join(str(word) if str(word).startswith("--") else shell_path(word) for word in words)
 
 
 def _nobody_reads() -> bool:

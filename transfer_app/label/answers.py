@@ -52,6 +52,13 @@ class Answers:
             if row in rows:
                 rows.remove(row)
 
+    def first(self, count: int) -> "Answers":
+        """Return what was known when there were so many labels."""
+        labels: list[str | None] = [None] * len(self.labels)
+        for row in self.order[:count]:
+            labels[row] = self.labels[row]
+        return Answers(labels, self.order[:count], list(self.undecided))
+
     @property
     def names(self) -> list[str]:
         """The labels that were given, sorted."""

@@ -1,6 +1,7 @@
 """The arguments of `nlp-transfer label`, and labels by way of a spreadsheet."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from transfer_app.kinds import are_images
 
 if TYPE_CHECKING:
     from transfer_app.label.pool import Pool
+
+_NEEDED = ("fastapi", "pydantic", "uvicorn")  # by the page
 
 
 def label_parser() -> argparse.ArgumentParser:
@@ -89,13 +92,12 @@ def label(options: argparse.Namespace) -> None:
     # These imports take seconds, so the arguments are checked first.
     from transfer_app.label.pool import read_pool
 
+    pool = read_pool(options.data, options.text_columns, options.label_column, options.base)
     if options.batch is None and not options.labels:
         from transfer_app.label.server import serve_page
 
-        pool = read_pool(options.data, options.text_columns, options.label_column, options.base)
-        serve_page(pool, output, options.label_names, options.port)
+        serve_page(pool, output, options.label_names, options.port, _next_words(options, pool))
     else:
-        pool = read_pool(options.data, options.text_columns, options.label_column, options.base)
         _label_by_file(pool, [Path(file) for file in options.labels], options.batch, output)
     print_next(*_next_words(options, pool))
 
@@ -115,6 +117,25 @@ def _check_options(options: argparse.Namespace) -> None:
         )
     for file in options.labels:
         existing_path(file)
+    if not by_file:
+        _check_page(Path(options.output))
+
+
+def _check_page(output: Path) -> None:
+    """Refuse a page that cannot be served, or would write over a table that is not its own."""
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise InputError(
+            "The page needs more: pip install 'nlp-transfer[labels]'. Or label in a spreadsheet: "
+            "give `batch`.",
+            ["batch"],
+        )
+    from transfer_app.label.log import log_of
+
+    if output.exists() and not log_of(output).exists():
+        raise InputError(
+            f"{output}: is there already, and was not written by the page, which keeps answers in "
+            f"{log_of(output).name}. Name another file."
+        )
 
 
 def _label_by_file(pool: "Pool", files: list[Path], batch: int | None, output: Path) -> None:

@@ -1,6 +1,7 @@
 """A pool and its answers: what to ask next, how good a model of them is, and when to stop."""
 
 from collections import Counter
+from collections.abc import Collection
 from functools import cached_property
 from hashlib import sha256
 
@@ -8,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.labels.quality import MORE, Quality, measure_quality
-from staged_training.labels.selection import Batch, next_batch, random_sample, scores_of
+from staged_training.labels.selection import Batch, linear_head, next_batch, random_sample
+from staged_training.labels.strategies import Floats
 from transfer_app.label.answers import Answers
 from transfer_app.label.pool import Pool
 
@@ -38,8 +40,13 @@ class Labelling:
         ]
         return np.array(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
 
-    def next_batch(self, count: int) -> Batch:
-        """Choose examples to ask next; none if all were asked, or are like one that was."""
+    def next_batch(self, count: int, without: Collection[int] = ()) -> Batch:
+        """Choose examples to ask next; none if all were asked, or are like one that was.
+
+        Args:
+            count: How many.
+            without: Examples that are being asked.
+        """
         pool, answers = self.pool, self.answers
         return next_batch(
             pool.features,
@@ -47,7 +54,7 @@ class Labelling:
             count,
             pool.groups,
             order=self._order,
-            undecided=answers.undecided,
+            undecided=[*answers.undecided, *without],
         )
 
     def quality(self) -> Quality | None:
@@ -58,16 +65,19 @@ class Labelling:
         sample = [place[row] for row in self._sample() if row in place]
         return measure_quality(self.pool.features[order], labels, np.array(sample, np.int64))
 
-    def scores(self, row: int) -> dict[str, float]:
-        """Return what a model of the answers says of an example; nothing before two labels."""
-        answers, names = self.answers, self.answers.names
-        if len(names) < 2:
-            return {}
+    def head(self, row: int) -> tuple[list[str], Floats, Floats] | None:
+        """Return what is learnt from all answers but that of an example; nothing before two labels.
+
+        Returns:
+            The labels, their weights `[labels, width]` and biases `[labels]`.
+        """
+        answers = self.answers
         order = [other for other in answers.order if other != row]
+        names = sorted({str(answers.labels[other]) for other in order})
+        if len(names) < 2:
+            return None
         values = [names.index(str(answers.labels[other])) for other in order]
-        features = self.pool.features
-        (scores,) = scores_of(features[[row]], features[order], values, names)
-        return dict(zip(names, scores.tolist(), strict=True))
+        return names, *linear_head(self.pool.features[order], values, names)
 
     def counted(self) -> str:
         """Say in a sentence how many labels there are."""

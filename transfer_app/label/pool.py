@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nlp_transfer.emails.reading import read_emails, read_text_table
 from staged_training.experiment.splits import Indices, near_duplicate_groups
-from staged_training.labels.selection import comparable
+from staged_training.labels.selection import comparable, scale_of
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import one_line
@@ -54,12 +54,24 @@ class Pool:
     labels: list[str | None]
     base: str | None
 
-    @cached_property
+    @property
     def features(self) -> NDArray[np.float32]:
         """Those of a frozen base, `[examples, width]`, see `comparable`."""
+        return self._comparable[0]
+
+    @property
+    def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What was subtracted from the features of the base, and what they were divided by."""
+        mean, unit = self._comparable[1:]
+        return mean, unit
+
+    @cached_property
+    def _comparable(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         if self.kind == "text":
-            return comparable(features_of_texts(self.contents, self.base))
-        return comparable(features_of_images(self.contents, self.base or BACKBONE))
+            features = features_of_texts(self.contents, self.base)
+        else:
+            features = features_of_images(self.contents, self.base or BACKBONE)
+        return comparable(features), *scale_of(features)
 
     @cached_property
     def groups(self) -> Indices:
