@@ -14,9 +14,6 @@ from staged_training.labels.strategies import Floats
 from transfer_app.label.answers import Answers
 from transfer_app.label.pool import Pool
 
-ENOUGH = 0.01
-"""What `MORE` labels would add to a score, at most, where labelling may stop."""
-
 
 class Labelling:
     """The labelling of a pool.
@@ -117,4 +114,4 @@ def describe_quality(quality: Quality | None, kinds: str) -> str:
         f"{100 * gain.expected:.1f} points (95 % interval {100 * gain.low:.1f} to "
         f"{100 * gain.high:.1f})."
     )
-    return f"{told} This is a good time to stop." if gain.high < ENOUGH else told
+    return f"{told} This is a good time to stop." if quality.is_enough else told

@@ -14,7 +14,7 @@ from staged_training.runtime.printable import printable
 from staged_training.tables.labels import tidy_labels
 from transfer_app.label.answers import Answers, write_rows
 from transfer_app.label.background import Background
-from transfer_app.label.labelling import ENOUGH, Labelling, describe_quality
+from transfer_app.label.labelling import Labelling, describe_quality
 from transfer_app.label.log import AnswerLog, Entry
 from transfer_app.label.pool import Pool
 
@@ -251,7 +251,7 @@ class Session:
         points = [Point(count, one.scores[-1], *one.interval) for count, one in found]
         last = measured[-1][1] if measured else None
         told = describe_quality(last, self.pool.kinds)
-        return points, told, last is not None and last.gain.high < ENOUGH
+        return points, told, last is not None and last.is_enough
 
     def close(self) -> None:
         """Write the table, and let others open the log."""

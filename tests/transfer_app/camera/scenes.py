@@ -114,7 +114,8 @@ def cat_and_dog(**options):
 def write(path, frames, fps=FPS, *, times=None, codec="libx264", turned=0):
     """Encode frames, shown at even times or at the given ones, in seconds."""
     with av.open(str(path), "w") as container:
-        options = {"preset": "ultrafast", "qmin": "2", "qmax": "20"}
+        coarsest = "5" if codec == "mjpeg" else "20"  # a webcam's JPEG is better than 20 would be
+        options = {"preset": "ultrafast", "qmin": "2", "qmax": coarsest}
         stream = container.add_stream(codec, rate=Fraction(fps), options=options)
         if turned:
             stream.set_display_rotation(turned)
