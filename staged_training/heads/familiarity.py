@@ -75,11 +75,11 @@ def familiarity(train: ArrayLike, validation: ArrayLike | None = None) -> Famili
     known = Familiarity(_directions(rows), 0.0)
     held_out = _out_of_fold(rows) if validation is None else known.similarity(validation)
     mixed = np.random.default_rng(0).permuted(rows, axis=0)  # each number of another example
-    inside = np.quantile(held_out, TAIL)
-    outside = np.quantile(known.similarity(mixed), 1 - TAIL)
+    inside = float(np.quantile(held_out, TAIL))
+    outside = float(np.quantile(known.similarity(mixed), 1 - TAIL))
     # Few examples span less than mixed ones: then there is no "in between".
     threshold = inside - max(inside - outside, 0) / (1 + WRONG)
-    return Familiarity(known.directions, float(threshold))
+    return Familiarity(known.directions, threshold)
 
 
 def load_familiarity(file: Path) -> Familiarity:

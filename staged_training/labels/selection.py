@@ -111,17 +111,19 @@ def next_batch(
     wanted = min(count - random, len(others))
     rng = np.random.default_rng([seed, int(asked.sum())])
     parts = {RANDOM: drawn}
-    learnt, sample = np.flatnonzero(known), random_sample(labels, groups, order, undecided)
+    learnt: Rows = np.flatnonzero(known)
+    sample = random_sample(labels, groups, order, undecided)
     if not _has_rare(labels, learnt, sample):
         learnt = np.setdiff1d(learnt, sample)
-    names = sorted({str(labels[row]) for row in learnt})
+    given = [str(labels[row]) for row in learnt]
+    names = sorted({*given})
     if wanted and (len(names) < 2 or known.sum() < count):
         near = _narrow(features)
         parts[TYPICAL] = others[typical(near[others], -(-wanted // 2), rng)]
         others = np.setdiff1d(others, parts[TYPICAL])
         parts[SPREAD] = others[spread(near[others], wanted // 2, rng)]
     elif wanted:
-        values = np.array([names.index(str(labels[row])) for row in learnt])
+        values = np.array([names.index(label) for label in given])
         learnt_from = features[learnt], values, names
         parts[CHOSEN] = others[_chosen(*learnt_from, features[others], wanted, rng)]
     chosen = np.concatenate([*parts.values()]).astype(np.int64)
