@@ -83,7 +83,7 @@ class Claim(NamedTuple):
     """What is said of a model and of the next labels, each as low, expected, high and true."""
 
     score: tuple[float, float, float, float]
-    gain: tuple[float, float, float, float]
+    gain: tuple[float, float, float, float] | None
 
 
 class Run(NamedTuple):
@@ -219,7 +219,7 @@ def claim(pool: Pool, fold: int, seed: int, asked: list[int], size: int) -> Clai
     gain = quality.gain
     return Claim(
         (low, quality.scores[-1], high, now),
-        (gain.low, gain.expected, gain.high, later - now),
+        (gain.low, gain.expected, gain.high, later - now) if gain else None,
     )
 
 
@@ -237,7 +237,7 @@ def claim_rows(name: str, runs: list[Run]) -> Iterator[list[str]]:
         claims = [claim for run in runs if (claim := run.claims[size])]
         told = [name, str(size), f"{len(claims)} of {len(runs)}"]
         scores = np.array([claim.score for claim in claims]).reshape(-1, 4).T
-        gains = np.array([claim.gain for claim in claims]).reshape(-1, 4).T
+        gains = np.array([claim.gain for claim in claims if claim.gain]).reshape(-1, 4).T
         yield [*told, *_held(*scores), *_held(*gains)]
 
 

@@ -23,7 +23,7 @@ ENOUGH = 0.01
 """What `MORE` labels would add to a score, at most, where labelling may stop."""
 
 _FEWEST = 10  # examples drawn at random, of which anything can be told
-_FEWEST_TO_STOP = 30  # of ten often the same ones are right by chance, whatever was learnt
+_FEWEST_OF_CURVES = 30  # of ten often the same ones are right by chance, however many were learnt
 _FEWEST_IF_RARE = 50  # the same where one of two labels is rare, and then two of that
 
 
@@ -45,7 +45,7 @@ class Quality(NamedTuple):
         scores: What each of them scored.
         interval: The 95 % interval of the last score: Wilson's of an accuracy, else by bootstrap.
         sample: How many examples were drawn at random.
-        gain: What more labels would bring.
+        gain: What more labels would bring; None where the sample is too small to tell.
     """
 
     metric: str
@@ -54,12 +54,12 @@ class Quality(NamedTuple):
     scores: list[float]
     interval: tuple[float, float]
     sample: int
-    gain: Gain
+    gain: Gain | None
 
     @property
     def is_enough(self) -> bool:
-        """Whether more labels hardly pay, as far as a sample can tell that is not too small."""
-        return self.sample >= _FEWEST_TO_STOP and self.gain.high < ENOUGH
+        """Whether more labels hardly pay."""
+        return self.gain is not None and self.gain.high < ENOUGH
 
 
 def measure_quality(
@@ -101,6 +101,7 @@ def measure_quality(
     scores = _scores_of_sample(coordinates(features), values, sample, sizes, len(names))
     true, rare = values[sample], int(counts.argmin())
     draws = _draws(len(sample))
+    examples = int(counts.min()) if is_rare else len(sample)
     if is_rare:
         curves = np.stack([_average_precision(s[:, rare], true == rare, draws) for s in scores], 1)
         curves = curves[~np.isnan(curves[:, 0])]  # some draws have none of the rare label
@@ -116,7 +117,7 @@ def measure_quality(
         scores=curves[0].tolist(),
         interval=(float(interval[0]), float(interval[1])),
         sample=len(sample),
-        gain=_gain(curves, sizes, int(counts.min()) if is_rare else len(sample)),
+        gain=_gain(curves, sizes, examples) if len(sample) >= _FEWEST_OF_CURVES else None,
     )
 
 

@@ -59,19 +59,19 @@ def fill(file, truth, save=pd.DataFrame.to_csv):
 
 
 def test_a_table_is_labelled_in_batches_and_trains_a_model(capsys, truth):
-    told = by_words(capsys, "--batch", 40, "--output", "next.csv")
-    assert told.endswith("--labels next.csv --batch 40 --output next2.csv --base none\n")
+    told = by_words(capsys, "--batch", 70, "--output", "next.csv")
+    assert told.endswith("--labels next.csv --batch 70 --output next2.csv --base none\n")
     assert list(pd.read_csv("next.csv")) == ["id", "text", "label", "input"]
     fill("next.csv", truth)
-    told = by_words(capsys, "--labels", "next.csv", "--batch", 40, "--output", "next2.csv")
-    assert "40 of 160 texts have a label: " in told and "measured on the 10 texts" in told
+    told = by_words(capsys, "--labels", "next.csv", "--batch", 70, "--output", "next2.csv")
+    assert "70 of 160 texts have a label: " in told and "more labels" not in told
     fill("next2.csv", truth)
     assert not {*asked("next.csv")} & {*asked("next2.csv")}
     told = by_words(capsys, "--labels", "next.csv", "next2.csv", "--output", "all.csv")
     assert "were drawn at random. 50 more labels would add" in told
     assert told.endswith("run text-classifier --data all.csv\n")
     task = read_task("all.csv")
-    assert len(task.values) == 80 and task.names == ["asks", "tells"]
+    assert len(task.values) == 140 and task.names == ["asks", "tells"]
     rows = asked("all.csv")
     assert rows == sorted(rows)
     assert [task.names[value] for value in task.values] == truth[rows].tolist()

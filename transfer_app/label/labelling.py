@@ -110,8 +110,12 @@ def describe_quality(quality: Quality | None, kinds: str) -> str:
     told = (
         f"A model of them has {'an' if quality.metric[0] == 'a' else 'a'} {quality.metric}"
         f"{of_label} of {score:.2f} (95 % interval {low:.2f} to {high:.2f}), measured on the "
-        f"{quality.sample:,} {kinds} that were drawn at random. {MORE} more labels would add "
-        f"{100 * gain.expected:.1f} points (95 % interval {100 * gain.low:.1f} to "
-        f"{100 * gain.high:.1f})."
+        f"{quality.sample:,} {kinds} that were drawn at random."
+    )
+    if gain is None:
+        return told
+    told += (
+        f" {MORE} more labels would add {100 * gain.expected:.1f} points (95 % interval "
+        f"{100 * gain.low:.1f} to {100 * gain.high:.1f})."
     )
     return f"{told} This is a good time to stop." if quality.is_enough else told
