@@ -37,7 +37,7 @@ def chosen_vectors(name: str | None, task: TextTask) -> WordVectors | None:
     if known < SIMILAR_COVERAGE:
         print(
             f"{vectors.title} knows {known:.0%} of the running words, so it is left out. For texts "
-            "that are not in English there is --base multilingual."
+            "that are not in English there is the base `multilingual`."
         )
         return None
     return vectors

