@@ -140,8 +140,8 @@ def _read_weights(file: BinaryIO, config: BertConfig) -> dict[str, torch.Tensor]
     with torch.device("meta"):  # for the shapes, which the file does not state
         model = BertModel(config, add_pooling_layer=False)
     return {
-        name: _read_tensor(file, *place).view(model.get_parameter(name).shape)
-        for name, *place in entries
+        name: _read_tensor(file, in_blocks, count, place).view(model.get_parameter(name).shape)
+        for name, in_blocks, count, place in entries
     }
 
 
