@@ -11,13 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from staged_training.data_checks import check_text_labels
-from staged_training.recipe import (
-    RECIPES,
-    RunArguments,
-    option,
-    parse_arguments,
-    run_script,
-)
+from staged_training.recipe import RECIPES, RunArguments, option, parse_arguments, run_script
 from staged_training.runtime.command import print_next
 
 DATA = RECIPES / "data" / "email_urgency" / "proxy.parquet"
