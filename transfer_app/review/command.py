@@ -37,8 +37,8 @@ def review_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--base",
-        help="encoder of texts: `bert` (MiniLM) by default, a folder, a name on the Hub, or `none` "
-        "to compare words alone",
+        help="encoder of texts: `bert` (MiniLM, English) by default, `multilingual`, a folder, a "
+        "name on the Hub, or `none` to compare words alone",
     )
     parser.add_argument("--backbone", default="efficientnet-lite0", help="model of images")
     parser.add_argument(
