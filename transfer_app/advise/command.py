@@ -31,8 +31,8 @@ def advise_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="BASE",
         help="rank these on your labels, by a cross-validated linear head on frozen features: "
-        "encoders of texts (`bert`, `multilingual`, folders, names on the Hub; `none` for words alone) "
-        "or models of images",
+        "encoders of texts (`bert`, `multilingual`, folders, names on the Hub; `none` for words "
+        "alone) or models of images",
     )
     return parser
 

@@ -70,8 +70,8 @@ def label_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--base",
         help="encoder of texts: `bert` (MiniLM, English) by default, `multilingual`, a folder, a "
-        "name on the Hub, or `none` to compare words alone; or the model of photos, `efficientnet-lite0` by "
-        "default",
+        "name on the Hub, or `none` to compare words alone; or the model of photos, by default "
+        "`efficientnet-lite0`",
     )
     parser.add_argument("--port", type=int, default=7861, help="port of the page")
     return parser
