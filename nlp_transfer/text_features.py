@@ -116,7 +116,7 @@ def topic_features(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return latent semantic analysis: the largest singular vectors of TF-IDF.
 
     Args:
-        texts: The texts, of at least two words in all.
+        texts: The texts.
 
     Returns:
         `[texts, topics]`.
@@ -126,7 +126,12 @@ def topic_features(texts: Sequence[str]) -> NDArray[np.float32]:
         >>> topic_features(["call me", "call me today", "the report"]).shape
         (3, 2)
     """
-    counts = tfidf_vectorizer().fit_transform(texts)
-    topics = max(1, min(_TOPICS, min(counts.shape) - 1))
+    try:
+        counts = tfidf_vectorizer().fit_transform(texts)
+    except ValueError:  # there is no word
+        return np.zeros((len(texts), 1), np.float32)
+    topics = min(_TOPICS, min(counts.shape) - 1)
+    if topics < 1:  # one text, or one word
+        return np.asarray(counts.toarray(), np.float32)
     features = TruncatedSVD(topics, random_state=0).fit_transform(counts)
     return np.asarray(features, np.float32)

@@ -22,6 +22,7 @@ _DRAWS = 1_000
 ENOUGH = 0.01
 """What `MORE` labels would add to a score, at most, where labelling may stop."""
 
+_MOST = 3_000  # labels: of more the report of a recipe tells, and to measure takes minutes
 _FEWEST = 10  # examples drawn at random, of which anything can be told
 _FEWEST_OF_CURVES = 30  # of ten often the same ones are right by chance, however many were learnt
 _FEWEST_IF_RARE = 50  # the same where one of two labels is rare, and then two of that
@@ -45,6 +46,7 @@ class Quality(NamedTuple):
         scores: What each of them scored.
         interval: The 95 % interval of the last score: Wilson's of an accuracy, else by bootstrap.
         sample: How many examples were drawn at random.
+        chance: What is scored without looking at an example.
         gain: What more labels would bring; None where the sample is too small to tell.
     """
 
@@ -54,12 +56,14 @@ class Quality(NamedTuple):
     scores: list[float]
     interval: tuple[float, float]
     sample: int
+    chance: float
     gain: Gain | None
 
     @property
     def is_enough(self) -> bool:
-        """Whether more labels hardly pay."""
-        return self.gain is not None and self.gain.high < ENOUGH
+        """Whether something was learnt, and more labels hardly pay."""
+        is_learnt = self.scores[-1] > self.chance
+        return is_learnt and self.gain is not None and self.gain.high < ENOUGH
 
 
 def measure_quality(
@@ -78,9 +82,10 @@ def measure_quality(
         sample: Which of them are a random sample, see `random_sample`.
 
     Returns:
-        None if there are no two labels, or the sample is too small: under 10, or under 50 and
-        without two of a rare label, where one of two is rare. (To wait for more of these would
-        tell the score only where there are many of them by chance, and it is too high.)
+        None if there are no two labels, or more than 3,000 labelled examples, or the sample is too
+        small: under 10, or under 50 and without two of a rare label, where one of two is rare. (To
+        wait for more of these would tell the score only where there are many by chance, and it is
+        too high.)
 
     Examples:
         >>> from staged_training.labels.quality import measure_quality
@@ -95,7 +100,12 @@ def measure_quality(
     counts = np.bincount(values[sample], minlength=len(names))
     is_rare = len(names) == 2 and counts.min() < RARE * len(sample)
     fewest = _FEWEST_IF_RARE if is_rare else _FEWEST
-    if len(names) < 2 or len(sample) < fewest or (is_rare and counts.min() < 2):
+    if (
+        len(names) < 2
+        or len(labels) > _MOST
+        or len(sample) < fewest
+        or (is_rare and counts.min() < 2)
+    ):
         return None
     sizes = [round(share * len(labels)) for share in _SHARES]
     scores = _scores_of_sample(coordinates(features), values, sample, sizes, len(names))
@@ -117,12 +127,15 @@ def measure_quality(
         scores=curves[0].tolist(),
         interval=(float(interval[0]), float(interval[1])),
         sample=len(sample),
+        chance=float((counts.min() if is_rare else counts.max()) / len(sample)),
         gain=_gain(curves, sizes, examples) if len(sample) >= _FEWEST_OF_CURVES else None,
     )
 
 
 def coordinates(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return examples in as many dimensions as they are; all distances stay, and so do models."""
+    if features.shape[1] <= len(features):
+        return features.astype(np.float64)
     products = features.astype(np.float64) @ features.T
     variances, directions = np.linalg.eigh(products)
     rotated: NDArray[np.float64] = directions * np.sqrt(np.maximum(variances, 0))
@@ -181,7 +194,7 @@ def _gain(curves: NDArray[np.float64], sizes: Sequence[int], examples: int) -> G
         examples: Of how many the score is; few may have no error by chance (Jeffreys' interval).
     """
     errors = np.maximum(1 - curves, 0.5 / examples)
-    slopes = np.polyfit(np.log(sizes), np.log(errors).T, 1)[0]
+    slopes = np.minimum(np.polyfit(np.log(sizes), np.log(errors).T, 1)[0], 0)
     wrong = examples * (1 - curves[0, -1])
     levels = np.random.default_rng(0).beta(wrong + 0.5, examples - wrong + 0.5, len(slopes) - 1)
     gains = np.array([errors[0, -1], *levels]) * (1 - (1 + MORE / sizes[-1]) ** slopes)

@@ -1,5 +1,6 @@
 """The next examples to label: chosen by what a head that is fitted anew says of the others."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from itertools import takewhile
 from typing import NamedTuple
@@ -176,7 +177,9 @@ def scores_of(features: Floats, labelled: Floats, values: ArrayLike, names: list
 
 def linear_head(labelled: Floats, values: ArrayLike, names: list[str]) -> tuple[Floats, Floats]:
     """Return the weights `[labels, width]` and biases `[labels]` learnt from labelled examples."""
-    return fit_linear(labelled, values, SingleLabel(names), C)
+    with warnings.catch_warnings():  # of many labels with few examples each, as there are at first
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        return fit_linear(labelled, values, SingleLabel(names), C)
 
 
 def _narrow(features: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -94,6 +94,20 @@ def test_nothing_is_told_of_too_few(labels, sample):
     assert measure_quality(features, labels, np.array(sample)) is None
 
 
+def test_where_nothing_was_learnt_it_is_no_time_to_stop():
+    features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    quality = measure_quality(features, [f"label {row}" for row in range(40)], np.arange(40))
+    assert quality.scores[-1] == 0 and not quality.is_enough
+
+
+def test_more_labels_are_not_taken_to_make_it_worse():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32)
+    labels = ["a"] * 30 + rng.choice(["a", "b"], 30).tolist()
+    gain = measure_quality(features, labels, np.arange(60)).gain
+    assert 0 <= gain.low <= gain.expected <= gain.high <= 1
+
+
 def test_a_rare_label_is_measured_by_itself():
     features = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     labels = np.where(np.argsort(np.argsort(features[:, 0])) < 5, "rare", "usual").tolist()

@@ -1,5 +1,7 @@
 """`nlp-transfer label` by way of tables: what is asked is filled in, read, and trains a model."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -77,17 +79,72 @@ def test_a_table_is_labelled_in_batches_and_trains_a_model(capsys, truth):
     assert [task.names[value] for value in task.values] == truth[rows].tolist()
 
 
+def fill_in_first(file, label="tells"):
+    table = pd.read_csv(file).astype({"label": object})
+    table.loc[0, "label"] = label
+    table.to_csv(file, index=False)
+
+
 def test_what_cannot_be_told_is_not_asked_again(capsys, truth):
     by_words(capsys, "--batch", 100, "--output", "next.csv")
-    by_words(capsys, "--labels", "next.csv", "--batch", 100, "--output", "next2.csv")
+    line = refusal(
+        capsys, "mails.csv", "--base", "none", "--labels", "next.csv", "--output", "none.csv"
+    )
+    assert "next.csv: no label is filled in" in line
+    fill_in_first("next.csv")
+    told = by_words(capsys, "--labels", "next.csv", "--batch", 100, "--output", "next2.csv")
+    assert "1 of 160 texts have a label: 1 tells. Asked and left without a label: 99." in told
     assert len(asked("next2.csv")) == 60
     assert not {*asked("next.csv")} & {*asked("next2.csv")}
+    fill_in_first("next2.csv")
     line = refusal(
         capsys, "mails.csv", "--base", "none", "--labels", "next.csv", "next2.csv",
         "--batch", 5, "--output", "next3.csv",
     )  # fmt: skip
     assert "all was asked" in line
     assert not Path("next3.csv").exists()
+
+
+@pytest.mark.parametrize("column", ["input", "Input"])
+def test_columns_that_are_called_as_ours_stay(capsys, truth, column):
+    mails = pd.read_csv("mails.csv")
+    mails.assign(**{column: "x"}).to_csv("mails.csv", index=False)
+    by_words(capsys, "--batch", 3, "--output", "next.csv")
+    table = pd.read_csv("next.csv")
+    assert list(table) == ["id", "text", column, "label", "input_"]
+    table.assign(label="a").to_csv("next.csv", index=False)
+    assert "3 a." in by_words(capsys, "--labels", "next.csv", "--output", "all.csv")
+
+
+def test_labels_of_all_tables_are_compared(capsys, truth, caplog):
+    by_words(capsys, "--batch", 4, "--output", "next.csv")
+    table = pd.read_csv("next.csv")
+    table[:2].assign(label=["High", 1]).to_csv("first.csv", index=False)
+    table[2:].assign(label=["high", 1.0]).to_csv("second.csv", index=False)
+    told = by_words(capsys, "--labels", "first.csv", "second.csv", "--output", "all.csv")
+    assert "4 of 160 texts have a label: 2 1, 1 High, 1 high." in told
+    assert "'High' (1) and 'high' (1) are all but the same" in caplog.text
+
+
+def test_no_mail_and_no_label_is_a_formula(capsys):
+    Path("mail").mkdir()
+    for number in range(3):
+        Path("mail", f"{number}.eml").write_text(
+            f'From: a@b.org\nSubject: =HYPERLINK("http://x","{number}")\n\n=cmd|/C{number}!A0\n'
+        )
+    label(capsys, "mail", "--base", "none", "--batch", 3, "--output", "next.csv")
+    table = pd.read_csv("next.csv")
+    assert all(table[name].str.startswith("'=").all() for name in ("subject", "body"))
+    table.assign(label=["=a", "=a", "b"]).to_csv("next.csv", index=False)
+    told = label(capsys, "mail", "--base", "none", "--labels", "next.csv", "--output", "all.csv")
+    assert "3 of 3 texts have a label: 2 =a, 1 b." in told
+    assert sorted(pd.read_csv("all.csv")["label"]) == ["'=a", "'=a", "b"]
+
+
+def test_texts_of_one_word_and_of_none_are_asked(capsys):
+    Path("signs.csv").write_text("text\n!!!\n...\n???\n")
+    told = label(capsys, "signs.csv", "--base", "none", "--batch", 2, "--output", "next.csv")
+    assert "0 of 3 texts have a label." in told
 
 
 def test_labels_that_the_table_has_count(capsys, truth):
@@ -122,6 +179,22 @@ def test_photos_are_named_from_the_folder_of_the_table(capsys, tmp_path):
     table = pd.read_json("all.jsonl", lines=True)
     assert table["label"].tolist() == truth[table["input"]].tolist()
     assert all(Path(name).is_file() for name in table["file_name"])
+
+
+def test_photos_whose_columns_were_sorted_apart_are_refused(capsys, tmp_path):
+    Path("photos").mkdir()
+    small_photos(tmp_path / "photos")
+    odd = os.fsdecode(b"photos/images/odd\xff.jpg")
+    shutil.copyfile(next(Path("photos/images").iterdir()), odd)
+    label(capsys, "photos", "--batch", 6, "--output", "next.csv")
+    table = pd.read_csv("next.csv").assign(label="a")
+    table.assign(input=table["input"][::-1].tolist()).to_csv("next.csv", index=False)
+    assert main(["label", "photos", "--labels", "next.csv", "--output", "all.csv"]) == 2
+    left_out, line = capsys.readouterr().err.splitlines()
+    assert "has a name that is no text" in left_out
+    assert "next.csv: row 1 has another image than images/" in line
+    line = refusal(capsys, "photos", "--batch", 6, "--output", "photos/metadata.csv")
+    assert "photos/metadata.csv: would be taken for the table of all photos" in line
 
 
 def test_mail_is_asked_by_subject_and_body(capsys):
@@ -208,3 +281,9 @@ def test_a_new_answer_takes_the_place_of_the_old():
     answers.take_back(1)
     assert answers == Answers(["b", None, "a"], [0, 2], [])
     assert answers.names == ["a", "b"]
+
+
+def test_a_text_that_speaks_of_file_names_is_no_photo(capsys):
+    Path("asked.csv").write_text("text\nwhat is the file_name?\nsend it\n")
+    told = label(capsys, "asked.csv", "--base", "none", "--batch", 1, "--output", "next.csv")
+    assert "0 of 2 texts have a label." in told

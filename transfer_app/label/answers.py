@@ -4,11 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
+import numpy as np
 import pyarrow as pa
 
 from staged_training.runtime.errors import InputError
+from staged_training.tables.delimited import DELIMITERS
 from staged_training.tables.labelled_texts import joined_texts
 from staged_training.tables.labels import tidy_labels
 from staged_training.tables.reading import check_columns, read_table, text_column
@@ -67,14 +69,18 @@ class Answers:
 
 def key_column(pool: Pool) -> str:
     """Return the column that says which example a row is: `input`, or another if that is taken."""
+    taken = {name.casefold() for name in [*pool.rows.column_names, pool.label_column]}
     name = "input"
-    while name in pool.rows.column_names:
+    while name in taken:
         name += "_"
     return name
 
 
 def write_rows(pool: Pool, rows: Sequence[int], labels: Sequence[str | None], file: Path) -> None:
     """Write some examples: their own columns, the label, and which they are.
+
+    In a table for a spreadsheet no mail and no label is a formula, see `as_text_cell`; the columns
+    of a table that is the pool are as they were.
 
     Args:
         pool: The examples.
@@ -86,13 +92,26 @@ def write_rows(pool: Pool, rows: Sequence[int], labels: Sequence[str | None], fi
         InputError: The disk is full.
     """
     table, column = pool.table(rows, file), pool.label_column
-    cells = pa.array(labels, pa.string())
+    is_delimited = file.suffix.lower() in DELIMITERS
+    cells = pa.array([label and as_text_cell(label) if is_delimited else label for label in labels])
+    cells = cells.cast(pa.string())
     if column in table.column_names:
         table = table.set_column(table.column_names.index(column), column, cells)
     else:
         table = table.append_column(column, cells)
     keys = pa.table({key_column(pool): [pool.names[row] for row in rows]})
-    write_beside(table, keys, file)
+    if pool.is_mail:
+        write_beside(None, table.append_column(keys.field(0), keys[0]), file)
+    else:
+        write_beside(table, keys, file)
+
+
+class _Cell(NamedTuple):
+    """A label as it was given: where, for which example; empty for none."""
+
+    place: str
+    row: int
+    label: str
 
 
 def read_answers(files: Sequence[Path], pool: Pool) -> Answers:
@@ -103,55 +122,106 @@ def read_answers(files: Sequence[Path], pool: Pool) -> Answers:
         pool: The examples.
 
     Raises:
-        InputError: A table lacks a column, a row is no example of the pool, or holds another one,
-            or two rows give an example two labels.
+        InputError: A table lacks a column or has no label, a row is no example of the pool, or
+            holds another one, or two rows give an example two labels.
     """
     answers = Answers.in_pool(pool)
-    row_of = {as_text_cell(name): row for row, name in enumerate(pool.names)}
-    row_of |= {name: row for row, name in enumerate(pool.names)}
     said = dict.fromkeys(answers.order, f"{pool.source}")
-    for file in files:
-        for number, (key, label) in enumerate(_answers_in(file, pool, row_of), start=1):
-            place = f"{file}: row {number}"
-            row = row_of[key]
-            if label is None:
-                if row not in said and row not in answers.undecided:
-                    answers.put(row, None)
-            elif row in said and answers.labels[row] != label:
-                raise InputError(
-                    f"{place} says '{label}' of {pool.names[row]}, and {said[row]} says "
-                    f"'{answers.labels[row]}'. Correct one of them."
-                )
-            elif row not in said:
-                answers.put(row, label)
-                said[row] = place
+    cells = [cell for file in files for cell in _cells_in(file, pool)]
+    for (place, row, _), label in zip(cells, _tidy(pool, cells), strict=True):
+        if not label:
+            if row not in said and row not in answers.undecided:
+                answers.put(row, None)
+        elif row not in said:
+            answers.put(row, label)
+            said[row] = place
+        elif answers.labels[row] != label:
+            raise InputError(
+                f"{place} says '{label}' of {pool.names[row]}, and {said[row]} says "
+                f"'{answers.labels[row]}'. Correct one of them."
+            )
     return answers
 
 
-def _answers_in(file: Path, pool: Pool, row_of: dict[str, int]) -> list[tuple[str, str | None]]:
-    """Return the key and the label of each row of a table, which are checked."""
+def _tidy(pool: Pool, cells: Sequence[_Cell]) -> list[str]:
+    """Return labels tidy, and warn of those of all tables and the pool that are all but the same.
+
+    Where 1 is a label, 1.0 is the same: so a program writes it if a cell of the column is empty.
+    """
+    known = [label for label in pool.labels if label is not None]
+    given = [cell.label for cell in cells]
+    names = {*known, *given}
+    given = [
+        whole if (whole := label.removesuffix(".0")).isdigit() and whole in names else label
+        for label in given
+    ]
+    return tidy_labels(pool.source, [*known, *given])[len(known) :]
+
+
+def _cells_in(file: Path, pool: Pool) -> list[_Cell]:
+    """Return the labels of a table, whose rows are checked."""
     key, column = key_column(pool), pool.label_column
     table = read_table(file, [key, column], typed=False)
     check_columns(file, table.column_names, {key: None, column: "label_column"})
-    keys = [(cell or "").strip() for cell in text_column(table, file, key)]
-    for number, cell in enumerate(keys, start=1):
-        if cell not in row_of:
+    keys = [_text_of(cell) for cell in text_column(table, file, key)]
+    labels = [_text_of(cell) for cell in text_column(table, file, column)]
+    if not any(labels):
+        raise InputError(
+            f"{file}: no label is filled in. Fill in the column '{column}' and save it, or leave "
+            "the file out."
+        )
+    row_of = {name: row for row, name in enumerate(pool.names)}
+    rows = []
+    for number, name in enumerate(keys, start=1):
+        if name not in row_of:
             raise InputError(
-                f"{file}: row {number}: '{cell}' in '{key}' is no example of {pool.source}. Leave "
-                f"that column as it was written, and give the same data."
+                f"{file}: row {number}: '{name}' in '{key}' is no example of {pool.source}. Leave "
+                "that column as it was written, and give the same data."
             )
-    if pool.kind == "text" and {*pool.text_columns} <= {*table.column_names}:
-        texts = joined_texts(table, file, pool.text_columns)
-        for number, (cell, text) in enumerate(zip(keys, texts, strict=True), start=1):
-            if _plain(text) != _plain(pool.contents[row_of[cell]]):
-                raise InputError(
-                    f"{file}: row {number} has another text than {cell} in {pool.source}, which "
-                    "was changed since, or the rows of that column were. Give the data as they "
-                    "were."
-                )
-    cells = [(cell or "").strip() for cell in text_column(table, file, column)]
-    tidy = iter(tidy_labels(file, filter(None, cells)))
-    return [(cell, next(tidy) if label else None) for cell, label in zip(keys, cells, strict=True)]
+        rows.append(row_of[name])
+    _check_contents(file, table, pool, rows)
+    places = [f"{file}: row {number}" for number in range(1, len(rows) + 1)]
+    return list(map(_Cell, places, rows, labels))
+
+
+def _text_of(cell: str | None) -> str:
+    """Return what a cell says; without the apostrophe that `as_text_cell` puts before a formula."""
+    text = (cell or "").strip()
+    return text[1:] if text.startswith("'") and as_text_cell(text[1:]) == text else text
+
+
+def _check_contents(file: Path, table: pa.Table, pool: Pool, rows: Sequence[int]) -> None:
+    """Refuse rows that hold other examples than they say, as far as their columns tell."""
+    if pool.kind == "text":
+        shared = [name for name in pool.text_columns if name in table.column_names]
+        own = pool.rows.take(np.asarray(rows, dtype=np.int64))
+        pairs = zip(
+            map(_plain, joined_texts(table, file, shared)),
+            map(_plain, joined_texts(own, pool.source, shared)),
+            strict=True,
+        )
+        is_same = [written == there for written, there in pairs]
+    elif "file_name" in table.column_names:
+        names = text_column(table, file, "file_name")
+        is_same = [
+            _is_end(name or "", pool.names[row]) for name, row in zip(names, rows, strict=True)
+        ]
+    else:
+        return
+    if not all(is_same):
+        number = is_same.index(False)
+        raise InputError(
+            f"{file}: row {number + 1} has another {pool.kind} than {pool.names[rows[number]]} in "
+            f"{pool.source}, which was changed since, or the rows of one column were. Give both as "
+            "they were."
+        )
+
+
+def _is_end(path: str, other: str) -> bool:
+    """Return whether one of two paths ends as the other, from wherever they begin."""
+    parts = [[part for part in Path(_text_of(one)).parts if part != ".."] for one in (path, other)]
+    pairs = zip(*map(reversed, parts), strict=False)
+    return all(one == another for one, another in pairs)
 
 
 def _plain(text: str) -> str:

@@ -16,6 +16,10 @@ from transfer_app.kinds import are_images
 if TYPE_CHECKING:
     from transfer_app.label.pool import Pool
 
+CHOSEN = (
+    "Most of them were chosen: scores, sets and reports of a model that learns from them are about "
+    "such rows, and not about all."
+)
 _NEEDED = ("fastapi", "pydantic", "uvicorn")  # by the page
 
 
@@ -116,6 +120,11 @@ def _check_options(options: argparse.Namespace) -> None:
         raise InputError(
             f"{options.output}: is there already, and may hold your labels. Name another file."
         )
+    data, output = Path(options.data), Path(options.output)
+    if data.is_dir() and output.stem == "metadata" and data.samefile(output.parent):
+        raise InputError(
+            f"{output}: would be taken for the table of all photos in {data}. Name another file."
+        )
     for file in options.labels:
         existing_path(file)
     if not by_file:
@@ -154,7 +163,7 @@ def _label_by_file(pool: "Pool", files: list[Path], batch: int | None, output: P
         if not rows:
             raise InputError(f"{', '.join(map(str, files))}: no label is filled in.")
         write_rows(pool, rows, [answers.labels[row] for row in rows], output)
-        print(f"Wrote {shell_path(output)}: {len(rows):,} rows with labels.")
+        print(f"Wrote {shell_path(output)}: {len(rows):,} rows with labels. {CHOSEN}")
     else:
         rows = labelling.next_batch(batch).rows.tolist()
         if not rows:

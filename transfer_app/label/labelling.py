@@ -85,7 +85,7 @@ class Labelling:
         told = f"{counts.total():,} of {len(pool.names):,} {pool.kinds} have a label"
         told += f": {which}." if which else "."
         undecided = len(answers.undecided)
-        return f"{told} {undecided:,} were asked and got none." if undecided else told
+        return f"{told} Asked and left without a label: {undecided:,}." if undecided else told
 
     def _sample(self) -> NDArray[np.int64]:
         answers = self.answers
@@ -101,14 +101,15 @@ def describe_quality(quality: Quality | None, kinds: str) -> str:
     """
     if quality is None:
         return (
-            "How good a model of them is cannot be told yet: that takes ten of the labels that "
-            "were drawn at random, or fifty where one of two labels is rare."
+            "How good a model of these labels is cannot be told: that takes two labels, and ten "
+            "examples that were drawn at random (fifty where one of two labels is rare). With more "
+            "than 3,000 labels see the report of a recipe."
         )
     low, high = quality.interval
     score, gain = quality.scores[-1], quality.gain
     of_label = f" of '{quality.label}'" if quality.label else ""
     told = (
-        f"A model of them has {'an' if quality.metric[0] == 'a' else 'a'} {quality.metric}"
+        f"A model of these labels has {'an' if quality.metric[0] == 'a' else 'a'} {quality.metric}"
         f"{of_label} of {score:.2f} (95 % interval {low:.2f} to {high:.2f}), measured on the "
         f"{quality.sample:,} {kinds} that were drawn at random."
     )

@@ -20,7 +20,7 @@ from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import one_line
 from staged_training.tables.labelled_images import is_file_name, table_in
 from staged_training.tables.labels import tidy_labels
-from staged_training.tables.reading import check_columns, read_table, text_column
+from staged_training.tables.reading import check_columns, is_table, read_table, text_column
 from transfer_app.features import features_of_images, features_of_texts
 from transfer_app.kinds import are_images
 
@@ -81,6 +81,11 @@ class Pool:
         from vision_transfer.image_task import content, group_numbers
 
         return np.array(group_numbers(map(content, self.contents)))
+
+    @property
+    def is_mail(self) -> bool:
+        """Whether they are mails, and no rows of a table."""
+        return self.kind == "text" and not is_table(self.source)
 
     @property
     def kinds(self) -> str:
@@ -169,12 +174,15 @@ def _joined(table: pa.Table) -> list[str]:
 
 
 def _read_photos(path: Path, label_column: str, base: str | None) -> Pool:
-    from vision_transfer.image_task import checked_images, read_photos
+    from vision_transfer.image_task import Skipped, checked_images, read_photos
 
     file = table_in(path) if path.is_dir() else path
     folder = path if path.is_dir() else path.parent
     if file is None:
         files, skipped = read_photos(path)
+        nameless = [photo for photo in files if one_line(str(photo)) != str(photo)]
+        skipped += [Skipped(photo, "has a name that is no text") for photo in nameless]
+        files = [photo for photo in files if photo not in nameless]
         names = [str(photo.relative_to(folder)) for photo in files]
         table = pa.table({"file_name": names})
     else:

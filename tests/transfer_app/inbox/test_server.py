@@ -131,6 +131,7 @@ def test_new_mail_is_marked_as_it_comes_and_a_signal_ends_it(server, user, model
             server.deliver(user, URGENT)
             marked = {uid: {"$Urgent"} for uid in range(1, number + 1)}
             until(lambda marked=marked: server.flags(user) == marked, seconds=3)
+        until(lambda: marking.out.count("Server") == 3, seconds=3)  # it is told afterwards
         assert marking.end(signal.SIGTERM) == 143
         assert marking.err.endswith("nlp-transfer: stopped\n")
         assert marking.out.count("Server") == 3
