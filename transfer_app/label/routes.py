@@ -151,9 +151,14 @@ def hint(session: Current, key: str) -> dict[str, Any]:
 
 @router.post("/end")
 def end(session: Current, request: Request) -> dict[str, Any]:
-    """End the server, and return the command that usually follows."""
+    """End the server, and return the command that usually follows, if there is a table for it."""
+    try:
+        count = session.write_table()
+    except InputError:  # the page and the terminal tell why
+        count = None
     request.app.state.end()
-    return {**_progress(session), "following": command_line(*request.app.state.following)}
+    following = command_line(*request.app.state.following) if count else None
+    return {**_progress(session), "following": following}
 
 
 def _state(session: Session, window: str) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Session:
     Args:
         pool: The examples.
         log: Where answers are kept; those that it holds count.
-        output: The table of all labelled examples, which follows within a second.
+        output: The table of all labelled examples, which follows within a second. It is not
+            written before a label is given.
         names: Labels to begin with, beside those that were given.
 
     Raises:
@@ -73,6 +74,7 @@ class Session:
         self._skipped: list[int] = []
         self._shown: dict[str, int] = {}
         self._steps: dict[str, list[_Step]] = defaultdict(list)
+        self._has_table = False  # once a label was given here, beside those of the pool
         for entry in log.entries:
             self._note(entry)
         self._check_data()
@@ -253,11 +255,17 @@ class Session:
         told = describe_quality(last, self.pool.kinds)
         return points, told, last is not None and last.is_enough
 
-    def close(self) -> None:
-        """Write the table, and let others open the log."""
+    def write_table(self) -> int | None:
+        """Write the table now; return how many labels it holds, None if there is none yet.
+
+        Raises:
+            InputError: It cannot be written.
+        """
         self._table.ask()
         self._table.wait()
-        self._log.close()
+        if self.problem:
+            raise InputError(self.problem)
+        return self.labelled if self._has_table else None
 
     def _is_answered(self, row: int) -> bool:
         return self._answers.labels[row] is not None or row in self._answers.undecided
@@ -275,12 +283,15 @@ class Session:
                 steps.remove(step)
         else:
             self._answers.put(entry.row, entry.label)
+            self._has_table |= entry.label is not None
             steps.append(step)
             for rows in (self._queue, self._skipped):
                 if entry.row in rows:
                     rows.remove(entry.row)
 
     def _write_table(self) -> None:
+        if not self._has_table:
+            return
         answers = self.snapshot().answers
         rows = sorted(answers.order)
         try:
@@ -288,6 +299,9 @@ class Session:
             self.problem = ""
         except InputError as error:
             self.problem = str(error)
+        except Exception as error:
+            self.problem = f"{self._output} cannot be written ({type(error).__name__})."
+            raise  # to be logged
 
     def _measure(self) -> None:
         """Measure the quality now, and on the way to it if labelling goes on."""

@@ -156,9 +156,11 @@ def test_labels_that_the_data_have_count_and_must_not_differ(begin, pool, truth)
     session = begin(names=(), pool=known)
     assert session.labelled == 20
     assert session.example_for("one") >= 20
-    session._table.wait(5)
-    assert len(table()) == 20
-    session.close()
+    assert session.write_table() is None and not Path("labels.csv").exists()
+    session.answer("one", session.example_for("one"), "asks")
+    assert session.write_table() == len(table()) == 21
+    session.undo("one")
+    session._log.close()
     log = AnswerLog(log_of(Path("labels.csv")), known)
     log.append(Entry(3, "other", "one"))
     log.close()
@@ -207,15 +209,25 @@ def test_quality_is_measured_beside_labelling_and_its_curve_comes_back(begin, tr
     assert session.curve()[0][-1] == points[0]
 
 
-def test_a_table_that_cannot_be_written_is_told_until_it_can_be(begin, truth, monkeypatch):
-    def is_full(*_):
-        raise InputError("The disk is full.")
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (InputError("The disk is full."), "The disk is full."),
+        (RuntimeError("secret"), r"labels.csv cannot be written \(RuntimeError\)."),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_told_until_it_can_be(
+    error, told, begin, truth, monkeypatch
+):
+    def fail(*_):
+        raise error
 
+    session = begin()
     with monkeypatch.context() as context:
-        context.setattr(session_module, "write_rows", is_full)
-        session = begin()
-        session._table.wait(5)
-        assert session.problem == "The disk is full."
+        context.setattr(session_module, "write_rows", fail)
+        label_all(session, truth, 1)
+        with pytest.raises(InputError, match=f"^{told}$"):
+            session.write_table()
     label_all(session, truth, 1)
-    session._table.wait(5)
-    assert not session.problem and len(table()) == 1
+    assert session.write_table() == len(table()) == 2
+    assert not session.problem
