@@ -33,13 +33,13 @@ class About(Window):
 class Answer(About):
     """An answer; no label means "not sure"."""
 
-    label: str | None = Field(max_length=200)
+    label: str | None
 
 
 class Name(Window):
     """The name of a label."""
 
-    name: str = Field(max_length=200)
+    name: str
 
 
 def _session(request: Request) -> Session:

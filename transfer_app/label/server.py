@@ -13,7 +13,9 @@ from signal import SIGINT
 from socket import socket
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
 from staged_training.runtime.errors import InputError
@@ -82,6 +84,7 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
             Middleware(Gate, tokens=(), names=names_of(_HOST), rate=None),
             Middleware(Limiter, limits=_LIMITS),
         ],
+        exception_handlers={RequestValidationError: _refused},
     )
     page = (resources.files("transfer_app.label") / "page.html").read_text(encoding="utf-8")
     app.state.session, app.state.page, app.state.policy = session, page, _policy(page)
@@ -92,6 +95,11 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
 
         app.include_router(photos.router)
     return app
+
+
+def _refused(_request: Request, _error: Exception) -> JSONResponse:
+    """Refuse a body; what it holds, which may be no text that can be sent, is not repeated."""
+    return JSONResponse({"detail": "This is not what the page asks for. Load it again."}, 422)
 
 
 def _policy(page: str) -> str:

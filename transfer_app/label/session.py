@@ -10,12 +10,11 @@ import numpy as np
 
 from staged_training.labels.quality import Quality
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.printable import printable
-from staged_training.tables.labels import tidy_labels
 from transfer_app.label.answers import Answers, write_rows
 from transfer_app.label.background import Background
 from transfer_app.label.labelling import Labelling, describe_quality
 from transfer_app.label.log import AnswerLog, Entry
+from transfer_app.label.names import tidy_name, why_no_name
 from transfer_app.label.pool import Pool
 
 BATCH = 10
@@ -141,23 +140,30 @@ class Session:
             label: Its label, a new one is added; None for "not sure".
 
         Raises:
-            RefusedError: Another window answered otherwise, or the label cannot be added.
+            RefusedError: It was answered otherwise, or the label cannot be added.
             InputError: It cannot be written.
         """
         with self._lock:
-            if self._is_answered(row):
-                said = self._answers.labels[row]
-                if said != label:
-                    answer = "'not sure'" if said is None else f"'{said}'"
-                    raise RefusedError(
-                        f"Another window answered {answer} of this one meanwhile. Your answer was "
-                        "not kept."
-                    )
-            else:
+            label = label and self._as_known(label)
+            if not self._is_answered(row):
                 if label is not None and label not in self.names:
                     label = self.add_label(label)  # the server did not know it any more
                 self._keep(Entry(row, label, window))
+            elif (said := self._answers.labels[row]) != label:
+                is_own = _Step(row, is_skipped=False) in self._steps[window]
+                who = "This window has" if is_own else "Another window"
+                raise RefusedError(
+                    f"{who} answered '{said or 'not sure'}' of this one meanwhile. Your answer was "
+                    "not kept."
+                )
             self._shown.pop(window, None)
+
+    def _as_known(self, label: str) -> str:
+        """Return a label as it is on the page, if it is there in another form."""
+        if label in self.names:
+            return label
+        tidy = tidy_name(label)
+        return next((known for known in self.names if tidy_name(known) == tidy), label)
 
     def skip(self, window: str, row: int) -> None:
         """Ask an example again with the next batch."""
@@ -198,17 +204,17 @@ class Session:
             self._shown.pop(window, None)
 
     def add_label(self, name: str) -> str:
-        """Add a label, and return it without needless spaces.
+        """Add a label, and return it tidy, see `tidy_name`.
 
         Raises:
             RefusedError: It is no name, or there is one that is nearly the same.
         """
         with self._lock:
-            (tidy,) = tidy_labels(self.pool.source, [name])
-            if not tidy or printable(tidy) != tidy:
-                raise RefusedError("A label is made of letters.")
+            tidy = tidy_name(name)
+            if why := why_no_name(tidy):
+                raise RefusedError(why)
             for known in self.names:
-                if known.casefold() == tidy.casefold():
+                if tidy_name(known).casefold() == tidy.casefold():
                     raise RefusedError(f"The label '{known}' is there already.")
             self.names.append(tidy)
             return tidy

@@ -51,7 +51,8 @@ def test_a_log_that_was_cut_anywhere_holds_the_first_of_what_was_written(pool, e
     FILE.write_bytes(content[:cut])
     whole = content[:cut].count(b"\n")
     assert read(pool) == entries[:whole]
-    assert FILE.read_bytes() == b"".join(content.splitlines(keepends=True)[:whole])
+    kept = b"".join(content.splitlines(keepends=True)[:whole])
+    assert FILE.read_bytes() == kept if kept else not FILE.exists()
     FILE.write_bytes(content[:cut])
     log = AnswerLog(FILE, pool)
     log.append(Entry(5, "after", "one"))

@@ -1,6 +1,7 @@
 """The page over HTTP: answers that a killed server had told of, and requests that are refused."""
 
 import io
+import json
 import random
 import re
 import shutil
@@ -204,7 +205,9 @@ def test_pages_of_others_get_and_change_nothing(headers, status, shared):
     [
         ("/answer", {"window": "a", "key": "x", "label": "asks"}, 422),
         ("/answer", {"window": "a", "key": "0" * 16, "label": 3}, 422),
-        ("/answer", {"window": "a", "key": "0" * 16, "label": "a" * 201}, 422),
+        ("/answer", {"window": "a", "key": "0" * 16, "label": float("nan")}, 422),
+        ("/answer", {"window": "a", "key": "0" * 16, "label": "\ud800"}, 422),
+        ("/labels", {"window": "a", "name": "a" * 201}, 409),
         ("/answer", {"window": "a", "key": "0" * 16, "label": "a", "more": 1}, 422),
         ("/next", {"window": "../../a"}, 422),
         ("/next", {"window": "a" * 2_000_000}, 413),
@@ -212,7 +215,10 @@ def test_pages_of_others_get_and_change_nothing(headers, status, shared):
     ],
 )
 def test_bodies_are_checked(path, body, status, shared):
-    assert shared.client.post(path, json=body).status_code == status
+    answered = shared.client.post(path, content=json.dumps(body))
+    assert answered.status_code == status
+    if status == 422:  # and what was sent is not repeated
+        assert answered.json()["detail"] == "This is not what the page asks for. Load it again."
 
 
 def test_nothing_of_the_disk_is_served(shared):
