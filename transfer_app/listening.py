@@ -14,6 +14,7 @@ from staged_training.runtime.errors import InputError
 _LOGGER = logging.getLogger(__name__)
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _BACKLOG = 1024  # connections that wait to be accepted
+_LAST_PORT = 65_535
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -22,17 +23,29 @@ def listening_socket(host: str, port: int) -> socket.socket:
     Who connects before it is served waits, and the port is nobody else's meanwhile.
 
     Raises:
-        InputError: The port is taken, or the address is none of this machine.
+        InputError: The port is taken or none, or the address is none of this machine.
     """
+    check_port(port)
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
         listening.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
-        raise InputError(f"--host {host} --port {port}: {error}. Give another --port.") from error
+        why = f"nothing can listen on port {port} of {host} ({error.strerror})"
+        raise InputError(f"--port {port}: {why}. Give another --port.") from error
     return listening
+
+
+def check_port(port: int) -> None:
+    """Refuse a number that is no port, before the work for what is to listen there.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not 0 <= port <= _LAST_PORT:
+        raise InputError(f"--port {port}: ports go from 0 to {_LAST_PORT}. Give another --port.")
 
 
 def address_of(listening: socket.socket) -> str:

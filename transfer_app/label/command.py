@@ -12,6 +12,7 @@ from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import shell_path
 from staged_training.tables.writing import check_table_file
 from transfer_app.kinds import are_images
+from transfer_app.listening import check_port
 
 if TYPE_CHECKING:
     from transfer_app.label.pool import Pool
@@ -101,10 +102,12 @@ def label(options: argparse.Namespace) -> None:
     if options.batch is None and not options.labels:
         from transfer_app.label.server import serve_page
 
-        serve_page(pool, output, options.label_names, options.port, _next_words(options, pool))
+        following = _next_words(options, pool)
+        if serve_page(pool, output, options.label_names, options.port, following):
+            print_next(*following)
     else:
         _label_by_file(pool, [Path(file) for file in options.labels], options.batch, output)
-    print_next(*_next_words(options, pool))
+        print_next(*_next_words(options, pool))
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -128,24 +131,37 @@ def _check_options(options: argparse.Namespace) -> None:
     for file in options.labels:
         existing_path(file)
     if not by_file:
-        _check_page(Path(options.output))
+        _check_page(Path(options.data), Path(options.output), options.port)
 
 
-def _check_page(output: Path) -> None:
-    """Refuse a page that cannot be served, or would write over a table that is not its own."""
+def _check_page(data: Path, output: Path, port: int) -> None:
+    """Refuse a page that cannot be served, or would write over what is not its own."""
+    check_port(port)
     if any(find_spec(name) is None for name in _NEEDED):
         raise InputError(
             "The page needs more: pip install 'nlp-transfer[labels]'. Or label in a spreadsheet: "
             "give `batch`.",
             ["batch"],
         )
-    from transfer_app.label.log import log_of
+    from transfer_app.label.log import has_labels, log_of
 
-    if output.exists() and not log_of(output).exists():
+    log = log_of(output)
+    if any(_is_input(file, data) for file in (output, log)):
+        raise InputError(
+            f"{output}: is the input, or is read with it, and would be lost. Name another file."
+        )
+    if output.exists() and not has_labels(log):
         raise InputError(
             f"{output}: is there already, and was not written by the page, which keeps answers in "
-            f"{log_of(output).name}. Name another file."
+            f"{log.name}. Name another file."
         )
+
+
+def _is_input(file: Path, data: Path) -> bool:
+    """Return whether a file is the data, or is or would be the table of a folder of photos."""
+    if data.is_dir():
+        return file.stem == "metadata" and file.parent.samefile(data)
+    return file.exists() and file.samefile(data)
 
 
 def _label_by_file(pool: "Pool", files: list[Path], batch: int | None, output: Path) -> None:

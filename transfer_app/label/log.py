@@ -55,8 +55,13 @@ class _Line(BaseModel):
 
 
 def log_of(output: Path) -> Path:
-    """Return the log beside a table: `labels.answers.jsonl` of `labels.csv`."""
-    return output.with_name(f"{output.stem}.answers.jsonl")
+    """Return the log beside a table, and of no other: `labels.csv.answers.jsonl`."""
+    return output.with_name(f"{output.name}.answers.jsonl")
+
+
+def has_labels(file: Path) -> bool:
+    """Return whether a log, if it is there, holds a label; only then its table was written."""
+    return file.exists() and b'"answer":"label"' in file.read_bytes()
 
 
 def keys_of(pool: "Pool") -> list[str]:
@@ -71,7 +76,7 @@ def keys_of(pool: "Pool") -> list[str]:
 
 
 class AnswerLog:
-    """The file of answers, which one server at a time has open.
+    """The file of answers, which one server at a time has open, and which is there if it holds one.
 
     A line that was not written whole, as the server was killed, is cut off: nobody was told that it
     was kept.
@@ -130,7 +135,9 @@ class AnswerLog:
             raise
 
     def close(self) -> None:
-        """Let others open it."""
+        """Let others open it; a file without an answer is removed."""
+        if not self._stream.closed and not self._stream.seek(0, os.SEEK_END):
+            self.file.unlink(missing_ok=True)
         self._stream.close()
 
     def _keep(self) -> None:
@@ -140,6 +147,8 @@ class AnswerLog:
         """Lock the file until it is closed, or this process ends, however it does."""
         try:
             fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(self._stream.fileno()).st_nlink:
+                raise BlockingIOError  # it was removed between opening and locking
         except (BlockingIOError, PermissionError) as error:
             raise InputError(
                 f"{self.file} is in use: another `nlp-transfer label` writes to it. Go on in its "

@@ -33,13 +33,13 @@ class About(Window):
 class Answer(About):
     """An answer; no label means "not sure"."""
 
-    label: str | None = Field(max_length=200)
+    label: str | None
 
 
 class Name(Window):
     """The name of a label."""
 
-    name: str = Field(max_length=200)
+    name: str
 
 
 def _session(request: Request) -> Session:
@@ -151,9 +151,14 @@ def hint(session: Current, key: str) -> dict[str, Any]:
 
 @router.post("/end")
 def end(session: Current, request: Request) -> dict[str, Any]:
-    """End the server, and return the command that usually follows."""
+    """End the server, and return the command that usually follows, if there is a table for it."""
+    try:
+        count = session.write_table()
+    except InputError:  # the page and the terminal tell why
+        count = None
     request.app.state.end()
-    return {**_progress(session), "following": command_line(*request.app.state.following)}
+    following = command_line(*request.app.state.following) if count else None
+    return {**_progress(session), "following": following}
 
 
 def _state(session: Session, window: str) -> dict[str, Any]:

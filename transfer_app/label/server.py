@@ -5,6 +5,7 @@ import sys
 import webbrowser
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -12,9 +13,12 @@ from signal import SIGINT
 from socket import socket
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 
+from staged_training.runtime.errors import InputError
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.stopping import Stopped
 from transfer_app.label.log import AnswerLog, log_of
@@ -32,8 +36,8 @@ _LIMITS = Limits(max_megabytes=1)
 
 def serve_page(
     pool: Pool, output: Path, names: Sequence[str], port: int, following: Sequence[str]
-) -> None:
-    """Serve the page until it is ended, there or by Ctrl+C.
+) -> int:
+    """Serve the page until it is ended, there or by Ctrl+C; return how many labels its table has.
 
     Args:
         pool: The examples.
@@ -43,11 +47,13 @@ def serve_page(
         following: The words of the command that learns from the table.
 
     Raises:
-        InputError: The port is taken, another server has the log, or this is not about these
-            examples.
+        InputError: The port is taken, another server has the log, this is not about these
+            examples, or the table cannot be written in the end.
     """
-    log = AnswerLog(log_of(output), pool)
-    with listening_socket(_HOST, port) as listening:
+    with (
+        closing(AnswerLog(log_of(output), pool)) as log,
+        listening_socket(_HOST, port) as listening,
+    ):
         session = Session(pool, log, output, names)
         try:
             address = address_of(listening)
@@ -55,9 +61,8 @@ def serve_page(
             _open_browser(address)
             _run(session, following, listening)
         finally:
-            session.close()
-            count = session.labelled
-            print(f"{shell_path(output)} holds {count:,} label{'' if count == 1 else 's'}.")
+            count = _written(session, log, output)
+    return count
 
 
 def label_app(session: Session, following: Sequence[str], end: Callable[[], None]) -> FastAPI:
@@ -79,6 +84,7 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
             Middleware(Gate, tokens=(), names=names_of(_HOST), rate=None),
             Middleware(Limiter, limits=_LIMITS),
         ],
+        exception_handlers={RequestValidationError: _refused},
     )
     page = (resources.files("transfer_app.label") / "page.html").read_text(encoding="utf-8")
     app.state.session, app.state.page, app.state.policy = session, page, _policy(page)
@@ -89,6 +95,11 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
 
         app.include_router(photos.router)
     return app
+
+
+def _refused(_request: Request, _error: Exception) -> JSONResponse:
+    """Refuse a body; what it holds, which may be no text that can be sent, is not repeated."""
+    return JSONResponse({"detail": "This is not what the page asks for. Load it again."}, 422)
 
 
 def _policy(page: str) -> str:
@@ -129,6 +140,24 @@ def _run(session: Session, following: Sequence[str], listening: socket) -> None:
     except Stopped as stopped:
         if stopped.number != SIGINT:  # which is how people end it
             raise
+
+
+def _written(session: Session, log: AnswerLog, output: Path) -> int:
+    """Write the table, say what it holds, and return how many labels.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    try:
+        count = session.write_table()
+    except InputError as error:
+        kept = f"All answers are in {log.file}: the same command writes the table again."
+        raise InputError(f"{error} {kept}") from error
+    if count is None:
+        print(f"No label was given, so {shell_path(output)} was not written.")
+    else:
+        print(f"{shell_path(output)} holds {count:,} label{'' if count == 1 else 's'}.")
+    return count or 0
 
 
 def _open_browser(address: str) -> None:

@@ -10,12 +10,11 @@ import numpy as np
 
 from staged_training.labels.quality import Quality
 from staged_training.runtime.errors import InputError
-from staged_training.runtime.printable import printable
-from staged_training.tables.labels import tidy_labels
 from transfer_app.label.answers import Answers, write_rows
 from transfer_app.label.background import Background
 from transfer_app.label.labelling import Labelling, describe_quality
 from transfer_app.label.log import AnswerLog, Entry
+from transfer_app.label.names import tidy_name, why_no_name
 from transfer_app.label.pool import Pool
 
 BATCH = 10
@@ -50,7 +49,8 @@ class Session:
     Args:
         pool: The examples.
         log: Where answers are kept; those that it holds count.
-        output: The table of all labelled examples, which follows within a second.
+        output: The table of all labelled examples, which follows within a second. It is not
+            written before a label is given.
         names: Labels to begin with, beside those that were given.
 
     Raises:
@@ -73,6 +73,7 @@ class Session:
         self._skipped: list[int] = []
         self._shown: dict[str, int] = {}
         self._steps: dict[str, list[_Step]] = defaultdict(list)
+        self._has_table = False  # once a label was given here, beside those of the pool
         for entry in log.entries:
             self._note(entry)
         self._check_data()
@@ -139,23 +140,30 @@ class Session:
             label: Its label, a new one is added; None for "not sure".
 
         Raises:
-            RefusedError: Another window answered otherwise, or the label cannot be added.
+            RefusedError: It was answered otherwise, or the label cannot be added.
             InputError: It cannot be written.
         """
         with self._lock:
-            if self._is_answered(row):
-                said = self._answers.labels[row]
-                if said != label:
-                    answer = "'not sure'" if said is None else f"'{said}'"
-                    raise RefusedError(
-                        f"Another window answered {answer} of this one meanwhile. Your answer was "
-                        "not kept."
-                    )
-            else:
+            label = label and self._as_known(label)
+            if not self._is_answered(row):
                 if label is not None and label not in self.names:
                     label = self.add_label(label)  # the server did not know it any more
                 self._keep(Entry(row, label, window))
+            elif (said := self._answers.labels[row]) != label:
+                is_own = _Step(row, is_skipped=False) in self._steps[window]
+                who = "This window has" if is_own else "Another window"
+                raise RefusedError(
+                    f"{who} answered '{said or 'not sure'}' of this one meanwhile. Your answer was "
+                    "not kept."
+                )
             self._shown.pop(window, None)
+
+    def _as_known(self, label: str) -> str:
+        """Return a label as it is on the page, if it is there in another form."""
+        if label in self.names:
+            return label
+        tidy = tidy_name(label)
+        return next((known for known in self.names if tidy_name(known) == tidy), label)
 
     def skip(self, window: str, row: int) -> None:
         """Ask an example again with the next batch."""
@@ -196,17 +204,17 @@ class Session:
             self._shown.pop(window, None)
 
     def add_label(self, name: str) -> str:
-        """Add a label, and return it without needless spaces.
+        """Add a label, and return it tidy, see `tidy_name`.
 
         Raises:
             RefusedError: It is no name, or there is one that is nearly the same.
         """
         with self._lock:
-            (tidy,) = tidy_labels(self.pool.source, [name])
-            if not tidy or printable(tidy) != tidy:
-                raise RefusedError("A label is made of letters.")
+            tidy = tidy_name(name)
+            if why := why_no_name(tidy):
+                raise RefusedError(why)
             for known in self.names:
-                if known.casefold() == tidy.casefold():
+                if tidy_name(known).casefold() == tidy.casefold():
                     raise RefusedError(f"The label '{known}' is there already.")
             self.names.append(tidy)
             return tidy
@@ -253,11 +261,17 @@ class Session:
         told = describe_quality(last, self.pool.kinds)
         return points, told, last is not None and last.is_enough
 
-    def close(self) -> None:
-        """Write the table, and let others open the log."""
+    def write_table(self) -> int | None:
+        """Write the table now; return how many labels it holds, None if there is none yet.
+
+        Raises:
+            InputError: It cannot be written.
+        """
         self._table.ask()
         self._table.wait()
-        self._log.close()
+        if self.problem:
+            raise InputError(self.problem)
+        return self.labelled if self._has_table else None
 
     def _is_answered(self, row: int) -> bool:
         return self._answers.labels[row] is not None or row in self._answers.undecided
@@ -275,12 +289,15 @@ class Session:
                 steps.remove(step)
         else:
             self._answers.put(entry.row, entry.label)
+            self._has_table |= entry.label is not None
             steps.append(step)
             for rows in (self._queue, self._skipped):
                 if entry.row in rows:
                     rows.remove(entry.row)
 
     def _write_table(self) -> None:
+        if not self._has_table:
+            return
         answers = self.snapshot().answers
         rows = sorted(answers.order)
         try:
@@ -288,6 +305,9 @@ class Session:
             self.problem = ""
         except InputError as error:
             self.problem = str(error)
+        except Exception as error:
+            self.problem = f"{self._output} cannot be written ({type(error).__name__})."
+            raise  # to be logged
 
     def _measure(self) -> None:
         """Measure the quality now, and on the way to it if labelling goes on."""

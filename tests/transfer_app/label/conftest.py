@@ -47,11 +47,15 @@ def begin(pool):
     sessions = []
 
     def begun(names=("asks", "tells"), pool=pool):
-        for session in sessions:
-            session.close()
+        end()
         output = Path("labels.csv")
         sessions.append(Session(pool, AnswerLog(log_of(output), pool), output, names))
         return sessions[-1]
 
+    def end():
+        for session in sessions:
+            session._table.wait()
+            session._log.close()
+
     yield begun
-    sessions[-1].close()
+    end()

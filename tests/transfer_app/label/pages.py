@@ -32,7 +32,7 @@ class Page:
 
     def logged(self):
         """The lines of the log."""
-        return [json.loads(line) for line in (self.folder / "labels.answers.jsonl").open()]
+        return [json.loads(line) for line in (self.folder / "labels.csv.answers.jsonl").open()]
 
     def ask(self, path, window="first", **body):
         """What the server answers to a window."""

@@ -1,5 +1,6 @@
 """Answers on disk: whatever was written whole is read, and nothing else is taken for an answer."""
 
+import fcntl
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ from staged_training import InputError
 from transfer_app.label.log import AnswerLog, Entry
 from transfer_app.label.pool import read_pool
 
-FILE = Path("labels.answers.jsonl")
+FILE = Path("labels.csv.answers.jsonl")
 ROWS, WINDOWS = st.integers(0, 159), st.sampled_from(["one", "two"])
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 ENTRIES = st.one_of(
@@ -30,7 +31,7 @@ def written(pool, entries):
     for entry in entries:
         log.append(entry)
     log.close()
-    return FILE.read_bytes()
+    return FILE.read_bytes() if entries else b""
 
 
 def read(pool):
@@ -50,7 +51,8 @@ def test_a_log_that_was_cut_anywhere_holds_the_first_of_what_was_written(pool, e
     FILE.write_bytes(content[:cut])
     whole = content[:cut].count(b"\n")
     assert read(pool) == entries[:whole]
-    assert FILE.read_bytes() == b"".join(content.splitlines(keepends=True)[:whole])
+    kept = b"".join(content.splitlines(keepends=True)[:whole])
+    assert FILE.read_bytes() == kept if kept else not FILE.exists()
     FILE.write_bytes(content[:cut])
     log = AnswerLog(FILE, pool)
     log.append(Entry(5, "after", "one"))
@@ -107,6 +109,14 @@ def test_one_server_at_a_time_has_a_log(pool):
             AnswerLog(FILE, pool)
         other.communicate(b"\n")
     read(pool)
+    assert not FILE.exists()  # it held no answer
+
+
+def test_a_log_that_was_removed_while_it_was_waited_for_is_not_written_to(pool, monkeypatch):
+    lock = fcntl.lockf
+    monkeypatch.setattr(fcntl, "lockf", lambda *given: (FILE.unlink(), lock(*given)))
+    with pytest.raises(InputError, match="is in use"):
+        AnswerLog(FILE, pool)
 
 
 def test_an_answer_that_a_full_disk_takes_in_part_is_not_in_the_log(pool):

@@ -1,10 +1,12 @@
 """The page over HTTP: answers that a killed server had told of, and requests that are refused."""
 
 import io
+import json
 import random
 import re
 import shutil
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -96,7 +98,7 @@ def test_the_button_ends_it_with_the_command_that_follows(page):
 def test_a_second_server_on_the_same_answers_is_refused(page, capsys):
     assert main(["label", *WORDS]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "labels.answers.jsonl is in use" in line
+    assert "labels.csv.answers.jsonl is in use" in line
     page.answer("asks")
 
 
@@ -106,6 +108,59 @@ def test_a_table_that_is_not_its_own_is_not_written_over(mails, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("nlp-transfer: labels.csv: is there already")
     assert Path("labels.csv").read_text() == "mine" and not log_of(Path("labels.csv")).exists()
+
+
+def test_a_table_beside_the_log_of_another_is_not_written_over(page, capsys):
+    page.answer("asks")
+    page.stop()
+    Path("labels.tsv").write_text("mine")
+    assert main(["label", *WORDS[:4], "labels.tsv"]) == 2
+    assert "labels.tsv: is there already" in capsys.readouterr().err
+    assert Path("labels.tsv").read_text() == "mine"
+
+
+def test_the_input_is_not_written_over(mails, tmp_path, capsys):
+    before = Path("mails.csv").read_bytes()
+    log_of(Path("mails.csv")).write_text('{"answer":"label"}\n')
+    assert main(["label", "mails.csv", "--output", str(tmp_path / "mails.csv")]) == 2
+    assert "mails.csv: is the input" in capsys.readouterr().err
+    assert Path("mails.csv").read_bytes() == before
+    (tmp_path / "photos").mkdir()
+    small_photos(tmp_path)
+    assert main(["label", "photos", "--output", "photos/metadata.csv"]) == 2
+    assert "metadata.csv: is the input, or is read with it" in capsys.readouterr().err
+
+
+def test_nothing_is_left_and_no_command_follows_where_no_label_was_given(mails, tmp_path):
+    with labelling(*WORDS, folder=tmp_path) as page:
+        before = {*tmp_path.iterdir()}
+        assert page.ask("/end").json()["following"] is None
+        told, _ = page.process.communicate(timeout=30)
+        assert told == "No label was given, so labels.csv was not written.\n"
+        assert page.process.returncode == 0
+    assert {*tmp_path.iterdir()} == before - {log_of(tmp_path / "labels.csv")}
+
+
+def test_a_start_that_fails_leaves_no_log(mails, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["label", *WORDS, "--port", str(port)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("(Address already in use). Give another --port.")
+    assert main(["label", *WORDS, "--port", "99999"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "nlp-transfer: --port 99999: ports go from 0 to 65535. Give another --port."
+    assert not log_of(Path("labels.csv")).exists()
+
+
+def test_a_table_that_could_not_be_written_is_told_at_the_end(mails, tmp_path):
+    name = f"{'l' * 236}.csv"  # too long for what is written beside it first, not for the log
+    with labelling(*WORDS[:4], name, "--label-names", "asks", folder=tmp_path) as page:
+        page.answer("asks")
+        assert page.ask("/end").json()["following"] is None
+        told, problems = page.process.communicate(timeout=30)
+    assert page.process.returncode == 2 and not told
+    assert f"All answers are in {log_of(Path(name))}: the same command writes" in problems
 
 
 def test_an_answer_of_another_window_is_not_written_over(shared):
@@ -149,7 +204,10 @@ def test_pages_of_others_get_and_change_nothing(headers, status, shared):
     [
         ("/answer", {"window": "a", "key": "x", "label": "asks"}, 422),
         ("/answer", {"window": "a", "key": "0" * 16, "label": 3}, 422),
-        ("/answer", {"window": "a", "key": "0" * 16, "label": "a" * 201}, 422),
+        ("/answer", {"window": "a", "key": "0" * 16, "label": float("nan")}, 422),
+        ("/answer", {"window": "a", "key": "0" * 16, "label": "\ud800"}, 404),
+        ("/labels", {"window": "a", "name": "a\ud800"}, 409),
+        ("/labels", {"window": "a", "name": "a" * 201}, 409),
         ("/answer", {"window": "a", "key": "0" * 16, "label": "a", "more": 1}, 422),
         ("/next", {"window": "../../a"}, 422),
         ("/next", {"window": "a" * 2_000_000}, 413),
@@ -157,7 +215,11 @@ def test_pages_of_others_get_and_change_nothing(headers, status, shared):
     ],
 )
 def test_bodies_are_checked(path, body, status, shared):
-    assert shared.client.post(path, json=body).status_code == status
+    headers = {"Content-Type": "application/json"}
+    answered = shared.client.post(path, content=json.dumps(body), headers=headers)
+    assert answered.status_code == status
+    if status == 422:  # and what was sent is not repeated
+        assert answered.json()["detail"] == "This is not what the page asks for. Load it again."
 
 
 def test_nothing_of_the_disk_is_served(shared):

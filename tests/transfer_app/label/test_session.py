@@ -1,6 +1,7 @@
 """What windows are asked, and what becomes of their answers."""
 
 import threading
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +117,8 @@ def test_the_second_answer_is_refused_unless_it_is_the_same(begin):
     for label in ("tells", None):
         with pytest.raises(RefusedError, match="Another window answered 'asks'"):
             session.answer("two", row, label)
+    with pytest.raises(RefusedError, match="This window has answered 'asks' of this one"):
+        session.answer("one", row, "tells")
     with pytest.raises(RefusedError, match="no answer"):  # it was not that of this window
         session.undo("two")
     assert len(begin()._log.entries) == 1
@@ -156,9 +159,11 @@ def test_labels_that_the_data_have_count_and_must_not_differ(begin, pool, truth)
     session = begin(names=(), pool=known)
     assert session.labelled == 20
     assert session.example_for("one") >= 20
-    session._table.wait(5)
-    assert len(table()) == 20
-    session.close()
+    assert session.write_table() is None and not Path("labels.csv").exists()
+    session.answer("one", session.example_for("one"), "asks")
+    assert session.write_table() == len(table()) == 21
+    session.undo("one")
+    session._log.close()
     log = AnswerLog(log_of(Path("labels.csv")), known)
     log.append(Entry(3, "other", "one"))
     log.close()
@@ -172,9 +177,15 @@ def test_labels_that_the_data_have_count_and_must_not_differ(begin, pool, truth)
 def test_labels_are_added_and_tidied(begin):
     session = begin(names=["asks"])
     assert session.add_label("  not  for us ") == "not for us"
-    for name in ("Asks", " ", "a\x1b[2J", "NOT FOR US"):
-        with pytest.raises(RefusedError):
+    for name in ("Asks", "A\u200bsks", "NOT FOR US"):
+        with pytest.raises(RefusedError, match="is there already"):
             session.add_label(name)
+    for name in (" ", "a\x1b[2J", "\u200b", "\u0301", "\u3164", "\u200d"):
+        with pytest.raises(RefusedError, match="that can be seen"):
+            session.add_label(name)
+    with pytest.raises(RefusedError, match="at most 200 characters, and this one 201"):
+        session.add_label("a" * 201)
+    assert session.names == ["asks", "not for us"]
     row = session.example_for("one")
     session.answer("one", row, "another")  # as after the server was killed
     assert session.names == ["asks", "not for us", "another"]
@@ -183,6 +194,35 @@ def test_labels_are_added_and_tidied(begin):
         with pytest.raises(InputError, match="`label_names`: "):
             begin(names=names)
     begin()
+
+
+@pytest.mark.parametrize(
+    "name, kept",
+    [
+        ("\u200fשלום\u200f עולם", "שלום עולם"),
+        ("نمی\u200cخواهم", "نمی\u200cخواهم"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+        ("?", "?"),
+        ("e\u0301te\u0301", "été"),
+    ],
+)
+def test_labels_of_all_scripts_can_be_added_and_answered_in_any_form(name, kept, begin):
+    session = begin()
+    assert session.add_label(name) == kept
+    row = session.example_for("one")
+    for form in (name, unicodedata.normalize("NFD", kept), f" {kept}\ufeff"):
+        session.answer("one", row, form)
+    assert session.snapshot().answers.labels[row] == kept
+
+
+def test_a_long_label_of_the_data_can_be_given_and_none_can_be_added(begin, pool):
+    long = "a" * 300
+    known = replace(pool, labels=[long, *pool.labels[1:]])
+    session = begin(names=["asks"], pool=known)
+    session.answer("one", row := session.example_for("one"), long)
+    assert session.snapshot().answers.labels[row] == long
+    with pytest.raises(InputError, match="`label_names`: A label has at most 200 characters"):
+        begin(names=["b" * 201])
 
 
 def test_quality_is_measured_beside_labelling_and_its_curve_comes_back(begin, truth, monkeypatch):
@@ -207,15 +247,25 @@ def test_quality_is_measured_beside_labelling_and_its_curve_comes_back(begin, tr
     assert session.curve()[0][-1] == points[0]
 
 
-def test_a_table_that_cannot_be_written_is_told_until_it_can_be(begin, truth, monkeypatch):
-    def is_full(*_):
-        raise InputError("The disk is full.")
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (InputError("The disk is full."), "The disk is full."),
+        (RuntimeError("secret"), r"labels.csv cannot be written \(RuntimeError\)."),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_told_until_it_can_be(
+    error, told, begin, truth, monkeypatch
+):
+    def fail(*_):
+        raise error
 
+    session = begin()
     with monkeypatch.context() as context:
-        context.setattr(session_module, "write_rows", is_full)
-        session = begin()
-        session._table.wait(5)
-        assert session.problem == "The disk is full."
+        context.setattr(session_module, "write_rows", fail)
+        label_all(session, truth, 1)
+        with pytest.raises(InputError, match=f"^{told}$"):
+            session.write_table()
     label_all(session, truth, 1)
-    session._table.wait(5)
-    assert not session.problem and len(table()) == 1
+    assert session.write_table() == len(table()) == 2
+    assert not session.problem
