@@ -97,7 +97,7 @@ def label_app(session: Session, following: Sequence[str], end: Callable[[], None
     return app
 
 
-def _refused(_request: Request, _error: Exception) -> JSONResponse:
+async def _refused(_request: Request, _error: Exception) -> JSONResponse:
     """Refuse a body; what it holds, which may be no text that can be sent, is not repeated."""
     return JSONResponse({"detail": "This is not what the page asks for. Load it again."}, 422)
 

@@ -128,7 +128,7 @@ def test_the_input_is_not_written_over(mails, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     small_photos(tmp_path)
     assert main(["label", "photos", "--output", "photos/metadata.csv"]) == 2
-    assert "metadata.csv: is the input, or is read with it" in capsys.readouterr().err
+    assert "metadata.csv: would be taken for the table of all photos" in capsys.readouterr().err
 
 
 def test_nothing_is_left_and_no_command_follows_where_no_label_was_given(mails, tmp_path):
