@@ -47,6 +47,7 @@ def test_what_was_answered_is_there_when_labelling_goes_on(begin, truth):
     label_all(session, truth, 12)
     session.answer("one", unsure := session.example_for("one"), None)
     before = session.snapshot().answers
+    session.write_table()
     Path("labels.csv").unlink()
     session = begin(names=())
     assert session.snapshot().answers == before
