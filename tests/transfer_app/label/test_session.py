@@ -227,12 +227,17 @@ def test_a_long_label_of_the_data_can_be_given_and_none_can_be_added(begin, pool
 
 
 def test_quality_is_measured_beside_labelling_and_its_curve_comes_back(begin, truth, monkeypatch):
-    go_on = threading.Event()
+    at_work, go_on = threading.Event(), threading.Event()
     measure = session_module.Labelling.quality
-    monkeypatch.setattr(
-        session_module.Labelling, "quality", lambda self: (go_on.wait(), measure(self))[1]
-    )
+
+    def measure_late(labelling):
+        at_work.set()
+        go_on.wait()
+        return measure(labelling)
+
+    monkeypatch.setattr(session_module.Labelling, "quality", measure_late)
     session = begin()
+    assert at_work.wait(20)
     label_all(session, truth, 8 * BATCH)
     assert session.is_busy and not session.curve()[0]
     go_on.set()
