@@ -16,6 +16,7 @@ from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
 from staged_training.runtime.command import print_next, printable_errors, run_command
 from staged_training.runtime.errors import InputError
+from transfer_app.arguments import add_text_columns
 
 if TYPE_CHECKING:
     from staged_training.heads.conformal import LabelSets
@@ -335,9 +336,7 @@ def _coverage(arguments: list[str]) -> None:
     )
     parser.add_argument("data", help="mail or a table of texts")
     parser.add_argument("vectors", help="glove-6b-50d, or a file of word vectors")
-    parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
-    )
+    add_text_columns(parser)
     options = _parsed(parser, arguments)
     from nlp_transfer import align, build_vocabulary, open_vectors
     from nlp_transfer.emails import read_texts

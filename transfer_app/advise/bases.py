@@ -15,7 +15,6 @@ from nlp_transfer.text_task import read_task
 from staged_training.experiment.task import LabelledTask
 from staged_training.heads.base_ranking import Suitability, suitability
 from staged_training.runtime.markdown import markdown_table
-from staged_training.tables.labels import LabelFormat
 
 MOST = 1_000
 """Examples that bases are tried on."""
@@ -90,20 +89,14 @@ def _verdict(best: Trial, second: Trial) -> str:
 
 
 def rank_text_bases(
-    data: str, written: LabelFormat, text_columns: Sequence[str] | None, bases: Sequence[str]
+    data: str, label_column: str, text_columns: Sequence[str] | None, bases: Sequence[str]
 ) -> Ranking:
     """Rank encoders of texts, see `encoder_features`; `none` is the words alone.
 
     Raises:
         InputError: The texts cannot be read, or there is no such encoder.
     """
-    task = read_task(
-        data,
-        text_columns,
-        written.column,
-        label_separator=written.separator,
-        task=written.task,
-    )
+    task = read_task(data, text_columns, label_column)
     rows = _sample(len(task.values))
     texts = [task.all.texts[row] for row in rows]
 
@@ -113,7 +106,7 @@ def rank_text_bases(
     return _ranked(task, "texts", rows, bases, features_of)
 
 
-def rank_image_bases(data: str, written: LabelFormat, bases: Sequence[str]) -> Ranking:
+def rank_image_bases(data: str, label_column: str, bases: Sequence[str]) -> Ranking:
     """Rank models of images, see `image_features`.
 
     Raises:
@@ -122,9 +115,7 @@ def rank_image_bases(data: str, written: LabelFormat, bases: Sequence[str]) -> R
     from vision_transfer.image_features import image_features
     from vision_transfer.image_task import read_image_task
 
-    task = read_image_task(
-        data, written.column, label_separator=written.separator, task=written.task
-    )
+    task = read_image_task(data, label_column)
     rows = _sample(len(task.values))
     paths = [task.paths[row] for row in rows]
     return _ranked(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from staged_training.tables.labels import LabelFormat
+from transfer_app.arguments import add_labelled_data
 from transfer_app.kinds import are_images
 
 
@@ -15,15 +15,7 @@ def advise_parser() -> argparse.ArgumentParser:
         "and how many they are; say which layers to train, and how many more labels would help. "
         "Or, with --bases, rank bases by how well a head on each of them does.",
     )
-    parser.add_argument(
-        "data",
-        help="labelled images (a folder, a table with a column file_name, a data set of the Hub) "
-        "or texts (a table, or a folder with one sub-folder of .eml files per label)",
-    )
-    parser.add_argument("--label-column", default="label", help="column of the labels")
-    parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
-    )
+    add_labelled_data(parser)
     parser.add_argument("--vectors", default="glove-6b-50d", help="word vectors, for texts")
     parser.add_argument("--backbone", default="efficientnet-lite0", help="model, for images")
     parser.add_argument(
@@ -50,11 +42,11 @@ def advise(options: argparse.Namespace) -> list[str]:
     if options.bases:
         from transfer_app.advise.bases import rank_image_bases, rank_text_bases
 
-        written = LabelFormat(options.label_column)
         if images:
-            ranking = rank_image_bases(data, written, options.bases)
+            ranking = rank_image_bases(data, options.label_column, options.bases)
         else:
-            ranking = rank_text_bases(data, written, options.text_columns, options.bases)
+            columns = options.label_column, options.text_columns
+            ranking = rank_text_bases(data, *columns, options.bases)
         print(ranking)
         return [*words, "--backbone" if images else "--base", ranking.trials[0].name]
     from transfer_app.advise.layers import advise_on_images, advise_on_texts

@@ -11,6 +11,7 @@ from staged_training.runtime.printable import shell_path
 from staged_training.tables.labels import LabelFormat
 from staged_training.tables.reading import is_table
 from staged_training.tables.writing import check_table_file
+from transfer_app.arguments import add_labelled_data
 from transfer_app.kinds import are_images
 
 
@@ -23,17 +24,9 @@ def review_parser() -> argparse.ArgumentParser:
         "label, and copies whose labels contradict each other. Nothing is changed: look at them, "
         "correct those that are wrong, and train.",
     )
-    parser.add_argument(
-        "data",
-        help="labelled texts (a table, or a folder with one sub-folder of .eml files per label) or "
-        "images (a folder, a table with a column file_name, a data set of the Hub)",
-    )
-    parser.add_argument("--label-column", default="label", help="column of the labels")
+    add_labelled_data(parser)
     parser.add_argument(
         "--label-separator", help="what parts the labels of an example, where it has several"
-    )
-    parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
     )
     parser.add_argument(
         "--base",
