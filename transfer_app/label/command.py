@@ -11,6 +11,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import shell_path
 from staged_training.tables.writing import check_table_file
+from transfer_app.arguments import add_text_columns
 from transfer_app.kinds import are_images
 from transfer_app.listening import check_port
 
@@ -69,9 +70,7 @@ def label_parser() -> argparse.ArgumentParser:
         metavar="LABEL",
         help="labels that the page has a key for from the start; others are added there",
     )
-    parser.add_argument(
-        "--text-columns", nargs="+", metavar="COLUMN", help="columns of a table to read as text"
-    )
+    add_text_columns(parser)
     parser.add_argument(
         "--base",
         help="encoder of texts: `bert` (MiniLM, English) by default, `multilingual`, a folder, a "
@@ -99,18 +98,19 @@ def label(options: argparse.Namespace) -> None:
     from transfer_app.label.pool import read_pool
 
     pool = read_pool(options.data, options.text_columns, options.label_column, options.base)
-    if options.batch is None and not options.labels:
+    following = _next_words(options, pool)
+    if options.batch is not None or options.labels:
+        _label_by_file(pool, [Path(file) for file in options.labels], options.batch, output)
+    else:
         from transfer_app.label.server import serve_page
 
-        following = _next_words(options, pool)
-        if serve_page(pool, output, options.label_names, options.port, following):
-            print_next(*following)
-    else:
-        _label_by_file(pool, [Path(file) for file in options.labels], options.batch, output)
-        print_next(*_next_words(options, pool))
+        if not serve_page(pool, output, options.label_names, options.port, following):
+            return
+    print_next(*following)
 
 
 def _check_options(options: argparse.Namespace) -> None:
+    data, output = Path(options.data), Path(options.output)
     by_file = options.batch is not None or options.labels
     if options.batch is not None and options.batch < 1:
         raise InputError(f"`batch` is {options.batch}. Ask for one row or more.", ["batch"])
@@ -119,11 +119,10 @@ def _check_options(options: argparse.Namespace) -> None:
             "`label_names` are for the page. In a table write what labels you like.",
             ["label_names"],
         )
-    if by_file and Path(options.output).exists():
+    if by_file and output.exists():
         raise InputError(
-            f"{options.output}: is there already, and may hold your labels. Name another file."
+            f"{output}: is there already, and may hold your labels. Name another file."
         )
-    data, output = Path(options.data), Path(options.output)
     if data.is_dir() and output.stem == "metadata" and data.samefile(output.parent):
         raise InputError(
             f"{output}: would be taken for the table of all photos in {data}. Name another file."
@@ -131,7 +130,7 @@ def _check_options(options: argparse.Namespace) -> None:
     for file in options.labels:
         existing_path(file)
     if not by_file:
-        _check_page(Path(options.data), Path(options.output), options.port)
+        _check_page(data, output, options.port)
 
 
 def _check_page(data: Path, output: Path, port: int) -> None:
@@ -146,22 +145,13 @@ def _check_page(data: Path, output: Path, port: int) -> None:
     from transfer_app.label.log import has_labels, log_of
 
     log = log_of(output)
-    if any(_is_input(file, data) for file in (output, log)):
-        raise InputError(
-            f"{output}: is the input, or is read with it, and would be lost. Name another file."
-        )
+    if any(file.exists() and file.samefile(data) for file in (output, log)):
+        raise InputError(f"{output}: is the input, and would be lost. Name another file.")
     if output.exists() and not has_labels(log):
         raise InputError(
             f"{output}: is there already, and was not written by the page, which keeps answers in "
             f"{log.name}. Name another file."
         )
-
-
-def _is_input(file: Path, data: Path) -> bool:
-    """Return whether a file is the data, or is or would be the table of a folder of photos."""
-    if data.is_dir():
-        return file.stem == "metadata" and file.parent.samefile(data)
-    return file.exists() and file.samefile(data)
 
 
 def _label_by_file(pool: "Pool", files: list[Path], batch: int | None, output: Path) -> None:
@@ -176,8 +166,6 @@ def _label_by_file(pool: "Pool", files: list[Path], batch: int | None, output: P
         print(describe_quality(labelling.quality(), pool.kinds))
     if batch is None:
         rows = sorted(answers.order)
-        if not rows:
-            raise InputError(f"{', '.join(map(str, files))}: no label is filled in.")
         write_rows(pool, rows, [answers.labels[row] for row in rows], output)
         print(f"Wrote {shell_path(output)}: {len(rows):,} rows with labels. {CHOSEN}")
     else:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nlp_transfer.emails import Email
 from nlp_transfer.emails.reading import read_emails, read_text_table
 from staged_training.experiment.splits import Indices, near_duplicate_groups
 from staged_training.labels.selection import comparable, scale_of
@@ -144,7 +145,8 @@ def _read_texts(
     if found is None:
         mails = read_emails(path).dataset
         names, table = list(mails["input"]), mails.data.table.select(["subject", "body"])
-        columns, texts = table.column_names, _joined(table)
+        rows = zip(*(mails[name] for name in Email._fields), strict=True)
+        columns, texts = table.column_names, [Email(*row).text for row in rows]
     else:
         names, table, columns, texts = found.names, found.table, found.text_columns, found.texts
         if label_column in columns:
@@ -165,12 +167,6 @@ def _read_texts(
         base=base,
     )
     return _without(pool, [row for row, text in enumerate(texts) if not text.strip()], "no text")
-
-
-def _joined(table: pa.Table) -> list[str]:
-    """Return the texts of mails, see `Email.text`."""
-    cells = zip(table["subject"].to_pylist(), table["body"].to_pylist(), strict=True)
-    return [f"{subject}\n{body}".strip() for subject, body in cells]
 
 
 def _read_photos(path: Path, label_column: str, base: str | None) -> Pool:

@@ -1,5 +1,7 @@
 """What the page asks for, examples and hints, and what it tells: answers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -62,6 +64,21 @@ def row_of(session: Session, key: str) -> int:
         raise HTTPException(404, "This page was opened for other data. Load it again.") from None
 
 
+@contextmanager
+def _told(failed: str) -> Iterator[None]:
+    """Answer why something is refused, or cannot be written to disk.
+
+    Args:
+        failed: What did not come of it then.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        raise HTTPException(409, str(error)) from None
+    except InputError as error:
+        raise HTTPException(507, f"{failed}: {error}") from None
+
+
 @router.get("/")
 def page(request: Request) -> HTMLResponse:
     """Return the page."""
@@ -84,12 +101,8 @@ def following(session: Current, window: Window) -> dict[str, Any]:
 def answer(session: Current, given: Answer) -> dict[str, Any]:
     """Keep an answer, and return the next example."""
     row = row_of(session, given.key)
-    try:
+    with _told("Your answer was not kept"):
         session.answer(given.window, row, given.label)
-    except RefusedError as error:
-        raise HTTPException(409, str(error)) from None
-    except InputError as error:
-        raise HTTPException(507, f"Your answer was not kept: {error}") from None
     return _state(session, given.window)
 
 
@@ -103,22 +116,16 @@ def skip(session: Current, about: About) -> dict[str, Any]:
 @router.post("/undo")
 def undo(session: Current, window: Window) -> dict[str, Any]:
     """Take back what a window did last, and return that example."""
-    try:
+    with _told("Nothing was taken back"):
         session.undo(window.window)
-    except RefusedError as error:
-        raise HTTPException(409, str(error)) from None
-    except InputError as error:
-        raise HTTPException(507, f"Nothing was taken back: {error}") from None
     return _state(session, window.window)
 
 
 @router.post("/labels")
 def add_label(session: Current, name: Name) -> dict[str, Any]:
     """Add a label."""
-    try:
+    with _told("The label was not added"):
         session.add_label(name.name)
-    except RefusedError as error:
-        raise HTTPException(409, str(error)) from None
     return _state(session, name.window)
 
 
