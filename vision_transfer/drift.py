@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.drift import add_drift, known_and_held_out
-from staged_training.heads.familiarity import familiarity
+from staged_training.heads.familiarity import similarity_to
 
 
 def add_image_drift(
@@ -23,7 +23,7 @@ def add_image_drift(
     """
     rows = np.asarray(features)
     similarities = [
-        familiarity(rows[known], rows[held]).similarity(rows[held])
+        similarity_to(rows[known], rows[held])
         for known, held in known_and_held_out(result, refitted=refitted)
     ]
     add_drift(folder, np.concatenate(similarities))

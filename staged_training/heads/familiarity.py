@@ -82,6 +82,16 @@ def familiarity(train: ArrayLike, validation: ArrayLike | None = None) -> Famili
     return Familiarity(known.directions, threshold)
 
 
+def similarity_to(train: ArrayLike, features: ArrayLike) -> NDArray[np.float32]:
+    """Return how similar features are to those of training examples, see `Familiarity`.
+
+    Args:
+        train: Features of the training examples, `[examples, width]`.
+        features: Other features, `[others, width]`.
+    """
+    return Familiarity(_directions(_normal(train)), 0.0).similarity(features)
+
+
 def load_familiarity(file: Path) -> Familiarity:
     """Read what `Familiarity.save` wrote.
 
