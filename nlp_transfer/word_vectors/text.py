@@ -82,7 +82,7 @@ class TextVectors(WordVectors):
         if table.num_rows != len(lines):  # a carriage return between numbers ends a row
             raise self._not_numbers(lines)
         for column, values in enumerate(table.columns):
-            rows[:, column] = values.to_numpy()
+            rows[:, column] = np.from_dlpack(values.combine_chunks())  # `to_numpy` imports pandas
         check_finite(rows, [f"{self.name}, line {line.number}" for line in lines])
 
     def _not_numbers(self, lines: Sequence[Line]) -> InputError:
