@@ -22,6 +22,7 @@ PASSWORD = "NLP_TRANSFER_CAMERA_PASSWORD"
 _DEVICES = "/dev/"
 _OPTIONS = {"rtsp_flags": "prefer_tcp"}  # what comes by UDP may come damaged
 _LONGEST_PAUSE = 60.0  # seconds between two attempts to connect
+_PATIENCE = 3.0  # seconds that a thread gets to end, which may wait for a frame
 _TICK = 1.0  # seconds after which it is said that no frame has come
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class Camera:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the newest frame, again and again; no image where none has come for a second."""
-        threading.Thread(target=self._read, daemon=True).start()
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
         try:
             while True:
                 with self._news:
@@ -66,6 +68,7 @@ class Camera:
                     yield Frame(now, image_of(picture, display))
         finally:
             self._is_over.set()
+            reader.join(_PATIENCE)  # a program that ends while FFmpeg is at work may crash
 
     def _opened(self) -> "InputContainer":
         format = "v4l2" if is_device(self._source) else None
