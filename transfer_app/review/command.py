@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from staged_training.data_checks import check_image_labels, check_text_labels
-from staged_training.labels.label_errors import check_cleanlab
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.printable import shell_path
 from staged_training.tables.labels import LabelFormat
@@ -66,7 +65,6 @@ def review(options: argparse.Namespace) -> None:
 
         compare_readers(options.data, options.readers, options.text_columns, output)
     else:
-        check_cleanlab()
         _review_labels(options, output)
     if output:
         print(f"\nWrote {shell_path(output)}.")
@@ -90,10 +88,12 @@ def _review_labels(options: argparse.Namespace, output: Path | None) -> None:
             ["label_column"],
         ) from error
     # These imports take seconds, so the labels are checked first.
+    from staged_training.labels.label_errors import check_cleanlab
     from transfer_app.prediction.output import write_beside
     from transfer_app.review.examples import read_image_examples, read_text_examples
     from transfer_app.review.review import review_labels
 
+    check_cleanlab()
     if images:
         examples = read_image_examples(data, options.label_column, separator, options.backbone)
     else:
