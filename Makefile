@@ -56,7 +56,7 @@ package: $(STAMP)
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/twine check --strict dist/*
 
-# Half an hour on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
+# An hour on two cores; writes docs/benchmarks.md. QUICK=1 shows in minutes that it all runs.
 RUNS ?= 3
 THREADS ?= 2
 bench: $(STAMP)

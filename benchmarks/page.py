@@ -35,7 +35,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "start_up": (),
     "growth": ("--runs", "1"),  # minutes a round; its spread is that over the sizes
 }
-"""What is on the page, half an hour on two cores, and the arguments of each."""
+"""What is on the page, an hour on two cores, and the arguments of each."""
 
 PACKAGES = (
     "torch",
