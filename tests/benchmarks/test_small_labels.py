@@ -1,0 +1,25 @@
+"""The labels of a draw are all there is, and every label is among them."""
+
+import numpy as np
+import pytest
+from small_labels import parts, score_table
+
+
+@pytest.mark.parametrize("draw", range(4))
+@pytest.mark.parametrize("size", [20, 50])
+def test_a_draw_has_two_of_each_label_and_tests_on_a_fold_of_its_own(size, draw):
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.arange(10).repeat(5), rng.integers(0, 3, 250)])
+    folds = rng.integers(0, 5, len(values))
+    train, validation, test = parts(values, folds, size, draw)
+    labelled = np.concatenate([train, validation])
+    assert len({*labelled.tolist()}) == size and len(validation) == size // 5
+    assert (np.bincount(values[labelled], minlength=10) >= 2).all()
+    assert (np.bincount(values[train], minlength=10) >= 1).all()
+    assert {*folds[test].tolist()} == {draw} and draw not in folds[labelled]
+
+
+def test_ways_are_ranked_among_those_that_were_measured():
+    cells = {"a, 50": {"one": 0.5, "two": 0.7}, "b, 50": {"two": 0.1, "three": 0.9, "one": 0.5}}
+    rows = [[cell.strip() for cell in row.split("|")] for row in score_table(cells).splitlines()]
+    assert [row[1:3] for row in rows[2:]] == [["three", "0.33"], ["two", "0.75"], ["one", "0.83"]]
