@@ -20,6 +20,7 @@ from nlp_transfer.classification import (
 )
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
+from nlp_transfer.linear_head import LinearHeadCandidate
 from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, token_counts
 from nlp_transfer.tfidf import TfidfCandidate
@@ -305,17 +306,19 @@ class TextCandidates(NamedTuple):
     Attributes:
         controls: The control on a random embedding, if there are word vectors.
         simple: A linear model on TF-IDF.
+        linear: A linear head of the encoder, if there is one.
         staged: Those that are trained in stages.
     """
 
     controls: list[WordVectorCandidate]
     simple: TfidfCandidate
+    linear: list[LinearHeadCandidate]
     staged: list[TextCandidate]
 
     @property
     def all(self) -> list[Candidate]:
         """Those that validation chooses among."""
-        return [self.simple, *self.staged]
+        return [self.simple, *self.linear, *self.staged]
 
     def describe_bases(self) -> list[BaseKnowledge]:
         """Describe what each base knows of the texts, once for those that begin alike.
@@ -351,6 +354,7 @@ def text_candidates(
     task: TextTask,
     vectors: WordVectors | None,
     base: str | None,
+    cache: Path,
     proxy: ProxyTask | None = None,
     report_to: str = "none",
     class_weight: ClassWeight = None,
@@ -361,6 +365,7 @@ def text_candidates(
         task: The labelled texts.
         vectors: Word vectors; with them comes a control on random numbers like them.
         base: An encoder, as for `load_encoder_classifier`.
+        cache: The folder that features are stored in.
         proxy: A related task to train word vectors on first.
         report_to: Where training is watched, as for `TrainingArguments`.
         class_weight: What each label weighs in the loss.
@@ -372,6 +377,7 @@ def text_candidates(
     simple = TfidfCandidate(task, class_weight or "balanced")
     controls: list[WordVectorCandidate] = []
     candidates: list[TextCandidate] = []
+    linear: list[LinearHeadCandidate] = []
     if vectors:
         words = proxy.own.texts if proxy else ()
         on_vectors = WordVectorCandidate(
@@ -384,6 +390,8 @@ def text_candidates(
             candidates.append(replace(on_vectors, name=name, proxy=proxy))
     if base:
         load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
+        weigh = class_weight or "balanced"
+        linear.append(LinearHeadCandidate(task=task, base=base, cache=cache, class_weight=weigh))
         name = Path(base).absolute().name
         candidates.append(EncoderCandidate(name=name, base=base, **shared))
-    return TextCandidates(controls, simple, candidates)
+    return TextCandidates(controls, simple, linear, candidates)

@@ -42,7 +42,7 @@ def encoder_features(texts: Sequence[str], base: str, folder: Path) -> NDArray[n
         >>> encoder_features(texts[:3], "bert", Path("features")).shape  # 7 layers, 384 wide
         (3, 5376)
     """
-    model, tokenizer = load_encoder_classifier(base, ["no", "yes"], seed=0, layers="all")
+    model, tokenizer = load_encoder_classifier(base, ["no", "yes"], seed=0, head="linear")
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     file = folder / f"{features_key(model, 'mean and maximum', digest)}.safetensors"
@@ -54,19 +54,12 @@ def encoder_features(texts: Sequence[str], base: str, folder: Path) -> NDArray[n
         size = max(1, _TOKENS_AT_ONCE // max(1, longest))
         parts = [some[start : start + size] for start in range(0, len(some), size)]
         batches = [tokenizer.pad(part, return_tensors="pt").to(device) for part in parts]
-        return {"features": torch.cat([_pooled(model, batch) for batch in batches])}
+        with torch.no_grad():
+            read = [model.head_inputs(own["input_ids"], own["attention_mask"]) for own in batches]
+        return {"features": torch.cat(read)}
 
     features = computed(lambda _: model, pooled, examples, file).columns["features"]
     return np.asarray(features)
-
-
-def _pooled(model: Any, batch: Any) -> torch.Tensor:
-    mask = batch["attention_mask"]
-    with torch.no_grad():
-        states = model.states(batch["input_ids"], mask)
-    real = mask.bool().unsqueeze(-1)
-    mean = states.sum(dim=1) / real.sum(dim=1).clamp(min=1)
-    return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
 
 
 def word_contributions(
@@ -98,7 +91,8 @@ def word_contributions(
     model, tokenizer = _encoder(base)
     encoded = tokenizer(text, truncation=True, return_tensors="pt")
     with torch.no_grad():
-        states = model.states(encoded["input_ids"], encoded["attention_mask"])[0].double().numpy()
+        layers = model.states(encoded["input_ids"], encoded["attention_mask"])
+    states = torch.cat(layers, dim=-1)[0].double().numpy()
     (of_mean, of_largest), (mean, largest) = np.split(weight, 2), np.split(centre, 2)
     added = (states - mean) @ of_mean / len(states)
     at_largest = of_largest * (states.max(axis=0) - largest)
@@ -109,7 +103,7 @@ def word_contributions(
 
 @lru_cache(maxsize=1)
 def _encoder(base: str) -> Any:
-    return load_encoder_classifier(base, ["no", "yes"], seed=0, layers="all")
+    return load_encoder_classifier(base, ["no", "yes"], seed=0, head="linear")
 
 
 def topic_features(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -8,8 +8,8 @@ What it does, on each fold and for each seed:
      stages, keeps of it the embedding, and goes on from there with new layers as in 2;
   4. puts a head on a pretrained encoder (--base), which computes its features of every text once,
      then fine-tunes it, each layer slower than the one above; long texts are read in windows;
-  5. measures all of it beside a majority vote, logistic regression on TF-IDF, and the same net on a
-     random embedding, which shows what the word vectors gained.
+  5. measures all of it beside a majority vote, logistic regression on TF-IDF and on all layers of
+     the encoder, and the same net on a random embedding, which shows what word vectors gained.
 Validation chooses the best of all. With --compare vectors and a language model that are learnt from
 related mails come along, and all are compared in one table, with all labels and with few.
 
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         proxy = None
         if vectors and source != NONE:
             proxy = read_proxy(source, task, columns, arguments.proxy_label_column)
-        found = text_candidates(task, vectors, base, proxy, arguments.report_to)
+        found = text_candidates(task, vectors, base, run.runs, proxy, arguments.report_to)
         if not arguments.compare:
             found = found.planned(quick=arguments.quick)
         by_default = "all" if arguments.compare and not arguments.quick else "0"

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "requests") as run:
         task = read_task(arguments.data or DATA, *columns, arguments.positive_label)
-        found = text_candidates(task, None, arguments.base, report_to=arguments.report_to)
+        found = text_candidates(task, None, arguments.base, run.runs, report_to=arguments.report_to)
         candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         bases = found.describe_bases()

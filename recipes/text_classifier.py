@@ -2,9 +2,10 @@
 
 What it does, on each fold and for each seed, from simple to complex:
   1. fits logistic regression (ridge regression for numbers) to TF-IDF, the simple way;
-  2. trains a recurrent net on word vectors: its head and layers on the frozen embedding, then the
+  2. fits the same to what a frozen encoder computes in all layers, or in the last alone;
+  3. trains a recurrent net on word vectors: its head and layers on the frozen embedding, then the
      embedding too at a smaller rate; where the vectors know the words of your texts;
-  3. puts a head on a pretrained encoder, trains it on the frozen base, then fine-tunes the layers
+  4. puts another head on the encoder, trains it on the frozen base, then fine-tunes the layers
      above the embedding, each slower than the one above.
 Validation chooses the best of all, and the report says whether it differs from the others. With two
 labels the rarer one counts, by average precision; with more, macro-F1 of all; with several labels
@@ -63,7 +64,7 @@ class Arguments(RunArguments):
     class_weight: list[str] | None = option(
         None,
         "Weights in the loss: `balanced`, or LABEL=WEIGHT ...; by default all weigh alike, but in "
-        "the linear model on TF-IDF, which is balanced.",
+        "linear models, which are balanced.",
     )
     base: str | None = option(
         None,
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
         weights = read_class_weight(arguments.class_weight, task.names)
-        found = text_candidates(task, vectors, base, None, arguments.report_to, weights)
+        found = text_candidates(task, vectors, base, run.runs, None, arguments.report_to, weights)
         candidates = found.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)

@@ -16,6 +16,9 @@ _CLASSES = {  # of each module, by the Auto class that they are registered with
     "modeling_conv_head": {
         "AutoModelForSequenceClassification": "ConvHeadForSequenceClassification",
     },
+    "modeling_pooled_head": {
+        "AutoModelForSequenceClassification": "PooledHeadForSequenceClassification",
+    },
     "modeling_recurrent": {
         "AutoModel": "RecurrentModel",
         "AutoModelForSequenceClassification": "RecurrentForSequenceClassification",
@@ -28,10 +31,11 @@ _CLASSES = {  # of each module, by the Auto class that they are registered with
 @when_imported("transformers.models.auto.configuration_auto")
 def _register_configurations(auto: ModuleType) -> None:
     from .configuration_conv_head import ConvHeadConfig
+    from .configuration_pooled_head import PooledHeadConfig
     from .configuration_recurrent import RecurrentConfig
     from .configuration_tfidf import TfidfConfig
 
-    for config in (ConvHeadConfig, RecurrentConfig, TfidfConfig):
+    for config in (ConvHeadConfig, PooledHeadConfig, RecurrentConfig, TfidfConfig):
         auto.AutoConfig.register(config.model_type, config)
 
 

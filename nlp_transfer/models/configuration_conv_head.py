@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from transformers import PreTrainedConfig
+from .configuration_encoder_head import EncoderHeadConfig
 
 
-class ConvHeadConfig(PreTrainedConfig):
+class ConvHeadConfig(EncoderHeadConfig):
     """Configuration of `ConvHeadForSequenceClassification`.
 
     Args:
-        base_config: Configuration of the encoder.
-        layers: The layers whose states the head reads, side by side; 0 is the embedding. Layers
-            above the topmost of them are not there.
-        window: Tokens that the encoder reads at once; a longer text is read window by window.
+        base_config: As for `EncoderHeadConfig`, and the following two.
+        layers: The layers that the head reads.
+        window: Tokens that the encoder reads at once.
         filters: How many features the head looks for at every token.
         kernel_size: Neighbouring tokens that such a feature is made of.
         dropout: Share of what the head reads, and of its features, that is dropped.
@@ -39,10 +38,8 @@ class ConvHeadConfig(PreTrainedConfig):
         dropout: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        self.base_config = base_config or {}
-        self.layers, self.window = list(layers), window
         self.filters, self.kernel_size, self.dropout = filters, kernel_size, dropout
-        super().__init__(**kwargs)
+        super().__init__(base_config, layers, window, **kwargs)
 
 
 # What is saved carries this code, for those who load it without the package.

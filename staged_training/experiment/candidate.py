@@ -39,6 +39,9 @@ class Candidate(ABC):
     def row_names(self) -> list[str]:
         """Return the names of the models that it ends with, each a row of the table."""
 
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to do
+        """Do once what all rounds need, such as to compute features."""
+
     @abstractmethod
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
         """Train and score its models in one round; save each to `folder/models/NAME OF ROW`.

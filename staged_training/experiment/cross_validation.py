@@ -250,6 +250,8 @@ def cross_validate(
     rounds = {(f, s): draw(Round(f, s, task.split(f))) for f in folds for s in seeds}
     everyone = [*controls, *candidates]
     _check_names(everyone)
+    for candidate in everyone:
+        candidate.prepare()
     names, pieces = [], {}
     for (fold, seed), round_ in rounds.items():
         keep = not scores_only and (fold, seed) == (folds[0], seeds[0])

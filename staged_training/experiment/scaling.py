@@ -10,7 +10,12 @@ class Scaling(NamedTuple):
     std: float = 1.0
 
     def scale(self, values: Any) -> Any:
-        """Return numbers, of any kind that can be computed with, as they are learnt."""
+        """Return numbers, of any kind that can be computed with, as they are learnt.
+
+        What is not to be scaled, such as the numbers of labels, comes back as it is.
+        """
+        if self == Scaling():
+            return values
         return (values - self.mean) / self.std
 
     def unscale(self, logits: Any) -> Any:

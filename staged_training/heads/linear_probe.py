@@ -8,7 +8,7 @@ regression.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,44 @@ from staged_training.heads.head_search import Trial, score_trial
 
 CS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 """The inverse Cs of the L2 penalty that are tried."""
+
+
+class FeatureScale(NamedTuple):
+    """What makes features comparable, whatever the base: mean 0 and, on average, length 1.
+
+    So a penalty means the same for bases of any width.
+
+    Attributes:
+        mean: What is subtracted, `[width]`.
+        unit: What they are divided by then, `[width]`.
+    """
+
+    mean: NDArray[np.float32]
+    unit: NDArray[np.float32]
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return features `[examples, width]` on the scale."""
+        scaled: NDArray[np.float32] = features - self.mean
+        scaled /= self.unit
+        return scaled
+
+
+def scale_of(features: NDArray[np.float32], least: float = 0.0) -> FeatureScale:
+    """Return the scale of features, `[examples, width]`.
+
+    Args:
+        features: The features.
+        least: The least deviation that one is taken to have, as a share of their median. What is
+            nearly constant gets weights else whose products are rounded off.
+
+    Examples:
+        >>> features = np.array([[1.0, 10.0], [3.0, 30.0]], np.float32)
+        >>> scale_of(features)(features).tolist()  # doctest: +ELLIPSIS
+        [[-0.7071..., -0.7071...], [0.7071..., 0.7071...]]
+    """
+    deviations = features.std(axis=0)
+    deviations = np.maximum(deviations, max(1e-6, least * float(np.median(deviations))))
+    return FeatureScale(features.mean(axis=0), deviations * np.float32(features.shape[1] ** 0.5))
 
 
 @dataclass(frozen=True)
@@ -52,6 +90,12 @@ class Probe:
         """Return logits `float32 [examples, outputs]` of features `[examples, width]`."""
         return np.asarray(features, np.float32) @ self.weight.T + self.bias
 
+    def unscaled(self, scale: FeatureScale) -> "Probe":
+        """Return the same head for features that are not on the scale it was fitted on."""
+        weight = self.weight / scale.unit
+        bias = self.bias - weight @ scale.mean
+        return replace(self, weight=weight, bias=bias.astype(np.float32))
+
     def put_into(self, head: nn.Linear) -> None:
         """Set it as the head of a model, a linear layer of `width` inputs."""
         with torch.no_grad():
@@ -65,6 +109,8 @@ def linear_probe(
     target: Target,
     Cs: Sequence[float] = CS,
     class_weight: ClassWeight = None,
+    *,
+    by_loss: bool = False,
 ) -> Probe:
     """Fit a linear head for each `C`, and return the one that is best on validation.
 
@@ -74,6 +120,7 @@ def linear_probe(
         target: What is predicted; of one label, those not seen in training never are.
         Cs: Inverse Cs of the L2 penalty to try.
         class_weight: What each label weighs in the loss.
+        by_loss: Choose by loss alone, which says more where few examples validate.
 
     Raises:
         ValueError: All training examples have the same label; from scikit-learn.
@@ -92,9 +139,9 @@ def linear_probe(
         probe = replace(fit_probe(train, target, C, class_weight), grid=grid)
         logits = probe.logits(validation[0])
         trial = score_trial({"C": C}, target, validation[1], logits)
-        if not grid or trial.rank > max(other.rank for other in grid):
-            best = probe
         grid.append(trial)
+        if trial is max(grid, key=lambda tried: -tried.loss if by_loss else tried.rank):
+            best = probe
     assert best is not None
     return replace(best, grid=grid)
 

@@ -41,8 +41,7 @@ def out_of_fold_scores(
     for fold in fold_numbers(folds):
         split = fold_split(folds, fold)
         train, validation = ((scaled[rows], values[rows]) for rows in split[:2])
-        tried = linear_probe(train, validation, target, class_weight="balanced").grid
-        C = min(tried, key=lambda trial: trial.loss).settings["C"]
+        C = linear_probe(train, validation, target, class_weight="balanced", by_loss=True).C
         others = np.flatnonzero(folds != fold)
         probe = fit_probe((scaled[others], values[others]), target, C, "balanced")
         scores[split.test] = target.predictions(probe.logits(scaled[split.test]))

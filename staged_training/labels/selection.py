@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from staged_training.experiment.target import SingleLabel
 from staged_training.heads.class_balance import softmax
-from staged_training.heads.linear_probe import fit_linear
+from staged_training.heads.linear_probe import fit_linear, scale_of
 from staged_training.labels.strategies import (
     Floats,
     Rows,
@@ -49,21 +49,9 @@ class Batch(NamedTuple):
 
 
 def comparable(features: ArrayLike) -> NDArray[np.float32]:
-    """Return features `[examples, width]` of mean 0, and of length 1 on average.
-
-    So a penalty means the same for bases of any width.
-    """
+    """Return features `[examples, width]` of mean 0, and of length 1 on average."""
     values = np.asarray(features, dtype=np.float32)
-    mean, unit = scale_of(values)
-    scaled: NDArray[np.float32] = values - mean
-    scaled /= unit
-    return scaled
-
-
-def scale_of(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what `comparable` subtracts from features `[examples, width]`, and divides them by."""
-    deviations = np.maximum(features.std(axis=0), 1e-6)
-    return features.mean(axis=0), deviations * np.float32(np.sqrt(features.shape[1]))
+    return scale_of(values)(values)
 
 
 def next_batch(

@@ -34,9 +34,16 @@ def logits(model, tokenizer, texts=TEXTS):
         return model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
 
 
-@pytest.mark.parametrize("model_type", ARCHITECTURES)
-def test_a_cut_encoder_trains_and_gives_the_same_when_loaded_again(model_type, tmp_path):
-    model, tokenizer = load_encoder_classifier(saved(tmp_path, model_type), NAMES, seed=0)
+@pytest.mark.parametrize(
+    ("model_type", "head"),
+    [
+        *((model_type, "convolution") for model_type in ARCHITECTURES),
+        *((model_type, "linear") for model_type in ("deberta-v2", "gpt2", "t5", "xlnet")),
+    ],
+)
+def test_a_cut_encoder_trains_and_gives_the_same_when_loaded_again(model_type, head, tmp_path):
+    folder = saved(tmp_path, model_type)
+    model, tokenizer = load_encoder_classifier(folder, NAMES, seed=0, head=head)
     together = logits(model, tokenizer)
     torch.testing.assert_close(logits(model, tokenizer, TEXTS[1:])[0], together[1])
     model.save_pretrained(tmp_path / "out")

@@ -26,10 +26,11 @@ def test_models_are_known_whatever_is_imported_first(first):
     code = (
         f"{first}; from transformers import AutoConfig; "
         "from transformers import AutoModelForSequenceClassification as Auto; "
-        "configs = [AutoConfig.for_model(n) for n in ('recurrent', 'tfidf', 'conv_head')]; "
+        "names = ('recurrent', 'tfidf', 'conv_head', 'pooled_head'); "
+        "configs = [AutoConfig.for_model(name) for name in names]; "
         "print(*(type(c) in Auto._model_mapping for c in configs))"
     )
-    assert printed(code) == ["True", "True", "True"]
+    assert printed(code) == ["True"] * 4
 
 
 def test_mail_is_read_without_pytorch():

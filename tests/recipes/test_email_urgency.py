@@ -239,6 +239,7 @@ def test_an_encoder_takes_the_place_of_word_vectors(small_data, tmp_path, capsys
     assert main(["run", "email-urgency", *flags, "--output-dir", str(folder)]) == 0
     results = json.loads((folder / "report" / "results.json").read_text())
     names = ["majority class", "TF-IDF + logistic regression"]
+    names += ["bert, linear head"]
     names += ["bert, head on the frozen base", "bert, fine-tuned"]
     assert [row["name"] for row in results["rows"]] == names
     assert "bert reads 512 tokens at once; no text is longer." in capsys.readouterr().out

@@ -30,6 +30,7 @@ def test_a_run_that_was_cut_off_is_resumed_reported_and_pushed(flags, hub, tmp_p
     results = json.loads((folder / "report" / "results.json").read_text())
     assert results["recipe"] == "requests"
     assert [row["name"] for row in results["rows"]][2:] == [
+        "bert, linear head",
         "bert, head on the frozen base",
         "bert, fine-tuned",
     ]

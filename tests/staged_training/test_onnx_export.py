@@ -7,6 +7,8 @@ import torch
 from nlp_transfer.models import (
     ConvHeadConfig,
     ConvHeadForSequenceClassification,
+    PooledHeadConfig,
+    PooledHeadForSequenceClassification,
     RecurrentConfig,
     RecurrentForSequenceClassification,
 )
@@ -56,7 +58,8 @@ def test_a_text_model_gives_the_same_logits(name, models, tmp_path):
         np.testing.assert_allclose(found, model.eval()(**unseen).logits, atol=1e-5)
 
 
-def test_an_encoder_that_reads_window_by_window_gives_the_same_logits(tmp_path):
+@pytest.mark.parametrize("head", ["convolution", "linear"])
+def test_an_encoder_that_reads_window_by_window_gives_the_same_logits(head, tmp_path):
     import onnxruntime
 
     torch.manual_seed(0)
@@ -69,8 +72,13 @@ def test_an_encoder_that_reads_window_by_window_gives_the_same_logits(tmp_path):
         "intermediate_size": 16,
         "max_position_embeddings": 10,
     }
-    config = ConvHeadConfig(encoder, layers=[0, 1], window=10, filters=4)
-    model, file = ConvHeadForSequenceClassification(config), tmp_path / "model.onnx"
+    if head == "linear":
+        config = PooledHeadConfig(encoder, layers=[0, 1], window=10)
+        model = PooledHeadForSequenceClassification(config)
+    else:
+        config = ConvHeadConfig(encoder, layers=[0, 1], window=10, filters=4)
+        model = ConvHeadForSequenceClassification(config)
+    file = tmp_path / "model.onnx"
     assert export_onnx(model, [texts(7, 3, 24), texts(5)], file).difference < 1e-5
     session = onnxruntime.InferenceSession(file)
     for unseen in (texts(1, 2), texts(10), texts(11, 35, 4), texts(3, 20, 3, 3)):

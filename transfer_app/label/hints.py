@@ -41,7 +41,7 @@ def said_of(labelling: Labelling, row: int) -> Said | None:
     pool = labelling.pool
     (scores,) = softmax(pool.features[[row]] @ weight.T + bias)
     order = np.argsort(-scores, kind="stable")
-    unit = pool.scale[1]
+    unit = pool.scale.unit
     return Said(
         {names[number]: float(scores[number]) for number in order},
         (weight[order[0]] - weight[order[1]]) / unit,

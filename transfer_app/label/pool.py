@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nlp_transfer.emails import Email
 from nlp_transfer.emails.reading import read_emails, read_text_table
 from staged_training.experiment.splits import Indices, near_duplicate_groups
-from staged_training.labels.selection import comparable, scale_of
+from staged_training.heads.linear_probe import FeatureScale, scale_of
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.runtime.printable import one_line
@@ -61,18 +61,18 @@ class Pool:
         return self._comparable[0]
 
     @property
-    def scale(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What was subtracted from the features of the base, and what they were divided by."""
-        mean, unit = self._comparable[1:]
-        return mean, unit
+    def scale(self) -> FeatureScale:
+        """How the features of the base became comparable."""
+        return self._comparable[1]
 
     @cached_property
-    def _comparable(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def _comparable(self) -> tuple[NDArray[np.float32], FeatureScale]:
         if self.kind == "text":
             features = features_of_texts(self.contents, self.base)
         else:
             features = features_of_images(self.contents, self.base or BACKBONE)
-        return comparable(features), *scale_of(features)
+        scale = scale_of(features)
+        return scale(features), scale
 
     @cached_property
     def groups(self) -> Indices:

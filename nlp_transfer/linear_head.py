@@ -1,0 +1,172 @@
+"""A linear head on the layers of a frozen encoder, fitted exactly."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median_low
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedTokenizerBase, TrainerState
+
+from nlp_transfer.encoder_classifier import EncoderHead, load_encoder_classifier
+from nlp_transfer.text_features import encoder_features
+from nlp_transfer.text_task import TextTask
+from nlp_transfer.trained_model import save_trained
+from staged_training.experiment.candidate import MODELS, Candidate, Round
+from staged_training.experiment.outcome import Outcome, mean_decision, outcome
+from staged_training.experiment.scaling import Scaling
+from staged_training.experiment.splits import Indices
+from staged_training.heads.class_weights import ClassWeight
+from staged_training.heads.decision import with_decision
+from staged_training.heads.head_search import Trial
+from staged_training.heads.linear_probe import Probe, linear_probe, scale_of
+
+_Examples = tuple[NDArray[np.float32], NDArray[Any]]
+"""Features `[examples, width]`, and what is to be learnt of the examples."""
+
+CS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""The inverse strengths of the penalty that are tried, of features on one scale."""
+
+LEAST_DEVIATION = 0.1
+"""See `scale_of`. The maximum of the embedding is that of a special token in most texts."""
+
+LAST = "last layer alone"
+"""The setting beside `C`: 1 where the head reads the mean of the last layer, 0 where it reads all.
+
+What a text is about stands in the last layer, which was pretrained to say it; how it is said stands
+below. With 200 labels a linear head of MiniLM on all layers finds requests with an average
+precision of 0.810 (on the last alone 0.707) and names newsgroups with a macro-F1 of 0.522 (0.625);
+chosen by the loss on validation it has 0.810 and 0.613 (means of ten draws, on other folds).
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearHeadCandidate(Candidate):
+    """A linear head on the tokens' mean and maximum in every layer of a frozen encoder.
+
+    No layer is best for every task (Head2Toe: Evci et al., ICML 2022). The encoder reads every text
+    once, for all folds; and as the head is fitted exactly, there are no epochs and no rate to
+    choose by the few labels that validate.
+
+    Attributes:
+        task: The labelled texts.
+        base: As for `load_encoder_classifier`.
+        cache: The folder that the features are stored in.
+        class_weight: What each label weighs in the loss.
+    """
+
+    task: TextTask
+    base: str
+    cache: Path
+    class_weight: ClassWeight = None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What people call it, and its row."""
+        return f"{Path(self.base).absolute().name}, linear head"
+
+    def row_names(self) -> list[str]:
+        """Return its name: it ends with one model."""
+        return [self.name]
+
+    def refits_cheaply(self, row: str) -> bool:
+        """Return true: the features are known."""
+        return True
+
+    def prepare(self) -> None:
+        """Compute the features of all texts, which every round needs."""
+        _ = self._seconds, self._width
+
+    @cached_property
+    def _seconds(self) -> float:
+        """What it took to compute the features."""
+        start = time.perf_counter()
+        self._features()
+        return time.perf_counter() - start
+
+    @cached_property
+    def _width(self) -> int:
+        """Numbers in a state of the encoder."""
+        return int(self._new_model()[0].encoder.config.hidden_size)
+
+    def _new_model(self) -> tuple[EncoderHead, PreTrainedTokenizerBase]:
+        names, problem_type = self.task.names, self.task.target.problem_type
+        return load_encoder_classifier(
+            self.base, names, seed=0, problem_type=problem_type, head="linear"
+        )
+
+    def _features(self) -> NDArray[np.float32]:
+        return encoder_features(self.task.all.texts, self.base, self.cache)
+
+    def _read(self, last: float, width: int) -> slice:
+        """Return which of so many features a head reads, see `LAST`."""
+        return slice(width // 2 - self._width, width // 2) if last else slice(None)
+
+    def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
+        """Fit it with each setting, then score and save the one of least loss on validation."""
+        seconds, features = self._seconds, self._features()
+        start = time.perf_counter()
+        values, scaling = self.task.values, self._scaling(round_.split.train)
+        train, validation, test = (
+            (features[rows], scaling.scale(values[rows])) for rows in round_.split
+        )
+        heads = [self._fit(last, train, validation) for last in (0.0, 1.0)]
+        head = min(heads, key=lambda head: _best(head.grid).loss)
+        found = outcome(
+            self.name,
+            [values[rows] for rows in round_.split[1:]],
+            [scaling.unscale(head.logits(part)) for part, _ in (validation, test)],
+            self.task.target,
+            seconds=seconds + time.perf_counter() - start,
+            trainable_parameters=head.weight.size + head.bias.size,
+            grid=[asdict(trial) for head in heads for trial in head.grid],
+        )
+        self._save(head, round_.split.train, [found], folder / MODELS / self.name)
+        return [found]
+
+    def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
+        """Fit it to all rows, with what was best on most folds, and the median C of these."""
+        best = [_best([Trial(**trial) for trial in found.grid]).settings for found in outcomes]
+        last = median_low(settings[LAST] for settings in best)
+        C = median_low(settings["C"] for settings in best if settings[LAST] == last)
+        examples = self._features()[rows], self._scaling(rows).scale(self.task.values[rows])
+        self._save(self._fit(last, examples, examples, [C]), rows, outcomes, folder / "model")
+
+    def _fit(
+        self, last: float, train: _Examples, validation: _Examples, Cs: Sequence[float] = CS
+    ) -> Probe:
+        """Return the head of least loss on validation that reads the last layer alone, or all."""
+        columns = self._read(last, train[0].shape[1])
+        scale = scale_of(train[0][:, columns], LEAST_DEVIATION)
+        known, others = (
+            (scale(features[:, columns]), values) for features, values in (train, validation)
+        )
+        target, weigh = self.task.target, self.class_weight
+        probe = linear_probe(known, others, target, Cs, weigh, by_loss=True).unscaled(scale)
+        weight = np.zeros((len(probe.bias), train[0].shape[1]), np.float32)
+        weight[:, columns] = probe.weight
+        grid = [replace(trial, settings={**trial.settings, LAST: last}) for trial in probe.grid]
+        return replace(probe, weight=weight, grid=grid)
+
+    def _scaling(self, rows: Indices) -> Scaling:
+        """Return how numbers are scaled where a model learns from some rows."""
+        return self.task.target.scaling(self.task.values[rows])
+
+    def _save(self, probe: Probe, rows: Indices, outcomes: Sequence[Outcome], folder: Path) -> None:
+        """Save the encoder with a fitted head, and the decision in it."""
+        target = self.task.target
+        model, tokenizer = self._new_model()
+        probe.put_into(cast(nn.Linear, model.head))
+        decided = with_decision(model, target, self._scaling(rows), mean_decision(outcomes))
+        if self.task.text_columns:  # which the model reads of other tables, too
+            decided.config.text_columns = list(self.task.text_columns)
+        save_trained(decided, tokenizer, TrainerState(), folder)
+
+
+def _best(grid: Sequence[Trial]) -> Trial:
+    return min(grid, key=lambda trial: trial.loss)
