@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
+
 COMMAND = [sys.executable, "-m", "transfer_app.command_line", "serve"]
 
 
