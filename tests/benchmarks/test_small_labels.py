@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from small_labels import parts, score_table
+from labelled_sets import parts
+from small_labels import score_table
 
 
 @pytest.mark.parametrize("draw", range(4))
