@@ -106,8 +106,7 @@ class TextCandidate(StagedCandidate):
         model, tokenizer, earlier = self.new_model(
             train, validates=validation is not None, seed=seed, folder=folder
         )
-        if self.task.text_columns:  # which the model reads of other tables, too
-            model.config.text_columns = list(self.task.text_columns)
+        self.task.store_columns(model.config)
         trainer = staged_text_trainer(
             model,
             tokenizer,
@@ -148,8 +147,6 @@ class TextCandidate(StagedCandidate):
     def _scaled(self, rows: Indices, scaling: Scaling) -> LabelledTexts:
         """Return texts with their labels as they are learnt."""
         some = self.task.all.select(rows)
-        if scaling == Scaling():
-            return some
         return replace(some, labels=[scaling.scale(value) for value in some.labels])
 
     def with_enough_steps(self, size: int) -> Self:

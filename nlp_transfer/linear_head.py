@@ -80,7 +80,7 @@ class LinearHeadCandidate(Candidate):
 
     def prepare(self) -> None:
         """Compute the features of all texts, which every round needs."""
-        _ = self._seconds, self._width
+        _ = self._seconds
 
     @cached_property
     def _seconds(self) -> float:
@@ -88,11 +88,6 @@ class LinearHeadCandidate(Candidate):
         start = time.perf_counter()
         self._features()
         return time.perf_counter() - start
-
-    @cached_property
-    def _width(self) -> int:
-        """Numbers in a state of the encoder."""
-        return int(self._new_model()[0].encoder.config.hidden_size)
 
     def _new_model(self) -> tuple[EncoderHead, PreTrainedTokenizerBase]:
         names, problem_type = self.task.names, self.task.target.problem_type
@@ -103,19 +98,16 @@ class LinearHeadCandidate(Candidate):
     def _features(self) -> NDArray[np.float32]:
         return encoder_features(self.task.all.texts, self.base, self.cache)
 
-    def _read(self, last: float, width: int) -> slice:
-        """Return which of so many features a head reads, see `LAST`."""
-        return slice(width // 2 - self._width, width // 2) if last else slice(None)
-
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
         """Fit it with each setting, then score and save the one of least loss on validation."""
-        seconds, features = self._seconds, self._features()
+        seconds, features, new = self._seconds, self._features(), self._new_model()
         start = time.perf_counter()
         values, scaling = self.task.values, self._scaling(round_.split.train)
         train, validation, test = (
             (features[rows], scaling.scale(values[rows])) for rows in round_.split
         )
-        heads = [self._fit(last, train, validation) for last in (0.0, 1.0)]
+        width = new[0].encoder.config.hidden_size
+        heads = [self._fit(last, width, train, validation) for last in (0.0, 1.0)]
         head = min(heads, key=lambda head: _best(head.grid).loss)
         found = outcome(
             self.name,
@@ -126,7 +118,7 @@ class LinearHeadCandidate(Candidate):
             trainable_parameters=head.weight.size + head.bias.size,
             grid=[asdict(trial) for head in heads for trial in head.grid],
         )
-        self._save(head, round_.split.train, [found], folder / MODELS / self.name)
+        self._save(new, head, round_.split.train, [found], folder / MODELS / self.name)
         return [found]
 
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
@@ -135,13 +127,21 @@ class LinearHeadCandidate(Candidate):
         last = median_low(settings[LAST] for settings in best)
         C = median_low(settings["C"] for settings in best if settings[LAST] == last)
         examples = self._features()[rows], self._scaling(rows).scale(self.task.values[rows])
-        self._save(self._fit(last, examples, examples, [C]), rows, outcomes, folder / "model")
+        new = self._new_model()
+        head = self._fit(last, new[0].encoder.config.hidden_size, examples, examples, [C])
+        self._save(new, head, rows, outcomes, folder / "model")
 
     def _fit(
-        self, last: float, train: _Examples, validation: _Examples, Cs: Sequence[float] = CS
+        self,
+        last: float,
+        width: int,
+        train: _Examples,
+        validation: _Examples,
+        Cs: Sequence[float] = CS,
     ) -> Probe:
-        """Return the head of least loss on validation that reads the last layer alone, or all."""
-        columns = self._read(last, train[0].shape[1])
+        """Return the head of least loss on validation, of layers so wide, see `LAST`."""
+        means = train[0].shape[1] // 2  # the maxima come behind them
+        columns = slice(means - width, means) if last else slice(None)
         scale = scale_of(train[0][:, columns], LEAST_DEVIATION)
         known, others = (
             (scale(features[:, columns]), values) for features, values in (train, validation)
@@ -157,14 +157,19 @@ class LinearHeadCandidate(Candidate):
         """Return how numbers are scaled where a model learns from some rows."""
         return self.task.target.scaling(self.task.values[rows])
 
-    def _save(self, probe: Probe, rows: Indices, outcomes: Sequence[Outcome], folder: Path) -> None:
-        """Save the encoder with a fitted head, and the decision in it."""
-        target = self.task.target
-        model, tokenizer = self._new_model()
+    def _save(
+        self,
+        new: tuple[EncoderHead, PreTrainedTokenizerBase],
+        probe: Probe,
+        rows: Indices,
+        outcomes: Sequence[Outcome],
+        folder: Path,
+    ) -> None:
+        """Save a new model with a fitted head, and the decision in it."""
+        (model, tokenizer), target = new, self.task.target
         probe.put_into(cast(nn.Linear, model.head))
         decided = with_decision(model, target, self._scaling(rows), mean_decision(outcomes))
-        if self.task.text_columns:  # which the model reads of other tables, too
-            decided.config.text_columns = list(self.task.text_columns)
+        self.task.store_columns(decided.config)
         save_trained(decided, tokenizer, TrainerState(), folder)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from nlp_transfer.emails.reading import read_labelled_texts, read_labels_and_texts
 from staged_training.experiment.splits import given_folds, near_duplicate_groups
@@ -87,6 +87,11 @@ class TextTask(LabelledTask):
     def contents(self) -> list[Any]:
         """What a run depends on: texts, labels and folds."""
         return [self.all, self.names, self.folds]
+
+    def store_columns(self, config: PreTrainedConfig) -> None:
+        """Store the columns of a table, if it is one, for the model to read of other tables."""
+        if self.text_columns:
+            config.text_columns = list(self.text_columns)
 
     def parts(self, fold: int) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
         """Return the parts to train on, to validate on and to test on, see `split`."""

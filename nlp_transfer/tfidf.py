@@ -122,8 +122,7 @@ class TfidfCandidate(Candidate):
         model, tokenizer = tfidf_classifier(found.vectorizer, *head, target.names)
         model.config.problem_type = target.problem_type
         name_positive(model.config, target)
-        if self.task.text_columns:  # which the model reads of other tables, too
-            model.config.text_columns = list(self.task.text_columns)
+        self.task.store_columns(model.config)
         save_trained(model, tokenizer, TrainerState(), folder)
 
 

@@ -376,8 +376,6 @@ def best_trial(found: Outcome) -> Trial:
 
 def _scaled(part: FeatureDataset, scaling: Scaling) -> FeatureDataset:
     """Return features with numbers as they are learnt."""
-    if scaling == Scaling():
-        return part
     return FeatureDataset({**part.columns, "labels": scaling.scale(part.columns["labels"])})
 
 
