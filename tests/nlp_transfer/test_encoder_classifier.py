@@ -6,6 +6,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from nlp_transfer.classification import staged_text_trainer
 from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.models.modeling_conv_head import BytewiseDropout
 from nlp_transfer.text_task import LabelledTexts
 from staged_training import InputError, Stage, freeze, layer_groups
 from staged_training.experiment.target import SingleLabel
@@ -133,6 +134,20 @@ def test_a_frozen_base_drops_nothing_while_the_head_does(classifier):
     inputs = batch(tokenizer, TEXTS)
     assert torch.equal(base_features(model, inputs), base_features(model, inputs))
     assert not torch.equal(model(**inputs).logits, model(**inputs).logits)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.9, 1.0])
+def test_dropout_keeps_the_mean_and_drops_what_it_should(share):
+    torch.manual_seed(0)
+    dropout, ones = BytewiseDropout(share), torch.ones(999, 1001, requires_grad=True)
+    assert torch.equal(dropout.eval()(ones), ones)
+    kept = dropout.train()(ones)
+    assert (kept == 0).float().mean().item() == pytest.approx(share, abs=0.003)
+    if share < 1:
+        assert kept.mean().item() == pytest.approx(1, abs=0.01)
+    kept.sum().backward()
+    assert torch.equal(ones.grad, kept), "the gradient flows where the number was kept"
+    assert not torch.equal(dropout(ones), kept) or share in (0, 1), "the next one is another"
 
 
 def test_what_is_no_encoder_is_refused(tmp_path):
