@@ -54,7 +54,7 @@ def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
     metric = task.target.metric
     result = cross_validate(run, task, candidates, metric, [0], [seed], scores_only=True)
     published = result.chosen.metrics[metric]
-    if result.refits_cheaply:
+    if result.refits:
         labelled = np.flatnonzero(task.folds)
         outcomes = result.chosen_outcomes
         result.chosen_candidate.refit(labelled, outcomes, seed, folder / "refit")

@@ -176,9 +176,9 @@ class EncoderCandidate(TextCandidate):
     base: str
     stages: list[Stage] = field(default_factory=ENCODER_STAGES.copy)
 
-    def refits_cheaply(self, row: str) -> bool:
-        """Return whether only the head was trained, on features that are computed once."""
-        return row == self.row_names()[0]
+    def refits(self, row: str, size: int) -> bool:
+        """Return whether there are few rows, or the head alone was trained, on stored features."""
+        return super().refits(row, size) or row == self.row_names()[0]
 
     def new_model(
         self, train: Indices, *, validates: bool, seed: int, folder: Path

@@ -74,7 +74,7 @@ class LinearHeadCandidate(Candidate):
         """Return its name: it ends with one model."""
         return [self.name]
 
-    def refits_cheaply(self, row: str) -> bool:
+    def refits(self, row: str, size: int) -> bool:
         """Return true: the features are known."""
         return True
 

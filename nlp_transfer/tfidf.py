@@ -78,7 +78,7 @@ class TfidfCandidate(Candidate):
         """Return its name: it ends with one model."""
         return [self.name]
 
-    def refits_cheaply(self, row: str) -> bool:
+    def refits(self, row: str, size: int) -> bool:
         """Return true: to fit it takes a second."""
         return True
 

@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         candidate = candidate.quick() if arguments.quick else candidate
         result = images.cross_validate_heads(run, candidate, arguments.folds, arguments.seed)
-        saved = images.save_chosen(run, result, refit=arguments.refit and result.refits_cheaply)
+        saved = images.save_chosen(run, result, refit=arguments.refit and result.refits)
         if is_main_process():
             publish_image_classifier(run, "Image classifier", CARD, result, saved)
             print_next("nlp-transfer", "predict", run.path, "YOUR_IMAGES")

@@ -77,7 +77,9 @@ class Arguments(RunArguments):
     folds: str = option("0", "`all`, or the number of the fold to test on.")
     seeds: int = option(1, "How many random seeds to average over, from --seed on.")
     refit: bool | None = option(
-        None, "Train the chosen model once more on all texts; by default where that is quick."
+        None,
+        "Train the chosen model once more on all texts; by default where that is quick, or of at "
+        "most 1,000.",
     )
 
 

@@ -241,7 +241,7 @@ class BackboneCandidate(Candidate):
         logits = [scaling.unscale(part) for part in logits]
         return outcome(row, values, logits, self.task.target, **about_training)
 
-    def refits_cheaply(self, row: str) -> bool:
+    def refits(self, row: str, size: int) -> bool:
         """Return whether a model is a head on the frozen base, whose features are known."""
         return row != FINE_TUNED
 

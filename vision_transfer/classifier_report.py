@@ -81,7 +81,7 @@ def describe_training_part(result: CrossValidation, saved: SavedClassifier) -> s
     if saved.split is None:
         return "all of them"
     part = "the training part of the first fold tested"
-    if result.refits_cheaply:
+    if result.refits:
         return part
     return f"{part}, as validation chose fine-tuned layers, whose best epoch it has to choose too"
 
@@ -92,7 +92,7 @@ def describe_abstention(task: ImageTask, result: CrossValidation, saved: SavedCl
     Only a frozen base gives the same features on all folds; of another model the first fold counts.
     """
     vectors, target = saved.features.columns["features"], task.target
-    folds = result.folds if result.refits_cheaply else result.folds[:1]
+    folds = result.folds if result.refits else result.folds[:1]
     accepted = []
     for train, validation, test in map(task.split, folds):
         known = familiarity(vectors[train], vectors[validation])

@@ -17,6 +17,9 @@ from staged_training.trainer import StagedTrainer
 MODELS = "models"
 """The folder in that of a candidate's work in which its models are, by the names of their rows."""
 
+FEW = 1000
+"""Up to so many rows, what was trained in stages is trained on all of them by default."""
+
 
 class Round(NamedTuple):
     """One round of cross-validation: the fold to test on, a random seed, and the rows of it."""
@@ -51,8 +54,15 @@ class Candidate(ABC):
             folder: For checkpoints and models; what was done there before is not done again.
         """
 
-    def refits_cheaply(self, row: str) -> bool:
-        """Return whether a model can be trained on all rows in little time, by its row's name."""
+    def refits(self, row: str, size: int) -> bool:
+        """Return whether a model, by its row's name, is trained on all rows by default.
+
+        That costs time, and pays where labels are few.
+
+        Args:
+            row: The name of its row.
+            size: How many rows there are.
+        """
         return False
 
     def refit(self, rows: Indices, outcomes: Sequence[Outcome], seed: int, folder: Path) -> None:
@@ -122,6 +132,10 @@ class StagedCandidate(Candidate):
             outcomes: Its scores; of a model that was trained on all rows, those of every fold.
             folder: Where to save it.
         """
+
+    def refits(self, row: str, size: int) -> bool:
+        """Return whether there are so few rows that those it was tested on count."""
+        return size <= FEW
 
     def row_names(self) -> list[str]:
         """Return a name for each stage."""

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import cast
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.metrics import log_loss, mean_squared_error
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
-from staged_training.experiment.target import MultiLabel, Regression, Target
+from staged_training.experiment.target import Target
 from staged_training.features.head import FeatureHead
 from staged_training.features.store import FeatureDataset
 
@@ -51,16 +49,7 @@ def score_trial(
     """Score settings by the logits `[examples, outputs]` that they led to on validation."""
     predictions = target.predictions(logits)
     score = target.scores(values, predictions)[target.metric]
-    return Trial(settings, score, _mean_loss(target, values, predictions))
-
-
-def _mean_loss(target: Target, values: ArrayLike, predictions: ArrayLike) -> float:
-    """Return the mean squared error of numbers, else the mean cross-entropy."""
-    if isinstance(target, Regression):
-        return float(mean_squared_error(values, np.ravel(predictions)))
-    if isinstance(target, MultiLabel):
-        return float(log_loss(np.ravel(values), np.ravel(predictions), labels=[0, 1]))
-    return float(log_loss(values, predictions, labels=range(len(target.names))))
+    return Trial(settings, score, target.loss(values, predictions))
 
 
 @dataclass(frozen=True)

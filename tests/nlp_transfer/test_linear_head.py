@@ -156,5 +156,5 @@ def test_it_can_be_exported(fitted, tmp_path):
 def test_its_row_says_what_it_is(fitted):
     candidate, _, outcome, _ = fitted
     assert candidate.row_names() == [outcome.model] == ["bert, linear head"]
-    assert candidate.refits_cheaply(outcome.model)
+    assert candidate.refits(outcome.model, len(candidate.task.folds))
     assert {trial["settings"]["C"] for trial in outcome.grid} == set(linear_head.CS)
