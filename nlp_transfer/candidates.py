@@ -4,9 +4,8 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
@@ -20,20 +19,16 @@ from nlp_transfer.classification import (
 )
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
-from nlp_transfer.linear_head import LinearHeadCandidate
 from nlp_transfer.models import RecurrentForCausalLM
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, token_counts
-from nlp_transfer.tfidf import TfidfCandidate
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
 from nlp_transfer.word_vectors.base import Matrix
 from staged_training.experiment.candidate import (
     Built,
-    Candidate,
     StagedCandidate,
     stages_with_epochs,
 )
-from staged_training.experiment.cross_validation import CrossValidation
 from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import Indices, Split
@@ -61,9 +56,6 @@ ENCODER_STAGES = [
 FEW_TEXTS = 500
 BATCH_OF_FEW = 8
 MIN_STEPS = 400
-
-
-Staged = TypeVar("Staged", bound="TextCandidate")
 
 
 class BaseKnowledge(NamedTuple):
@@ -189,14 +181,19 @@ class EncoderCandidate(TextCandidate):
 
     def describe_base(self) -> BaseKnowledge:
         """Describe how many texts are read window by window, and how many are cut."""
-        model, tokenizer = load_encoder_classifier(self.base, self.task.names, seed=0)
-        lengths = np.array(token_counts(self.task.all.texts, tokenizer))
-        window = model.config.window
-        longer = int((lengths > window).sum())
-        beyond = f"{longer:,} texts are longer and are read in windows"
-        told = beyond if longer else "no text is longer"
-        knowledge = f"{self.base} reads {window} tokens at once; {told}."
-        return BaseKnowledge(knowledge, int((lengths > tokenizer.model_max_length).sum()))
+        return encoder_knowledge(self.base, self.task)
+
+
+def encoder_knowledge(base: str, task: TextTask) -> BaseKnowledge:
+    """Describe how many texts an encoder reads window by window, and how many it cuts."""
+    model, tokenizer = load_encoder_classifier(base, task.names, seed=0)
+    lengths = np.array(token_counts(task.all.texts, tokenizer))
+    window = model.config.window
+    longer = int((lengths > window).sum())
+    beyond = f"{longer:,} texts are longer and are read in windows"
+    told = beyond if longer else "no text is longer"
+    knowledge = f"{base} reads {window} tokens at once; {told}."
+    return BaseKnowledge(knowledge, int((lengths > tokenizer.model_max_length).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,100 +292,3 @@ class LanguageModelCandidate(TextCandidate):
     def describe_base(self) -> BaseKnowledge:
         """Describe the model; no text is cut."""
         return BaseKnowledge(f"A language model in {self.base}.", 0)
-
-
-class TextCandidates(NamedTuple):
-    """Candidates for a classifier of texts, from simple to complex.
-
-    Attributes:
-        controls: The control on a random embedding, if there are word vectors.
-        simple: A linear model on TF-IDF.
-        linear: A linear head of the encoder, if there is one.
-        staged: Those that are trained in stages.
-    """
-
-    controls: list[WordVectorCandidate]
-    simple: TfidfCandidate
-    linear: list[LinearHeadCandidate]
-    staged: list[TextCandidate]
-
-    @property
-    def all(self) -> list[Candidate]:
-        """Those that validation chooses among."""
-        return [self.simple, *self.linear, *self.staged]
-
-    def describe_bases(self) -> list[BaseKnowledge]:
-        """Describe what each base knows of the texts, once for those that begin alike.
-
-        Raises:
-            InputError: A base cannot be read, or knows none of the words.
-        """
-        by_words: dict[str, BaseKnowledge] = {}
-        for candidate in self.staged:
-            base = candidate.describe_base()
-            by_words.setdefault(base.description, base)
-        return list(by_words.values())
-
-    def describe_gains(self, result: CrossValidation) -> list[str]:
-        """Describe whether word vectors paid, and the proxy task."""
-        on_vectors = [c for c in self.staged if isinstance(c, WordVectorCandidate)]
-        steps = pairwise([*self.controls, *on_vectors])
-        changes = zip(("The vectors", "The proxy task"), steps, strict=False)
-        return [result.describe_gain(what, new, old) for what, (old, new) in changes]
-
-    def planned(self, *, quick: bool) -> "TextCandidates":
-        """Return the same with one epoch in each stage, or with enough steps for their texts."""
-        task = self.simple.task
-        size = min(len(task.split(fold).train) for fold in task.fold_numbers)
-
-        def plan(candidate: Staged) -> Staged:
-            return candidate.quick() if quick else candidate.with_enough_steps(size)
-
-        return self._replace(controls=[*map(plan, self.controls)], staged=[*map(plan, self.staged)])
-
-
-def text_candidates(
-    task: TextTask,
-    vectors: WordVectors | None,
-    base: str | None,
-    cache: Path,
-    proxy: ProxyTask | None = None,
-    report_to: str = "none",
-    class_weight: ClassWeight = None,
-) -> TextCandidates:
-    """Return the candidates on TF-IDF, and those that begin with word vectors and an encoder.
-
-    Args:
-        task: The labelled texts.
-        vectors: Word vectors; with them comes a control on random numbers like them.
-        base: An encoder, as for `load_encoder_classifier`.
-        cache: The folder that features are stored in.
-        proxy: A related task to train word vectors on first.
-        report_to: Where training is watched, as for `TrainingArguments`.
-        class_weight: What each label weighs in the loss.
-
-    Raises:
-        InputError: There is no such encoder.
-    """
-    shared: dict[str, Any] = {"task": task, "report_to": report_to, "class_weight": class_weight}
-    simple = TfidfCandidate(task, class_weight or "balanced")
-    controls: list[WordVectorCandidate] = []
-    candidates: list[TextCandidate] = []
-    linear: list[LinearHeadCandidate] = []
-    if vectors:
-        words = proxy.own.texts if proxy else ()
-        on_vectors = WordVectorCandidate(
-            name=vectors.title, vectors=vectors, more_texts=words, **shared
-        )
-        controls.append(replace(on_vectors, name="random embedding", random=True))
-        candidates.append(on_vectors)
-        if proxy:
-            name = f"{vectors.title} + proxy task"
-            candidates.append(replace(on_vectors, name=name, proxy=proxy))
-    if base:
-        load_encoder_classifier(base, task.names, seed=0)  # or it is refused here
-        weigh = class_weight or "balanced"
-        linear.append(LinearHeadCandidate(task=task, base=base, cache=cache, class_weight=weigh))
-        name = Path(base).absolute().name
-        candidates.append(EncoderCandidate(name=name, base=base, **shared))
-    return TextCandidates(controls, simple, linear, candidates)

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlp_transfer.candidates import (
-    LanguageModelCandidate,
-    TextCandidate,
-    TextCandidates,
-    WordVectorCandidate,
-)
+from nlp_transfer.candidates import LanguageModelCandidate, TextCandidate, WordVectorCandidate
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
 from nlp_transfer.language_models.recurrent import (
@@ -23,6 +18,7 @@ from nlp_transfer.language_models.recurrent import (
 )
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
+from nlp_transfer.text_candidates import TextCandidates
 from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.vocabulary import corpus_vocabulary
 from nlp_transfer.word_vectors import FILE_NAME, open_vectors, save_vectors

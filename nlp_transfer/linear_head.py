@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import median_low
-from typing import Any, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerState
 
+from nlp_transfer.candidates import BaseKnowledge, encoder_knowledge
 from nlp_transfer.encoder_classifier import EncoderHead, load_encoder_classifier
 from nlp_transfer.text_features import encoder_features
 from nlp_transfer.text_task import TextTask
@@ -25,6 +26,24 @@ from staged_training.heads.class_weights import ClassWeight
 from staged_training.heads.decision import with_decision
 from staged_training.heads.head_search import Trial
 from staged_training.heads.linear_probe import Probe, linear_probe, scale_of
+from staged_training.stages import StageResult
+
+NewModel = tuple[EncoderHead, PreTrainedTokenizerBase]
+
+
+class Reading(NamedTuple):
+    """What an encoder says of some texts.
+
+    Attributes:
+        model: A model of the encoder, without a fitted head, and its tokenizer.
+        features: `[texts, ...]`.
+        stages: What the encoder went through before.
+    """
+
+    model: NewModel
+    features: NDArray[np.float32]
+    stages: Sequence[StageResult] = ()
+
 
 _Examples = tuple[NDArray[np.float32], NDArray[Any]]
 """Features `[examples, width]`, and what is to be learnt of the examples."""
@@ -60,6 +79,9 @@ class LinearHeadCandidate(Candidate):
         class_weight: What each label weighs in the loss.
     """
 
+    layouts: ClassVar[Sequence[float]] = (0.0, 1.0)
+    """The values of `LAST` that are tried."""
+
     task: TextTask
     base: str
     cache: Path
@@ -78,6 +100,14 @@ class LinearHeadCandidate(Candidate):
         """Return true: the features are known."""
         return True
 
+    def quick(self) -> "LinearHeadCandidate":
+        """Return itself: there are no epochs."""
+        return self
+
+    def describe_base(self) -> BaseKnowledge:
+        """Describe how many texts are read window by window, and how many are cut."""
+        return encoder_knowledge(self.base, self.task)
+
     def prepare(self) -> None:
         """Compute the features of all texts, which every round needs."""
         _ = self._seconds
@@ -89,7 +119,18 @@ class LinearHeadCandidate(Candidate):
         self._features()
         return time.perf_counter() - start
 
-    def _new_model(self) -> tuple[EncoderHead, PreTrainedTokenizerBase]:
+    def _read(self, train: Indices, rows: Indices, seed: int, folder: Path) -> Reading:
+        """Return a model without a fitted head, and what its encoder says of some texts.
+
+        Args:
+            train: The rows to train on.
+            rows: The rows to read.
+            seed: Random seed.
+            folder: For checkpoints.
+        """
+        return Reading(self._new_model(), self._features()[rows])
+
+    def _new_model(self) -> NewModel:
         names, problem_type = self.task.names, self.task.target.problem_type
         return load_encoder_classifier(
             self.base, names, seed=0, problem_type=problem_type, head="linear"
@@ -100,23 +141,26 @@ class LinearHeadCandidate(Candidate):
 
     def evaluate(self, round_: Round, folder: Path) -> list[Outcome]:
         """Fit it with each setting, then score and save the one of least loss on validation."""
-        seconds, features, new = self._seconds, self._features(), self._new_model()
-        start = time.perf_counter()
+        start = time.perf_counter() - self._seconds
+        rows, borders = np.concatenate(round_.split), np.cumsum([len(r) for r in round_.split])
+        new, features, stages = self._read(round_.split.train, rows, round_.seed, folder)
         values, scaling = self.task.values, self._scaling(round_.split.train)
         train, validation, test = (
-            (features[rows], scaling.scale(values[rows])) for rows in round_.split
+            (part, scaling.scale(values[rows]))
+            for part, rows in zip(np.split(features, borders[:-1]), round_.split, strict=True)
         )
         width = new[0].encoder.config.hidden_size
-        heads = [self._fit(last, width, train, validation) for last in (0.0, 1.0)]
+        heads = [self._fit(last, width, train, validation) for last in self.layouts]
         head = min(heads, key=lambda head: _best(head.grid).loss)
         found = outcome(
             self.name,
             [values[rows] for rows in round_.split[1:]],
             [scaling.unscale(head.logits(part)) for part, _ in (validation, test)],
             self.task.target,
-            seconds=seconds + time.perf_counter() - start,
+            seconds=time.perf_counter() - start,
             trainable_parameters=head.weight.size + head.bias.size,
             grid=[asdict(trial) for head in heads for trial in head.grid],
+            stages=[asdict(stage) for stage in stages],
         )
         self._save(new, head, round_.split.train, [found], folder / MODELS / self.name)
         return [found]
@@ -126,8 +170,8 @@ class LinearHeadCandidate(Candidate):
         best = [_best([Trial(**trial) for trial in found.grid]).settings for found in outcomes]
         last = median_low(settings[LAST] for settings in best)
         C = median_low(settings["C"] for settings in best if settings[LAST] == last)
-        examples = self._features()[rows], self._scaling(rows).scale(self.task.values[rows])
-        new = self._new_model()
+        new, features, _ = self._read(rows, rows, seed, folder)
+        examples = features, self._scaling(rows).scale(self.task.values[rows])
         head = self._fit(last, new[0].encoder.config.hidden_size, examples, examples, [C])
         self._save(new, head, rows, outcomes, folder / "model")
 
@@ -159,7 +203,7 @@ class LinearHeadCandidate(Candidate):
 
     def _save(
         self,
-        new: tuple[EncoderHead, PreTrainedTokenizerBase],
+        new: NewModel,
         probe: Probe,
         rows: Indices,
         outcomes: Sequence[Outcome],

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
+from transformers import PreTrainedTokenizerBase
 
-from nlp_transfer.encoder_classifier import load_encoder_classifier
+from nlp_transfer.encoder_classifier import EncoderHead, load_encoder_classifier
 from nlp_transfer.explanation import Word, words_of
 from nlp_transfer.tfidf import tfidf_vectorizer
 from staged_training.features.extraction import computed
@@ -46,6 +47,23 @@ def encoder_features(texts: Sequence[str], base: str, folder: Path) -> NDArray[n
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     file = folder / f"{features_key(model, 'mean and maximum', digest)}.safetensors"
+    return head_features(model, tokenizer, texts, file)
+
+
+def head_features(
+    model: EncoderHead,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    file: Path | None = None,
+) -> NDArray[np.float32]:
+    """Compute what the linear head of a classifier reads of texts, `[texts, ...]`.
+
+    Args:
+        model: The classifier.
+        tokenizer: Its tokenizer.
+        texts: The texts.
+        file: Where it is kept, if it is.
+    """
     examples = [tokenizer(text, truncation=True) for text in texts]
     device = next(model.parameters()).device
 

@@ -49,11 +49,18 @@ class LabelledTexts:
         )
         return self.select(np.sort(kept)), self.select(np.sort(out))
 
-    def tokenized(self, tokenizer: PreTrainedTokenizerBase) -> "Dataset":
-        """Return the texts as rows of `input_ids`, `attention_mask` and `labels`."""
+    def tokenized(
+        self, tokenizer: PreTrainedTokenizerBase, longest: int | None = None
+    ) -> "Dataset":
+        """Return the texts as rows of `input_ids`, `attention_mask` and `labels`.
+
+        Args:
+            tokenizer: The tokenizer.
+            longest: After how many tokens a text is cut; by default as the tokenizer says.
+        """
         from datasets import Dataset  # takes a second
 
-        columns = dict(tokenizer(self.texts, truncation=True))
+        columns = dict(tokenizer(self.texts, truncation=True, max_length=longest))
         return Dataset.from_dict(columns | {"labels": self.labels})
 
 

@@ -96,10 +96,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(arguments)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.candidates import text_candidates
     from nlp_transfer.comparison import compare
     from nlp_transfer.defaults import NONE, chosen_base, chosen_vectors
     from nlp_transfer.drift import publish_chosen_texts
+    from nlp_transfer.text_candidates import text_candidates
     from nlp_transfer.text_task import read_proxy, read_task
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run

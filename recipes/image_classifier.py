@@ -1,10 +1,11 @@
 """Image classifier: from a pretrained image model to a classifier of your images, in stages.
 
 What it does: computes the features of a frozen base once; on each fold, fits heads to them (the
-exact linear probe, and heads trained by steps), then trains the top layers of the base together
-with the head, at smaller rates; validation chooses among all. An image has one label, several
-(--label-separator, or a column of lists) or a number (--task regression). A head on the frozen base
-is fitted once more to all labelled images, and that is the model; --no-refit leaves it.
+exact linear probe, and heads trained by steps), then, where there are 120 images or more to train
+on (200 in five folds), trains the top layers of the base together with the head, at smaller rates;
+validation chooses among all. An image has one label, several (--label-separator, or a column of
+lists) or a number (--task regression). A head on the frozen base is fitted once more to all
+labelled images, and that is the model; --no-refit leaves it.
 
 What it costs: about two minutes on two cores for 370 images and all folds. It prints the table of
 models, which was chosen and whether a simpler one is as good, and where model and report are.
@@ -58,7 +59,9 @@ class Arguments(RunArguments):
     backbone: str = option(
         "efficientnet-lite0", "Pretrained model: a packaged one, a folder, or a name on the Hub."
     )
-    fine_tune: bool = option(True, "Fine-tune the top layers after the head.")
+    fine_tune: bool | None = option(
+        None, "Fine-tune the top layers after the head; by default of 120 training images or more."
+    )
     folds: str = option("all", "`all`, or the number of the fold to test on.")
     refit: bool = option(True, "Fit a chosen head once more, to all labelled images.")
 
@@ -74,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_image_labels(arguments.data, written, arguments.positive_label, arguments.class_weight)
     # These imports take seconds, so the arguments are checked first.
     from staged_training.experiment.run_folder import start_run
+    from staged_training.experiment.task import FEW
     from staged_training.heads.class_weights import read_class_weight
     from staged_training.runtime.printable import one_line
     from staged_training.runtime.processes import is_main_process
@@ -91,12 +95,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         for sentence in task.remarks:
             print(one_line(sentence))
+        tunes = task.train_size >= FEW if arguments.fine_tune is None else arguments.fine_tune
         candidate = images.BackboneCandidate(
             name=Path(arguments.backbone).absolute().name,
             task=task,
             backbone=arguments.backbone,
             cache=run.runs,
-            top_layers=images.TOP_LAYERS if arguments.fine_tune else None,
+            top_layers=images.TOP_LAYERS if tunes else None,
             report_to=arguments.report_to,
             class_weight=read_class_weight(arguments.class_weight, task.names),
         )

@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_text_labels(arguments.data, *columns, positive_label=arguments.positive_label)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.candidates import text_candidates
     from nlp_transfer.defaults import BASE
     from nlp_transfer.drift import publish_chosen_texts
+    from nlp_transfer.text_candidates import text_candidates
     from nlp_transfer.text_task import read_task
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run

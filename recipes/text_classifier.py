@@ -7,6 +7,10 @@ What it does, on each fold and for each seed, from simple to complex:
      embedding too at a smaller rate; where the vectors know the words of your texts;
   4. puts another head on the encoder, trains it on the frozen base, then fine-tunes the layers
      above the embedding, each slower than the one above.
+Texts with one label each get what pays with so many of them. With fewer than 120 to train on (200
+in five folds) that is 1, and 2 on the last layer of an encoder that has learnt first which of them
+have the same label; with fewer than 600 (1,000) 1, 2 and the new head of 4 on the frozen base; with
+more all four. --vectors NAME adds 3 in any case.
 Validation chooses the best of all, and the report says whether it differs from the others. With two
 labels the rarer one counts, by average precision; with more, macro-F1 of all; with several labels
 for each text (--label-separator, or a column of lists) each is decided by itself; numbers (--task
@@ -96,9 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_text_labels(arguments.data, arguments.text_columns, *labels, *chosen)
     # These imports take seconds, so the arguments are checked first.
     from nlp_transfer import text_report as texts
-    from nlp_transfer.candidates import text_candidates
     from nlp_transfer.defaults import chosen_base, chosen_vectors
     from nlp_transfer.drift import publish_chosen_texts
+    from nlp_transfer.text_candidates import text_candidates
     from nlp_transfer.text_task import read_task
     from staged_training.experiment.cross_validation import cross_validate
     from staged_training.experiment.run_folder import start_run
@@ -118,10 +122,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         vectors, base = chosen_vectors(arguments.vectors, task), chosen_base(arguments.base)
         weights = read_class_weight(arguments.class_weight, task.names)
         found = text_candidates(task, vectors, base, run.runs, None, arguments.report_to, weights)
-        candidates = found.planned(quick=arguments.quick).all
+        suited = found.suited(vectors=arguments.vectors is not None)
+        if suited is not found:
+            print("With so few texts only what pays is trained; `--help` says what that is.")
+        candidates = suited.planned(quick=arguments.quick).all
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
-        bases = found.describe_bases()
+        bases = suited.describe_bases()
         print(*(base.description for base in bases), sep="\n")
         run.open((), task.contents)
         metric = task.target.metric

@@ -17,7 +17,7 @@ from staged_training.trainer import StagedTrainer
 MODELS = "models"
 """The folder in that of a candidate's work in which its models are, by the names of their rows."""
 
-FEW = 1000
+REFIT_UP_TO = 1000
 """Up to so many rows, what was trained in stages is trained on all of them by default."""
 
 
@@ -135,7 +135,7 @@ class StagedCandidate(Candidate):
 
     def refits(self, row: str, size: int) -> bool:
         """Return whether there are so few rows that those it was tested on count."""
-        return size <= FEW
+        return size <= REFIT_UP_TO
 
     def row_names(self) -> list[str]:
         """Return a name for each stage."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
-from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error, r2_score
+from sklearn.metrics import mean_absolute_error, r2_score
 
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
@@ -77,10 +77,6 @@ class Target(ABC):
         """Score predictions against what is true."""
 
     @abstractmethod
-    def loss(self, values: ArrayLike, predictions: ArrayLike) -> float:
-        """Return the mean cross-entropy of probabilities, or the mean squared error of numbers."""
-
-    @abstractmethod
     def floor_logits(self, train: ArrayLike, examples: int) -> Floats:
         """Return logits `[examples, outputs]` that know only the values to train on."""
 
@@ -142,10 +138,6 @@ class SingleLabel(Target):
     def scores(self, values: ArrayLike, predictions: ArrayLike) -> dict[str, float]:
         """Score probabilities, see `scores_on`."""
         return scores_on(values, np.asarray(predictions), self.positive)
-
-    def loss(self, values: ArrayLike, predictions: ArrayLike) -> float:
-        """Return the mean cross-entropy."""
-        return float(log_loss(values, predictions, labels=range(len(self.names))))
 
     def floor_logits(self, train: ArrayLike, examples: int) -> Floats:
         """Return how frequent each label is."""
@@ -214,10 +206,6 @@ class MultiLabel(Target):
             "micro_f1": float(2 * right.sum() / max(1, counted.sum())),
         }
 
-    def loss(self, values: ArrayLike, predictions: ArrayLike) -> float:
-        """Return the mean cross-entropy of all decisions."""
-        return float(log_loss(np.ravel(values), np.ravel(predictions), labels=[0, 1]))
-
     def floor_logits(self, train: ArrayLike, examples: int) -> Floats:
         """Return how frequent each label is."""
         shares = np.clip(np.asarray(train, np.float64).mean(axis=0), 1e-6, 1 - 1e-6)
@@ -275,10 +263,6 @@ class Regression(Target):
             "spearman": 0.0 if alike else float(spearmanr(values, predicted).statistic),
             "mae": float(mean_absolute_error(values, predicted)),
         }
-
-    def loss(self, values: ArrayLike, predictions: ArrayLike) -> float:
-        """Return the mean squared error."""
-        return float(mean_squared_error(values, np.ravel(predictions)))
 
     def floor_logits(self, train: ArrayLike, examples: int) -> Floats:
         """Return the mean."""

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 from staged_training.experiment.splits import Indices, Split, fold_numbers, fold_split
 from staged_training.experiment.target import Target
 
+FEW = 120
+"""With fewer examples to train on, three fifths of 200, steps of training pay for no head.
+
+With 50 and 100 labels of pets and digits the exact linear probe scored 0.814 (mean of 15 draws), a
+head that was trained by steps 0.795, layers that were fine-tuned after the better one 0.811.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -33,6 +40,11 @@ class Task:
     def split(self, fold: int) -> Split:
         """Return the rows to train, validate and test on, where a fold is the test part."""
         return fold_split(self.folds, fold)
+
+    @property
+    def train_size(self) -> int:
+        """How many examples there are to train on, in the fold that has the fewest."""
+        return min(len(self.split(fold).train) for fold in self.fold_numbers)
 
     @property
     def fold_numbers(self) -> list[int]:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
+from staged_training.experiment.loss import mean_loss
 from staged_training.experiment.target import Target
 from staged_training.features.head import FeatureHead
 from staged_training.features.store import FeatureDataset
@@ -49,7 +50,7 @@ def score_trial(
     """Score settings by the logits `[examples, outputs]` that they led to on validation."""
     predictions = target.predictions(logits)
     score = target.scores(values, predictions)[target.metric]
-    return Trial(settings, score, target.loss(values, predictions))
+    return Trial(settings, score, mean_loss(target, values, predictions))
 
 
 @dataclass(frozen=True)

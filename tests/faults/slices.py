@@ -57,7 +57,10 @@ SLICES = {
         pets,
         ["--label-column", "species", "--folds", "0", "--fine-tune", "--quick"],
     ),
-    "image-classifier": (pets, ["--label-column", "species", "--folds", "0", "--quick"]),
+    "image-classifier": (
+        pets,
+        ["--label-column", "species", "--folds", "0", "--fine-tune", "--quick"],
+    ),
     "pet-detector": (
         pets,
         ["--box-column", "head_box", "--folds", "0", "--quick", "--size", "128", "--fine-tune"],

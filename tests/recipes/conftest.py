@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nlp_transfer.candidates import TextCandidates
+from nlp_transfer.text_candidates import TextCandidates
 from tests.small_data import small_messages, small_photos
 
 DATA = Path(__file__).parents[2] / "recipes" / "data"

@@ -14,6 +14,7 @@ from transformers import Trainer, pipeline
 
 from nlp_transfer import candidates
 from nlp_transfer.models import RecurrentForSequenceClassification
+from nlp_transfer.text_candidates import TextCandidates
 from transfer_app.command_line import main
 
 KILLED_AT = """
@@ -21,6 +22,7 @@ import os, signal
 from dataclasses import replace
 from transformers import Trainer
 from nlp_transfer import candidates
+from nlp_transfer.text_candidates import TextCandidates
 from transfer_app.command_line import main
 
 steps, step = {kill_at}, Trainer.training_step
@@ -35,7 +37,7 @@ def counted(*args, **kwargs):
 Trainer.training_step = counted
 candidates.MIN_STEPS = 1
 candidates.RECURRENT_STAGES[:] = [replace(s, epochs=3) for s in candidates.RECURRENT_STAGES]
-candidates.TextCandidates.all = property(lambda found: found.staged)
+TextCandidates.all = property(lambda found: found.staged)
 main({arguments})
 """
 
@@ -48,7 +50,7 @@ def trained(small_data, tmp_path_factory):
     flags += ["--data", str(small_data / "messages.parquet")]
     flags += ["--proxy", str(small_data / "proxy.parquet")]
     with pytest.MonkeyPatch.context() as patch:  # see `nets_only`
-        patch.setattr(candidates.TextCandidates, "all", property(lambda found: found.staged))
+        patch.setattr(TextCandidates, "all", property(lambda found: found.staged))
         assert main(["run", "email-urgency", *flags]) == 0
     return folder
 
@@ -174,7 +176,7 @@ def test_a_run_killed_in_either_stage_resumes_bit_identical(
     monkeypatch.setattr(Trainer, "training_step", lambda *args: steps.append(1) or step(*args))
 
     def arguments(folder, *flags):
-        data = ["--data", str(small_data / "messages.parquet"), "--base", "none"]
+        data = ["--data", str(small_data / "messages.parquet"), "--base", "none", "--no-refit"]
         return ["run", "email-urgency", *data, "--output-dir", str(tmp_path / folder), *flags]
 
     def killed_at(step, *flags):

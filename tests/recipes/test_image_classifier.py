@@ -92,7 +92,8 @@ def test_scores_are_those_of_scikit_learn_and_of_the_saved_models(column, pets, 
 
 @pytest.mark.parametrize("column", KINDS)
 def test_a_model_is_trained_and_reported(column, pets, backbone, tmp_path):
-    flags = ["--data", str(pets), "--label-column", column, "--backbone", backbone, "--quick"]
+    flags = ["--data", str(pets), "--label-column", column, "--backbone", backbone]
+    flags += ["--quick", "--fine-tune"]
     for name, value in KINDS[column].items():
         flags += [f"--{name.replace('_', '-')}", value]
     out = tmp_path / "out"
