@@ -18,6 +18,9 @@ DRAWS = 100
 INTERVAL = 1.96
 """Deviations to either side of a mean that hold 95 % of a normal distribution."""
 
+AS_GOOD = 0.02
+"""How much less a simpler model may score to be as good, where no difference is to be seen."""
+
 FEWEST = 30
 """How many examples to validate on it takes to compare models."""
 
@@ -73,26 +76,34 @@ def drawn_scores(
     return {model: np.mean(of_folds, axis=0) for model, of_folds in scores.items()}
 
 
-def describe_differences(differences: Mapping[str, Difference], chosen: str, floor: str) -> str:
+def describe_differences(
+    differences: Mapping[str, Difference], chosen: str, floor: str, *, by_score: bool = True
+) -> str:
     """Describe how a model compares with all others.
 
     Args:
-        differences: How much more it scores than each model; itself too.
+        differences: How much more it scores than each model, from simple to complex; itself too.
         chosen: Its name.
         floor: The name of the model that looks at no example.
+        by_score: Whether it was chosen by its score, so that a simpler one may be as good.
 
     Examples:
         >>> found = {"mean": Difference(0.4, 0.1), "linear": Difference(0.01, 0.05)}
         >>> print(describe_differences(found | {"net": Difference(0.0, 0.0)}, "net", "mean"))
-        On validation, no difference to be seen from linear. On validation it is ahead of mean
-        (+0.400, 95 % interval +0.300 to +0.500).
+        On validation, no difference to be seen from linear. Simpler and as good is linear (+0.010,
+        95 % interval -0.040 to +0.060): use that. On validation it is ahead of mean (+0.400, 95 %
+        interval +0.300 to +0.500).
     """
     others = {name: found for name, found in differences.items() if name != chosen}
     alike = [name for name, found in others.items() if not found.is_seen]
+    as_good = [name for name in alike if others[name].mean <= AS_GOOD]
+    order = list(differences)
     told = [f"On validation, no difference to be seen from {'; '.join(alike)}."] if alike else []
     if floor in alike:
         found = f"{floor} looks at no example ({others[floor]})"
         told.append(f"That it has learnt anything is not seen yet: {found}.")
+    elif by_score and as_good and order.index(as_good[0]) < order.index(chosen):
+        told.append(f"Simpler and as good is {as_good[0]} ({others[as_good[0]]}): use that.")
     for ahead, word in ((True, "ahead of"), (False, "behind")):
         names = [n for n, found in others.items() if found.is_seen and (found.mean > 0) == ahead]
         if names:
