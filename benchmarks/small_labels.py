@@ -300,7 +300,7 @@ def means(rounds: Rounds) -> Figures:
 
 
 def score_table(cells: dict[str, Figures]) -> str:
-    """The ways from the best average rank on: rank, cells won, and the score in each cell."""
+    """The ways from the best average rank on: the rank, and the score in each cell."""
     ways = dict.fromkeys(
         w for cell in cells.values() for w in cell if not w.endswith(ON_VALIDATION)
     )

@@ -55,10 +55,6 @@ class ContrastiveCandidate(LinearHeadCandidate):
     def prepare(self) -> None:
         """Do nothing: each round tunes an encoder of its own."""
 
-    @property
-    def _seconds(self) -> float:
-        return 0.0
-
     def _read(self, train: Indices, rows: Indices, seed: int, folder: Path) -> Reading:
         model, tokenizer = self._new_model()
         model.config.layers = model.config.layers[-1:]

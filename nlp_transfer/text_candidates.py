@@ -63,7 +63,9 @@ class TextCandidates(NamedTuple):
             InputError: A base cannot be read, or knows none of the words.
         """
         by_words: dict[str, BaseKnowledge] = {}
-        for base in (c.describe_base() for some in (self.linear, self.staged) for c in some):
+        tuned = any(isinstance(candidate, EncoderCandidate) for candidate in self.staged)
+        linear = [] if tuned else self.linear  # to read all texts once more would tell the same
+        for base in (c.describe_base() for some in (linear, self.staged) for c in some):
             by_words.setdefault(base.description, base)
         return list(by_words.values())
 
