@@ -3,8 +3,8 @@
 What it does:
   1. builds the vocabulary: the frequent words of the corpus, and every word of the task that the
      vectors are for, however rare it is in the corpus;
-  2. learns a vector for each by skip-gram, CBOW, fastText, or a neural probabilistic language model
-     over a window of words (--model window);
+  2. learns a vector for each by skip-gram, CBOW, fastText, GloVe, or a neural probabilistic
+     language model over a window of words (--model window);
   3. measures word similarity, analogies, and how much of the task has a vector, beside GloVe 6B 50d
      where that is installed;
   4. shows the nearest neighbours of frequent words of the task, and a map of them.
@@ -57,15 +57,18 @@ class Arguments(RunArguments):
         "the corpus has gets a vector; they are not trained on. By default the 2,000 messages "
         "that come with email-urgency.",
     )
-    model: Literal["skip-gram", "cbow", "fasttext", "window"] = option(
+    model: Literal["skip-gram", "cbow", "fasttext", "glove", "window"] = option(
         "skip-gram", "Model that learns the vectors."
     )
     dim: int = option(50, "Width of the vectors.")
-    epochs: int = option(5, "Passes over the corpus.")
+    epochs: int | None = option(
+        None,
+        "Passes over the corpus, by default 5; of GloVe over the pairs of words in it, 25.",
+    )
     min_frequency: int = option(5, "Minimum count of words that the task lacks.")
     workers: int = option(
         1,
-        "Threads of skip-gram, CBOW and fastText. With more than one the same seed no longer "
+        "Threads of all models but `window`. With more than one the same seed no longer "
         "gives the same vectors.",
     )
     quick: bool = option(False, "A quick check: one epoch.")

@@ -229,14 +229,14 @@ def _flags_of(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def check_positive(arguments: "DataclassInstance", *names: str) -> None:
-    """Refuse arguments that are not above zero, by the names of their fields.
+    """Refuse arguments that are given and not above zero, by the names of their fields.
 
     Raises:
         InputError: One of them is not.
     """
     for name in names:
         value = getattr(arguments, name)
-        if not 0 < value < float("inf"):
+        if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{flag(name)} is {value}; give a positive number.")
 
 

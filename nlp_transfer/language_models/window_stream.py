@@ -69,7 +69,7 @@ class WindowStream(IterableDataset[Batch]):
         rng = np.random.default_rng([self.seed, self.epoch, number])
         pad = self.tokenizer.pad_token_id
         parts: list[tuple[Ids, Ids]] = []
-        for ids, lengths in _tokenized(islice(self.texts, number, None, step), self.tokenizer):
+        for ids, lengths in tokenized(islice(self.texts, number, None, step), self.tokenizer):
             parts.append(windows(ids, lengths, self.context, pad, rng))
             if sum(len(words) for _, words in parts) >= WINDOWS_TO_SHUFFLE:
                 parts = [(yield from self._batches(parts, rng, last=False))]
@@ -118,7 +118,7 @@ def count_words(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, name: 
         raise InputError("tokenizer: it has no padding token; use one of build_vocabulary.")
     total = known = longest = 0
     bar = tqdm(texts, "Counting words", unit="text", delay=2, dynamic_ncols=True, leave=False)
-    for ids, lengths in _tokenized(bar, tokenizer):
+    for ids, lengths in tokenized(bar, tokenizer):
         total += len(ids)
         known += int((ids != tokenizer.unk_token_id).sum())
         longest = max(longest, int(lengths.max()))
@@ -134,7 +134,7 @@ def count_words(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, name: 
     return total
 
 
-def _tokenized(
+def tokenized(
     texts: Iterable[str], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[Ids, Ids]]:
     """Yield the word numbers of a block of texts, `[words]`, and its lengths, `[texts]`."""

@@ -1,7 +1,7 @@
 """Word2Vec and fastText: word vectors learnt from which words stand near which, by gensim."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -72,7 +72,7 @@ def train_word2vec(
         if number < 1:
             raise InputError(f"{name} is {number}; give 1 or more.")
     require_gensim()
-    from gensim.models import FastText, KeyedVectors, Word2Vec
+    from gensim.models import FastText, Word2Vec
 
     with TemporaryFile("w+", encoding="utf-8") as file:  # without a name: none is left of it
         counts, sentences = _write_sentences(texts, tokenizer, file)
@@ -102,10 +102,31 @@ def train_word2vec(
                 _Sentences(file, bar), total_examples=sentences, total_words=total, epochs=epochs
             )
     words = sorted(model.wv.index_to_key, key=lambda word: -counts[word])
-    vectors = KeyedVectors(dim)
-    vectors.add_vectors(words, model.wv[words])
-    for word in words:
-        vectors.set_vecattr(word, "count", counts[word])
+    return keyed_vectors(words, model.wv[words], [counts[word] for word in words])
+
+
+def keyed_vectors(
+    words: Sequence[str], rows: NDArray[np.float32], counts: Sequence[int]
+) -> "KeyedVectors":
+    """Return vectors as gensim keeps them, with the attribute `count`.
+
+    Args:
+        words: The words, the most frequent first.
+        rows: Their vectors, `[words, dim]`.
+        counts: How often each occurs, `[words]`.
+
+    Examples:
+        >>> from nlp_transfer.language_models.word2vec import keyed_vectors
+        >>> vectors = keyed_vectors(["call", "noon"], np.eye(2, dtype=np.float32), [7, 2])
+        >>> vectors.index_to_key, int(vectors.get_vecattr("noon", "count"))
+        (['call', 'noon'], 2)
+    """
+    from gensim.models import KeyedVectors
+
+    vectors = KeyedVectors(rows.shape[1])
+    vectors.add_vectors(list(words), rows)
+    for word, count in zip(words, counts, strict=True):
+        vectors.set_vecattr(word, "count", int(count))
     return vectors
 
 

@@ -24,6 +24,7 @@ METHODS = {
     "skip-gram": "skip-gram with negative sampling (Mikolov et al. 2013)",
     "cbow": "CBOW with negative sampling (Mikolov et al. 2013)",
     "fasttext": "fastText, skip-gram over character n-grams (Bojanowski et al. 2017)",
+    "glove": "GloVe (Pennington et al. 2014)",
     "window": "a neural probabilistic language model (Bengio et al. 2003)",
 }
 HOW_TO_READ = (
@@ -117,7 +118,7 @@ def describe_protocol(
     return (
         f"Vectors of {len(counts):,} words, {learning.dim} numbers each, were learnt from "
         f"{as_code(corpus.name)} ({sum(counts.values()):,} words of running text) by "
-        f"{METHODS[learning.model]}; epochs: {learning.epochs}, seconds: {seconds:.0f}. Every word "
+        f"{METHODS[learning.model]}; epochs: {learning.passes}, seconds: {seconds:.0f}. Every word "
         f"of {as_code(task.name)} that occurs there has a vector."
         f"{' **Quick run: one epoch; do not judge by it.**' if quick else ''}"
     )

@@ -96,7 +96,7 @@ def test_email_urgency_learns_on_the_vectors(learnt, small_data, tmp_path, capsy
     assert (tmp_path / "out" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("model", ["fasttext", "window"])
+@pytest.mark.parametrize("model", ["fasttext", "glove", "window"])
 def test_other_models_learn_too(model, mails, small_data, tmp_path):
     small = tmp_path / "mails.parquet"
     pd.read_parquet(mails).head(60).to_parquet(small)
