@@ -37,7 +37,7 @@ def grow_texts(size: int) -> dict[str, float]:
     from transformers import DataCollatorWithPadding
 
     from nlp_transfer import align, build_vocabulary, open_vectors
-    from nlp_transfer.classification import recurrent_classifier
+    from nlp_transfer.models import RecurrentForSequenceClassification
     from nlp_transfer.text_task import read_task
     from staged_training.features.extraction import compute_features
 
@@ -47,7 +47,7 @@ def grow_texts(size: int) -> dict[str, float]:
     tokenizer = watch.around("vocabulary", build_vocabulary)(texts.texts)
     aligned = watch.around("alignment", align)(tokenizer, open_vectors("glove-6b-50d"))
     rows = watch.around("tokenising", texts.tokenized)(tokenizer)
-    model = recurrent_classifier(aligned.matrix, task.names, seed=0)
+    model = RecurrentForSequenceClassification.from_aligned(aligned, task.names)
     watch.around("forward", compute_features)(model, rows, DataCollatorWithPadding(tokenizer))
     return dict(watch.seconds)
 

@@ -30,8 +30,8 @@ RUNTIMES = ("ONNX Runtime", "PyTorch")
 def save_models(folder: Path) -> None:
     """Save the models as recipes do, and export them."""
     from nlp_transfer import align, build_vocabulary, open_vectors
-    from nlp_transfer.classification import recurrent_classifier
     from nlp_transfer.encoder_classifier import load_encoder_classifier
+    from nlp_transfer.models import RecurrentForSequenceClassification
     from nlp_transfer.text_task import read_task
     from transfer_app.export import export
     from vision_transfer.backbones import load_backbone
@@ -41,7 +41,7 @@ def save_models(folder: Path) -> None:
     tokenizer = build_vocabulary(task.all.texts)
     matrix = align(tokenizer, open_vectors("glove-6b-50d")).matrix
     made = [
-        (recurrent_classifier(matrix, task.names, 0), tokenizer),
+        (RecurrentForSequenceClassification.from_aligned(matrix, task.names), tokenizer),
         load_encoder_classifier("bert", task.names, 0),
         load_backbone("efficientnet-lite0", read_image_task(PETS, "species").names),
     ]

@@ -13,13 +13,12 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from nlp_transfer.alignment import align, random_like
 from nlp_transfer.classification import (
     classifier_logits,
-    recurrent_classifier,
     save_classifier,
     staged_text_trainer,
 )
 from nlp_transfer.encoder_classifier import load_encoder_classifier
 from nlp_transfer.language_models.recurrent import classifier_from
-from nlp_transfer.models import RecurrentForCausalLM
+from nlp_transfer.models import RecurrentForCausalLM, RecurrentForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts, ProxyTask, TextTask, token_counts
 from nlp_transfer.vocabulary import build_vocabulary
 from nlp_transfer.word_vectors import WordVectors
@@ -240,7 +239,10 @@ class WordVectorCandidate(TextCandidate):
             parts = proxy.without(0.1, seed) if validates else (proxy, None)
             earlier, matrix = self._train_on_proxy(tokenizer, matrix, parts, seed, folder / "proxy")
         target = self.task.target
-        model = recurrent_classifier(matrix, self.task.names, seed, target.problem_type)
+        set_seed(seed)
+        model = RecurrentForSequenceClassification.from_aligned(
+            matrix, self.task.names, problem_type=target.problem_type
+        )
         return model, tokenizer, earlier
 
     def _train_on_proxy(
@@ -253,7 +255,8 @@ class WordVectorCandidate(TextCandidate):
     ) -> tuple[list[StageResult], Matrix]:
         """Return the results of the stages of the proxy task, and its embedding at their end."""
         assert self.proxy
-        model = recurrent_classifier(matrix, self.proxy.names, seed)
+        set_seed(seed)
+        model = RecurrentForSequenceClassification.from_aligned(matrix, self.proxy.names)
         target = SingleLabel(self.proxy.names, positive=0)
         stages = self.proxy_stages
         trainer = staged_text_trainer(model, tokenizer, stages, *parts, target, folder, seed)

@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
-from nlp_transfer.word_vectors.base import Matrix
 from staged_training import Stage, StagedTrainer
 from staged_training.experiment.outcome import Decision
 from staged_training.experiment.scaling import Scaling
@@ -20,31 +17,9 @@ from staged_training.experiment.target import Target
 from staged_training.experiment.tracking import tracked_arguments
 from staged_training.heads.class_weights import ClassWeight, loss_of
 from staged_training.heads.decision import with_decision
-from staged_training.tables.labels import ProblemType
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-def recurrent_classifier(
-    matrix: Matrix, names: Sequence[str], seed: int, problem_type: ProblemType | None = None
-) -> RecurrentForSequenceClassification:
-    """Build a recurrent classifier on word vectors, with new recurrent layers and a new head.
-
-    Args:
-        matrix: E_T, see `align`.
-        names: The names of the labels.
-        seed: Of the random weights.
-        problem_type: As in a `PreTrainedConfig`; by default each text has one label.
-    """
-    set_seed(seed)
-    config = RecurrentConfig(
-        vocab_size=matrix.shape[0], embedding_size=matrix.shape[1], problem_type=problem_type
-    )
-    model = RecurrentForSequenceClassification(config)
-    model.load_embedding(torch.from_numpy(matrix))
-    model.new_head(names)
-    return model
 
 
 def staged_text_trainer(

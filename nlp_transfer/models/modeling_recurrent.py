@@ -1,7 +1,7 @@
 """Recurrent models on a word embedding, as `transformers` models."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -170,6 +170,32 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.feature_size, cast(int, config.num_labels))
         self.post_init()
+
+    @classmethod
+    def from_aligned(
+        cls, aligned: Any, labels: Sequence[str], **options: Any
+    ) -> "RecurrentForSequenceClassification":
+        """Build a classifier on word vectors, with new recurrent layers and a new head.
+
+        Args:
+            aligned: What `align` returns, or E_T itself, `float32 [words, dim]`.
+            labels: The names of the labels.
+            **options: Others of `RecurrentConfig`.
+
+        Examples:
+            >>> from nlp_transfer import align, build_vocabulary
+            >>> aligned = align(build_vocabulary(texts), "glove-6b-50d")
+            >>> model = RecurrentForSequenceClassification.from_aligned(aligned, ["no", "yes"])
+            >>> model.config.embedding_size, model.config.id2label
+            (50, {0: 'no', 1: 'yes'})
+        """
+        matrix = torch.as_tensor(getattr(aligned, "matrix", aligned))
+        words, dim = matrix.shape
+        config = RecurrentConfig(vocab_size=words, embedding_size=dim, **options)
+        model = cls(config)
+        model.load_embedding(matrix)
+        model.new_head(labels)
+        return model
 
     def new_head(self, labels: Sequence[str]) -> None:
         """Put a new, random head for other labels on the base."""

@@ -16,7 +16,7 @@ from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.alignment import coverage_of
 from nlp_transfer.evaluation import nearest
 from nlp_transfer.language_models.word2vec import train_word2vec
-from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.models import RecurrentForSequenceClassification
 from nlp_transfer.word_vectors import save_vectors
 from staged_training import InputError
 from tests.nlp_transfer.vector_files import WORDS, WRITERS, vector_sets
@@ -215,9 +215,10 @@ def test_fasttext_makes_vectors_of_words_that_it_has_not_seen():
 
 def test_the_padding_row_stays_zero_through_fine_tuning():
     tokenizer = build_vocabulary(["please call me today", "no hurry"], min_frequency=1)
-    matrix = align(tokenizer, open_vectors("glove-6b-50d")).matrix
-    model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=len(tokenizer)))
-    model.load_embedding(torch.from_numpy(matrix))
+    aligned = align(tokenizer, "glove-6b-50d")
+    model = RecurrentForSequenceClassification.from_aligned(aligned, ["calm", "urgent"])
+    assert model.config.id2label == {0: "calm", 1: "urgent"}
+    assert np.array_equal(model.embedding_matrix(), aligned.matrix)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     batch = tokenizer(["please call me today", "no hurry"], padding=True, return_tensors="pt")
     for _ in range(3):
@@ -225,4 +226,4 @@ def test_the_padding_row_stays_zero_through_fine_tuning():
         optimizer.step()
     weight = model.get_input_embeddings().weight
     assert not weight[0].any()
-    assert not torch.equal(weight[2], torch.from_numpy(matrix[2]))
+    assert not torch.equal(weight[2], torch.from_numpy(aligned.matrix[2]))

@@ -8,7 +8,8 @@ from transformers import pipeline, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.candidates import WordVectorCandidate
-from nlp_transfer.classification import recurrent_classifier, staged_text_trainer
+from nlp_transfer.classification import staged_text_trainer
+from nlp_transfer.models import RecurrentForSequenceClassification
 from nlp_transfer.text_task import read_task
 from staged_training import InputError, Stage
 from staged_training.experiment.candidate import Round
@@ -81,7 +82,9 @@ def test_the_frozen_embedding_is_e_t_and_the_tuned_one_is_not(trained):
 def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):
     train, validation, _ = task.parts(0)
     tokenizer = build_vocabulary(train.texts, min_frequency=1)
-    model = recurrent_classifier(torch.randn(len(tokenizer), 8).numpy(), task.names, seed=0)
+    model = RecurrentForSequenceClassification.from_aligned(
+        torch.randn(len(tokenizer), 8), task.names
+    )
     with pytest.raises(InputError, match=r"trains pretrained layers .* before the new layers"):
         staged_text_trainer(
             model, tokenizer, STAGES[1:], train, validation, task.target, tmp_path / "run", seed=0

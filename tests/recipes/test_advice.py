@@ -13,7 +13,6 @@ from sklearn.datasets import load_digits
 from transformers import TrainingArguments
 
 from nlp_transfer import build_vocabulary
-from nlp_transfer.classification import recurrent_classifier
 from nlp_transfer.models import RecurrentForSequenceClassification
 from staged_training.stages import check_stages
 from tests.recipes.test_pet_classifier import SHIPPED
@@ -133,10 +132,12 @@ def test_what_is_told_can_be_pasted_and_runs(capsys, tmp_path):
     tokenizer = build_vocabulary(texts, min_frequency=1)
     for given in ("vectors", "other weights"):
         matrix = np.zeros((len(tokenizer), 8), np.float32)
-        model = recurrent_classifier(matrix, ["no", "yes"], seed=0)
+        model = RecurrentForSequenceClassification.from_aligned(matrix, ["no", "yes"])
         if given == "other weights":
             model = RecurrentForSequenceClassification(model.config)
         names = {"model": model, "args": TrainingArguments(str(tmp_path)), "train": [{}]}
         exec(code, names)
         assert names["trainer"].stages[0].name == "frozen embedding"
-    check_stages(recurrent_classifier(matrix, ["no", "yes"], seed=0), names["stages"])
+    check_stages(
+        RecurrentForSequenceClassification.from_aligned(matrix, ["no", "yes"]), names["stages"]
+    )
