@@ -107,9 +107,12 @@ def number_of(labels: np.ndarray) -> np.ndarray:
 
 
 def drawn_task(task, drawn: Parts):
-    """The task of the labels that are there: fold 0 is tested on, and fold 1 validates."""
+    """The task of the labels that are there, as a split that came with the data."""
+    from staged_training.tables.parts import TRAIN, VALIDATION
+
     rows = np.concatenate([drawn.test, drawn.validation, drawn.train])
-    folds = np.repeat([0, 1, 2], [len(drawn.test), len(drawn.validation), len(drawn.train)])
+    sizes = len(drawn.test), len(drawn.validation), len(drawn.train)
+    folds = np.repeat([0, VALIDATION, TRAIN], sizes)
     if hasattr(task, "all"):
         return replace(task, all=task.all.select(rows), folds=folds)
     paths, labels = ([values[row] for row in rows] for values in (task.paths, task.labels))

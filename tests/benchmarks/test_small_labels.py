@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from labelled_sets import parts
+from labelled_sets import TEXTS, drawn_task, parts
 from small_labels import score_table
 
 
@@ -18,6 +18,15 @@ def test_a_draw_has_two_of_each_label_and_tests_on_a_fold_of_its_own(size, draw)
     assert (np.bincount(values[labelled], minlength=10) >= 2).all()
     assert (np.bincount(values[train], minlength=10) >= 1).all()
     assert {*folds[test].tolist()} == {draw} and draw not in folds[labelled]
+
+
+def test_a_task_of_a_draw_trains_and_validates_on_its_labels_alone():
+    task = TEXTS["urgent"]()
+    drawn = parts(task.values, np.asarray(task.folds), 500, draw=1)
+    own = drawn_task(task, drawn)
+    assert own.fold_numbers == [0] and own.train_size == len(drawn.train) == 400
+    of_parts = [own.all.select(rows).texts for rows in own.split(0)]
+    assert of_parts == [task.all.select(rows).texts for rows in drawn]
 
 
 def test_ways_are_ranked_among_those_that_were_measured():
