@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -12,17 +12,21 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from nlp_transfer.encoder_classifier import EncoderHead
 from nlp_transfer.linear_head import LinearHeadCandidate, Reading
+from nlp_transfer.models import PooledHeadConfig, PooledHeadForSequenceClassification
 from nlp_transfer.text_features import head_features
 from nlp_transfer.text_task import LabelledTexts
 from staged_training import Stage, StagedTrainer
+from staged_training.experiment.candidate import REFIT_UP_TO
 from staged_training.experiment.splits import Indices
 from staged_training.runtime import processes
 from staged_training.stages import StageResult
 
-STEPS, BATCH = 50, 32
+BATCH = 32
+
 LONGEST = 128
 """Tokens that are read of a text while the encoder is tuned."""
 
+_AT_ONCE = 8
 TEMPERATURE = 0.1
 PAIRS = Stage("pairs", train="backbone[1:]", epochs=1, learning_rate=5e-5)
 
@@ -33,20 +37,24 @@ class ContrastiveCandidate(LinearHeadCandidate):
 
     A hundred texts are five thousand pairs: an encoder learns more of them than of a hundred labels
     (SetFit: Tunstall et al. 2022). All pairs of a batch count at once (Khosla et al., NeurIPS
-    2020), so that 50 steps do. It takes texts of one label each.
+    2020), so that few steps do. It takes texts of one label each.
 
     Attributes:
-        steps: Batches that the encoder is tuned on.
+        steps: Batches that the encoder is tuned on; by default as many as suit the texts.
     """
 
     layouts: ClassVar = (1.0,)
 
-    steps: int = STEPS
+    steps: int | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """What people call it, and its row."""
         return f"{Path(self.base).absolute().name}, tuned by pairs"
+
+    def refits(self, row: str, size: int) -> bool:
+        """Return whether there are few rows: the encoder would be tuned anew."""
+        return size <= REFIT_UP_TO
 
     def quick(self) -> "ContrastiveCandidate":
         """Return the same with one step."""
@@ -58,11 +66,12 @@ class ContrastiveCandidate(LinearHeadCandidate):
     def _read(self, train: Indices, rows: Indices, seed: int, folder: Path) -> Reading:
         model, tokenizer = self._new_model()
         model.config.layers = model.config.layers[-1:]
-        model.head = _Open(1, 1)
-        batches = balanced_batches(self.task.values[train], self.steps, seed)
+        reader = _Reader(cast(PooledHeadConfig, model.config), model.encoder)
+        steps = self.steps or suited_steps(len(train))
+        batches = balanced_batches(self.task.values[train], steps, seed)
         # All processes of a distributed run take every batch: parts of it have fewer pairs.
         known = train[np.repeat(batches, processes.count(), axis=0).ravel()]
-        stages = self._tune(model, tokenizer, self.task.all.select(known), seed, folder)
+        stages = self._tune(reader, tokenizer, self.task.all.select(known), seed, folder)
         model.eval()  # type: ignore[no-untyped-call]
         features = head_features(model, tokenizer, self.task.all.select(rows).texts)
         model.head = nn.Linear(features.shape[1], len(self.task.names))
@@ -105,11 +114,33 @@ class ContrastiveCandidate(LinearHeadCandidate):
         return trainer.results
 
 
-def tuned_by_pairs(head: LinearHeadCandidate) -> LinearHeadCandidate:
+def tuned_by_pairs(head: LinearHeadCandidate) -> ContrastiveCandidate:
     """Return a candidate that tunes the encoder of another one first."""
     return ContrastiveCandidate(
         task=head.task, base=head.base, cache=head.cache, class_weight=head.class_weight
     )
+
+
+class _Reader(PooledHeadForSequenceClassification):
+    """An encoder that gives what a linear head would read.
+
+    It reads some texts of like length at a time: of a batch of short texts and a long one most is
+    padding.
+    """
+
+    _auto_class = None
+
+    def _new_head(self, width: int) -> "_Open":
+        return _Open(1, 1)
+
+    def head_inputs(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        lengths = attention_mask.sum(1)
+        order = lengths.argsort()
+        read = []
+        for part in order.split(_AT_ONCE):
+            tokens = slice(int(lengths[part].max()))
+            read.append(super().head_inputs(input_ids[part, tokens], attention_mask[part, tokens]))
+        return torch.cat(read)[order.argsort()]
 
 
 class _Open(nn.Linear):
@@ -117,6 +148,23 @@ class _Open(nn.Linear):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return states
+
+
+def suited_steps(texts: int) -> int:
+    """Return on how many batches to tune an encoder: one for three texts, and 50 to 200.
+
+    With 300 texts 50 batches gave an average precision of 0.783 on validation, 100 gave 0.852
+    (requests); with 1,200 texts 50 gave 0.637, 200 gave 0.717 (urgent mails, means of three folds).
+
+    Args:
+        texts: How many it is tuned on.
+
+    Examples:
+        >>> from nlp_transfer.contrastive import suited_steps
+        >>> suited_steps(60), suited_steps(300), suited_steps(10_000)
+        (50, 100, 200)
+    """
+    return min(max(texts // 3, 50), 200)
 
 
 def balanced_batches(labels: NDArray[np.int64], steps: int, seed: int) -> NDArray[np.int64]:

@@ -3,14 +3,14 @@
 What it does, on each fold and for each seed, from simple to complex:
   1. fits logistic regression (ridge regression for numbers) to TF-IDF, the simple way;
   2. fits the same to what a frozen encoder computes in all layers, or in the last alone;
-  3. trains a recurrent net on word vectors: its head and layers on the frozen embedding, then the
+  3. fits it to the last layer of the encoder when this has learnt which texts have the same label;
+  4. trains a recurrent net on word vectors: its head and layers on the frozen embedding, then the
      embedding too at a smaller rate; where the vectors know the words of your texts;
-  4. puts another head on the encoder, trains it on the frozen base, then fine-tunes the layers
+  5. puts another head on the encoder, trains it on the frozen base, then fine-tunes the layers
      above the embedding, each slower than the one above.
 Texts with one label each get what pays with so many of them. With fewer than 120 to train on (200
-in five folds) that is 1, and 2 on the last layer of an encoder that has learnt first which of them
-have the same label; with fewer than 600 (1,000) 1, 2 and the new head of 4 on the frozen base; with
-more all four. --vectors NAME adds 3 in any case.
+in five folds) that is 1 and 3; with fewer than 600 (1,000) 1 to 3 and the new head of 5 on the
+frozen base; with more, and in all other cases, all but 3. --vectors NAME adds 4 in any case.
 Validation chooses the best of all, and the report says whether it differs from the others. With two
 labels the rarer one counts, by average precision; with more, macro-F1 of all; with several labels
 for each text (--label-separator, or a column of lists) each is decided by itself; numbers (--task

@@ -15,6 +15,7 @@ from nlp_transfer.contrastive import (
     BATCH,
     TEMPERATURE,
     ContrastiveCandidate,
+    _Reader,
     balanced_batches,
     contrastive_loss,
 )
@@ -66,6 +67,28 @@ def test_the_loss_is_that_of_the_paper():
         logs = [np.log(np.exp(normal[i] @ normal[p] / TEMPERATURE) / total) for p in alike]
         losses.append(-sum(logs) / max(1, len(alike)))
     assert contrastive_loss(features, labels).item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_a_short_text_is_read_as_if_the_long_ones_of_its_batch_were_not_there():
+    model, tokenizer = load_encoder_classifier("bert", ["a", "b"], seed=0, head="linear")
+    texts = [f"Text {number}, " + "and more " * (number * 7 % 23) for number in range(20)]
+    inputs = dict(tokenizer(texts, padding=True, return_tensors="pt"))
+    read = []
+
+    def alone(text):
+        own = tokenizer(text, return_tensors="pt")
+        return model.head_inputs(own["input_ids"], own["attention_mask"])
+
+    model.encoder.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].shape), with_kwargs=True
+    )
+    with torch.no_grad():
+        found = _Reader(model.config, model.encoder).eval()(**inputs).logits
+        of_each = [alone(text) for text in texts]
+    shapes = read[: -len(texts)]
+    assert sum(rows for rows, _ in shapes) == len(texts)
+    assert sum(rows * tokens for rows, tokens in shapes) < 0.8 * inputs["input_ids"].numel()
+    torch.testing.assert_close(found, torch.cat(of_each), rtol=0, atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=80), st.integers(1, 3))
