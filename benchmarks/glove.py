@@ -12,7 +12,7 @@ import sys
 import time
 
 from contest import Section, column, compared, run_benchmark, take_turns
-from word2vec import MAILS, tokenize
+from word2vec import add_workers, mails, tokenize
 
 EPOCHS, DIM, WINDOW = 25, 50, 10
 TIME, SCORE = "seconds", "WordSim-353"
@@ -62,14 +62,7 @@ CONTESTANTS = {"toolkit": fit_glove, "gensim": fit_word2vec}
 def compete(contestant: str, arguments) -> dict[str, float]:
     import gensim.models  # noqa: F401  (importing it counts for nobody)
 
-    from nlp_transfer import build_vocabulary
-    from staged_training.tables.corpus import Corpus
-
-    texts = list(Corpus(MAILS))
-    if arguments.quick:
-        texts = texts[:500]
-    tokenizer = build_vocabulary(texts, min_frequency=5)
-    return CONTESTANTS[contestant](texts, tokenizer, arguments.workers)
+    return CONTESTANTS[contestant](*mails(arguments.quick), arguments.workers)
 
 
 def measure(arguments) -> Section:
@@ -86,9 +79,7 @@ if __name__ == "__main__":
             __doc__,
             compete,
             measure,
-            lambda parser: parser.add_argument(
-                "--workers", type=int, default=1, help="threads of each contestant"
-            ),
+            add_workers,
             runs=3,
         )
     )

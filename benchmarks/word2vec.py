@@ -73,16 +73,23 @@ CONTESTANTS = {
 }
 
 
-def compete(contestant: str, arguments) -> dict[str, float]:
-    import gensim.models  # noqa: F401  (importing it counts for nobody)
-
+def mails(quick: bool):
+    """The texts, and a tokenizer of their words."""
     from nlp_transfer import build_vocabulary
     from staged_training.tables.corpus import Corpus
 
-    texts = list(Corpus(MAILS))
-    if arguments.quick:
-        texts = texts[:500]
-    tokenizer = build_vocabulary(texts, min_frequency=5)
+    texts = list(Corpus(MAILS))[: 500 if quick else None]
+    return texts, build_vocabulary(texts, min_frequency=5)
+
+
+def add_workers(parser) -> None:
+    parser.add_argument("--workers", type=int, default=1, help="threads of each contestant")
+
+
+def compete(contestant: str, arguments) -> dict[str, float]:
+    import gensim.models  # noqa: F401  (importing it counts for nobody)
+
+    texts, tokenizer = mails(arguments.quick)
     counts = tokenizer.init_kwargs["token_counts"]
     words = sum(counts) - sum(counts[number] for number in tokenizer.all_special_ids)
     start = time.perf_counter()
@@ -113,9 +120,7 @@ if __name__ == "__main__":
             __doc__,
             compete,
             measure,
-            lambda parser: parser.add_argument(
-                "--workers", type=int, default=1, help="threads of each contestant"
-            ),
+            add_workers,
             runs=5,
         )
     )

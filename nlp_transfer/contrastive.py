@@ -26,9 +26,10 @@ BATCH = 32
 LONGEST = 128
 """Tokens that are read of a text while the encoder is tuned."""
 
-_AT_ONCE = 8
 TEMPERATURE = 0.1
 PAIRS = Stage("pairs", train="backbone[1:]", epochs=1, learning_rate=5e-5)
+
+_AT_ONCE = 8  # texts of a batch that are padded to the same length
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from nlp_transfer import build_vocabulary, open_vectors
     from nlp_transfer.emails import read_texts
     from nlp_transfer.evaluation import require_gensim
+    from nlp_transfer.language_models.glove import require_numba
     from nlp_transfer.vocabulary import corpus_vocabulary
     from nlp_transfer.word_vectors import FILE_NAME, report
     from nlp_transfer.word_vectors.learning import VectorLearning
@@ -102,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with start_run(arguments, "word-embeddings") as run:
         require_gensim()
+        if arguments.model == "glove":
+            require_numba()
         task = Path(arguments.task or DATA / "email_urgency" / "messages.parquet")
         task_texts = read_texts(task, columns if arguments.task else None).dataset["text"]
 

@@ -70,7 +70,7 @@ class GloVe:
     ) -> None:
         self.rng = np.random.default_rng(seed)
         shape = (2, words, dim + 1)
-        self.parameters = ((self.rng.random(shape, np.float32) - 0.5) / dim).astype(np.float32)
+        self.parameters = (self.rng.random(shape, np.float32) - np.float32(0.5)) / np.float32(dim)
         self.squares = np.ones(shape, np.float32)
         self.x_max, self.learning_rate, self.workers = x_max, learning_rate, workers
 
@@ -155,10 +155,7 @@ def train_glove(
         if not number > 0:  # nor NaN
             raise InputError(f"{name} is {number}; give a positive number.", [name])
     require_gensim()
-    if find_spec("numba") is None:
-        raise InputError(
-            "GloVe needs numba. Install it with `pip install 'nlp-transfer[embeddings]'`."
-        )
+    require_numba()
     counts = np.zeros(len(tokenizer), np.int64)
     with TemporaryDirectory() as folder:
         near = Cooccurrences(len(tokenizer), window, Path(folder))
@@ -179,6 +176,18 @@ def train_glove(
     order = order[~np.isin(order, tokenizer.all_special_ids)]
     words = tokenizer.convert_ids_to_tokens(order.tolist())
     return keyed_vectors(words, model.vectors()[order], counts[order].tolist())
+
+
+def require_numba() -> None:
+    """Refuse to fit GloVe without numba.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    if find_spec("numba") is None:
+        raise InputError(
+            "GloVe needs numba. Install it with `pip install 'nlp-transfer[embeddings]'`."
+        )
 
 
 def _known_words(

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -19,6 +20,10 @@ from staged_training.runtime.printable import (
     shell_path,
 )
 from staged_training.runtime.stopping import Stopped, close_progress_bars, stoppable
+
+_MAIN_FIRST = 5.0
+"""Seconds that other processes wait before they end with an error: a launcher then stops all, and
+the main process, whose words people look for, may not have said it yet."""
 
 
 def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
@@ -103,6 +108,10 @@ def _reported(command: Callable[[], None], resumes: bool) -> int:
         whose = "" if number == "0" else f" (process {number})"
         goes_on = resumes and isinstance(error, UnwritableError)
         hint = " Then continue with --resume." if goes_on else ""
-        print(one_line(f"nlp-transfer{whose}: {in_flags(error)}{hint}"), file=sys.stderr)
+        print(
+            one_line(f"nlp-transfer{whose}: {in_flags(error)}{hint}"), file=sys.stderr, flush=True
+        )
+        if number != "0":
+            time.sleep(_MAIN_FIRST)
         return 2
     return 0

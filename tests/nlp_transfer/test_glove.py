@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_transfer import build_vocabulary
+from nlp_transfer.language_models import glove
 from nlp_transfer.language_models.cooccurrence import Cells, Cooccurrences
 from nlp_transfer.language_models.glove import POWER, GloVe, train_glove
 from staged_training import InputError
@@ -146,3 +147,12 @@ def test_texts_of_one_word_teach_nothing():
     tokenizer = build_vocabulary(TEXTS, min_frequency=2)
     with pytest.raises(InputError, match="two words"):
         train_glove(["call", "me", ""], tokenizer)
+
+
+def test_without_numba_it_is_refused_before_the_texts_are_read(monkeypatch):
+    tokenizer = build_vocabulary(TEXTS, min_frequency=2)
+    monkeypatch.setattr(glove, "find_spec", lambda name: None)
+    texts = iter(TEXTS)
+    with pytest.raises(InputError, match=r"needs numba.*nlp-transfer\[embeddings\]"):
+        train_glove(texts, tokenizer)
+    assert next(texts) == TEXTS[0]
