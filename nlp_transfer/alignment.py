@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import regex
@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from nlp_transfer.word_vectors import open_vectors
-from nlp_transfer.word_vectors.base import Matrix, WordVectors
+from nlp_transfer.word_vectors.base import Matrix, VectorSource, WordVectors
 from staged_training.runtime.errors import InputError
 from staged_training.tables.words import lower_case
-
-if TYPE_CHECKING:
-    from gensim.models import KeyedVectors
 
 RULES = ("exact", "case", "punctuation", "parts")
 """How a word of the task may find its vector, in the order in which this is tried."""
@@ -69,9 +66,7 @@ class AlignedEmbedding:
     coverage: Coverage
 
 
-def align(
-    tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
-) -> AlignedEmbedding:
+def align(tokenizer: PreTrainedTokenizerFast, vectors: VectorSource) -> AlignedEmbedding:
     """Look up the words of a tokenizer in word vectors, in one pass over these.
 
     A word takes the vector of itself, else of another case of it (lower, Capitalised, UPPER), else
@@ -83,7 +78,7 @@ def align(
 
     Args:
         tokenizer: The task vocabulary.
-        vectors: From `open_vectors`, or of gensim.
+        vectors: What `open_vectors` opens, or returned.
 
     Returns:
         E_T and its coverage. Memory grows with the vocabulary, not with the vectors.
@@ -116,9 +111,7 @@ def align(
     return aligned
 
 
-def coverage_of(
-    tokenizer: PreTrainedTokenizerFast, vectors: "WordVectors | KeyedVectors"
-) -> Coverage:
+def coverage_of(tokenizer: PreTrainedTokenizerFast, vectors: VectorSource) -> Coverage:
     """Return how much of a vocabulary word vectors cover, see `align`; zero is a valid answer."""
     return _look_up(tokenizer, open_vectors(vectors))[0].coverage
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from nlp_transfer.word_vectors import open_vectors
-from nlp_transfer.word_vectors.base import Matrix, WordVectors
+from nlp_transfer.word_vectors.base import Matrix, VectorSource, WordVectors
 from staged_training.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Analogies:
 
 
 def word_similarity(
-    vectors: "WordVectors | KeyedVectors", judgements: Literal["wordsim353", "simlex999"]
+    vectors: VectorSource, judgements: Literal["wordsim353", "simlex999"]
 ) -> Similarity:
     """Compare vectors with human judgements of how similar or related two words are.
 
@@ -95,7 +95,7 @@ def word_similarity(
     return Similarity(len(pairs), covered, *scores)
 
 
-def analogies(vectors: "WordVectors | KeyedVectors") -> list[Analogies]:
+def analogies(vectors: VectorSource) -> list[Analogies]:
     """Answer the analogy questions of Mikolov et al. (2013), by vector offset.
 
     The answer is the word nearest to b - a + c among the first `CANDIDATES`, a, b and c aside. Case
@@ -144,9 +144,7 @@ def _answered(rows: Matrix, questions: NDArray[np.intp]) -> int:
     return correct
 
 
-def nearest(
-    vectors: "WordVectors | KeyedVectors", word: str, n: int = 10
-) -> list[tuple[str, float]]:
+def nearest(vectors: VectorSource, word: str, n: int = 10) -> list[tuple[str, float]]:
     """Return the words whose vectors have the highest cosine similarity to that of a word.
 
     Args:

@@ -58,7 +58,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """Images as a processor prepares them, with their labels; decoded when asked for.
 
     Args:
-        paths: The files.
+        paths: The files; or images, of which there is no fingerprint.
         labels: The values of their labels, see `Labels`; for subclasses lists of them.
         processor: What prepares them.
         views: Augmented views of each image, the same ones whenever they are asked for. They follow
@@ -71,7 +71,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[Any],
         labels: Sequence[Any],
         processor: BaseImageProcessor,
         views: int = 0,

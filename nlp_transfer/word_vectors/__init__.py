@@ -2,10 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nlp_transfer.word_vectors.arrays import glove_6b_50d
-from nlp_transfer.word_vectors.base import WordVectors
+from nlp_transfer.word_vectors.arrays import glove_6b_50d, in_table
+from nlp_transfer.word_vectors.base import VectorSource, WordVectors
 from nlp_transfer.word_vectors.binary import BinaryVectors
 from nlp_transfer.word_vectors.gensim_native import PICKLE_MAGIC, gensim_vectors, in_memory
 from nlp_transfer.word_vectors.sources import Source
@@ -14,9 +13,6 @@ from nlp_transfer.word_vectors.text import TextVectors
 from nlp_transfer.word_vectors.text_lines import BLOCK_BYTES, count_numbers
 from nlp_transfer.word_vectors.writing import save_vectors
 from staged_training.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from gensim.models import KeyedVectors
 
 PACKAGED = {"glove-6b-50d": glove_6b_50d}
 """Sets of vectors that are known by name."""
@@ -31,15 +27,17 @@ MOST_NUMBERS = 2**14
 _FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
 
-def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> WordVectors:
+def open_vectors(name_or_path: VectorSource) -> WordVectors:
     """Open word vectors without reading them, in the format that their content shows.
 
     Args:
         name_or_path: `glove-6b-50d`, or a file: GloVe text, Word2Vec text or binary, either also
             as `.gz` or in a `.zip` (as `archive.zip/member.txt` where it has several members), or
             the file that gensim's `KeyedVectors.save` wrote; or a folder that holds a
-            `vectors.txt`, or a static model of model2vec or sentence-transformers; or gensim's
-            `KeyedVectors` themselves. What was opened before is returned as it is.
+            `vectors.txt`, a static model of model2vec or sentence-transformers, or a model of this
+            package that has a word embedding, such as a language model; or gensim's `KeyedVectors`
+            themselves, or a `DataFrame` with a row for each word, which is its index or its only
+            column of texts. What was opened before is returned as it is.
 
     Returns:
         Vectors with a `name`, a `dim`, iteration over `(word, vector)` and `lookup(words)`.
@@ -57,6 +55,14 @@ def open_vectors(name_or_path: "str | Path | WordVectors | KeyedVectors") -> Wor
         return name_or_path
     if hasattr(name_or_path, "index_to_key"):
         return in_memory(name_or_path)
+    if hasattr(name_or_path, "set_index"):
+        return in_table(name_or_path)
+    if not isinstance(name_or_path, str | Path):
+        raise InputError(
+            f"Word vectors cannot be opened from a {type(name_or_path).__name__}. Give a name, a "
+            "file, `KeyedVectors` or a `DataFrame`; of a model the folder that it was saved in, "
+            "with its tokenizer."
+        )
     if str(name_or_path) in PACKAGED:
         return PACKAGED[str(name_or_path)]()
     path = Path(name_or_path)

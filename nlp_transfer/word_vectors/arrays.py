@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from nlp_transfer.word_vectors.base import Matrix, WordVectors, check_finite
 from staged_training.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class ArrayVectors(WordVectors):
@@ -67,6 +71,37 @@ def _is_utf8(word: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def in_table(table: "DataFrame") -> ArrayVectors:
+    """Wrap a table with a row for each word and a column for each dimension.
+
+    Args:
+        table: The words are its index, or its only column of texts.
+
+    Raises:
+        InputError: It has no words, or something else than numbers.
+    """
+    name = type(table).__name__
+    texts = [column for column in table.columns if table[column].dtype.kind not in "biuf"]
+    if len(texts) == 1:
+        table = table.set_index(texts[0])
+    elif texts:
+        raise InputError(
+            f"{name}: the columns {', '.join(map(repr, texts[:5]))} hold no numbers. Give a table "
+            "with the words as its index or in one column, and a column for each dimension."
+        )
+    if not len(table.columns):
+        raise InputError(f"{name}: has no column of numbers. Give one for each dimension.")
+    for row, word in enumerate(table.index, start=1):
+        if not isinstance(word, str):
+            raise InputError(
+                f"{name}, row {row}: has {word!r} in place of a word. Words are the index of the "
+                "table, or its only column of texts; `pandas.read_csv` reads the words `null` and "
+                "`NA` with keep_default_na=False."
+            )
+    words = pyarrow.array(table.index, pyarrow.string())
+    return ArrayVectors(name, words, table.to_numpy(np.float32))
 
 
 def glove_6b_50d() -> ArrayVectors:

@@ -3,13 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from gensim.models import KeyedVectors
+    from pandas import DataFrame
+
 Matrix = NDArray[np.float32]
+
+VectorSource: TypeAlias = "str | Path | WordVectors | KeyedVectors | DataFrame"
+"""What word vectors are opened from, see `open_vectors`."""
 
 
 class WordVectors(ABC):

@@ -1,7 +1,7 @@
 """Static models: a matrix in safetensors beside a `tokenizer.json`, with a row for each token.
 
 So model2vec and sentence-transformers (`StaticEmbedding`) write them. A text is the mean of its
-tokens there, and so is a word of several.
+tokens there, and so is a word of several. The embedding of a language model of ours is read alike.
 """
 
 import json
@@ -17,6 +17,10 @@ from nlp_transfer.word_vectors.base import Matrix, WordVectors, check_finite
 from staged_training.runtime.errors import InputError, first_line
 
 TOKENIZER = "tokenizer.json"
+
+EMBEDDINGS = ("embedding.weight", "recurrent.embedding.weight")
+"""What the word embedding is called in models of which it is a part, as those that we save."""
+
 _CONTEXT = "a"
 
 
@@ -132,6 +136,8 @@ def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tenso
         shapes = {name: content.get_slice(name).get_shape() for name in names}
         matrices = [name for name, shape in shapes.items() if len(shape) == 2]
         others = shapes.keys() - {*matrices, "mapping", "weights"}
+        if embeddings := [name for name in EMBEDDINGS if name in matrices]:
+            matrices, others = embeddings, set()
         if len(matrices) != 1 or others:
             raise ValueError(f"{file.name} holds {len(shapes)} tensors, expected one matrix")
         rows = content.get_tensor(matrices[0])

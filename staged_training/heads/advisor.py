@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from staged_training.experiment.splits import stratified_folds
 from staged_training.heads.learning_curve import CurvePoint, learning_curve, what_more_would_bring
+from staged_training.runtime.errors import InputError
 from staged_training.stages import Stage
 
 LARGE = 1_000
@@ -171,6 +172,30 @@ def advise(
         curve,
         ladder.pretrained,
     )
+
+
+def label_numbers(labels: Sequence[str] | Sequence[int], examples: int) -> list[int]:
+    """Return the numbers of labels, for `advise`.
+
+    Args:
+        labels: The label of each example.
+        examples: How many there are.
+
+    Raises:
+        InputError: There are not as many labels, or one of them is too rare to be measured.
+
+    Examples:
+        >>> from staged_training.heads.advisor import label_numbers
+        >>> label_numbers(["cat", "dog"] * 5, examples=10)
+        [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]
+    """
+    if len(labels) != examples:
+        raise InputError(f"labels: {len(labels):,} are given for {examples:,} examples.")
+    names, numbers = np.unique(np.asarray(labels), return_inverse=True)
+    if len(names) < 2:
+        raise InputError("labels: there is one at most. Give examples of two or more.")
+    stratified_folds(labels, range(examples))
+    return [int(number) for number in numbers]
 
 
 def _code(stage: Stage) -> str:

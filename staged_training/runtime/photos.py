@@ -25,7 +25,7 @@ class BrokenImageError(ValueError):
     """An image that cannot be decoded; says why."""
 
 
-def load_rgb(source: str | Path | bytes) -> Image.Image:
+def load_rgb(source: str | Path | bytes | Image.Image) -> Image.Image:
     """Decode an image as a person would see it.
 
     It is turned upright as its EXIF data say; grayscale, palette and CMYK images become RGB; of an
@@ -34,11 +34,13 @@ def load_rgb(source: str | Path | bytes) -> Image.Image:
     bits, of which these see little, `eight_bits` makes 8.
 
     Args:
-        source: A file of any kind that Pillow reads, or what is in one.
+        source: A file of any kind that Pillow reads, what is in one, or an image that was opened.
 
     Raises:
         BrokenImageError: It is no image, is truncated, or is larger than `MAX_PIXELS`.
     """
+    if isinstance(source, Image.Image):
+        return _rgb(source.copy())
     with _opened(source if isinstance(source, bytes) else Path(source)) as image:
         return _rgb(image)
 

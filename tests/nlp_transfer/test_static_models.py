@@ -6,6 +6,12 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from nlp_transfer import align, build_vocabulary, open_vectors
+from nlp_transfer.language_models import WindowLanguageModel, WindowLanguageModelConfig
+from nlp_transfer.models import (
+    RecurrentConfig,
+    RecurrentForCausalLM,
+    RecurrentForSequenceClassification,
+)
 from staged_training import InputError
 from tests.nlp_transfer.vector_files import write_static_model
 
@@ -162,3 +168,29 @@ def test_a_number_that_is_not_finite_is_told(tmp_path):
     vectors = open_vectors(write_static_model(tmp_path, tokenizer, rows))
     with pytest.raises(InputError, match="the word 'pump': the vector holds NaN"):
         vectors.lookup(["pump"])
+
+
+MODELS = {
+    WindowLanguageModel: lambda words: WindowLanguageModelConfig(vocab_size=words),
+    RecurrentForCausalLM: lambda words: RecurrentConfig(vocab_size=words, bidirectional=False),
+    RecurrentForSequenceClassification: lambda words: RecurrentConfig(vocab_size=words),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_embedding_of_a_saved_model_is_opened_like_word_vectors(kind, tmp_path):
+    tokenizer = build_vocabulary(["Please call me before noon, urgent"], min_frequency=1)
+    model = kind(MODELS[kind](len(tokenizer)))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    other = build_vocabulary(["NOON or midnight, please"], min_frequency=1)
+    aligned = align(other, open_vectors(tmp_path))
+    assert aligned.coverage.missing == ["midnight", "or"]
+    for word in ("noon", "please"):
+        row = model.embedding_matrix()[tokenizer.convert_tokens_to_ids(word)]
+        np.testing.assert_array_equal(aligned.matrix[other.convert_tokens_to_ids(word)], row)
+
+
+def test_a_model_in_memory_does_not_know_its_words():
+    with pytest.raises(InputError, match=r"RecurrentForCausalLM.*the folder that it was saved in"):
+        open_vectors(RecurrentForCausalLM(RecurrentConfig(vocab_size=9, bidirectional=False)))

@@ -147,6 +147,37 @@ def test_vectors_in_memory_are_opened_as_they_are(fasttext):
     assert open_vectors(opened) is opened
 
 
+def test_a_table_of_pandas_has_its_words_in_the_index_or_in_a_column():
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    table = pd.DataFrame(rows, index=["call", "null", "noon"])
+    for opened in (open_vectors(table), open_vectors(table.reset_index(names="word"))):
+        assert opened.dim == 4
+        words, found = opened.lookup(["noon", "null", "lunch"])
+        np.testing.assert_array_equal(found, rows[[2 if word == "noon" else 1 for word in words]])
+        assert sorted(words) == ["noon", "null"]
+
+
+BAD_TABLES = {
+    "no words": (pd.DataFrame([[1.0, 2.0]]), r"row 1: has 0 in place of a word"),
+    "a word read as missing": (
+        pd.DataFrame({"word": ["call", None], "x": [1.0, 2.0]}),
+        r"row 2: has (None|nan) in place of a word.*keep_default_na=False",
+    ),
+    "two columns of texts": (
+        pd.DataFrame({"word": ["call"], "vector": ["0.1 0.2"]}),
+        r"the columns 'word', 'vector' hold no numbers",
+    ),
+    "words alone": (pd.DataFrame({"word": ["call"]}), r"no column of numbers"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_TABLES)
+def test_a_table_without_words_or_numbers_is_refused(bad):
+    table, message = BAD_TABLES[bad]
+    with pytest.raises(InputError, match=f"DataFrame.*{message}"):
+        open_vectors(table)
+
+
 @pytest.mark.parametrize("text", TABBED)
 def test_tabs_part_as_spaces_do(tmp_path, text):
     content = TABBED[text].encode()

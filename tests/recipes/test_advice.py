@@ -13,10 +13,13 @@ from sklearn.datasets import load_digits
 from transformers import TrainingArguments
 
 from nlp_transfer import build_vocabulary
+from nlp_transfer.advice import advise_on_texts
 from nlp_transfer.models import RecurrentForSequenceClassification
+from staged_training import InputError
 from staged_training.stages import check_stages
 from tests.recipes.test_pet_classifier import SHIPPED
 from transfer_app.command_line import main
+from vision_transfer.advice import advise_on_images
 
 MESSAGES = SHIPPED.parent / "email_urgency" / "messages.parquet"
 
@@ -76,6 +79,32 @@ def test_bases_are_ranked_on_photos(capsys, photos):
     out, err = capsys.readouterr()
     assert re.search(r"(?m)^\| efficientnet-lite0 \| 1\.000 ± ", out)
     assert "ahead" not in out and err.endswith("--backbone efficientnet-lite0\n")
+
+
+def test_images_in_memory_and_in_files_are_advised_on_alike(tmp_path):
+    data = load_digits()
+    images = [Image.fromarray((15 * image).astype(np.uint8)) for image in data.images[:100]]
+    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
+    found, of_files = (advise_on_images(some, data.target[:100]) for some in (images, paths))
+    assert str(found) == str(of_files) and "Different and small" in str(found)
+
+
+def test_what_labels_cannot_show_is_refused_before_any_work(tmp_path):
+    texts = ["Call me!", "See you soon"] * 5
+    for labels, message in {
+        ("a", "b"): "2 are given for 10 examples",
+        ("a",) * 10: "there is one at most",
+        ("a",) * 8 + ("b",) * 2: "Label 'b' reaches 2 of 5 folds",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            advise_on_texts(texts, labels, vectors="not read")
+    with pytest.raises(InputError, match="texts: number 0 is None"):
+        advise_on_texts([None], ["a"])
+    (tmp_path / "no.png").write_text("no image")
+    with pytest.raises(InputError, match=r"no\.png.*Leave it out"):
+        advise_on_images([tmp_path / "no.png"] * 10, ["a", "b"] * 5, backbone="not loaded")
 
 
 @pytest.mark.slow

@@ -49,11 +49,11 @@ def advise(options: argparse.Namespace) -> list[str]:
             ranking = rank_text_bases(data, *columns, options.bases)
         print(ranking)
         return [*words, "--backbone" if images else "--base", ranking.trials[0].name]
-    from transfer_app.advise.layers import advise_on_images, advise_on_texts
+    from transfer_app.advise.layers import advise_on_folder, advise_on_table
 
     if images:
-        print(advise_on_images(data, options.label_column, options.backbone))
+        print(advise_on_folder(data, options.label_column, options.backbone))
     else:
         columns = options.text_columns
-        print(advise_on_texts(data, options.label_column, columns, options.vectors))
+        print(advise_on_table(data, options.label_column, columns, options.vectors))
     return words
