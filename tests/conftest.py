@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from hypothesis import settings
 
 from staged_training.reporting import hub as hub_module
 from tests.forks import Forks
 from tests.hub_server.server import TOKEN, serving
+
+settings.register_profile("unhurried", deadline=None)  # a machine that does other work is slow
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True, scope="module")

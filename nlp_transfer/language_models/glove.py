@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import repeat
+from operator import length_hint
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from nlp_transfer.language_models.cooccurrence import Cells, Cooccurrences
 from nlp_transfer.language_models.window_stream import tokenized
 from nlp_transfer.language_models.word2vec import keyed_vectors
 from staged_training.runtime.errors import InputError
+from staged_training.tables.texts import checked_texts
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -138,8 +140,8 @@ def train_glove(
         texts. A vector whose word has no other word near it is random.
 
     Raises:
-        InputError: A number is not positive, the texts hold no two words of the vocabulary, or
-            gensim or numba is not installed.
+        InputError: A number is not positive, `texts` is a single text or holds something else, no
+            text holds two words of the vocabulary, or gensim or numba is not installed.
 
     Examples:
         >>> from nlp_transfer.language_models.glove import train_glove
@@ -195,7 +197,9 @@ def _known_words(
 ) -> Iterator[tuple[Ids, Ids]]:
     """Yield the numbers of the known words of a block of texts, and how many each text has."""
     special = np.array(tokenizer.all_special_ids, np.int32)
-    bar = tqdm(texts, "Counting pairs", unit="text", delay=2, dynamic_ncols=True)
+    count = length_hint(texts) or None
+    checked = checked_texts(texts)  # here, as a bar around a single text hides what it is
+    bar = tqdm(checked, "Counting pairs", count, unit="text", delay=2, dynamic_ncols=True)
     for ids, lengths in tokenized(bar, tokenizer):
         known = ~np.isin(ids, special)
         text = np.repeat(np.arange(len(lengths)), lengths)

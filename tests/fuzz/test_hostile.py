@@ -178,7 +178,7 @@ def test_a_file_that_was_found_breaks_nothing_any_more(file, tmp_path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_damaged_real_file_is_read_or_refused(target, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")

@@ -59,7 +59,7 @@ def by_brute_force(word, table):
 
 
 @pytest.mark.parametrize("format", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(vector_set=vector_sets(), others=st.lists(WORDS, max_size=5), data=st.data())
 def test_aligning_equals_a_brute_force_look_up(format, vector_set, others, data):
     words, rows = vector_set

@@ -68,7 +68,7 @@ def test_html_becomes_what_a_reader_sees():
     assert html_to_text(html) == "Call me today\nbefore noon\na b"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_any_text_survives_a_message(text):
     line = " ".join(visible(text).split())
@@ -77,7 +77,7 @@ def test_any_text_survives_a_message(text):
     assert " ".join(read.body.split()) == line
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.binary(max_size=400), st.sampled_from([b"", b"Subject: x\n", b"Content-Type: text/html\n"])
 )

@@ -149,6 +149,12 @@ def test_texts_of_one_word_teach_nothing():
         train_glove(["call", "me", ""], tokenizer)
 
 
+def test_a_single_text_is_refused_as_such():
+    tokenizer = build_vocabulary(["call me at noon"], min_frequency=1)
+    with pytest.raises(InputError, match="it is a single text"):
+        train_glove("call me at noon", tokenizer)
+
+
 def test_without_numba_it_is_refused_before_the_texts_are_read(monkeypatch):
     tokenizer = build_vocabulary(TEXTS, min_frequency=2)
     monkeypatch.setattr(glove, "find_spec", lambda name: None)

@@ -78,7 +78,7 @@ texts_of_two_words_or_more = st.lists(st.integers(1, 11), min_size=2, max_size=8
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(text=texts_of_two_words_or_more, data=st.data())
 def test_separate_directions_never_see_what_lies_on_their_other_side(cell, text, data):
     base = model(cell=cell, separate_directions=True, num_hidden_layers=3).recurrent

@@ -142,7 +142,7 @@ def test_padding_stays_zero_in_the_tied_embedding_and_is_never_written(parrot):
     assert model(torch.tensor([[3, 4]])).logits[..., 0].isinf().all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 3 * SEGMENT), max_size=6))
 def test_every_word_but_the_first_of_a_text_is_predicted_once(lengths):
     numbers = build_vocabulary([" ".join(map(str, range(3 * SEGMENT)))], min_frequency=1)

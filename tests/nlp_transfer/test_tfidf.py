@@ -66,7 +66,7 @@ words = st.one_of(
 random_texts = st.lists(words, max_size=12).map(" ".join)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @example(UNSEEN)
 @given(st.lists(random_texts, min_size=1, max_size=4))
 def test_its_logits_are_those_of_scikit_learn(texts):
@@ -74,7 +74,7 @@ def test_its_logits_are_those_of_scikit_learn(texts):
     np.testing.assert_allclose(logits(texts), wanted, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     texts=st.lists(random_texts.filter(tfidf_vectorizer().build_analyzer()), min_size=2, max_size=5)
 )

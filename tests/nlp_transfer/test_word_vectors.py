@@ -18,7 +18,7 @@ from tests.nlp_transfer.vector_files import WORDS, WRITERS, vector_sets, write_g
 
 
 @pytest.mark.parametrize("format", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(vector_set=vector_sets())
 @example(vector_set=(["0"], np.float32([[4.3639823e16, 0]])))  # in bytes, a line "0 0" of text
 @example(vector_set=(["0"], np.float32([[510025, 510025]])))  # in bytes, no control character
@@ -33,7 +33,7 @@ def test_reading_gives_back_what_was_written(format, vector_set):
 
 
 @pytest.mark.parametrize("format", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(vector_set=vector_sets(), others=st.lists(WORDS), data=st.data())
 def test_looking_up_equals_a_dictionary(format, vector_set, others, data):
     words, rows = vector_set

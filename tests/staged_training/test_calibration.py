@@ -59,7 +59,7 @@ def test_few_examples_and_scores_that_say_nothing_change_little():
 
 
 @pytest.mark.filterwarnings("ignore:No positive class")
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.sampled_from(TARGETS))
 def test_what_is_predicted_is_the_same_with_the_temperature_and_without(seed, examples, target):
     numbers = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
@@ -25,7 +25,6 @@ def test_scores_of_a_perfect_and_of_a_blind_model():
     assert scores["macro_f1"] == pytest.approx(f1_score(LABELS, [0] * 10, average="macro"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=20))
 def test_average_precision_is_that_of_scikit_learn_also_of_equal_scores(examples):
     applies, scores = map(np.array, zip(*examples, strict=True))
@@ -45,7 +44,6 @@ logits_and_labels = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(logits_and_labels, st.integers(0, 2))
 def test_no_shift_decides_better_than_the_best_bias(examples, positive):
     logits = np.array([example for example, _ in examples], dtype=float)

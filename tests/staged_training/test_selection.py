@@ -37,7 +37,7 @@ def test_examples_that_are_equal_are_not_chosen_twice(choose):
     assert len({*features[rows[:3]].argmax(1).tolist()}) == 3  # one of each kind comes first
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from([None, None, None, "a", "b"]), min_size=1, max_size=40),
     st.integers(1, 12),

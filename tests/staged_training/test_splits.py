@@ -28,7 +28,7 @@ def jaccard(a, b):
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts=TEXTS, threshold=st.sampled_from([0.3, 0.5, 0.6, 0.75, 1.0]))
 def test_groups_are_the_connected_near_duplicates(texts, threshold):
     groups = near_duplicate_groups(texts, threshold)

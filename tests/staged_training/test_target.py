@@ -61,7 +61,7 @@ def test_scores_of_numbers_are_those_of_scikit_learn_and_scipy():
     }
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.floats(-5, 5, width=16)), min_size=2, max_size=20))
 def test_no_threshold_gives_a_label_of_several_a_better_f1(examples):
     values = np.array([[applies] for applies, _ in examples], float)

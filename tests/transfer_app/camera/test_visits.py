@@ -4,7 +4,7 @@ import doctest
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from transfer_app.camera import events, visits
@@ -147,7 +147,6 @@ RULES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(FILMS, RULES)
 def test_visits_are_told_in_order_apart_and_as_they_were_seen(film, rules):
     visits = Visits(rules)
@@ -176,7 +175,6 @@ def test_visits_are_told_in_order_apart_and_as_they_were_seen(film, rules):
             assert other.begin > one.end
 
 
-@settings(deadline=None)
 @given(FILMS, RULES)
 def test_arrivals_are_those_visits_that_are_sure_while_they_last(film, rules):
     """What is told does not change which visits there are."""
@@ -191,7 +189,6 @@ def test_arrivals_are_those_visits_that_are_sure_while_they_last(film, rules):
     assert begun[False] == begun[True]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([CAT, DOG, THING, BOTH]), min_size=4, max_size=200))
 def test_somebody_who_stays_is_told_without_a_gap(frames):
     visits = told_of(frames)

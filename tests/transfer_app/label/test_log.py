@@ -40,9 +40,7 @@ def read(pool):
     return log.entries
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entries=st.lists(ENTRIES, max_size=8), data=st.data())
 def test_a_log_that_was_cut_anywhere_holds_the_first_of_what_was_written(pool, entries, data):
     content = written(pool, entries)

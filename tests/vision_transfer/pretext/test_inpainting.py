@@ -32,7 +32,7 @@ def waves(count, seed=0):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([(8, 8), (20, 33), (64, 64)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_holes_lie_inside_and_stay_the_same_for_a_seed(seed, holes, shape):
     one, other = (MaskedImages([torch.zeros(3, *shape)], holes=holes, seed=seed) for _ in range(2))
     mask = one[0]["mask"]
