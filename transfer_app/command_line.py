@@ -193,7 +193,7 @@ def _predict(arguments: list[str]) -> None:
         metavar="INPUT",
         help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
         ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model "
-        "of images: images, CT (DICOM or NIfTI) and folders of them",
+        "of images: images, CT (DICOM or NIfTI) and folders of them; for subtitles a film",
     )
     parser.add_argument(
         "--text-columns",
@@ -211,14 +211,15 @@ def _predict(arguments: list[str]) -> None:
         metavar="FILE",
         help="write a table instead (.csv, .tsv, .jsonl, .parquet): a row per input in the order "
         "of the inputs, with all columns of a table that is the input; a column `problem` says "
-        "what could not be read",
+        "what could not be read. Or boxes or captions of photos as COCO (.json); or the captions "
+        "of a film as subtitles, WebVTT (.vtt)",
     )
     options = _parsed(parser, arguments)
     output = Path(options.output) if options.output else None
     if output:
         from staged_training.tables.writing import check_table_file
 
-        check_table_file(output)
+        check_table_file(output, [".json", ".vtt"])
     sets = _sets(options)
     from transfer_app.prediction.opening import predict
 
