@@ -41,34 +41,17 @@ def save_image_model(folder, problem_type, names=None, bias=(), channels=3, **co
     save_classifier(model, processor, folder)
 
 
-def save_detector(folder, names=("cat", "dog")):
+def save_detector(folder, background=2, **settings):
     """Save a detector for 64 x 64 pixels that finds dogs in photos and none in plain images."""
     from vision_transfer.backbones import save_classifier
     from vision_transfer.detection.pretrained import load_detector
 
-    model, processor = load_detector("efficientnet-lite0", names, 64, channels=16, hidden_size=16)
+    settings |= {"channels": 16, "hidden_size": 16}
+    model, processor = load_detector("efficientnet-lite0", ["cat", "dog"], 64, **settings)
     scores = model.head.roi_heads.box_predictor.cls_score
     scores.weight.data = 20 * scores.weight.data[[0, 2, 1]]
-    scores.bias.data[0] += 2  # of no object
+    scores.bias.data[0] += background
     save_classifier(model, processor, folder)
-
-
-def save_captioner_model(folder):
-    """Save a captioner for 32 x 32 pixels that says other words of black than of white."""
-    import numpy as np
-
-    from nlp_transfer.vocabulary import add_bounds
-    from vision_transfer.backbones import untrained_backbone
-    from vision_transfer.captioning import captioner
-
-    encoder, images = untrained_backbone("test_resnet", ["one", "two"], 32)
-    tokenizer = build_vocabulary(TEXTS, min_frequency=1)
-    add_bounds(tokenizer)
-    random = np.random.default_rng(0).normal(0, 0.5, (len(tokenizer), 8)).astype(np.float32)
-    model = captioner.new_captioner(encoder, tokenizer, random, context_size=8, hidden_size=8)
-    model.decoder.image[0].weight.data *= 1e5  # the features of new layers are tiny
-    captioner.set_generation(model, longest=4)
-    captioner.save_captioner(model, captioner.caption_processor(images, tokenizer), folder)
 
 
 def _finish(model, head, bias, config):

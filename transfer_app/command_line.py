@@ -302,9 +302,10 @@ def _serve(arguments: list[str]) -> None:
 def _export(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer export",
-        description="Write a trained classifier in a format that runs without PyTorch, check that "
-        "it gives the same logits, and say how fast both are. The file takes what the tokenizer or "
-        "the processor of the model makes of texts or images, and gives `logits`.",
+        description="Write a trained classifier or detector in a format that runs without "
+        "PyTorch, check that it gives the same, and say how fast both are. The file takes what the "
+        "tokenizer or the processor of the model makes of texts or images, and gives `logits`; of "
+        "a detector it takes one photo at a time, and gives `pred_boxes`, too.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format")

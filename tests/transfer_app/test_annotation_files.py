@@ -11,8 +11,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tests.fuzz.model_folders import MODELS
 from tests.fuzz.targets import PHOTO
-from tests.small_models import save_captioner_model, save_detector, save_text_model
+from tests.small_models import save_detector, save_text_model
 from tests.vision_transfer.films import write_film
 from transfer_app.command_line import main
 from transfer_app.prediction.subtitles import Cue, cues_of, webvtt
@@ -31,7 +32,7 @@ def detector(tmp_path_factory):
 @pytest.fixture(scope="module")
 def captioner(tmp_path_factory):
     folder = tmp_path_factory.mktemp("captioner") / "model"
-    save_captioner_model(folder)
+    MODELS["captioner"](folder)
     return folder
 
 

@@ -14,6 +14,7 @@ from transformers import (
     ObjectDetectionPipeline,
 )
 
+from staged_training.recipe import RECIPES
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.films import SUFFIXES
 from transfer_app.prediction.answers import Prediction
@@ -23,6 +24,8 @@ from transfer_app.prediction.photo_inputs import images
 from transfer_app.prediction.predictor import Predictor
 
 SAMPLE = Image.new("RGB", (64, 48), "gray")
+PHOTOS = RECIPES / "data" / "pets" / "images"
+SAMPLES = ("Persian_128.jpg", "beagle_117.jpg", "Siamese_108.jpg", "pug_142.jpg")
 SIDE = 360  # of a picture to show, in pixels
 _LEAST = 0.5  # score of a box that is shown
 _BATCH = 32
