@@ -41,6 +41,19 @@ def save_image_model(folder, problem_type, names=None, bias=(), channels=3, **co
     save_classifier(model, processor, folder)
 
 
+def save_detector(folder, background=2, **settings):
+    """Save a detector for 64 x 64 pixels that finds dogs in photos and none in plain images."""
+    from vision_transfer.backbones import save_classifier
+    from vision_transfer.detection.pretrained import load_detector
+
+    settings |= {"channels": 16, "hidden_size": 16}
+    model, processor = load_detector("efficientnet-lite0", ["cat", "dog"], 64, **settings)
+    scores = model.head.roi_heads.box_predictor.cls_score
+    scores.weight.data = 20 * scores.weight.data[[0, 2, 1]]
+    scores.bias.data[0] += background
+    save_classifier(model, processor, folder)
+
+
 def _finish(model, head, bias, config):
     for name, value in config.items():
         setattr(model.config, name, value)

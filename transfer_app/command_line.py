@@ -193,7 +193,7 @@ def _predict(arguments: list[str]) -> None:
         metavar="INPUT",
         help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
         ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model "
-        "of images: images, CT (DICOM or NIfTI) and folders of them",
+        "of images: images, CT (DICOM or NIfTI) and folders of them; for subtitles a film",
     )
     parser.add_argument(
         "--text-columns",
@@ -211,14 +211,15 @@ def _predict(arguments: list[str]) -> None:
         metavar="FILE",
         help="write a table instead (.csv, .tsv, .jsonl, .parquet): a row per input in the order "
         "of the inputs, with all columns of a table that is the input; a column `problem` says "
-        "what could not be read",
+        "what could not be read. Or boxes or captions of photos as COCO (.json); or the captions "
+        "of a film as subtitles, WebVTT (.vtt)",
     )
     options = _parsed(parser, arguments)
     output = Path(options.output) if options.output else None
     if output:
         from staged_training.tables.writing import check_table_file
 
-        check_table_file(output)
+        check_table_file(output, [".json", ".vtt"])
     sets = _sets(options)
     from transfer_app.prediction.opening import predict
 
@@ -301,9 +302,10 @@ def _serve(arguments: list[str]) -> None:
 def _export(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         "nlp-transfer export",
-        description="Write a trained classifier in a format that runs without PyTorch, check that "
-        "it gives the same logits, and say how fast both are. The file takes what the tokenizer or "
-        "the processor of the model makes of texts or images, and gives `logits`.",
+        description="Write a trained classifier or detector in a format that runs without "
+        "PyTorch, check that it gives the same, and say how fast both are. The file takes what the "
+        "tokenizer or the processor of the model makes of texts or images, and gives `logits`; of "
+        "a detector it takes one photo at a time, and gives `pred_boxes`, too.",
     )
     parser.add_argument("model", help="folder of the model, or its name on the Hub")
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format")

@@ -1,4 +1,4 @@
-"""Export of a trained classifier for use without PyTorch: the command `nlp-transfer export`."""
+"""Export of a trained model for use without PyTorch: the command `nlp-transfer export`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,17 +6,20 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from transformers import Pipeline
 
 from staged_training import InputError
 from staged_training.reporting.onnx_export import Exported, export_onnx
 from staged_training.runtime.files import file_of_model
+from staged_training.runtime.photos import load_rgb
 from staged_training.runtime.seal import digest
 from staged_training.tables.word_tokenizer import WordTokenizer
 from transfer_app.prediction.classifiers import Classifier
 from transfer_app.prediction.onnx_classifier import ONNX, WEIGHTS
 from transfer_app.prediction.opening import open_predictor
+from transfer_app.prediction.photos import PHOTOS, SAMPLES, Detector
 
 MAIL = (
     "Subject: Gas nominations for Tuesday\n\nJohn,\n\nthe pipeline has cut our nominations for "
@@ -24,11 +27,12 @@ MAIL = (
     "the rest before the market closes. If you cannot, let Mary know whom to call; she is at her "
     "desk until noon.\n\nThanks,\nPaul"
 )
+_FOUND = 0.01  # score from which on a detector gives a box
 _ODD = "  ÜBER Straße\t不看會後悔\u200b पानी 🐈 e\u0301 <mask> [MASK]\n\n"
 
 
 def export(model: str, output: str | None) -> str:
-    """Write a classifier as ONNX; what was written and how fast it is, in words.
+    """Write a classifier or a detector as ONNX; what was written and how fast it is, in words.
 
     Args:
         model: Folder or Hub name of the model.
@@ -41,14 +45,53 @@ def export(model: str, output: str | None) -> str:
         raise InputError(f"{model} is no folder here; say by --output where to write the file.")
     file = Path(output) if output else Path(model) / ONNX
     predictor = open_predictor(model)
+    if isinstance(predictor, Detector):
+        return _described(_exported_detector(predictor, model, file), file, "photo")
     if not isinstance(predictor, Classifier):
-        raise InputError(f"{model} is no classifier; only classifiers are written as ONNX.")
+        raise InputError(
+            f"{model} is a captioner; only classifiers and detectors are written as ONNX. A "
+            "caption is searched for word by word, in many passes, and a file holds one. Use it by "
+            "nlp-transfer predict or serve, or by the pipeline of transformers."
+        )
     classifier, is_image = predictor.pipeline, predictor.task == "image-classification"
     batches = _images(classifier) if is_image else _texts(classifier)
     facts = _facts(predictor, model) | (_of_images if is_image else _of_texts)(classifier)
     with_features = predictor.known is not None
     exported = export_onnx(classifier.model, batches, file, facts, with_features=with_features)
     return _described(exported, file, "photo" if is_image else "mail")
+
+
+def _exported_detector(detector: Detector, model: str, file: Path) -> Exported:
+    """Write a detector, for one photo at a time: torchvision makes a graph of each of a batch.
+
+    Raises:
+        InputError: It was not made here, or finds nothing in what it would be compared on.
+    """
+    from vision_transfer.detection import FastRCNNForObjectDetection
+    from vision_transfer.preprocessing import preprocessing
+
+    opened = detector.pipeline
+    network, processor = cast(Any, opened.model), cast(Any, opened.image_processor)
+    if not isinstance(network, FastRCNNForObjectDetection):
+        raise InputError(
+            f"{model} is a {type(network).__name__}; of detectors, only those that nlp-transfer "
+            "trains are written as ONNX. Optimum of Hugging Face exports others."
+        )
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    images = [Image.fromarray(pixels), *(load_rgb(PHOTOS / name) for name in SAMPLES)]
+    inputs = [processor([image], return_tensors="pt")["pixel_values"] for image in images]
+    with torch.no_grad():
+        surest = max(network(one).logits.softmax(-1)[..., :-1].max() for one in inputs)
+    if surest < _FOUND:
+        raise InputError(
+            f"{file} was not written: {model} finds nothing in the photos of cats and dogs that "
+            "both would be compared on. Give photos of yours to `export_onnx` of "
+            "staged_training.reporting.onnx_export."
+        )
+    facts = {"task": detector.task, "labels": [one["name"] for one in detector.categories]}
+    facts |= preprocessing(processor) | _sum_of_weights(model)
+    batches = [{"pixel_values": one} for one in inputs]
+    return export_onnx(network, batches, file, facts, detects=True)
 
 
 def _texts(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
@@ -73,10 +116,14 @@ def _images(classifier: Pipeline) -> list[Mapping[str, torch.Tensor]]:
 
 def _facts(predictor: Classifier, model: str) -> dict[str, Any]:
     """Return what a user of the file has to know of the model and its outputs."""
-    weights = file_of_model(model, WEIGHTS)
     facts = {"task": predictor.task, "ct": predictor.ct} | predictor.outputs._asdict()
-    facts["weights"] = None if weights is None else digest(weights)
-    return {name: value for name, value in facts.items() if value is not None}
+    known = {name: value for name, value in facts.items() if value is not None}
+    return known | _sum_of_weights(model)
+
+
+def _sum_of_weights(model: str) -> dict[str, str]:
+    weights = file_of_model(model, WEIGHTS)
+    return {} if weights is None else {"weights": digest(weights)}
 
 
 def _of_texts(classifier: Pipeline) -> dict[str, Any]:
@@ -108,6 +155,6 @@ def _of_images(classifier: Pipeline) -> dict[str, Any]:
 def _described(exported: Exported, file: Path, what: str) -> str:
     times = ", ".join(f"{name} {time:.1f} ms" for name, time in exported.milliseconds.items())
     return (
-        f"{file}: {file.stat().st_size / 1e6:.1f} MB. Its logits are those of the model within "
+        f"{file}: {file.stat().st_size / 1e6:.1f} MB. Its outputs are those of the model within "
         f"{exported.difference:.1g}.\nOne {what}: {times}."
     )

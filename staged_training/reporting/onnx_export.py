@@ -1,4 +1,4 @@
-"""Export of a classifier to ONNX, checked against the model that it was made of."""
+"""Export of a model to ONNX, checked against the model that it was made of."""
 
 import json
 import time
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -41,18 +43,24 @@ class Exported:
 
 
 class _Outputs(nn.Module):
-    """A model that takes its inputs in order; its logits, and what its head is given."""
+    """A model that takes its inputs in order; its outputs, and what its head is given."""
 
-    def __init__(self, model: PreTrainedModel, names: Sequence[str], with_features: bool) -> None:
+    def __init__(
+        self, model: PreTrainedModel, names: Sequence[str], with_features: bool, detects: bool
+    ) -> None:
         super().__init__()
         self.model, self.names, self.with_features = model, list(names), with_features
+        self.outputs = ["logits", "pred_boxes"] if detects else ["logits"]
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         features: list[torch.Tensor] = []
         watching = watched_head(self.model, features.append)
         with watching if self.with_features else nullcontext():
-            logits: torch.Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
-        return (logits, *(part.flatten(1) for part in features))
+            found = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return (
+            *(found[name] for name in self.outputs),
+            *(part.flatten(1) for part in features),
+        )
 
 
 def export_onnx(
@@ -62,19 +70,23 @@ def export_onnx(
     facts: Mapping[str, Any] | None = None,
     *,
     with_features: bool = False,
+    detects: bool = False,
 ) -> Exported:
-    """Write a classifier as an ONNX file that takes batches of any size, and texts of any length.
+    """Write a model as an ONNX file that takes batches of any size, and texts of any length.
 
-    It gives `logits`, `[batch, labels]`.
+    Of a classifier it gives `logits`, `[batch, labels]`; of a detector `logits` and `pred_boxes`,
+    `[1, boxes, labels + 1]` and `[1, boxes, 4]`, of one image at a time.
 
     Args:
-        model: The classifier.
+        model: The model.
         batches: Inputs to check it on, of different sizes; `[batch, ...]` by name. The last is one
             example, on which it is timed.
         file: The file to write.
         facts: What a user of the file has to know, such as the labels; it holds them as JSON in its
             metadata.
         with_features: Whether it gives `features` too, `[batch, width]`: what its head is given.
+        detects: Whether it is a detector, of whose `batches` each is one image. Boxes whose scores
+            are all but equal may come in another order.
 
     Raises:
         InputError: The extra `onnx` is not installed, or the outputs differ; nothing is written.
@@ -86,9 +98,9 @@ def export_onnx(
     except ImportError as error:
         raise InputError("Export needs more: pip install 'nlp-transfer[onnx]'.") from error
     names = list(batches[0])
-    outputs = _Outputs(model, names, with_features).eval()
+    outputs = _Outputs(model, names, with_features, detects).eval()
     with written_whole(file) as temporary:
-        _write(outputs, batches[0], temporary)
+        _write(outputs, batches[0], temporary, detects)
         proto = onnx.load(temporary)
         texts = {name: json.dumps(value) for name, value in (facts or {}).items()}
         onnx.helper.set_model_props(proto, texts)
@@ -96,9 +108,9 @@ def export_onnx(
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         arrays = [{name: batch[name].numpy() for name in names} for batch in batches]
         with torch.no_grad():
-            wanted = [part for batch in batches for part in outputs(*(batch[n] for n in names))]
-        found = [part for batch in arrays for part in session.run(None, batch)]
-        difference = max(_difference(*both) for both in zip(wanted, found, strict=True))
+            wanted = [[o.numpy() for o in outputs(*(b[n] for n in names))] for b in batches]
+        found = [session.run(None, batch) for batch in arrays]
+        difference = max(_difference(w, f, detects) for w, f in zip(wanted, found, strict=True))
         if not difference <= TOLERANCE:
             raise InputError(
                 f"{file} was not written: its outputs would differ from those of the model by "
@@ -113,11 +125,12 @@ def export_onnx(
     return Exported(difference, milliseconds)
 
 
-def _write(outputs: _Outputs, batch: Mapping[str, torch.Tensor], file: Path) -> None:
+def _write(outputs: _Outputs, batch: Mapping[str, torch.Tensor], file: Path, detects: bool) -> None:
     """Trace the model: the newer exporter knows no packed sequences, as recurrent layers read."""
-    sizes = {0: "batch", 1: "tokens"}
-    dynamic = {name: sizes if tensor.ndim == 2 else {0: "batch"} for name, tensor in batch.items()}
-    names = ["logits", "features"][: 1 + outputs.with_features]
+    names = [*outputs.outputs, *(["features"] if outputs.with_features else [])]
+    sizes = {2: {0: "batch", 1: "tokens"}, 3: {1: "regions"}}
+    every = {} if detects else {0: "batch"}
+    dynamic = {name: sizes.get(tensor.ndim, every) for name, tensor in batch.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about shapes that are the same in every batch
         torch.onnx.export(
@@ -126,15 +139,27 @@ def _write(outputs: _Outputs, batch: Mapping[str, torch.Tensor], file: Path) -> 
             file,
             input_names=list(batch),
             output_names=names,
-            dynamic_axes=dynamic | {name: {0: "batch"} for name in names},
+            dynamic_axes=dynamic | dict.fromkeys(names, every),
             dynamo=False,
         )
 
 
-def _difference(wanted: torch.Tensor, found: NDArray[np.float32]) -> float:
-    """Return the largest difference, in shares of the largest number if that is more than 1."""
-    expected = wanted.numpy()
-    return float(np.abs(expected - found).max() / max(1.0, np.abs(expected).max()))
+def _difference(
+    wanted: Sequence[NDArray[Any]], found: Sequence[NDArray[Any]], in_any_order: bool
+) -> float:
+    """Return the largest difference, in shares of the largest number of an output if that is > 1.
+
+    In any order, rows `[1, rows, ...]` of all outputs are compared with those that are most alike.
+    """
+    largest = [max(1.0, np.abs(part).max()) for part in wanted]
+    wanted, found = (
+        [part / m for part, m in zip(w, largest, strict=True)] for w in (wanted, found)
+    )
+    if not in_any_order:
+        return max(float(np.abs(w - f).max()) for w, f in zip(wanted, found, strict=True))
+    rows, others = (np.concatenate(parts, axis=-1)[0] for parts in (wanted, found))
+    distances = cdist(rows, others, "chebyshev")
+    return float(distances[linear_sum_assignment(distances)].max())
 
 
 def _median_time(call: Callable[[], object]) -> float:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,17 @@ def as_text_cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
-def check_table_file(path: Path) -> None:
+def check_table_file(path: Path, others: Sequence[str] = ()) -> None:
     """Refuse a file that no table can be written to, before the work for it.
+
+    Args:
+        path: The file.
+        others: Endings of files that are no tables, and are written as well.
 
     Raises:
         InputError: Its ending is unknown, or its folder is missing or may not be written to.
     """
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in (*SUFFIXES, *others):
         raise InputError(
             f"{path}: tables are written as {', '.join(SUFFIXES)}. Use one of these endings."
         )

@@ -126,6 +126,7 @@ def _captioner(folder: Path) -> None:
     rows = np.random.default_rng(0).normal(0, 0.5, (len(tokenizer), 8)).astype(np.float32)
     rows[tokenizer.pad_token_id] = 0
     model = new_captioner(encoder, tokenizer, rows, context_size=8, hidden_size=8)
+    model.decoder.image[0].weight.data *= 1e5  # the features of new layers are tiny
     set_generation(model, longest=5)
     save_captioner(model, caption_processor(images, tokenizer), folder)
 

@@ -116,7 +116,7 @@ def test_photos_are_described_and_broken_ones_reported(trained, photos, tmp_path
     assert main(["predict", str(trained), PERSIAN]) == 0
     assert capsys.readouterr().out.strip() == f"{PERSIAN}  {rows[0]['caption']}"
     assert main(["export", str(trained)]) == 2
-    assert "only classifiers are written as ONNX" in capsys.readouterr().err
+    assert "only classifiers and detectors are written as ONNX" in capsys.readouterr().err
 
 
 def test_the_demo_shows_a_page_for_photos(trained):

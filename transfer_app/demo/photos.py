@@ -8,19 +8,16 @@ from typing import Any, cast
 import gradio as gr
 
 from staged_training import InputError
-from staged_training.recipe import RECIPES
 from staged_training.runtime.photos import BrokenImageError, check_image, load_rgb
 from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
 from transfer_app.prediction.inputs import Input, usable
 from transfer_app.prediction.photo_inputs import scans
-from transfer_app.prediction.photos import PhotoPredictor
+from transfer_app.prediction.photos import PHOTOS, SAMPLES, PhotoPredictor
 from vision_transfer.ct.series import is_scan
 
 MOST_PHOTOS = 32
-SAMPLES = ("Persian_128.jpg", "beagle_117.jpg", "Siamese_108.jpg", "pug_142.jpg")
-PHOTOS = RECIPES / "data" / "pets" / "images"
 _TITLES = {  # of pages, and what they show
     "image-classification": (
         "Photos, labelled",

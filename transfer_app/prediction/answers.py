@@ -1,7 +1,7 @@
 """What trained models say of an input; PyTorch is not needed for it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +21,13 @@ class Prediction:
     Attributes:
         fields: What programs are told, as fields of a JSON object.
         lines: What people are told, a line for each thing that was found.
+        annotations: What COCO's annotations say of a photo, but for their ids and that of the
+            image; of captioners and detectors.
     """
 
     fields: dict[str, Any]
     lines: list[str]
+    annotations: Sequence[dict[str, Any]] = field(default=(), kw_only=True)
 
 
 class Outputs(NamedTuple):

@@ -147,11 +147,11 @@ class OnnxClassifier:
                 "ONNX Runtime is missing: pip install 'nlp-transfer[onnx]'."
             ) from error
         file = self._folder / ONNX
+        if not self._folder.is_dir():
+            raise InputError(f"{self._folder}: no such folder. Give that of a trained model.")
+        if _is_of_other_kind(self._folder):
+            raise InputError(f"{self._folder}: is no classifier. Give one.")
         if not file.exists():
-            if not self._folder.is_dir():
-                raise InputError(f"{self._folder}: no such folder. Give that of a trained model.")
-            if _is_of_other_kind(self._folder):
-                raise InputError(f"{self._folder}: is no classifier. Give one.")
             self._refuse("is not there")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0  # all cores
@@ -188,7 +188,7 @@ class OnnxClassifier:
 
 
 def _is_of_other_kind(folder: Path) -> bool:
-    """Return whether a model says that it is no classifier, which could not be exported either."""
+    """Return whether a model says that it is no classifier; a detector may be exported, too."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return not any("Classification" in name for name in config["architectures"])

@@ -6,13 +6,15 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from reprlib import repr as beginning
 from typing import Any
 
+import pyarrow as pa
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging
 
@@ -23,6 +25,8 @@ from staged_training.heads.drift import watch_of
 from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
+from staged_training.tables.writing import SUFFIXES as TABLES
+from transfer_app.prediction import coco, subtitles
 from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
 from transfer_app.prediction.inputs import Input, usable
 from transfer_app.prediction.output import write_predictions
@@ -36,6 +40,7 @@ _OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an a
 }
 _OF_RUST = "PanicException"  # of the tokenizers; no `Exception`, and not to be imported
 _logger = logging.get_logger(__name__)
+_TABLES = f"Use one of the endings {', '.join(TABLES)}."
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -62,7 +67,9 @@ def predict(
         text_columns: Columns of a table to read as text; by default those that the model was
             trained on, see `text_columns_of_model`.
         as_json: Print JSON objects, in the order of the inputs.
-        output: A file to write a table to in place of printing, see `write_predictions`.
+        output: A file to write to in place of printing: COCO's (.json) of a captioner or a
+            detector, see `write_coco`; subtitles of a film (.vtt), see `write_subtitles`; else a
+            table, see `write_predictions`.
         sets: What gives each input the set of labels that cannot be excluded, see `label_sets`.
 
     Raises:
@@ -82,19 +89,44 @@ def predict(
     predictor = open_predictor(model)
     if isinstance(predictor, Classifier):
         predictor.sets, predictor.watch = sets, watch_of(model)
-    inputs = predictor.inputs(sources, read_texts)
     if output is not None:
         own = next((table.table for table in tables.values()), None)
-        print(write_predictions(predictor, inputs, output, own))
+        read = partial(predictor.inputs, sources, read_texts)
+        print(_write(predictor, read, sources, output, own))
     elif as_json:
+        inputs = predictor.inputs(sources, read_texts)
         for item, prediction in predictor.predict(usable(inputs)):
             print(json.dumps({"input": item.name} | prediction.fields))
     else:
-        for line in predictor.describe(usable(inputs)):
+        for line in predictor.describe(usable(predictor.inputs(sources, read_texts))):
             print(line)
     watch = predictor.watch if isinstance(predictor, Classifier) else None
     if watch and (told := watch.described()):
         _logger.warning(told)
+
+
+def _write(
+    predictor: TextClassifier | PhotoPredictor,
+    read: Callable[[], Iterable[Input]],
+    sources: Sequence[str],
+    file: Path,
+    own: pa.Table | None,
+) -> str:
+    """Write predictions in the format that the ending of a file names; return what was, in words.
+
+    Raises:
+        InputError: The model predicts nothing that this format has, or an input cannot be read.
+    """
+    suffix, not_given = file.suffix.lower(), f"and the model gives none. {_TABLES}"
+    if suffix == subtitles.SUFFIX:
+        if not isinstance(predictor, Captioner):
+            raise InputError(f"{file}: subtitles are captions, {not_given}")
+        return subtitles.write_subtitles(predictor, sources, file)
+    if suffix == coco.SUFFIX:
+        if not isinstance(predictor, Captioner | Detector):
+            raise InputError(f"{file}: COCO's format is of boxes and captions, {not_given}")
+        return coco.write_coco(predictor, read(), sources, file)
+    return write_predictions(predictor, read(), file, own)
 
 
 def _read_tables(

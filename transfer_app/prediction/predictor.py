@@ -33,13 +33,16 @@ class Predictor(ABC):
     task: ClassVar[Any]
     _model: ClassVar[Any]
     _processing: ClassVar[tuple[str, Any]]
+    _pipeline: ClassVar[type[Pipeline] | None] = None  # that of `transformers` for the task
 
     def __init__(self, model: str) -> None:
         # Loaded one by one: `pipeline` does not say why it could not load a model.
         loaded = load_whole(self._model, model)
         name, kind = self._processing
         processing = {name: kind.from_pretrained(model, trust_remote_code=False)}
-        self.pipeline: Pipeline = pipeline(self.task, loaded, **processing)
+        self.pipeline: Pipeline = pipeline(
+            self.task, loaded, pipeline_class=self._pipeline, **processing
+        )
         self.ct = getattr(loaded.config, "ct", None)
 
     @abstractmethod

@@ -125,19 +125,21 @@ class FastRCNNHead(nn.Module):
     def _as_output(
         self, found: Sequence[dict[str, torch.Tensor]], images: ImageList
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and boxes of what torchvision found."""
+        """Return logits and boxes of what torchvision found, in operations that ONNX has too."""
         height, width = images.image_sizes[0]
-        shape = len(found), self.config.num_detections
-        scores = images.tensors.new_full((*shape, int(self.config.num_labels or 0) + 1), _LEAST)
-        boxes = images.tensors.new_zeros(*shape, 4)
-        scores[..., -1] = 1
-        for image, objects in enumerate(found):
-            places = torch.arange(len(objects["labels"]))
-            scores[image, places, objects["labels"] - 1] = objects["scores"]
-            scores[image, places, -1] = (1 - objects["scores"]).clamp(min=_LEAST)
+        most, classes = self.config.num_detections, int(self.config.num_labels or 0)
+        nothing = images.tensors.new_full((most, classes + 1), _LEAST)
+        nothing[:, -1] = 1
+        scores, boxes = [], []
+        for objects in found:
+            sure, number = objects["scores"][:, None], objects["labels"][:, None] - 1
+            of_classes = sure.new_full((sure.shape[0], classes), _LEAST).scatter(1, number, sure)
+            of_objects = torch.cat([of_classes, (1 - sure).clamp(min=_LEAST)], dim=1)
+            scores.append(torch.cat([of_objects, nothing])[:most])
             shares = objects["boxes"] / objects["boxes"].new_tensor([width, height] * 2)
-            boxes[image, places] = box_convert(shares, "xyxy", "cxcywh")
-        return scores.log(), boxes
+            centred = box_convert(shares, "xyxy", "cxcywh")
+            boxes.append(torch.cat([centred, centred.new_zeros(most, 4)])[:most])
+        return torch.stack(scores).log(), torch.stack(boxes)
 
     @contextmanager
     def _as_in_training(self) -> Iterator[None]:
