@@ -193,7 +193,7 @@ def _predict(arguments: list[str]) -> None:
         metavar="INPUT",
         help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
         ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model "
-        "of images: images, CT (DICOM or NIfTI) and folders of them",
+        "of images: images, CT (DICOM or NIfTI) and folders of them, by series with a model of CT",
     )
     parser.add_argument(
         "--text-columns",

@@ -112,10 +112,15 @@ def _by_header(dataset: "Dataset", source: Path, column: str) -> Mapping[str, li
         rows_of[number].append(row)
     known: defaultdict[str, list[int]] = defaultdict(list)
     for rows in rows_of.values():
-        file = root / dataset[rows[0]]["file"]
-        nifti = is_nifti(file)
-        known[without_ending(file.name) if nifti else header_value(file, _TAGS[column])] += rows
+        known[known_as(root / dataset[rows[0]]["file"], column)] += rows
     return known
+
+
+def known_as(file: Path, column: str) -> str:
+    """Return what a table of labels calls the `series` or the `patient` of a file of slices."""
+    if is_nifti(file):
+        return without_ending(file.name)
+    return header_value(file, _TAGS[column])
 
 
 def _named(
