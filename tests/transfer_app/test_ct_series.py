@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from importlib import resources
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -157,7 +159,20 @@ def test_what_is_no_scan_has_a_row_for_each_series(labels_model, tmp_path):
     assert rows.loc["notes.txt", "problem"] == "is not a DICOM file"
     scout = rows.loc["scout/slice-1.dcm"]
     assert scout["series"] == SERIES and scout["problem"].startswith("is a localizer")
-    assert scout["problem"].endswith("; of its series 2 more are left out")
+    assert scout["problem"].endswith("; 2 more files of its series left out")
+
+
+def test_a_real_export_of_many_kinds_has_an_answer_for_its_one_whole_scan(labels_model):
+    """What a PACS wrote to a disc: CT with localizers, a scan of which most is missing, MR, CR."""
+    export = resources.files("pydicom") / "data" / "test_files" / "dicomdirtests"
+    rows = table(labels_model, export)
+    folders = ["/".join(Path(name).relative_to(str(export)).parts[:2]) for name in rows["input"]]
+    rows.index = folders
+    assert rows["label"].notna().sum() == 1
+    assert rows.loc["98892001/CT5N", ["slices", "problem"]].fillna("").tolist() == [5, ""]
+    assert rows.loc["77654033/CT2", "problem"] == "lacks 161 slices between those it has"
+    assert rows.loc["98892001/CT2N", "problem"].startswith("is a localizer")
+    assert {*rows.loc["98892003/MR2", "problem"].str[:17]} == {"is not CT, but MR"}
 
 
 def test_a_change_of_the_distance_of_slices_is_no_problem(labels_model, tmp_path):

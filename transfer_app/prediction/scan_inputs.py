@@ -139,7 +139,8 @@ def _left_out(root: Path, reading: "CtReading") -> Iterator[Input]:
         if problem.file not in used and file.is_file():
             together[_uid(file) or f"file {file}"].append(problem)
     for key, (first, *others) in together.items():
-        more = f"; of its series {len(others)} more are left out" if others else ""
+        files = "file" if len(others) == 1 else "files"
+        more = f"; {len(others)} more {files} of its series left out" if others else ""
         uid = None if key.startswith("file ") else key
         yield Input(str(root / first.file), None, "", first.reason + more, {"series": uid})
 

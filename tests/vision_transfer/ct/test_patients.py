@@ -1,5 +1,6 @@
 """Labels of patients: split by patient, none on both sides, and scores for each patient."""
 
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from staged_training import InputError
 from tests.vision_transfer.ct.scans import IDENTIFIERS, patient_id, write_patients
 from transfer_app.command_line import main
-from vision_transfer.ct import read_ct
+from vision_transfer.ct import bags, read_ct
 from vision_transfer.ct.pretraining import SliceFormat, read_ct_data
 from vision_transfer.ct.windows import WindowedSlices
 
@@ -34,15 +35,11 @@ def patients_of_images(images, folder):
     return {known[image.numpy().tobytes()] for image in images}
 
 
-@pytest.mark.parametrize("archive", ["none", "the same scans", "copies under other names"])
-def test_no_patient_is_on_both_sides(hospital, tmp_path, archive):
-    scans, other = hospital / "scans", None
-    if archive == "the same scans":
-        other = str(scans)
-    elif archive == "copies under other names":
-        for number, file in enumerate(sorted(scans.rglob("*.dcm"))):
-            shutil.copy(file, tmp_path / f"copy-{number}.dcm")
-        other = str(tmp_path)
+@pytest.mark.parametrize("copied", [False, True])
+def test_no_patient_is_on_both_sides_nor_in_the_archive(hospital, tmp_path, copied):
+    scans, other = hospital / "scans", str(tmp_path) if copied else None
+    for number, file in enumerate(sorted(scans.rglob("*.dcm")) if copied else []):
+        shutil.copy(file, tmp_path / f"copy-{number}.dcm")
     data = read_ct_data(str(scans), str(hospital / "labels.csv"), other, SLICES)
     learnt, tested, seen = (
         patients_of_images(images, scans)
@@ -54,11 +51,8 @@ def test_no_patient_is_on_both_sides(hospital, tmp_path, archive):
         "16 slices of 4 scans of 4 patients, of other patients: the split is by patient"
     )
     told = [str(problem) for problem in data.left_out if "tested on" in str(problem)]
-    assert told == (
-        [f"{other} has 16 slices of patients who are tested on, which are left out"]
-        if other
-        else []
-    )
+    left_out = f"{other} has 16 slices of patients who are tested on, which are left out"
+    assert told == ([left_out] if copied else [])
     assert data.bags.kind == "patient"
     for part, images in ((data.bags.train, learnt), (data.bags.test, tested)):
         assert [len(np.unique(numbers)) for numbers in part] == [len(images)] * 2
@@ -68,15 +62,16 @@ def test_an_archive_of_none_but_those_who_are_tested_on_is_refused(hospital):
     scans, table = hospital / "scans", str(hospital / "labels.csv")
     data = read_ct_data(str(scans), table, None, SLICES)
     tested = patients_of_images(data.labelled.test.images, scans)
-    (one, *_) = [number for number in range(20) if patient_id(number) in tested]
+    one = next(number for number in range(20) if patient_id(number) in tested)
     with pytest.raises(InputError, match="all of its scans are of patients who are tested on"):
         read_ct_data(str(scans), table, str(scans / str(one)), SLICES)
 
 
 def test_the_recipe_scores_patients_with_an_interval_for_each_way_to_pool(
-    hospital, tmp_path, capsys, one_process
+    hospital, tmp_path, capsys, monkeypatch, one_process
 ):
-    flags = "--size 32 --spacing 1.4 --output-stride 32 --epochs 1 --counts 16 --seeds 2 --steps 6"
+    monkeypatch.setattr(bags, "_STEPS", 20)
+    flags = "--size 32 --spacing 1.4 --output-stride 32 --epochs 1 --counts 16 --seeds 1 --steps 6"
     data = ["--data", str(hospital / "scans"), "--labels", str(hospital / "labels.csv")]
     folder = tmp_path / "ct"
     assert main(["run", "ct-inpainting", *data, "--output-dir", str(folder), *flags.split()]) == 0
@@ -84,20 +79,18 @@ def test_the_recipe_scores_patients_with_an_interval_for_each_way_to_pool(
     for told in (capsys.readouterr().out, report, card):
         assert "the split is by patient" in told
         assert "AUC by patient (95 % interval, bootstrap over patients) on 4 patients" in told
-        rows = [
-            line.split("|")[1:-1] for line in told.splitlines() if " to " in line and "|" in line
-        ]
-        assert [row[0].strip() for row in rows] == [
+        rows = re.findall(
+            r"^\| ([a-zA-Z].*?) +((?:\| [01]\.\d{3} \(.*?\) +)+)\|$", told, re.MULTILINE
+        )
+        assert [name for name, _ in rows] == [
             "inpainting base, frozen",
             "ImageNet (EfficientNet-Lite0), frozen",
             "inpainting base, fine-tuned",
         ]
-        for _, *areas in rows:
-            values = [
-                list(map(float, area.replace("(", "").replace(")", "").split(" to ")[0].split()))
-                for area in areas
-            ]
-            assert len(values) == 3 and all(low <= value <= 1 for value, low in values)
+        for _, cells in rows:
+            areas = np.array(re.findall(r"[01]\.\d{3}", cells), float).reshape(-1, 3)
+            assert len(areas) == 3 and (areas[:, 1] <= areas[:, 0]).all()
+            assert (areas[:, 0] <= areas[:, 2]).all()
         assert not [word for word in IDENTIFIERS.values() if word in told]
     table = tmp_path / "predictions.csv"
     assert main(["predict", str(folder), str(hospital / "scans"), "--output", str(table)]) == 0
