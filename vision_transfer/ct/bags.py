@@ -19,6 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 from transformers.utils import ModelOutput
 
 from staged_training.experiment.splits import stratified_folds
+from staged_training.runtime.processes import ONE_BATCH
 from vision_transfer.few_labels import linear_probe, log_odds, mean_roc_auc, probe_logits
 
 Pooling = Literal["mean", "max", "attention"]
@@ -203,6 +204,7 @@ def learn_attention(bags: Bags, probe: Pipeline, seed: int = 0) -> GatedAttentio
         warmup_steps=0.15,
         lr_scheduler_type="cosine",
         per_device_train_batch_size=_BATCH,
+        accelerator_config=ONE_BATCH,
         dataloader_pin_memory=torch.accelerator.is_available(),
         remove_unused_columns=False,
         save_strategy="no",

@@ -35,12 +35,17 @@ def patients_of_images(images, folder):
     return {known[image.numpy().tobytes()] for image in images}
 
 
-@pytest.mark.parametrize("copied", [False, True])
-def test_no_patient_is_on_both_sides_nor_in_the_archive(hospital, tmp_path, copied):
+@pytest.mark.parametrize(("copied", "by"), [(False, "patient"), (True, "series")])
+def test_no_patient_is_on_both_sides_nor_in_the_archive(hospital, tmp_path, copied, by):
+    labels = tmp_path / "labels.csv"
+    table = pd.read_csv(hospital / "labels.csv")
+    if by == "series":
+        table = table.drop(columns="patient").assign(series=[f"1.2.{n}" for n in table.index])
+    table.to_csv(labels, index=False)
     scans, other = hospital / "scans", str(tmp_path) if copied else None
     for number, file in enumerate(sorted(scans.rglob("*.dcm")) if copied else []):
         shutil.copy(file, tmp_path / f"copy-{number}.dcm")
-    data = read_ct_data(str(scans), str(hospital / "labels.csv"), other, SLICES)
+    data = read_ct_data(str(scans), str(labels), other, SLICES)
     learnt, tested, seen = (
         patients_of_images(images, scans)
         for images in (data.labelled.train.images, data.labelled.test.images, data.archive)
@@ -53,7 +58,7 @@ def test_no_patient_is_on_both_sides_nor_in_the_archive(hospital, tmp_path, copi
     told = [str(problem) for problem in data.left_out if "tested on" in str(problem)]
     left_out = f"{other} has 16 slices of patients who are tested on, which are left out"
     assert told == ([left_out] if copied else [])
-    assert data.bags.kind == "patient"
+    assert data.bags.kind == by
     for part, images in ((data.bags.train, learnt), (data.bags.test, tested)):
         assert [len(np.unique(numbers)) for numbers in part] == [len(images)] * 2
 
