@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from staged_training.experiment.run_folder import start_run
     from staged_training.runtime.processes import is_main_process
     from vision_transfer.ct import pretraining as ct
+    from vision_transfer.ct.pooling_report import compare_pooled_slices
     from vision_transfer.ct.simulated import LABELS, NOTICE
     from vision_transfer.pretext.bases import INPAINTING, describe_inpainting, learn_by_inpainting
     from vision_transfer.pretext.comparison import FewLabelComparison, available_counts
@@ -127,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "inpainting base", data.labelled, new_model, asked=100, steps=steps, rates=RATES
         )
         efficiency = comparison.run(run, pretrained / "base", counts, arguments.seeds, seed)
+        pooled = compare_pooled_slices(run, data, efficiency)
         if not is_main_process():
             return
         simulated = arguments.data is None
@@ -148,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tags=["ct"],
             notice=NOTICE if simulated else "",
             values=slices._asdict(),
+            pooled=pooled,
         )
         print_next("nlp-transfer", "predict", run.path, "YOUR_SCANS")
 

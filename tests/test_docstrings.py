@@ -46,6 +46,7 @@ CALLED_BY_MODULE = (
     "staged_training.heads.linear_probe",
     "nlp_transfer.encoder_classifier",
     "nlp_transfer.language_models.word2vec",
+    "vision_transfer.ct.bags",
     "vision_transfer.pretext.inpainting",
     "vision_transfer.pretext.rotation",
     "vision_transfer.pretext.temporal_order",

@@ -193,7 +193,8 @@ def _predict(arguments: list[str]) -> None:
         metavar="INPUT",
         help="for a model of texts: mail (.eml, .msg, .mbox, Maildir, a folder), a table (.csv, "
         ".tsv, .jsonl, .parquet, .xlsx), or - for one text per line on standard input; for a model "
-        "of images: images, CT (DICOM or NIfTI) and folders of them; for subtitles a film",
+        "of images: images, CT (DICOM or NIfTI) and folders of them, by series with a model of CT; "
+        "for subtitles a film",
     )
     parser.add_argument(
         "--text-columns",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from transformers import PreTrainedModel, TrainingArguments
@@ -151,42 +151,75 @@ def probe_roc_auc(
     Returns:
         The AUC of two labels, or the mean over labels of each against the others.
     """
-    most = int(np.bincount(np.asarray(train[1])).max())  # examples of a label
+    logits = probe_logits(linear_probe(*train), test[0])
+    return mean_roc_auc(torch.from_numpy(logits), torch.as_tensor(np.asarray(test[1])))
+
+
+def linear_probe(
+    features: NDArray[Any],
+    labels: ArrayLike,
+    folds: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]] | None = None,
+) -> Pipeline:
+    """Fit logistic regression to features; cross-validation chooses its `C`.
+
+    Args:
+        features: `[examples, width]`.
+        labels: Their numbers, of two labels or more.
+        folds: Rows to fit and to score `C` on, of each fold; by default five that are stratified.
+    """
+    most = int(np.bincount(np.asarray(labels)).max())  # examples of a label
     probe = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
             Cs=list(CS),
-            cv=min(5, most),
+            cv=folds or min(5, most),
             scoring="neg_log_loss",
             max_iter=1000,
             use_legacy_attributes=False,
             l1_ratios=(0,),
         ),
     )
-    probe.fit(*train)
-    logits = probe.decision_function(test[0])
+    return probe.fit(features, labels)
+
+
+def probe_logits(probe: Pipeline, features: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what a linear probe says of features, `[examples, labels]`."""
+    logits: NDArray[np.float64] = probe.decision_function(features)
     if logits.ndim == 1:  # of two labels
         logits = np.stack([np.zeros_like(logits), logits], 1)
-    return _mean_roc_auc(torch.from_numpy(logits), torch.as_tensor(np.asarray(test[1])))
+    return logits
+
+
+def roc_auc(model: PreTrainedModel, test: Dataset[Any]) -> float:
+    """Return the area under the ROC curve of a model; see `probe_roc_auc`."""
+    return mean_roc_auc(*logits_and_labels(model, test))
 
 
 @torch.no_grad()
-def roc_auc(model: PreTrainedModel, test: Dataset[Any]) -> float:
-    """Return the area under the ROC curve of a model; see `probe_roc_auc`."""
+def logits_and_labels(
+    model: PreTrainedModel, images: Dataset[Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logits of a model for images, `[images, labels]`, and their labels."""
     model.eval()
     device = next(model.parameters()).device
     logits, labels = [], []
-    for batch in DataLoader(test, batch_size=256):
+    for batch in DataLoader(images, batch_size=256):
         logits.append(model(batch["pixel_values"].to(device)).logits.float().cpu())
         labels.append(batch["labels"])
-    return _mean_roc_auc(torch.cat(logits), torch.cat(labels))
+    return torch.cat(logits), torch.cat(labels)
 
 
-def _mean_roc_auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
+def mean_roc_auc(logits: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the mean over labels of the AUC of each against the others."""
-    aucs = []
-    for number in range(logits.shape[1]):
-        others = torch.cat([logits[:, :number], logits[:, number + 1 :]], 1)
-        scores = logits[:, number] - others.logsumexp(1)  # the log of the odds
-        aucs.append(roc_auc_score(labels == number, scores))
+    odds = log_odds(logits)
+    aucs = [roc_auc_score(labels == number, odds[:, number]) for number in range(odds.shape[1])]
     return float(np.mean(aucs))
+
+
+def log_odds(logits: torch.Tensor) -> torch.Tensor:
+    """Return the log of the odds of each label against the others, `[examples, labels]`."""
+    odds = [
+        logits[:, number] - torch.cat([logits[:, :number], logits[:, number + 1 :]], 1).logsumexp(1)
+        for number in range(logits.shape[1])
+    ]
+    return torch.stack(odds, 1)

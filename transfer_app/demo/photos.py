@@ -13,8 +13,8 @@ from transfer_app.demo.page import new_page, scores_of
 from transfer_app.prediction.answers import Answer
 from transfer_app.prediction.classifiers import PhotoClassifier
 from transfer_app.prediction.inputs import Input, usable
-from transfer_app.prediction.photo_inputs import scans
 from transfer_app.prediction.photos import PHOTOS, SAMPLES, PhotoPredictor
+from transfer_app.prediction.scan_inputs import scans
 from vision_transfer.ct.series import is_scan
 
 MOST_PHOTOS = 32

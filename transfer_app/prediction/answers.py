@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from staged_training.heads.conformal import LabelSets
 from staged_training.heads.familiarity import Familiarity
@@ -91,6 +91,21 @@ def answer_of(scores: Mapping[str, float], outputs: Outputs) -> Answer:
     return _one_label(scores, outputs.positive_label)
 
 
+def scores_of_logits(logits: NDArray[Any], problem_type: str) -> list[float]:
+    """Return the probability of each label, or numbers, as the pipelines of `transformers` do.
+
+    Args:
+        logits: Of an input, `[outputs]`.
+        problem_type: How they are to be read, see `Outputs`.
+    """
+    if problem_type == "regression":
+        return cast(list[float], logits.tolist())
+    if problem_type == "multi_label_classification" or len(logits) == 1:
+        return cast(list[float], (1 / (1 + np.exp(-logits))).tolist())
+    exponentials = np.exp(logits - logits.max())
+    return cast(list[float], (exponentials / exponentials.sum()).tolist())
+
+
 def checked(answer: Answer, known: Familiarity, features: ArrayLike) -> Answer:
     """Return an answer that says whether its input is like the training data.
 
@@ -164,8 +179,10 @@ def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def table(rows: Iterable[tuple[float, list[str]]]) -> str:
-    """Return rows by their ranks, the largest first, in lines."""
+    """Return rows by their ranks, the largest first, in lines; no line where there is no row."""
     cells = [row for _, row in sorted(rows, key=lambda ranked: -ranked[0])]
+    if not cells:
+        return ""
     *widths, _ = (max(map(len, column)) for column in zip(*cells, strict=True))
     lines = ("  ".join(map(str.ljust, row, [*widths, 0])) for row in cells)
     return "\n".join(map(str.rstrip, lines))

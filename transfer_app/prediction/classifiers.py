@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain, tee
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from tqdm.auto import tqdm
@@ -29,14 +30,16 @@ from transfer_app.prediction.answers import (
     Prediction,
     answer_of,
     checked,
+    scores_of_logits,
     table,
     with_set,
 )
 from transfer_app.prediction.checks import check_tokenizer
 from transfer_app.prediction.inputs import Input
-from transfer_app.prediction.photo_inputs import pictures
+from transfer_app.prediction.photo_inputs import pictures, tell
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
 from transfer_app.prediction.predictor import Predictor
+from transfer_app.prediction.scan_inputs import series
 
 
 class Classifier(Predictor):
@@ -92,10 +95,12 @@ class Classifier(Predictor):
         """Return the index of a label among the logits."""
         return self.outputs.labels.index(label)
 
-    def _scored(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, dict[str, float]]]:
+    def _scored(
+        self, inputs: Iterable[Input], **options: Any
+    ) -> Iterator[tuple[Input, dict[str, float]]]:
         total = len(inputs) if isinstance(inputs, Sized) else None
         inputs, ahead = tee(inputs)
-        results = self._classified((item.load() for item in ahead), batch_size=32)
+        results = self._classified((item.load() for item in ahead), batch_size=32, **options)
         bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
         for item, result in zip(inputs, bar, strict=True):
             scores = {output["label"]: output["score"] for output in result}
@@ -136,8 +141,26 @@ class PhotoClassifier(Classifier, PhotoPredictor):
     _processing = ("image_processor", AutoImageProcessor)
 
     def inputs(self, sources: Sequence[str], _: object) -> list[Input]:
-        """Read the photos and the slices of all sources."""
-        return [item for source in sources for item in pictures(Path(source), self.ct)]
+        """Read the photos of all sources; of CT the series of a folder, the slices of a file.
+
+        Raises:
+            InputError: None can be read, or a model that knows its training data by slice is given
+                series.
+        """
+        patients: dict[str, int] = {}
+        return [item for source in sources for item in self._read(Path(source), patients)]
+
+    def _read(self, source: Path, patients: dict[str, int]) -> list[Input]:
+        if not (self.ct and source.is_dir()):
+            return pictures(source, self.ct)
+        if self.known or self.sets:
+            raise InputError(
+                f"{source}: what the model knows of its training data, and its sets of labels, are "
+                "of slices, not of series. Give the files, not the folder."
+            )
+        inputs, problems = series(source, self.ct, patients)
+        tell(problems)
+        return inputs
 
     def picture(self, item: Input, prediction: Prediction) -> Image.Image:
         """Return a photo and, beside it, the places that mattered, if it gives such maps."""
@@ -159,8 +182,33 @@ class PhotoClassifier(Classifier, PhotoPredictor):
         both.paste(overlay(image, heat), (image.width, 0))
         return both
 
+    def _scored(
+        self, inputs: Iterable[Input], **options: Any
+    ) -> Iterator[tuple[Input, dict[str, float]]]:
+        """Yield each input with its scores, of a series by the mean logits of its slices."""
+        if not self.ct:
+            yield from super()._scored(inputs, **options)
+            return
+        inputs = list(inputs)
+        slices = [one for item in inputs for one in _slices(item)]
+        logits = super()._scored(slices, function_to_apply="none")
+        labels, kind = self.outputs.labels, self.outputs.problem_type
+        for item in inputs:
+            own = [
+                [found[label] for label in labels]
+                for _, found in islice(logits, len(_slices(item)))
+            ]
+            scores = scores_of_logits(np.mean(own, axis=0), kind)
+            yield item, dict(zip(labels, scores, strict=True))
+
     def _sample_scores(self) -> Any:
         return self._classified([torch.full((1, 48, 64), 0.5) if self.ct else SAMPLE])[0]
+
+
+def _slices(item: Input) -> list[Input]:
+    """Return the slices of a series as inputs, under its name."""
+    parts = item.content if isinstance(item.content, list) else [item.content]
+    return [Input(item.name, part) for part in parts]
 
 
 def _known_to(model: str) -> Familiarity | None:

@@ -1,6 +1,6 @@
 """What a trained model is to predict of: a text or an image, under the name it was found by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 _MOST_SHOWN = 1000  # characters of a text, of which a table shows less than a line
@@ -11,18 +11,21 @@ class Input(NamedTuple):
 
     Attributes:
         name: What it is called.
-        content: A text, or a function that returns an image, as its model takes it.
+        content: A text, or a function that returns an image or a sequence of the slices of a scan,
+            as its model takes it.
         shown: What people see of it in a table.
         problem: Why it cannot be read and has no content, if that is so.
+        facts: What programs are told of it besides its name.
     """
 
     name: str
     content: Any
     shown: str = ""
     problem: str | None = None
+    facts: Mapping[str, Any] = {}
 
     def load(self) -> Any:
-        """Return the text or the image."""
+        """Return the text, the image or the slices."""
         return self.content() if callable(self.content) else self.content
 
 

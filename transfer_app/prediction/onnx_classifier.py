@@ -22,7 +22,14 @@ from staged_training.runtime.onnx import onnx_runtime
 from staged_training.runtime.printable import shell_path
 from staged_training.runtime.seal import check_seal, digest
 from staged_training.tables.words import long_words
-from transfer_app.prediction.answers import Answer, Outputs, answer_of, checked, with_set
+from transfer_app.prediction.answers import (
+    Answer,
+    Outputs,
+    answer_of,
+    checked,
+    scores_of_logits,
+    with_set,
+)
 from transfer_app.prediction.inputs import Input
 
 if TYPE_CHECKING:
@@ -124,7 +131,7 @@ class OnnxClassifier:
         for item in inputs:
             prepared = self._prepared(item.load())
             logits, *features = self._session.run(self._names, prepared)
-            scores = self._scores(logits[0])
+            scores = scores_of_logits(logits[0], self.outputs.problem_type)
             if not all(map(math.isfinite, scores)):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
             by_label = dict(zip(self.outputs.labels, scores, strict=True))
@@ -176,15 +183,6 @@ class OnnxClassifier:
             encode = _encoder(self._folder, facts["max_length"])
             return lambda text: _of_text(names, encode(text))
         self._refuse("cannot be run without the processor of the model")
-
-    def _scores(self, logits: NDArray[np.float32]) -> list[float]:
-        """Return the probability of each label, or numbers, as `pipeline` does."""
-        if self.outputs.problem_type == "regression":
-            return cast(list[float], logits.tolist())
-        if self.outputs.problem_type == "multi_label_classification" or len(logits) == 1:
-            return cast(list[float], (1 / (1 + np.exp(-logits))).tolist())
-        exponentials = np.exp(logits - logits.max())
-        return cast(list[float], (exponentials / exponentials.sum()).tolist())
 
 
 def _is_of_other_kind(folder: Path) -> bool:

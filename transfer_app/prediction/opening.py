@@ -62,8 +62,8 @@ def predict(
     Args:
         model: Folder or Hub name of the model, which tells what it predicts.
         sources: Files to read: for a text model as `read_texts`, or `-` for lines of standard
-            input; for an image model images, scans of CT (DICOM or NIfTI, by slice) and folders of
-            them.
+            input; for an image model images, scans of CT (DICOM or NIfTI, see `scans` and `series`)
+            and folders of them.
         text_columns: Columns of a table to read as text; by default those that the model was
             trained on, see `text_columns_of_model`.
         as_json: Print JSON objects, in the order of the inputs.
@@ -96,9 +96,10 @@ def predict(
     elif as_json:
         inputs = predictor.inputs(sources, read_texts)
         for item, prediction in predictor.predict(usable(inputs)):
-            print(json.dumps({"input": item.name} | prediction.fields))
+            print(json.dumps({"input": item.name, **item.facts, **prediction.fields}))
     else:
-        for line in predictor.describe(usable(predictor.inputs(sources, read_texts))):
+        inputs = predictor.inputs(sources, read_texts)
+        for line in filter(None, predictor.describe(usable(inputs))):
             print(line)
     watch = predictor.watch if isinstance(predictor, Classifier) else None
     if watch and (told := watch.described()):

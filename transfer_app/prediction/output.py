@@ -75,7 +75,7 @@ def _rows(predictor: Predictor, inputs: Iterable[Input]) -> Iterator[dict[str, A
     inputs, ahead = (inputs, inputs) if isinstance(inputs, list) else tee(inputs)
     predictions = predictor.predict(usable(ahead))
     for item in inputs:
-        row: dict[str, Any] = {"input": shown_name(item.name), "problem": item.problem}
+        row = {"input": shown_name(item.name), **item.facts, "problem": item.problem}
         if item.problem is None:
             _, prediction = next(predictions)
             row |= _columns(prediction.fields, labels)
@@ -97,7 +97,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     texts = pa.string()  # whose type is not to be seen where all are missing
     several = pa.list_(texts)
-    kinds = {"input": texts, "labels": several, "set": several, "problem": texts}
+    kinds = {"labels": several, "set": several}
+    kinds |= dict.fromkeys(("input", "series", "problem"), texts)
     return pa.table(
         {name: pa.array([row.get(name) for row in rows], kinds.get(name)) for name in names}
     )

@@ -1,7 +1,7 @@
 """Photos and slices of CT to predict of."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
     Raises:
         InputError: As `images` and `scans`.
     """
+    from transfer_app.prediction.scan_inputs import scans
     from vision_transfer.ct.series import is_scan
     from vision_transfer.image_folders import SUFFIXES
 
@@ -77,49 +78,11 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
             reason = "is a scan, and there are images beside it"
             return [*images(source), *(_left_out(file, reason) for file in slices)]
     inputs, problems = scans(source, ct)
-    for problem in problems:
-        print(one_line(f"Not as expected: {problem}."), file=sys.stderr)
+    tell(problems)
     return inputs
 
 
-def scans(source: Path, ct: Mapping[str, Any] | None) -> tuple[list[Input], list[Problem]]:
-    """Return the slices of CT of a file or a folder, decoded when asked for, and what is wrong.
-
-    A file of which no slice can be read is an input with a problem.
-
-    Args:
-        source: The file or the folder.
-        ct: As for `pictures`.
-
-    Raises:
-        InputError: There is no slice that can be used.
-    """
-    from vision_transfer.ct import WindowedSlices, read_ct
-    from vision_transfer.ct.nifti import is_nifti
-
-    read = ct or {"size": None, "spacing": None, "window": "soft tissue"}
-    rows, problems = read_ct(source, read["size"], read["spacing"])
-    window = read["window"] if isinstance(read["window"], str) else tuple(read["window"])
-    slices = WindowedSlices(rows.with_format("numpy")["hounsfield"], window)
-    root = source if source.is_dir() else source.parent
-    inputs = []
-    for row, (file, index) in enumerate(zip(rows["file"], rows["index"], strict=True)):
-        name = f"{root / file}#{index}" if is_nifti(Path(file)) else str(root / file)
-        inputs.append(Input(name, partial(_slice, slices, row, for_ct=ct is not None)))
-    used = {*rows["file"]}
-    unread = {file: reason for file, reason in problems if file not in used}
-    for file, reason in unread.items():
-        if (root / file).is_file():  # and no folder that holds several series
-            inputs.append(Input(str(root / file), None, problem=reason))
-    if not ct:
-        told = "is CT, and the model does not say how it is read: as scanned, soft tissue"
-        problems = [Problem(str(source), told), *problems]
-    return inputs, problems
-
-
-def _slice(slices: Sequence[Any], row: int, *, for_ct: bool) -> Any:
-    """Return a slice for a model of CT, `float32 [1, height, width]` from 0 to 1, or as a photo."""
-    from torchvision.transforms.functional import to_pil_image
-
-    pixels = (slices[row] + 1) / 2
-    return pixels if for_ct else to_pil_image(pixels).convert("RGB")
+def tell(problems: Iterable[Problem]) -> None:
+    """Tell on standard error what is wrong with scans."""
+    for problem in problems:
+        print(one_line(f"Not as expected: {problem}."), file=sys.stderr)

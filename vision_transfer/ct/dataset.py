@@ -1,9 +1,10 @@
 """The slices of CT scans as a `datasets.Dataset` of Hounsfield units."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -28,12 +29,27 @@ _LEAST = 0.01  # mm
 _BATCH = 16  # rows that wait to be written
 
 
+class Scan(NamedTuple):
+    """A scan as a whole, of which a data set has the slices.
+
+    Attributes:
+        series: Its number in the data set.
+        files: The files of its slices, by position; also of those that cannot be decoded.
+        problem: Why the data set does not have all of it; empty if it does.
+    """
+
+    series: int
+    files: list[str]
+    problem: str
+
+
 class CtReading(NamedTuple):
     """What was read, and all that was left out or not as expected.
 
     Attributes:
         dataset: A row for each slice, see `read_ct`.
         problems: Files, each with the reason; empty where all is as expected.
+        scans: The scans, by number.
 
     Examples:
         >>> print(read_ct("scans").summary())
@@ -42,6 +58,7 @@ class CtReading(NamedTuple):
 
     dataset: "Dataset"
     problems: list[Problem]
+    scans: list[Scan]
 
     def summary(self) -> str:
         """Return a line on what was read, and one on each problem."""
@@ -216,7 +233,20 @@ def _written(found: Found, source: Path, layout: _Layout) -> CtReading:
         raise InputError(
             f"{source}: no slice of it could be used{f'; {broken[0]}' if broken else ''}."
         )
-    return CtReading(kept.remove_columns("problem"), [*found.problems, *broken])
+    undecoded = Counter(number for number, told in zip(rows["series"], told, strict=True) if told)
+    scans = list(_scans(found, undecoded, root))
+    return CtReading(kept.remove_columns("problem"), [*found.problems, *broken], scans)
+
+
+def _scans(found: Found, undecoded: Mapping[int, int], root: Path) -> Iterator[Scan]:
+    """Yield the scans, whose parts share a number; rows of some could not be decoded."""
+    for number, parts in groupby(found.series, lambda part: part.number):
+        slices = [one for part in parts for one in part.slices]
+        problem = found.incomplete.get(number, "")
+        if count := undecoded.get(number):
+            problem = f"has {count} slice{'s' if count > 1 else ''} that cannot be used"
+        files = dict.fromkeys(str(one.file.relative_to(root)) for one in slices)
+        yield Scan(number, list(files), problem)
 
 
 def _broken(told: Sequence[str]) -> Iterator[Problem]:

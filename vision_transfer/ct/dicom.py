@@ -155,9 +155,11 @@ def _checked_header(data: Any, file: Path, name: str) -> Header:
 def header_value(file: Path, tag: str) -> str:
     """Return the value of a DICOM field in the header of a file that `read_header` could read."""
     import pydicom
+    from pydicom.config import disable_value_validation
 
-    data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
-    return str(data.get(tag) or "").strip()
+    with disable_value_validation():  # its warnings quote what the header says
+        data = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=[tag])
+        return str(data.get(tag) or "").strip()
 
 
 def pixels_of_dicom(file: Path) -> NDArray[Any]:

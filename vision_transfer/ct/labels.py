@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from staged_training.experiment.splits import Split, fold_split, stratified_folds
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.seal import digest
 from staged_training.tables.labels import tidy_labels
 from staged_training.tables.reading import check_columns, read_table, text_column
 from vision_transfer.ct.dicom import header_value
@@ -22,9 +23,23 @@ _TAGS = {"series": "SeriesInstanceUID", "patient": "PatientID"}
 _FOLDS = 5
 
 
-def read_labels(
-    table: Path, dataset: "Dataset", source: Path
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+class SliceLabels(NamedTuple):
+    """Labels of slices of a data set.
+
+    Attributes:
+        rows: The rows of the data set that have a label.
+        numbers: The number of the label of each.
+        names: The names of the labels.
+        by: The column of the table that names slices: `file`, `series` or `patient`.
+    """
+
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    names: list[str]
+    by: str
+
+
+def read_labels(table: Path, dataset: "Dataset", source: Path) -> SliceLabels:
     """Read the labels of slices of a data set.
 
     Args:
@@ -34,9 +49,6 @@ def read_labels(
             name of a file of NIfTI). With `file`, a column `index` may name a slice of a volume.
         dataset: From `read_ct`.
         source: What it was read from.
-
-    Returns:
-        The rows of the data set, the number of the label of each, and the names of the labels.
 
     Raises:
         InputError: The table cannot be read, names what is not there, gives a slice two labels, or
@@ -73,7 +85,7 @@ def read_labels(
             f"{table}: has the labels {names}; there must be two or more, and no empty cell."
         )
     numbers = [names.index(label) for label in label_of.values()]
-    return np.array(list(label_of), np.int64), np.array(numbers, np.int64), names
+    return SliceLabels(np.array(list(label_of), np.int64), np.array(numbers, np.int64), names, by)
 
 
 def split_by_patient(
@@ -112,10 +124,34 @@ def _by_header(dataset: "Dataset", source: Path, column: str) -> Mapping[str, li
         rows_of[number].append(row)
     known: defaultdict[str, list[int]] = defaultdict(list)
     for rows in rows_of.values():
-        file = root / dataset[rows[0]]["file"]
-        nifti = is_nifti(file)
-        known[without_ending(file.name) if nifti else header_value(file, _TAGS[column])] += rows
+        known[known_as(root / dataset[rows[0]]["file"], column)] += rows
     return known
+
+
+def patients_of(dataset: "Dataset", source: Path) -> dict[int, str]:
+    """Return what tells each patient of a data set from those of others, by number.
+
+    That is the ID, the UID of a series without one, or, of NIfTI, a digest of the file. It is for
+    comparisons in memory, and not to be shown.
+
+    Args:
+        dataset: From `read_ct`.
+        source: What it was read from.
+    """
+    root = source if source.is_dir() else source.parent
+    numbered = dict(zip(dataset["patient"], dataset["file"], strict=True))
+    return {number: _patient(root / file) for number, file in numbered.items()}
+
+
+def _patient(file: Path) -> str:
+    return digest(file) if is_nifti(file) else known_as(file, "patient") or known_as(file, "series")
+
+
+def known_as(file: Path, column: str) -> str:
+    """Return what a table of labels calls the `series` or the `patient` of a file of slices."""
+    if is_nifti(file):
+        return without_ending(file.name)
+    return header_value(file, _TAGS[column])
 
 
 def _named(

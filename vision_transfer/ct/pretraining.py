@@ -1,20 +1,26 @@
 """CT scans as data of pretraining: simulated, or read with the table of their labels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import BaseImageProcessor, PreTrainedModel
 
+from staged_training.runtime.errors import InputError, Problem
 from vision_transfer.backbones import untrained_backbone
 from vision_transfer.ct.dataset import extent, read_ct
-from vision_transfer.ct.labels import read_labels, split_by_patient
+from vision_transfer.ct.labels import patients_of, read_labels, split_by_patient
 from vision_transfer.ct.simulated import LABELS, simulated_scans
 from vision_transfer.ct.windows import WindowedSlices
 from vision_transfer.few_labels import LabelledImages
-from vision_transfer.pretext.data import LabelledSplit, PretrainingData
+from vision_transfer.pretext.data import LabelledBags, LabelledSplit, PretrainingData
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ARCHIVE, LABELLED, TEST = 6000, 600, 1000
 """Scans that are simulated without labels, with labels, and to test on."""
@@ -68,31 +74,34 @@ def read_ct_data(
     Args:
         source: A folder of DICOM or NIfTI files.
         labels: The table of their labels, see `read_labels`.
-        archive: A folder of scans without labels; by default all of `source`, except those of
-            patients that are tested on.
+        archive: A folder of scans without labels; by default all of `source`. Those of patients
+            who are tested on are left out.
         slices: How slices are laid out.
 
     Raises:
         InputError: Scans or labels cannot be read, or a label is of too few patients.
     """
     reading = read_ct(source, slices.size, slices.spacing)
-    rows, numbers, names = read_labels(Path(labels), reading.dataset, Path(source))
+    rows, numbers, names, by = read_labels(Path(labels), reading.dataset, Path(source))
     labelled = reading.dataset.select(rows)
     patients = np.asarray(labelled["patient"])
     split = split_by_patient(numbers, patients, names)
     learnt = np.sort(np.concatenate([split.train, split.validation]))
     problems = list(reading.problems)
+    known = patients_of(labelled.select(split.test), Path(source))
     if archive:
         other = read_ct(archive, slices.size, slices.spacing)
         problems += other.problems
-        unlabelled = other.dataset
+        unlabelled = _of_others(other.dataset, Path(archive), {*known.values()})
+        if left_out := len(other.dataset) - len(unlabelled):
+            told = f"has {left_out:,} slices of patients who are tested on, which are left out"
+            problems.append(Problem(archive, told))
     else:
-        tested = set(patients[split.test].tolist())
-        kept = [n for n, p in enumerate(reading.dataset["patient"]) if p not in tested]
+        kept = [n for n, p in enumerate(reading.dataset["patient"]) if p not in known]
         unlabelled = reading.dataset.select(kept)
     parts = [unlabelled, labelled.select(learnt), labelled.select(split.test)]
     sizes = [extent(part) for part in parts]
-    return _data(
+    data = _data(
         [part.with_format("numpy")["hounsfield"] for part in parts],
         (numbers[learnt], numbers[split.test]),
         names,
@@ -100,6 +109,27 @@ def read_ct_data(
         (sizes[0], sizes[1], f"{sizes[2]}, of other patients: the split is by patient"),
         problems,
     )
+    if by == "file":
+        return data
+    bags = np.asarray(labelled[by])
+    train, test = ((bags[part], patients[part]) for part in (learnt, split.test))
+    return replace(data, bags=LabelledBags(by, train, test)) if _has_several(bags) else data
+
+
+def _of_others(dataset: "Dataset", source: Path, tested: set[str]) -> "Dataset":
+    """Return the slices of a data set that are of no patient who is tested on."""
+    known = patients_of(dataset, source)
+    kept = [row for row, number in enumerate(dataset["patient"]) if known[number] not in tested]
+    if not kept:
+        raise InputError(
+            f"{source}: all of its scans are of patients who are tested on. Give an archive of "
+            "others, or none."
+        )
+    return dataset.select(kept)
+
+
+def _has_several(bags: NDArray[np.int64]) -> bool:
+    return len(np.unique(bags)) < len(bags)
 
 
 def _data(
@@ -168,10 +198,10 @@ def untrained_ct_model(
 
 
 def _as_photos(part: LabelledImages, _: BaseImageProcessor) -> LabelledImages:
-    return LabelledImages(part.images, part.labels, _as_photo)
+    return LabelledImages(part.images, part.labels, as_photo)
 
 
-def _as_photo(pixels: torch.Tensor) -> torch.Tensor:
+def as_photo(pixels: torch.Tensor) -> torch.Tensor:
     """Return a slice as a photo model takes it: three channels, twice as large."""
     larger = torch.nn.functional.interpolate(
         pixels[None], scale_factor=2, mode="bilinear", antialias=True

@@ -50,10 +50,26 @@ class Series:
 
 
 class Found(NamedTuple):
-    """The series in a folder, and what is wrong with it."""
+    """The series in a folder, and what is wrong with it.
+
+    Attributes:
+        series: The series, in parts without a gap.
+        problems: Files that are left out or not as expected, each with the reason.
+        incomplete: Why a series is not the whole of a scan, by its number: slices are missing, or
+            are of several sizes.
+    """
 
     series: list[Series]
     problems: list[Problem]
+    incomplete: dict[int, str]
+
+
+class _Scan(NamedTuple):
+    """The slices of a scan by position, what stands for its patient, and why it is not whole."""
+
+    patient: str
+    slices: list[Slice]
+    problem: str = ""
 
 
 def is_scan(file: Path) -> bool:
@@ -95,13 +111,13 @@ def find_series(source: str | Path) -> Found:
     root = path if path.is_dir() else path.parent
     problems: list[Problem] = []
     headers: list[Header] = []
-    volumes: list[tuple[str, list[Slice]]] = []  # each with what stands for its patient
+    volumes: list[_Scan] = []
     for file in files_of(path):
         name = str(file.relative_to(root))
         try:
             if is_nifti(file):
                 slices, tilt = volume_slices(file)
-                volumes.append((f"NIfTI {name}", slices))
+                volumes.append(_Scan(f"NIfTI {name}", slices))
                 problems += _tilted(name, tilt)
             else:
                 headers.append(read_header(file, name))
@@ -114,19 +130,25 @@ def find_series(source: str | Path) -> Found:
             f"{path}: holds no slice of a CT scan that can be used{first}. Give a file of DICOM or "
             "NIfTI, or a folder of such."
         )
-    patients = {name: number for number, name in enumerate(dict.fromkeys(f[0] for f in found))}
-    series = [
-        Series(patients[patient], number, part)
-        for number, (patient, slices) in enumerate(found)
-        for part in _without_gaps(slices, root, problems)
-    ]
-    return Found(series, problems)
+    names = dict.fromkeys(scan.patient for scan in found)
+    patients = {name: number for number, name in enumerate(names)}
+    series: list[Series] = []
+    incomplete: dict[int, str] = {}
+    for number, (patient, slices, problem) in enumerate(found):
+        parts, missing = _without_gaps(slices, root, problems)
+        series += [Series(patients[patient], number, part) for part in parts]
+        if missing:
+            problem = f"lacks {missing} slice{'s' if missing > 1 else ''} between those it has"
+        if problem:
+            incomplete[number] = problem
+    return Found(series, problems, incomplete)
 
 
-def _in_order(
-    headers: Sequence[Header], problems: list[Problem]
-) -> Iterator[tuple[str, list[Slice]]]:
+def _in_order(headers: Sequence[Header], problems: list[Problem]) -> Iterator[_Scan]:
     """Yield each scan's slices by position, with its patient; report those that fit in no scan."""
+    shapes: defaultdict[tuple[str, str], set[tuple[int, int]]] = defaultdict(set)
+    for header in headers:
+        shapes[header.patient, header.series[0]].add(header.shape)
     scans = [scan for group in _groups(headers) for scan in _acquisitions(group, problems)]
     folders: defaultdict[Path, list[list[Header]]] = defaultdict(list)
     for scan in scans:
@@ -144,9 +166,13 @@ def _in_order(
             steps = [after.origin - before.origin for before, after in pairwise(kept)]
             tilt = np.median([degrees_apart(kept[0].normal, step) for step in steps])
             problems += _tilted(kept[0].name, float(tilt))
-        yield (
+        uid = scan[0].series[0]
+        sizes = sorted(shapes[scan[0].patient, uid]) if uid else []
+        shown = " and ".join(f"{rows} x {columns}" for rows, columns in sizes)
+        yield _Scan(
             kept[0].patient,
             [Slice(h.file, 0, _position(h, scan[0]), scan[0].spacing, h.shape) for h in kept],
+            f"has slices of several sizes: {shown} pixels" if len(sizes) > 1 else "",
         )
 
 
@@ -227,11 +253,15 @@ def _tilted(name: str, degrees: float) -> list[Problem]:
 
 def _without_gaps(
     slices: list[Slice], root: Path, problems: list[Problem]
-) -> Iterator[list[Slice]]:
-    """Yield the evenly spaced parts of a series, split where slices are missing; report both."""
+) -> tuple[list[list[Slice]], int]:
+    """Split a series where slices are missing or their distance changes; report both.
+
+    Returns:
+        The evenly spaced parts, and how many slices are missing in all.
+    """
     distances = np.diff([part.position for part in slices]).tolist()
     names = [str(part.file.relative_to(root)) for part in slices]
-    starts = [0]
+    starts, missing = [0], 0
     for number, distance in enumerate(distances):
         beside = [*distances[max(0, number - 1) : number], *distances[number + 1 : number + 2]]
         usual = min(beside, default=distance)
@@ -239,14 +269,18 @@ def _without_gaps(
             continue
         told = f"is {distance:.1f} mm from the next slice, {names[number + 1]}, "
         if distance > _GAP * max(beside):
-            told += f"where {usual:.1f} mm are usual: {round(distance / usual) - 1} missing"
+            count = round(distance / usual) - 1
+            missing += count
+            told += f"where {usual:.1f} mm are usual: {count} missing"
         else:
             told += f"and beside them it is {usual:.1f} mm: the distance of slices changes"
         problems.append(Problem(names[number], f"{told}; the series is parted there"))
         starts.append(number + 1)
+    parts = []
     for start, end in pairwise([*starts, len(slices)]):
         inside = distances[start : end - 1]
         if inside and max(inside) > _UNEVEN * min(inside):
             told = f"begins slices that lie {min(inside):.1f} to {max(inside):.1f} mm apart"
             problems.append(Problem(names[start], f"{told}, which is not even"))
-        yield slices[start:end]
+        parts.append(slices[start:end])
+    return parts, missing

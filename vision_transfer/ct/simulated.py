@@ -12,11 +12,12 @@ is soft tissue all around; training, test and archive differ in places, lesions 
 people.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,12 +122,20 @@ def draw_lesion(shape: Shape, random: np.random.Generator) -> tuple[Array, Array
     return seen.astype(np.float32), mottling.astype(np.float32)
 
 
-def simulate(background: Array, malignant: bool, random: np.random.Generator) -> Array:
-    """Return a scan with a lesion: Hounsfield units, `float32 [SIDE, SIDE]`."""
-    share, mottling = draw_lesion(random_shape(malignant, random), random)
-    contrast = random.uniform(40, 90) * random.choice([-1, 1])
-    blur = random.uniform(0.5, 0.9)  # of the scanner, in pixels
-    lesion = ndimage.gaussian_filter(share * contrast + mottling, blur)
+def simulate(background: Array, malignant: bool | None, random: np.random.Generator) -> Array:
+    """Return a scan with a lesion, or without: Hounsfield units, `float32 [SIDE, SIDE]`.
+
+    Args:
+        background: What it is drawn into, of the same shape.
+        malignant: Whether the lesion is; None for no lesion.
+        random: What draws it.
+    """
+    lesion: Any = 0.0
+    if malignant is not None:
+        share, mottling = draw_lesion(random_shape(malignant, random), random)
+        contrast = random.uniform(40, 90) * random.choice([-1, 1])
+        blur = random.uniform(0.5, 0.9)  # of the scanner, in pixels
+        lesion = ndimage.gaussian_filter(share * contrast + mottling, blur)
     noise = ndimage.gaussian_filter(random.normal(0, 1, background.shape), 0.6)
     noise *= random.uniform(3, 9) / noise.std()
     scan: Array = (background + lesion + noise).astype(np.float32)
@@ -152,18 +161,71 @@ def simulated_scans(count: int, seed: int) -> Scans:
         InputError: The real slices that they are made of are not installed.
     """
     random = np.random.default_rng(seed)
-    slices = _backgrounds()
     labels = random.permutation(np.arange(count) % len(LABELS))
-    scans = np.empty((count, 1, SIDE, SIDE), np.int16)
-    for number, label in enumerate(tqdm(labels, "scans", unit="scan", leave=False)):
+    return Scans(_simulated([bool(label) for label in labels], random), labels)
+
+
+class ScansOfPatients(NamedTuple):
+    """Scans of patients, of each as many, and what is known of them.
+
+    Attributes:
+        hounsfield: `int16 [slices, 1, height, width]`, those of a patient one after another.
+        labels: Numbers of labels, `int64 [slices]`: that of the patient, also of slices that do not
+            show why.
+        patients: Number of the patient of each slice, `int64 [slices]`.
+        shown: Which slices show a lesion, `bool [slices]`.
+    """
+
+    hounsfield: NDArray[np.int16]
+    labels: NDArray[np.int64]
+    patients: NDArray[np.int64]
+    shown: NDArray[np.bool_]
+
+
+def simulated_patients(
+    count: int, seed: int, slices: int = 12, lesions: int = 2
+) -> ScansOfPatients:
+    """Simulate patients with several slices, of which a few show a lesion of the patient's label.
+
+    Half of the patients have benign lesions; no patient has both kinds. Slices of a patient are as
+    unlike one another as those of `simulated_scans`, and in random order.
+
+    Args:
+        count: Number of patients.
+        seed: Random seed; the same one gives the same patients.
+        slices: Number of slices of each.
+        lesions: How many of them show a lesion.
+
+    Raises:
+        InputError: The real slices that they are made of are not installed.
+
+    Examples:
+        >>> from vision_transfer.ct.simulated import simulated_patients
+        >>> scans = simulated_patients(4, seed=0, slices=3, lesions=1)
+        >>> scans.hounsfield.shape, scans.patients.tolist(), int(scans.shown.sum())
+        ((12, 1, 64, 64), [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3], 4)
+    """
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % len(LABELS)).repeat(slices)
+    shown = np.concatenate([random.permutation(slices) < lesions for _ in range(count)])
+    kinds = [bool(label) if seen else None for label, seen in zip(labels, shown, strict=True)]
+    patients = np.arange(count).repeat(slices)
+    return ScansOfPatients(_simulated(kinds, random), labels, patients, shown)
+
+
+def _simulated(kinds: Sequence[bool | None], random: np.random.Generator) -> NDArray[np.int16]:
+    """Return a scan of each kind, see `simulate`, each in a place of a real slice."""
+    slices = _backgrounds()
+    scans = np.empty((len(kinds), 1, SIDE, SIDE), np.int16)
+    for number, malignant in enumerate(tqdm(kinds, "scans", unit="scan", leave=False)):
         chosen = slices[random.integers(len(slices))]
         row, column = chosen.places[random.integers(len(chosen.places))] - SIDE // 2
         background = chosen.hounsfield[row : row + SIDE, column : column + SIDE]
         background = np.rot90(background, int(random.integers(4)))
         if random.random() < 0.5:
             background = background[:, ::-1]
-        scans[number, 0] = simulate(background, bool(label), random).round()
-    return Scans(scans, labels)
+        scans[number, 0] = simulate(background, malignant, random).round()
+    return scans
 
 
 class _Background(NamedTuple):

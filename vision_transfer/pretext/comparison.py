@@ -30,7 +30,8 @@ from vision_transfer.few_labels import (
 from vision_transfer.label_efficiency import IMAGENET, SCRATCH, LabelEfficiency, Score, timed
 from vision_transfer.pretext.data import LabelledSplit, NewModel
 
-_FEATURES = "features.safetensors"
+FEATURES = "features/features.safetensors"
+"""Where a run keeps what frozen bases make of labelled images: `base/train`, `imagenet/test`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class FewLabelComparison:
             draws: Number of draws for each number of labels.
             seed: Random seed of the first draw.
         """
-        kept = run.runs / "features"
+        kept = (run.runs / FEATURES).parent
         run.run_cached(kept.name, partial(self.extract_features, base))
         cells = [(count, draw) for count in counts for draw in range(draws)]
         pieces = {
@@ -95,7 +96,7 @@ class FewLabelComparison:
             found |= _features_of_parts("imagenet", model, *photos)
         except InputError as error:
             print(f"Without an ImageNet model: {error}")
-        with written_whole(folder / _FEATURES) as path:
+        with written_whole(folder / Path(FEATURES).name) as path:
             save_file(found, path)
 
     def learn(
@@ -115,7 +116,7 @@ class FewLabelComparison:
         labels = self.data.train.labels[rows]
         images = [self.data.train.images[row] for row in rows.tolist()]
         train = LabelledImages(images, labels, self.data.augment)
-        known = load_file(kept / _FEATURES)
+        known = load_file(kept / Path(FEATURES).name)
 
         def probe(name: str) -> float:
             parts = known[f"{name}/train"][rows].numpy(), known[f"{name}/test"].numpy()

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
@@ -51,6 +53,20 @@ class LabelledSplit:
     as_photos: Callable[[LabelledImages, BaseImageProcessor], Dataset[Any]]
 
 
+class LabelledBags(NamedTuple):
+    """Which labelled images belong together, since a label is of all of them.
+
+    Attributes:
+        kind: What they are of: `patient` or `series`.
+        train: The number of the bag and of the patient of each image to draw from.
+        test: The same of the images to measure on.
+    """
+
+    kind: str
+    train: tuple[NDArray[np.int64], NDArray[np.int64]]
+    test: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
 @dataclass(frozen=True)
 class PretrainingData:
     """An archive without labels, and labelled images of its kind.
@@ -61,6 +77,7 @@ class PretrainingData:
         sizes: How many images the archive, `train` and `test` have, such as `296 photos`.
         left_out: What could not be read, and why.
         files: The files of all of them, where a run has to know them, see `RunFolder.open`.
+        bags: Which labelled images have a label together, where several have.
     """
 
     archive: Sequence[torch.Tensor]
@@ -68,6 +85,7 @@ class PretrainingData:
     sizes: tuple[str, str, str]
     left_out: Sequence[object] = ()
     files: Sequence[Path] = ()
+    bags: LabelledBags | None = None
 
 
 def photo_data(task: ImageTask, archive: str | None, size: int) -> PretrainingData:

@@ -58,6 +58,7 @@ def publish_pretraining(
     tags: Sequence[str] = (),
     notice: str = "",
     values: Mapping[str, Any] | None = None,
+    pooled: Sequence[str] = (),
 ) -> None:
     """Write report, results and card of a base and its classifier, print a summary, upload them.
 
@@ -78,11 +79,14 @@ def publish_pretraining(
         tags: Tags for the Hub, besides those of all such models.
         notice: What everyone must know of the data.
         values: Further values of the template.
+        pooled: Scores of what several images have a label of together, see `compare_pooled_slices`.
     """
     answer = efficiency.answer()
     report = Report(run.report, title)
     report.section("Did pretraining pay?", answer, *filter(None, [notice]))
     efficiency.add_to(report)
+    if pooled:
+        report.section("Slices together", *pooled)
     report.section("Method", protocol)
     report.section("The pretext task", *skill)
     shown = {kind: images.numpy() for kind, images in load_examples(pretrained).items()}
@@ -97,10 +101,11 @@ def publish_pretraining(
         "kept": efficiency.describe_kept(),
         "results": efficiency.table(),
         "answer": answer,
+        "pooled": "\n\n".join(pooled),
         "notice": notice,
         "shipped": shipped,
     }
-    parts = [protocol, skill[0], efficiency.table(), answer, notice]
+    parts = [protocol, skill[0], efficiency.table(), answer, *pooled, notice]
     publish(
         run,
         efficiency.named_rows(),

@@ -34,7 +34,7 @@ def dataset(archive):
 def labelled(archive, dataset, tmp_path, table, ending="csv"):
     """File, index and label of each row that a table names."""
     (tmp_path / f"labels.{ending}").write_text(table)
-    rows, numbers, names = read_labels(tmp_path / f"labels.{ending}", dataset, archive)
+    rows, numbers, names, _ = read_labels(tmp_path / f"labels.{ending}", dataset, archive)
     chosen = dataset.select(rows)
     return [
         (file, index, names[number])
