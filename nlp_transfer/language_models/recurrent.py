@@ -1,4 +1,4 @@
-"""Recurrent language models: learnt from plain texts, then made into classifiers in stages."""
+"""Recurrent language models: learnt from plain texts, then made into classifiers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -25,8 +25,6 @@ from nlp_transfer.models import (
 )
 from nlp_transfer.trained_model import save_trained
 from nlp_transfer.word_vectors.base import Matrix
-from staged_training import Stage
-from staged_training.layers import layer_groups
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, check_replaceable
 from staged_training.runtime.processes import ONE_BATCH, on_main_process
@@ -174,31 +172,6 @@ def classifier_from(
     model.recurrent.load_state_dict(language_model.recurrent.state_dict())
     model.new_head(names)
     return model
-
-
-def unfreezing_stages(
-    model: RecurrentForSequenceClassification,
-    *,
-    head_epochs: int = 12,
-    epochs: int = 3,
-    learning_rate: float = 5e-3,
-) -> list[Stage]:
-    """Return the stages of ULMFiT: the head, then one more layer group at a time, top to bottom.
-
-    Each group has 1/2.6 of the rate of the one above (Howard and Ruder 2018).
-
-    Args:
-        model: What they will train, from `classifier_from`.
-        head_epochs: Epochs of the head alone.
-        epochs: Epochs of each stage after it.
-        learning_rate: Peak rate of the head.
-    """
-    stages = [Stage("head", "head", head_epochs, learning_rate)]
-    for depth in range(1, len(layer_groups(model))):
-        selector = f"backbone[-{depth}:], head"
-        name = f"top {depth + 1} groups"
-        stages.append(Stage(name, selector, epochs, learning_rate, layer_decay=1 / 2.6))
-    return stages
 
 
 def _check(

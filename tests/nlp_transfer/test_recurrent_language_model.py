@@ -17,20 +17,17 @@ from transformers import (
 )
 
 from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.classification import staged_text_trainer
+from nlp_transfer.candidates import LanguageModelCandidate
 from nlp_transfer.language_models.recurrent import (
     classifier_from,
     perplexity,
     train_recurrent_model,
-    unfreezing_stages,
 )
 from nlp_transfer.language_models.segments import SEGMENT, segments
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_task import LabelledTexts
+from nlp_transfer.text_task import read_task
 from recipes.email_urgency import DATA
-from staged_training import InputError, layer_groups
-from staged_training.experiment.target import SingleLabel
-from staged_training.stages import check_stages
+from staged_training import InputError
 
 IDS = torch.tensor([[5, 3, 9, 2, 7], [4, 8, 6, 0, 0]])
 SENTENCE = "the report that you sent me is not the report that i asked for"
@@ -287,19 +284,25 @@ def test_a_saved_classifier_names_its_own_code_alone(parrot, tmp_path):
     assert code <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_its_stages_unfreeze_one_more_group_each_from_the_head_down(tokenizer, messages, tmp_path):
+@pytest.mark.parametrize("size", [100, None], ids=["few labels", "all labels"])
+def test_its_layers_train_from_the_first_stage_on_and_its_embedding_later(
+    size, tokenizer, tmp_path
+):
     language_model = new_model(len(tokenizer), separate_directions=True)
-    model = classifier_from(language_model, ["long", "short"], seed=0)
-    stages = unfreezing_stages(model, head_epochs=1, epochs=1)
-    check_stages(model, stages, pretrained="backbone")
-    texts = LabelledTexts(messages, [int(len(text) < 100) for text in messages])
-    target = SingleLabel(["long", "short"])
-    trainer = staged_text_trainer(model, tokenizer, stages, texts, None, target, tmp_path, seed=0)
+    language_model.save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    task = read_task(DATA / "messages.parquet")
+    candidate = LanguageModelCandidate(name="lm", task=task, base=tmp_path / "lm").quick()
+    if size:
+        candidate = candidate.without_later_stages()
+    train = task.training_rows(0, 100, seed=0)
+    trainer = candidate.build(train, None, 0, tmp_path / "run").trainer
     trainer.train()
-    groups = [group.name for group in layer_groups(model)]
-    assert [result.trained for result in trainer.results] == [
-        groups[-depth:] for depth in range(1, 1 + len(groups))
-    ]
-    trainer.load_stage("head")
-    for name, tensor in language_model.recurrent.state_dict().items():
-        assert torch.equal(model.recurrent.state_dict()[name], tensor), name
+    assert all(result.frozen == ["embedding"] for result in trainer.results[:1])
+    learnt = language_model.recurrent.state_dict()
+    trainer.load_stage(trainer.stages[0].name)
+    for name, tensor in trainer.model.recurrent.state_dict().items():
+        assert torch.equal(tensor, learnt[name]) == name.startswith("embedding"), name
+    trainer.load_stage(trainer.stages[-1].name)
+    embedding = trainer.model.embedding_matrix()
+    assert (embedding == language_model.embedding_matrix()).all() == (size is not None)
