@@ -197,7 +197,9 @@ def learn_candidates(
             separate_directions=True,
             pad_token_id=tokenizer.pad_token_id,
         )
-        train_recurrent_model(texts, tokenizer, shape, output_dir=folder / "model")
+        train_recurrent_model(
+            texts, tokenizer, shape, output_dir=folder / "model", epochs=2, sampled_words=512
+        )
 
     candidates: list[TextCandidate] = []
     seconds = {}

@@ -103,6 +103,23 @@ def test_the_loss_knows_no_padding_on_either_side_and_skips_100(options):
     assert model(IDS[:, :1], labels=IDS[:, :1]).loss == 0  # one word: nothing to predict
 
 
+@every_kind
+def test_an_estimated_loss_sees_what_the_exact_one_does_and_only_in_training(options):
+    def exact(states, output, words):
+        scores = output(states)
+        scores[:, 0] = -torch.inf
+        return cross_entropy(scores, words)
+
+    model = new_model(hidden_dropout=0.0, embedding_dropout=0.0, **options).train()
+    expected = model(IDS, labels=IDS).loss
+    model.estimated_loss = exact
+    torch.testing.assert_close(model(IDS, labels=IDS).loss, expected)
+    assert model(IDS[:, :1], labels=IDS[:, :1]).loss == 0  # one word: nothing to predict
+    model.estimated_loss = lambda *_: torch.tensor(7.0)
+    assert model(IDS, labels=IDS).loss == 7
+    torch.testing.assert_close(model.eval()(IDS, labels=IDS).loss, expected)
+
+
 def test_two_directions_that_read_each_other_are_no_language_model():
     with pytest.raises(ValueError, match="sees the words that it is to predict"):
         RecurrentForCausalLM(config())
@@ -158,8 +175,10 @@ def test_perplexity_is_over_words_and_not_over_batches(tokenizer, messages):
     assert perplexity(model, messages, tokenizer) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["wordlevel", "wordpiece"])
-def test_it_learns_from_real_mail(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "sampled_words"), [("wordlevel", 0), ("wordlevel", 100), ("wordpiece", 0)]
+)
+def test_it_learns_from_real_mail(tmp_path, kind, sampled_words):
     texts = pd.read_parquet(DATA / "messages.parquet")["text"].tolist()[:700]
     train, held_out = texts[:600], texts[600:]
     tokenizer = build_vocabulary(train, model=kind, max_size=400)
@@ -171,7 +190,7 @@ def test_it_learns_from_real_mail(tmp_path, kind):
         bidirectional=False,
     )
     learn = {"epochs": 6, "learning_rate": 0.04, "output_dir": tmp_path / "lm"}
-    model = train_recurrent_model(train, tokenizer, shape, **learn)
+    model = train_recurrent_model(train, tokenizer, shape, sampled_words=sampled_words, **learn)
     assert perplexity(model, held_out, tokenizer) < 0.85 * of_word_counts(
         train, held_out, tokenizer
     )
@@ -179,6 +198,15 @@ def test_it_learns_from_real_mail(tmp_path, kind):
     torch.testing.assert_close(loaded(IDS).logits, model(IDS).logits)
     assert AutoTokenizer.from_pretrained(tmp_path / "lm").get_vocab() == tokenizer.get_vocab()
     assert [path.name for path in tmp_path.iterdir()] == ["lm"]
+
+
+def test_a_new_model_begins_at_the_shares_of_words(messages, tokenizer, tmp_path):
+    shape = config(len(tokenizer), bidirectional=False)
+    slow = {"learning_rate": 1e-12, "output_dir": tmp_path / "lm"}
+    model = train_recurrent_model(messages[:40], tokenizer, shape, **slow)
+    assert perplexity(model, messages, tokenizer) < 1.1 * of_word_counts(
+        messages, messages, tokenizer
+    )
 
 
 def of_word_counts(train, held_out, tokenizer):
@@ -234,6 +262,7 @@ def test_it_begins_with_aligned_vectors_and_goes_on_with_a_model(messages, token
         ({"start": config(12)}, "Set separate_directions=True"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"sampled_words": -1}, "sampled_words is -1"),
         ({"embedding": torch.zeros(12, 5).numpy()}, r"embedding is \(12, 5\) .* for \(12, 6\)"),
         ({"texts": []}, "texts: no text has two words"),
         ({"texts": ["one", "", "two"]}, "texts: no text has two words"),
