@@ -296,7 +296,10 @@ def test_a_classifier_has_the_layers_of_the_language_model_bit_by_bit(options):
         assert torch.equal(copied[name], tensor), name
         assert copied[name].data_ptr() != tensor.data_ptr()
     assert classifier(IDS).logits.shape == (2, 3)
-    assert classifier.config.pooling == RecurrentConfig().pooling
+    features = classifier.recurrent(IDS)
+    states = features.last_hidden_state[1, :3]  # of real tokens
+    pooled = torch.cat([states.mean(0), states.amax(0)])
+    torch.testing.assert_close(features.pooler_output[1, : len(pooled)], pooled)
     assert language_model.config.num_labels == 2  # untouched
     again = classifier_from(language_model, ["urgent", "other", "spam"], seed=0)
     assert torch.equal(again.classifier.weight, classifier.classifier.weight)
