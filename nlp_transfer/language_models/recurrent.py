@@ -78,10 +78,12 @@ def train_recurrent_model(
     _check(tokenizer, start, epochs, learning_rate, embedding, sampled_words)
     check_replaceable(output_dir)
     set_seed(seed)
-    counts = tokenizer.init_kwargs.get("token_counts")
     model = start if isinstance(start, RecurrentForCausalLM) else RecurrentForCausalLM(start)
-    if counts and model is not start:
-        model.load_counts(torch.tensor(counts))
+    counts = torch.zeros(len(tokenizer), dtype=torch.long)
+    if known := tokenizer.init_kwargs.get("token_counts"):
+        counts[: len(known)] = torch.tensor(known)  # tokens may have been added since
+        if model is not start:
+            model.load_counts(counts)
     if embedding is not None:
         model.load_embedding(torch.from_numpy(embedding))
     output_dir = Path(output_dir)
@@ -124,7 +126,7 @@ def train_recurrent_model(
         )
         trainer.remove_callback(PrinterCallback)
         if sampled_words:
-            proposal = proposal_distribution(torch.tensor(counts), tokenizer.pad_token_id)
+            proposal = proposal_distribution(counts, tokenizer.pad_token_id)
             proposal = proposal.to(model.device)
             model.estimated_loss = partial(
                 sampled_softmax_loss, proposal=proposal, samples=sampled_words

@@ -26,6 +26,7 @@ from nlp_transfer.language_models.recurrent import (
 from nlp_transfer.language_models.segments import SEGMENT, segments
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
 from nlp_transfer.text_task import read_task
+from nlp_transfer.vocabulary import add_bounds
 from recipes.email_urgency import DATA
 from staged_training import InputError
 
@@ -207,6 +208,16 @@ def test_a_new_model_begins_at_the_shares_of_words(messages, tokenizer, tmp_path
     assert perplexity(model, messages, tokenizer) < 1.1 * of_word_counts(
         messages, messages, tokenizer
     )
+
+
+def test_words_that_were_never_counted_are_learnt_too(tmp_path):
+    tokenizer = build_vocabulary([SENTENCE], min_frequency=1)
+    add_bounds(tokenizer)
+    shape = config(len(tokenizer), bidirectional=False)
+    learn = {"output_dir": tmp_path / "lm", "sampled_words": 5, "epochs": 5, "learning_rate": 0.05}
+    model = train_recurrent_model([SENTENCE] * 320, tokenizer, shape, **learn)
+    assert perplexity(model, [SENTENCE], tokenizer) < 2
+    assert model.estimated_loss is None
 
 
 def of_word_counts(train, held_out, tokenizer):
