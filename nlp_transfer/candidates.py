@@ -276,11 +276,19 @@ class WordVectorCandidate(TextCandidate):
 class LanguageModelCandidate(TextCandidate):
     """A recurrent language model, whose embedding and layers a new head is put on.
 
+    It is trained as a net on word vectors is: its recurrent layers are a good start and no more, so
+    all of them train from the first stage on, at the rate of the head.
+
     Attributes:
         base: The folder of the language model.
+        stages: What is trained, in order.
     """
 
+    pretrained: ClassVar[str] = "backbone[0]"
+    reuse_features: ClassVar[bool] = False
+
     base: Path
+    stages: list[Stage] = field(default_factory=RECURRENT_STAGES.copy)
 
     def new_model(
         self, train: Indices, *, validates: bool, seed: int, folder: Path

@@ -11,13 +11,9 @@ import numpy as np
 from nlp_transfer.candidates import LanguageModelCandidate, TextCandidate, WordVectorCandidate
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
-from nlp_transfer.language_models.recurrent import (
-    classifier_from,
-    train_recurrent_model,
-    unfreezing_stages,
-)
+from nlp_transfer.language_models.recurrent import train_recurrent_model
 from nlp_transfer.language_models.word2vec import train_word2vec
-from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
+from nlp_transfer.models import RecurrentConfig
 from nlp_transfer.text_candidates import TextCandidates
 from nlp_transfer.text_task import ProxyTask, TextTask
 from nlp_transfer.vocabulary import corpus_vocabulary
@@ -201,7 +197,9 @@ def learn_candidates(
             separate_directions=True,
             pad_token_id=tokenizer.pad_token_id,
         )
-        train_recurrent_model(texts, tokenizer, shape, output_dir=folder / "model")
+        train_recurrent_model(
+            texts, tokenizer, shape, output_dir=folder / "model", epochs=2, sampled_words=512
+        )
 
     candidates: list[TextCandidate] = []
     seconds = {}
@@ -213,15 +211,8 @@ def learn_candidates(
     name = "recurrent language model"
     seconds[name] = _timed(run, name, recurrent)
     base = run.runs / name / "model"
-    model = classifier_from(RecurrentForCausalLM.from_pretrained(base), task.names, 0)
     candidates.append(
-        LanguageModelCandidate(
-            name=name,
-            task=task,
-            base=base,
-            stages=unfreezing_stages(model),
-            report_to=like.report_to,
-        )
+        LanguageModelCandidate(name=name, task=task, base=base, report_to=like.report_to)
     )
     return candidates, seconds
 

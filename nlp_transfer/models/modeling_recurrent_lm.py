@@ -1,5 +1,6 @@
 """A recurrent language model, or a pair of one in each direction, as a `transformers` model."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,8 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     The output layer is tied to the embedding: the states are projected to its width, by a layer of
     their own in each direction, and words are scored by their rows (Press and Wolf 2017; Merity et
     al. 2018). The two models of a pair share the embedding and the scores' bias, and nothing else
-    (ELMo, Peters et al. 2018). Padding is never predicted.
+    (ELMo, Peters et al. 2018). Padding is never predicted. While it trains, `estimated_loss` may
+    take the place of the exact loss: a function of states, output layer and true words.
 
     Args:
         config: What it is made of.
@@ -39,6 +41,7 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         (torch.Size([1, 3, 100]), torch.Size([1, 7]))
     """
 
+    estimated_loss: Callable[[torch.Tensor, nn.Linear, torch.Tensor], torch.Tensor] | None = None
     _tied_weights_keys = {"lm_head.weight": "recurrent.embedding.weight"}  # noqa: RUF012
 
     def __init__(self, config: RecurrentConfig) -> None:
@@ -67,6 +70,18 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         """Replace the layer that scores the words."""
         self.lm_head = new_embeddings
+
+    @torch.no_grad()
+    def load_counts(self, counts: torch.Tensor) -> None:
+        """Set the scores' bias to the logarithm of each word's share: the unigram model.
+
+        From zero, AdamW would take thousands of steps to get there.
+
+        Args:
+            counts: How often each word occurs, `int64 [vocab_size]`.
+        """
+        shares = counts.clamp(min=1).double()
+        cast(nn.Linear, self.lm_head).bias.copy_((shares / shares.sum()).log())
 
     @torch.no_grad()
     def _spread_words(self) -> None:
@@ -145,6 +160,9 @@ class RecurrentForCausalLM(RecurrentPreTrainedModel, GenerationMixin):
         """Return the mean cross-entropy over the words that count; zero if there are none."""
         counted = real & (words != -100)
         states, words = states[counted], words[counted]
+        if self.training and self.estimated_loss is not None and len(words):
+            projected = self.projections[direction](states)
+            return self.estimated_loss(projected, cast(nn.Linear, self.lm_head), words)
         total = states[:0].sum()
         for some, true in zip(states.split(_SLICE), words.split(_SLICE), strict=True):
             logits = self._logits(direction, some)

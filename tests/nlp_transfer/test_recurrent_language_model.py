@@ -17,20 +17,18 @@ from transformers import (
 )
 
 from nlp_transfer import align, build_vocabulary, open_vectors
-from nlp_transfer.classification import staged_text_trainer
+from nlp_transfer.candidates import LanguageModelCandidate
 from nlp_transfer.language_models.recurrent import (
     classifier_from,
     perplexity,
     train_recurrent_model,
-    unfreezing_stages,
 )
 from nlp_transfer.language_models.segments import SEGMENT, segments
 from nlp_transfer.models import RecurrentConfig, RecurrentForCausalLM
-from nlp_transfer.text_task import LabelledTexts
+from nlp_transfer.text_task import read_task
+from nlp_transfer.vocabulary import add_bounds
 from recipes.email_urgency import DATA
-from staged_training import InputError, layer_groups
-from staged_training.experiment.target import SingleLabel
-from staged_training.stages import check_stages
+from staged_training import InputError
 
 IDS = torch.tensor([[5, 3, 9, 2, 7], [4, 8, 6, 0, 0]])
 SENTENCE = "the report that you sent me is not the report that i asked for"
@@ -106,6 +104,23 @@ def test_the_loss_knows_no_padding_on_either_side_and_skips_100(options):
     assert model(IDS[:, :1], labels=IDS[:, :1]).loss == 0  # one word: nothing to predict
 
 
+@every_kind
+def test_an_estimated_loss_sees_what_the_exact_one_does_and_only_in_training(options):
+    def exact(states, output, words):
+        scores = output(states)
+        scores[:, 0] = -torch.inf
+        return cross_entropy(scores, words)
+
+    model = new_model(hidden_dropout=0.0, embedding_dropout=0.0, **options).train()
+    expected = model(IDS, labels=IDS).loss
+    model.estimated_loss = exact
+    torch.testing.assert_close(model(IDS, labels=IDS).loss, expected)
+    assert model(IDS[:, :1], labels=IDS[:, :1]).loss == 0  # one word: nothing to predict
+    model.estimated_loss = lambda *_: torch.tensor(7.0)
+    assert model(IDS, labels=IDS).loss == 7
+    torch.testing.assert_close(model.eval()(IDS, labels=IDS).loss, expected)
+
+
 def test_two_directions_that_read_each_other_are_no_language_model():
     with pytest.raises(ValueError, match="sees the words that it is to predict"):
         RecurrentForCausalLM(config())
@@ -161,8 +176,10 @@ def test_perplexity_is_over_words_and_not_over_batches(tokenizer, messages):
     assert perplexity(model, messages, tokenizer) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["wordlevel", "wordpiece"])
-def test_it_learns_from_real_mail(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "sampled_words"), [("wordlevel", 0), ("wordlevel", 100), ("wordpiece", 0)]
+)
+def test_it_learns_from_real_mail(tmp_path, kind, sampled_words):
     texts = pd.read_parquet(DATA / "messages.parquet")["text"].tolist()[:700]
     train, held_out = texts[:600], texts[600:]
     tokenizer = build_vocabulary(train, model=kind, max_size=400)
@@ -174,7 +191,7 @@ def test_it_learns_from_real_mail(tmp_path, kind):
         bidirectional=False,
     )
     learn = {"epochs": 6, "learning_rate": 0.04, "output_dir": tmp_path / "lm"}
-    model = train_recurrent_model(train, tokenizer, shape, **learn)
+    model = train_recurrent_model(train, tokenizer, shape, sampled_words=sampled_words, **learn)
     assert perplexity(model, held_out, tokenizer) < 0.85 * of_word_counts(
         train, held_out, tokenizer
     )
@@ -182,6 +199,25 @@ def test_it_learns_from_real_mail(tmp_path, kind):
     torch.testing.assert_close(loaded(IDS).logits, model(IDS).logits)
     assert AutoTokenizer.from_pretrained(tmp_path / "lm").get_vocab() == tokenizer.get_vocab()
     assert [path.name for path in tmp_path.iterdir()] == ["lm"]
+
+
+def test_a_new_model_begins_at_the_shares_of_words(messages, tokenizer, tmp_path):
+    shape = config(len(tokenizer), bidirectional=False)
+    slow = {"learning_rate": 1e-12, "output_dir": tmp_path / "lm"}
+    model = train_recurrent_model(messages[:40], tokenizer, shape, **slow)
+    assert perplexity(model, messages, tokenizer) < 1.1 * of_word_counts(
+        messages, messages, tokenizer
+    )
+
+
+def test_words_that_were_never_counted_are_learnt_too(tmp_path):
+    tokenizer = build_vocabulary([SENTENCE], min_frequency=1)
+    add_bounds(tokenizer)
+    shape = config(len(tokenizer), bidirectional=False)
+    learn = {"output_dir": tmp_path / "lm", "sampled_words": 5, "epochs": 5, "learning_rate": 0.05}
+    model = train_recurrent_model([SENTENCE] * 320, tokenizer, shape, **learn)
+    assert perplexity(model, [SENTENCE], tokenizer) < 2
+    assert model.estimated_loss is None
 
 
 def of_word_counts(train, held_out, tokenizer):
@@ -237,6 +273,7 @@ def test_it_begins_with_aligned_vectors_and_goes_on_with_a_model(messages, token
         ({"start": config(12)}, "Set separate_directions=True"),
         ({"epochs": 0}, "epochs is 0"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"sampled_words": -1}, "sampled_words is -1"),
         ({"embedding": torch.zeros(12, 5).numpy()}, r"embedding is \(12, 5\) .* for \(12, 6\)"),
         ({"texts": []}, "texts: no text has two words"),
         ({"texts": ["one", "", "two"]}, "texts: no text has two words"),
@@ -270,7 +307,10 @@ def test_a_classifier_has_the_layers_of_the_language_model_bit_by_bit(options):
         assert torch.equal(copied[name], tensor), name
         assert copied[name].data_ptr() != tensor.data_ptr()
     assert classifier(IDS).logits.shape == (2, 3)
-    assert classifier.config.pooling == RecurrentConfig().pooling
+    features = classifier.recurrent(IDS)
+    states = features.last_hidden_state[1, :3]  # of real tokens
+    pooled = torch.cat([states.mean(0), states.amax(0)])
+    torch.testing.assert_close(features.pooler_output[1, : len(pooled)], pooled)
     assert language_model.config.num_labels == 2  # untouched
     again = classifier_from(language_model, ["urgent", "other", "spam"], seed=0)
     assert torch.equal(again.classifier.weight, classifier.classifier.weight)
@@ -287,19 +327,25 @@ def test_a_saved_classifier_names_its_own_code_alone(parrot, tmp_path):
     assert code <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_its_stages_unfreeze_one_more_group_each_from_the_head_down(tokenizer, messages, tmp_path):
+@pytest.mark.parametrize("size", [100, None], ids=["few labels", "all labels"])
+def test_its_layers_train_from_the_first_stage_on_and_its_embedding_later(
+    size, tokenizer, tmp_path
+):
     language_model = new_model(len(tokenizer), separate_directions=True)
-    model = classifier_from(language_model, ["long", "short"], seed=0)
-    stages = unfreezing_stages(model, head_epochs=1, epochs=1)
-    check_stages(model, stages, pretrained="backbone")
-    texts = LabelledTexts(messages, [int(len(text) < 100) for text in messages])
-    target = SingleLabel(["long", "short"])
-    trainer = staged_text_trainer(model, tokenizer, stages, texts, None, target, tmp_path, seed=0)
+    language_model.save_pretrained(tmp_path / "lm")
+    tokenizer.save_pretrained(tmp_path / "lm")
+    task = read_task(DATA / "messages.parquet")
+    candidate = LanguageModelCandidate(name="lm", task=task, base=tmp_path / "lm").quick()
+    if size:
+        candidate = candidate.without_later_stages()
+    train = task.training_rows(0, 100, seed=0)
+    trainer = candidate.build(train, None, 0, tmp_path / "run").trainer
     trainer.train()
-    groups = [group.name for group in layer_groups(model)]
-    assert [result.trained for result in trainer.results] == [
-        groups[-depth:] for depth in range(1, 1 + len(groups))
-    ]
-    trainer.load_stage("head")
-    for name, tensor in language_model.recurrent.state_dict().items():
-        assert torch.equal(model.recurrent.state_dict()[name], tensor), name
+    assert all(result.frozen == ["embedding"] for result in trainer.results[:1])
+    learnt = language_model.recurrent.state_dict()
+    trainer.load_stage(trainer.stages[0].name)
+    for name, tensor in trainer.model.recurrent.state_dict().items():
+        assert torch.equal(tensor, learnt[name]) == name.startswith("embedding"), name
+    trainer.load_stage(trainer.stages[-1].name)
+    embedding = trainer.model.embedding_matrix()
+    assert (embedding == language_model.embedding_matrix()).all() == (size is not None)
