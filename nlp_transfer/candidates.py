@@ -41,6 +41,10 @@ RECURRENT_STAGES = [
     Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
     Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
 ]
+LANGUAGE_MODEL_STAGES = [
+    Stage("head on the frozen base", train="head", epochs=6, learning_rate=5e-3),
+    *RECURRENT_STAGES,
+]
 PROXY_STAGES = [
     Stage("proxy task", train="backbone[1:], head", epochs=3, learning_rate=5e-3),
     Stage("proxy embedding", train="backbone, head", epochs=3, learning_rate=2e-3),
@@ -276,19 +280,23 @@ class WordVectorCandidate(TextCandidate):
 class LanguageModelCandidate(TextCandidate):
     """A recurrent language model, whose embedding and layers a new head is put on.
 
-    It is trained as a net on word vectors is: its recurrent layers are a good start and no more, so
-    all of them train from the first stage on, at the rate of the head.
+    After its head it is trained as a net on word vectors is: its recurrent layers are a good start
+    and no more, so all of them train at the rate of the head. At smaller rates, one layer after the
+    other as in ULMFiT, they stay too near to where they began.
 
     Attributes:
         base: The folder of the language model.
         stages: What is trained, in order.
     """
 
-    pretrained: ClassVar[str] = "backbone[0]"
     reuse_features: ClassVar[bool] = False
 
     base: Path
-    stages: list[Stage] = field(default_factory=RECURRENT_STAGES.copy)
+    stages: list[Stage] = field(default_factory=LANGUAGE_MODEL_STAGES.copy)
+
+    def without_later_stages(self) -> Self:
+        """Return the same without the stage that trains the embedding."""
+        return replace(self, stages=self.stages[:2])
 
     def new_model(
         self, train: Indices, *, validates: bool, seed: int, folder: Path
