@@ -47,7 +47,12 @@ def advise_on_texts(
     numbers = label_numbers(labels, len(texts))
     vectors = open_vectors(vectors)
     tokenizer = build_vocabulary(texts, min_frequency=1)
-    aligned = align(tokenizer, vectors)
+    state = np.random.get_state()
+    np.random.seed(0)  # unknown words have random rows: the same whenever it is asked
+    try:
+        aligned = align(tokenizer, vectors)
+    finally:
+        np.random.set_state(state)
     words = [tokenizer(text, add_special_tokens=False)["input_ids"] or [0] for text in texts]
     features = np.stack([aligned.matrix[row].mean(0) for row in words])
     frozen, tuned = RECURRENT_STAGES

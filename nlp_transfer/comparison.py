@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nlp_transfer.candidates import LanguageModelCandidate, TextCandidate, WordVectorCandidate
 from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models import train_window_model
+from nlp_transfer.language_models.glove import require_numba, train_glove
 from nlp_transfer.language_models.recurrent import train_recurrent_model
 from nlp_transfer.language_models.word2vec import train_word2vec
 from nlp_transfer.models import RecurrentConfig
@@ -35,8 +37,8 @@ SIZES = (100, 200, 500)
 DIM = 50
 MIN_FREQUENCY = 20  # a softmax over rarer words takes most of the time, and they are learnt badly
 FEW_LABELS = (
-    "With few labels every candidate ends after its first stage. Each model has the same texts to "
-    "validate on, whatever it trains on: they choose the epochs, and the decision."
+    "With few labels no candidate fine-tunes its embedding or its encoder. Each model has the same "
+    "texts to validate on, whatever it trains on: they choose the epochs, and the decision."
 )
 
 
@@ -95,9 +97,10 @@ def compare(
         seeds: Random seeds.
 
     Raises:
-        InputError: gensim is not installed, or there are no such texts.
+        InputError: gensim or numba is not installed, or there are no such texts.
     """
     require_gensim()
+    require_numba()
     corpus = Corpus(source)
     task = found.simple.task
     run.open(corpus.files, task.contents, proxy and proxy.contents)
@@ -174,8 +177,8 @@ def learn_candidates(
     known = [number for number, n in enumerate(counts) if n and number not in special]
     words = tokenizer.convert_ids_to_tokens(known)
 
-    def word2vec(folder: Path) -> None:
-        vectors = on_main_process(partial(train_word2vec, texts, tokenizer, dim=DIM, workers=1))
+    def by_counts(train: Callable[..., Any], folder: Path) -> None:
+        vectors = on_main_process(partial(train, texts, tokenizer, dim=DIM, workers=1))
         save_vectors(folder / FILE_NAME, words, vectors[words])
 
     def window(folder: Path) -> None:
@@ -203,7 +206,12 @@ def learn_candidates(
 
     candidates: list[TextCandidate] = []
     seconds = {}
-    for name, learn in {"Word2Vec": word2vec, "window model": window}.items():
+    ways: dict[str, Callable[[Path], None]] = {
+        "Word2Vec": partial(by_counts, train_word2vec),
+        "GloVe": partial(by_counts, train_glove),
+        "window model": window,
+    }
+    for name, learn in ways.items():
         seconds[name] = _timed(run, name, learn)
         vectors = open_vectors(run.runs / name)
         title = f"{name} learnt here"

@@ -9,22 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from nlp_transfer.emails.reading import read_labelled_texts, read_labels_and_texts
-from staged_training.experiment.splits import given_folds, near_duplicate_groups
+from staged_training.experiment.splits import Indices, given_folds, near_duplicate_groups
 from staged_training.experiment.target import (
     SingleLabel,
+    Target,
     check_folds,
     deal_folds,
+    given_parts,
     positive_number,
     target_of,
 )
 from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.errors import InputError, given_path
 from staged_training.tables.labels import LabelFormat
+from staged_training.tables.parts import parts_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+_logger = logging.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,8 @@ def read_task(
 ) -> TextTask:
     """Read labelled texts.
 
-    A column `fold` says which fold each text belongs to. Without it the texts are dealt into five
+    A column `fold` says which fold each text belongs to. Without it a column `split` says which
+    texts to train on, to validate on and to test on. Without either the texts are dealt into five
     folds with equal shares of each label, near-duplicates in the same one.
 
     Args:
@@ -161,11 +169,11 @@ def read_task(
     dataset, labels, columns = read_labels_and_texts(path, text_columns, written)
     texts, values = list(dataset["text"]), np.asarray(labels.values)
     target = target_of(labels, positive_number(path, labels, positive_label))
-    own_folds = "fold" in dataset.column_names
-    if own_folds:
-        folds = given_folds(path, dataset["fold"])
-    else:
+    given = _given_folds(path, dataset, target, values)
+    if given is None:
         folds = deal_folds(path, target, values, near_duplicate_groups(texts))
+    else:
+        folds = given
     check_folds(path, target, values, folds)
     return TextTask(
         source=path,
@@ -173,10 +181,24 @@ def read_task(
         all=LabelledTexts(texts, labels.values),
         target=target,
         folds=folds,
-        own_folds=own_folds,
+        own_folds=given is not None,
         columns=dataset.column_names,
         text_columns=columns,
     )
+
+
+def _given_folds(
+    source: Path, dataset: "Dataset", target: Target, values: NDArray[Any]
+) -> Indices | None:
+    """Return the folds, or the parts of a split, that came with texts, if they can be used."""
+    if "fold" in dataset.column_names:
+        return given_folds(source, dataset["fold"])
+    cells = list(map(str, dataset["split"])) if "split" in dataset.column_names else []
+    if not any(parts_of(cells)):
+        return None
+    folds, told = given_parts(source, cells, target, values, range(len(cells)), "text")
+    _logger.warning(told)
+    return folds
 
 
 @dataclass(frozen=True)

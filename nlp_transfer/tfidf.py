@@ -17,11 +17,13 @@ from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts, TextTask
 from nlp_transfer.trained_model import save_trained
 from staged_training.experiment.candidate import MODELS, Candidate, Round
+from staged_training.experiment.cross_validation import SCORES_TELL
 from staged_training.experiment.outcome import Outcome, mean_decision, outcome
 from staged_training.experiment.splits import Indices
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, Target
 from staged_training.heads.class_weights import ClassWeight
 from staged_training.heads.decision import name_positive
+from staged_training.heads.head_search import score_trial
 from staged_training.heads.linear_probe import fit_linear
 from staged_training.tables.word_tokenizer import WordTokenizer
 from staged_training.tables.words import long_words
@@ -136,22 +138,23 @@ def fit_best(
 
     Args:
         train: What to fit it to.
-        validation: What the strength of the penalty is chosen on, by the metric of the target.
+        validation: What the strength of the penalty is chosen on: by the metric of the target and,
+            among equals and where few examples validate, by the loss. Models are chosen alike, and
+            of some that find the same the weakest penalty is surest.
         target: What is predicted.
         class_weight: What each label weighs in the loss.
     """
     vectorizer = tfidf_vectorizer()
     features = vectorizer.fit_transform(train.texts)
-    models = []
-    for C in CS:
-        fitted = fit_linear(features, train.labels, target, C, class_weight)
-        models.append(LinearModel(vectorizer, *fitted, C))
+    by_loss = len(validation.labels) < SCORES_TELL
 
-    def score(model: LinearModel) -> float:
-        predictions = target.predictions(model.logits(validation.texts))
-        return target.scores(validation.labels, predictions)[target.metric]
+    def rank(model: LinearModel) -> tuple[float, ...]:
+        logits = model.logits(validation.texts)
+        trial = score_trial({"C": model.C}, target, validation.labels, logits)
+        return (-trial.loss,) if by_loss else trial.rank
 
-    return max(models, key=score)
+    fitted = ((fit_linear(features, train.labels, target, C, class_weight), C) for C in CS)
+    return max((LinearModel(vectorizer, *model, C) for model, C in fitted), key=rank)
 
 
 def tfidf_vectorizer() -> TfidfVectorizer:

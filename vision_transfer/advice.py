@@ -1,6 +1,6 @@
 """Advice on labelled images: how similar to what a base was trained on, how many, what to train."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ pixels, so that even digits seem similar.)"""
 
 
 def advise_on_images(
-    images: Sequence[str | Path | Image.Image],
+    images: Iterable[str | Path | Image.Image],
     labels: Sequence[str] | Sequence[int],
     backbone: str = "efficientnet-lite0",
 ) -> Advice:
@@ -57,6 +57,13 @@ def advise_on_images(
         >>> advice.large, [stage.name for stage in advice.stages]
         (False, ['head'])
     """
+    images = list(images)
+    for number, image in enumerate(images):
+        if not isinstance(image, str | Path | Image.Image):
+            raise InputError(
+                f"images: number {number} is of the type {type(image).__name__}. Give the path of "
+                "an image, or one that Pillow opened."
+            )
     numbers = label_numbers(labels, len(images))
     broken, _ = checked_images([Path(one) for one in images if not isinstance(one, Image.Image)])
     for path, reason in broken:
@@ -68,7 +75,8 @@ def advise_on_images(
     bar = tqdm(dataset, "pixels", unit="image", delay=2, dynamic_ncols=True)
     pixels = np.stack([_small(image["pixel_values"]) for image in bar])
     right, of_pixels = (_probe_accuracy(part, numbers) for part in (vectors, pixels))
-    spared = (right - of_pixels) / max(1 - of_pixels, 1e-6)
+    errors = 1 - of_pixels
+    spared = 1 - (1 - right) / errors if errors else float(right == 1)
     measure = (
         f"share of the errors of raw pixels ({of_pixels:.3f} right) that the features of "
         f"{backbone} ({right:.3f} right) spare,"

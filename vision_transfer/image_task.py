@@ -19,7 +19,6 @@ from transformers import BaseImageProcessor
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
     Indices,
-    fold_split,
     given_folds,
     torn_groups,
 )
@@ -29,7 +28,7 @@ from staged_training.experiment.target import (
     Target,
     check_folds,
     deal_folds,
-    label_matrix,
+    given_parts,
     positive_number,
     target_of,
 )
@@ -256,25 +255,17 @@ def _given_folds(
 ) -> tuple[Indices | None, list[str]]:
     """Return the folds or parts that came with images, if usable, and notes for the report."""
     told = []
-    numbers = isinstance(target, Regression)
-    labels = None if numbers else [target.describe_value(value) for value in values]
     if "fold" in table:
+        numbers = isinstance(target, Regression)
+        labels = None if numbers else [target.describe_value(value) for value in values]
         folds = given_folds(source, table["fold"].tolist(), groups, labels)
     elif "split" in table and table["split"].nunique() > 1:
-        if not numbers:
-            has = label_matrix(target, values)
-            unlearnt = has.any(axis=0) & ~has[(table["split"] == "train").to_numpy()].any(axis=0)
-            if unlearnt.any():
-                return None, [
-                    "The parts that came with the images are not used: no image to train on has "
-                    f"the label '{target.names[unlearnt.argmax()]}'. They were dealt anew."
-                ]
-        folds = given_folds(source, table["split"].tolist(), groups, labels)
-        train, validation, test = map(len, fold_split(folds, 0))
-        told.append(
-            f"The parts that came with the images are used: {train:,} images to train on, "
-            f"{validation:,} to validate on, {test:,} to test on."
-        )
+        cells = table["split"].tolist()
+        parts, sentence = given_parts(source, cells, target, values, groups, "image")
+        if parts is None:
+            return None, [sentence]
+        folds = parts
+        told.append(sentence)
     else:
         return None, []
     return folds, told + [f"{problem}." for problem in torn_groups(source, folds, groups)]

@@ -156,6 +156,8 @@ def train_glove(
     for name, number in numbers.items():
         if not number > 0:  # nor NaN
             raise InputError(f"{name} is {number}; give a positive number.", [name])
+        if name != "x_max" and int(number) != number:
+            raise InputError(f"{name} is {number}; give a whole number.", [name])
     require_gensim()
     require_numba()
     counts = np.zeros(len(tokenizer), np.int64)
@@ -170,7 +172,7 @@ def train_glove(
         with tqdm(total=epochs, desc="GloVe", unit="epoch", delay=2, dynamic_ncols=True) as bar:
             for _ in range(epochs):
                 loss = model.epoch(near.shards())
-                bar.set_postfix(loss=f"{loss:.4f}")
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                 bar.update()
                 if on_epoch:
                     on_epoch(loss)

@@ -182,6 +182,10 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
             labels: The names of the labels.
             **options: Others of `RecurrentConfig`.
 
+        Raises:
+            ValueError: The vectors are no matrix of finite numbers, or the labels no different
+                names.
+
         Examples:
             >>> from nlp_transfer import align, build_vocabulary
             >>> aligned = align(build_vocabulary(texts), "glove-6b-50d")
@@ -190,6 +194,10 @@ class RecurrentForSequenceClassification(RecurrentPreTrainedModel):
             (50, {0: 'no', 1: 'yes'})
         """
         matrix = torch.as_tensor(getattr(aligned, "matrix", aligned))
+        if matrix.ndim != 2 or not matrix.isfinite().all():
+            raise ValueError("The word vectors must be a matrix of finite numbers, [words, dim].")
+        if isinstance(labels, str) or len(set(labels)) < len(labels):
+            raise ValueError(f"labels is {labels!r}: give a list of different names.")
         words, dim = matrix.shape
         config = RecurrentConfig(vocab_size=words, embedding_size=dim, **options)
         model = cls(config)

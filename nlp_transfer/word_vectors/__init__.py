@@ -116,6 +116,9 @@ def _of_folder(path: Path) -> WordVectors:
         vectors = open_vectors(path / FILE_NAME)
         vectors.name = str(path)
         return vectors
+    saved = path / "model.safetensors"
+    if saved.exists() and (path / "config.json").exists():  # beside it may be what else it knows
+        return StaticVectors(saved)
     # sentence-transformers keeps each part of a model in a folder of its own.
     files = [*path.glob("*.safetensors"), *path.glob("*/*.safetensors")]
     matrices = sorted(file for file in files if file.with_name(TOKENIZER).exists())

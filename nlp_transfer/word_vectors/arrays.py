@@ -83,7 +83,14 @@ def in_table(table: "DataFrame") -> ArrayVectors:
         InputError: It has no words, or something else than numbers.
     """
     name = type(table).__name__
+    if not table.columns.is_unique:
+        raise InputError(f"{name}: two columns have the same name. Give each another.")
     texts = [column for column in table.columns if table[column].dtype.kind not in "biuf"]
+    if len(texts) == 1 and any(isinstance(word, str) for word in table.index[:1]):
+        raise InputError(
+            f"{name}: its index holds texts, and so does the column {texts[0]!r}. Give one of them "
+            "alone, the words."
+        )
     if len(texts) == 1:
         table = table.set_index(texts[0])
     elif texts:

@@ -46,7 +46,7 @@ class StaticVectors(WordVectors):
         try:
             self._tokenizer = Tokenizer.from_file(str(tokenizer))
             self._no_words = _no_words(self._tokenizer)
-            self._rows, self._row_of, self._weights = _tensors(matrix)
+            self._rows, self._row_of, self._weights, self._is_of_model = _tensors(matrix)
         except Exception as error:  # either library raises a bare one on damage
             raise InputError(
                 f"{folder}: no static model could be read ({first_line(error)}). Give one that "
@@ -56,7 +56,7 @@ class StaticVectors(WordVectors):
         self._tokenizer.no_padding()
         self._size = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
         rows = len(self._rows if self._row_of is None else self._row_of)
-        if self._size > rows:
+        if self._size > rows or (self._is_of_model and self._size < rows):
             raise InputError(
                 f"{matrix}: has vectors of {rows:,} tokens and {TOKENIZER} knows {self._size:,}. "
                 "They are from different models; copy both again."
@@ -125,8 +125,12 @@ def _no_words(tokenizer: Tokenizer) -> set[int | None]:
     return {unknown, *(number for number, token in added if token.special)}
 
 
-def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+def _tensors(
+    file: Path,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None, bool]:
     """Return the matrix, memory-mapped, and the row and the weight of each token, where given.
+
+    And whether it is the embedding of a larger model, which has a row for each of its tokens.
 
     Raises:
         ValueError: There is something else in the file.
@@ -136,7 +140,9 @@ def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tenso
         shapes = {name: content.get_slice(name).get_shape() for name in names}
         matrices = [name for name, shape in shapes.items() if len(shape) == 2]
         others = shapes.keys() - {*matrices, "mapping", "weights"}
-        if embeddings := [name for name in EMBEDDINGS if name in matrices]:
+        embeddings = [name for name in EMBEDDINGS if name in matrices]
+        is_of_model = bool(embeddings and others | {*matrices} - {*embeddings})
+        if is_of_model:
             matrices, others = embeddings, set()
         if len(matrices) != 1 or others:
             raise ValueError(f"{file.name} holds {len(shapes)} tensors, expected one matrix")
@@ -151,4 +157,4 @@ def _tensors(file: Path) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tenso
         raise ValueError("its mapping names rows that are not there")
     if weights is not None and len(weights) != len(rows if row_of is None else row_of):
         raise ValueError("it has not as many weights as tokens")
-    return rows, row_of, weights
+    return rows, row_of, weights, is_of_model

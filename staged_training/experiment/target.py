@@ -17,6 +17,7 @@ from staged_training.experiment.splits import (
     Indices,
     fold_numbers,
     fold_split,
+    given_folds,
     multilabel_folds,
     stratified_folds,
 )
@@ -29,6 +30,7 @@ from staged_training.heads.class_balance import (
 )
 from staged_training.runtime.errors import InputError
 from staged_training.tables.labels import DECIDED, Labels, ProblemType
+from staged_training.tables.parts import parts_of
 
 Floats = NDArray[np.float64]
 
@@ -353,6 +355,49 @@ def deal_folds(
         return target.folds(values, groups)
     except InputError as error:
         raise InputError(f"{source}: {error}", error.arguments) from error
+
+
+def given_parts(
+    source: Path,
+    cells: Sequence[object],
+    target: Target,
+    values: NDArray[Any],
+    groups: Sequence[int] | Indices,
+    what: str,
+) -> tuple[Indices | None, str]:
+    """Return the folds of the parts that came with examples, if they can be learnt from.
+
+    Args:
+        source: The file, for messages.
+        cells: The part of each example, see `parts_of`.
+        target: What is predicted.
+        values: What is true of the examples.
+        groups: The group of each example, which is not torn.
+        what: What an example is, for messages.
+
+    Returns:
+        The folds, or None if no example to train on has some label; and what to tell of it.
+
+    Raises:
+        InputError: An example is of no part.
+    """
+    numbers = isinstance(target, Regression)
+    labels = None if numbers else [target.describe_value(value) for value in values]
+    if not numbers:
+        trains = np.array([part == "train" for part in parts_of(list(map(str, cells)))])
+        has = label_matrix(target, values)
+        unlearnt = has.any(axis=0) & ~has[trains].any(axis=0)
+        if unlearnt.any():
+            return None, (
+                f"The parts that came with the {what}s are not used: no {what} to train on has the "
+                f"label '{target.names[unlearnt.argmax()]}'. They were dealt anew."
+            )
+    folds = given_folds(source, cells, groups, labels)
+    train, validation, test = map(len, fold_split(folds, 0))
+    return folds, (
+        f"The parts that came with the {what}s are used: {train:,} {what}s to train on, "
+        f"{validation:,} to validate on, {test:,} to test on."
+    )
 
 
 def check_folds(source: Path, target: Target, values: NDArray[Any], folds: Indices) -> None:

@@ -182,7 +182,8 @@ def label_numbers(labels: Sequence[str] | Sequence[int], examples: int) -> list[
         examples: How many there are.
 
     Raises:
-        InputError: There are not as many labels, or one of them is too rare to be measured.
+        InputError: There are not as many labels, one is neither a text nor a whole number, as the
+            others are, or too rare to be measured.
 
     Examples:
         >>> from staged_training.heads.advisor import label_numbers
@@ -191,6 +192,13 @@ def label_numbers(labels: Sequence[str] | Sequence[int], examples: int) -> list[
     """
     if len(labels) != examples:
         raise InputError(f"labels: {len(labels):,} are given for {examples:,} examples.")
+    kind = str if isinstance(next(iter(labels), ""), str) else int | np.integer | np.bool
+    for number, label in enumerate(labels):
+        if not isinstance(label, kind):
+            raise InputError(
+                f"labels: number {number} is {label!r:.40}. Give a text or a whole number for each "
+                "example, not both."
+            )
     names, numbers = np.unique(np.asarray(labels), return_inverse=True)
     if len(names) < 2:
         raise InputError("labels: there is one at most. Give examples of two or more.")

@@ -227,3 +227,17 @@ def test_the_padding_row_stays_zero_through_fine_tuning():
     weight = model.get_input_embeddings().weight
     assert not weight[0].any()
     assert not torch.equal(weight[2], torch.from_numpy(aligned.matrix[2]))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "labels", "message"),
+    [
+        (np.ones(3, np.float32), ["a", "b"], "a matrix of finite numbers"),
+        (np.full((3, 2), np.nan, np.float32), ["a", "b"], "a matrix of finite numbers"),
+        (np.ones((3, 2), np.float32), ["a", "a"], "a list of different names"),
+        (np.ones((3, 2), np.float32), "yes", "a list of different names"),
+    ],
+)
+def test_a_classifier_is_not_built_on_what_is_no_embedding_or_no_labels(matrix, labels, message):
+    with pytest.raises(ValueError, match=message):
+        RecurrentForSequenceClassification.from_aligned(matrix, labels)

@@ -135,7 +135,8 @@ def test_unknown_words_are_left_out_before_the_window_is_laid():
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"dim": 0}, {"window": -1}, {"epochs": 0}, {"x_max": 0}, {"x_max": np.nan}]
+    "numbers",
+    [{"dim": 0}, {"window": -1}, {"epochs": 0}, {"x_max": 0}, {"x_max": np.nan}, {"epochs": 2.5}],
 )
 def test_numbers_are_positive(numbers):
     tokenizer = build_vocabulary(TEXTS, min_frequency=2)

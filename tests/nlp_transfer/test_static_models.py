@@ -191,6 +191,18 @@ def test_the_embedding_of_a_saved_model_is_opened_like_word_vectors(kind, tmp_pa
         np.testing.assert_array_equal(aligned.matrix[other.convert_tokens_to_ids(word)], row)
 
 
+def test_a_model_beside_other_tensors_is_found_and_another_tokenizer_is_refused(tmp_path):
+    tokenizer = build_vocabulary(["call me before noon"], min_frequency=1)
+    model = RecurrentForSequenceClassification(RecurrentConfig(vocab_size=len(tokenizer)))
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    save_file({"scores": np.zeros(3, np.float32)}, tmp_path / "conformal.safetensors")
+    assert open_vectors(tmp_path).lookup(["noon"])[0] == ["noon"]
+    build_vocabulary(["call me"], min_frequency=1).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="They are from different models"):
+        open_vectors(tmp_path)
+
+
 def test_a_model_in_memory_does_not_know_its_words():
     with pytest.raises(InputError, match=r"RecurrentForCausalLM.*the folder that it was saved in"):
         open_vectors(RecurrentForCausalLM(RecurrentConfig(vocab_size=9, bidirectional=False)))

@@ -38,6 +38,28 @@ def test_folds_that_come_with_the_texts_are_kept(tmp_path):
     assert task.own_folds
 
 
+def test_the_parts_of_a_split_that_come_with_the_texts_are_kept(tmp_path, caplog):
+    names = ("Training", "valid", "test")
+    task = read_task(write(tmp_path / "t.jsonl", rows(60, split=lambda i: names[i // 20])))
+    train, validation, test = task.parts(0)
+    assert [part.texts[0] for part in (train, validation, test)] == [
+        rows(60)[first]["text"] for first in (0, 20, 40)
+    ]
+    assert task.own_folds and task.fold_numbers == [0]
+    assert "20 texts to train on, 20 to validate on, 20 to test on" in caplog.text
+
+
+def test_parts_that_do_not_teach_a_label_are_dealt_anew_and_other_columns_mean_nothing(
+    tmp_path, caplog
+):
+    table = rows(60, split=lambda i: "train" if i % 4 else "test")
+    task = read_task(write(tmp_path / "t.jsonl", table))
+    assert task.fold_numbers == [0, 1, 2, 3, 4] and not task.own_folds
+    assert "no text to train on has the label 'urgent'" in caplog.text
+    task = read_task(write(tmp_path / "u.jsonl", rows(60, split=lambda i: f"part {i}")))
+    assert not task.own_folds
+
+
 def test_without_folds_texts_are_dealt_and_near_duplicates_stay_together(tmp_path):
     table = rows(100)
     table += [{**row, "text": row["text"].upper() + "!"} for row in table[:30]]

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 from nlp_transfer.explanation import explain
 from nlp_transfer.models import TfidfConfig, TfidfForSequenceClassification
 from nlp_transfer.text_task import LabelledTexts, read_task
-from nlp_transfer.tfidf import TfidfCandidate, tfidf_classifier, tfidf_vectorizer
+from nlp_transfer.tfidf import CS, TfidfCandidate, fit_best, tfidf_classifier, tfidf_vectorizer
 from staged_training.experiment.candidate import MODELS, Round
 from staged_training.experiment.target import MultiLabel, Regression, SingleLabel
 from staged_training.heads.class_balance import softmax
@@ -295,3 +295,11 @@ def test_two_labels_have_logits_whose_softmax_is_the_probability():
     model, _ = tfidf_classifier(VECTORIZER, *fitted, ["other", "urgent"])
     wanted = regression.predict_proba(VECTORIZER.transform(UNSEEN))
     np.testing.assert_allclose(softmax(logits(UNSEEN, model)), wanted, atol=1e-6)
+
+
+def test_of_penalties_that_find_the_same_the_surest_is_taken():
+    known = [(f"{word} {n}", word == "call") for n in range(60) for word in ("call", "party")]
+    texts = LabelledTexts(*map(list, zip(*known, strict=True)))
+    target = SingleLabel(["other", "urgent"], positive=1)
+    for count in (30, 120):  # by loss alone, and by loss among equals
+        assert CS[-1] == fit_best(texts, texts.select(range(count)), target).C

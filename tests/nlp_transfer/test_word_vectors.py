@@ -167,6 +167,14 @@ BAD_TABLES = {
         pd.DataFrame({"word": ["call"], "vector": ["0.1 0.2"]}),
         r"the columns 'word', 'vector' hold no numbers",
     ),
+    "two columns of one name": (
+        pd.DataFrame([["call", 1.0, 2.0]], columns=["word", "x", "x"]),
+        r"two columns have the same name",
+    ),
+    "words in the index and in a column": (
+        pd.DataFrame({"tag": ["verb"], "x": [1.0]}, index=["call"]),
+        r"its index holds texts, and so does the column 'tag'",
+    ),
     "words alone": (pd.DataFrame({"word": ["call"]}), r"no column of numbers"),
 }
 

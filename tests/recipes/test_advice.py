@@ -91,17 +91,37 @@ def test_images_in_memory_and_in_files_are_advised_on_alike(tmp_path):
     assert str(found) == str(of_files) and "Different and small" in str(found)
 
 
+def test_images_that_pixels_alone_tell_apart_are_no_less_similar():
+    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")] * 25
+    similarity = advise_on_images(images, ["red", "blue"] * 25).similarity
+    assert similarity.value == 1 and similarity.similar
+
+
+def test_the_same_texts_get_the_same_advice_and_random_numbers_go_on():
+    texts = [f"qwyzzk{n % 7} call qwert{n % 5}" for n in range(50)]
+    np.random.seed(1)
+    first = np.random.random()
+    np.random.seed(1)
+    advice = [str(advise_on_texts(texts, [n % 2 for n in range(50)])) for _ in range(2)]
+    assert advice[0] == advice[1] and np.random.random() == first
+
+
 def test_what_labels_cannot_show_is_refused_before_any_work(tmp_path):
     texts = ["Call me!", "See you soon"] * 5
     for labels, message in {
         ("a", "b"): "2 are given for 10 examples",
         ("a",) * 10: "there is one at most",
         ("a",) * 8 + ("b",) * 2: "Label 'b' reaches 2 of 5 folds",
+        ("a", None) * 5: "number 1 is None",
+        (1, "1") * 5: "number 1 is '1'",
+        (0.5, 1.0) * 5: "number 0 is 0.5",
     }.items():
         with pytest.raises(InputError, match=message):
             advise_on_texts(texts, labels, vectors="not read")
     with pytest.raises(InputError, match="texts: number 0 is None"):
         advise_on_texts([None], ["a"])
+    with pytest.raises(InputError, match="images: number 0 is of the type bytes"):
+        advise_on_images([b"no path"], ["a"])
     (tmp_path / "no.png").write_text("no image")
     with pytest.raises(InputError, match=r"no\.png.*Leave it out"):
         advise_on_images([tmp_path / "no.png"] * 10, ["a", "b"] * 5, backbone="not loaded")

@@ -15,7 +15,8 @@ from transfer_app.command_line import main
 
 WAYS = [
     *("random embedding", "glove-6b-50d", "glove-6b-50d + proxy task"),
-    *("Word2Vec learnt here", "window model learnt here", "recurrent language model"),
+    *("Word2Vec learnt here", "GloVe learnt here", "window model learnt here"),
+    "recurrent language model",
 ]
 
 
