@@ -114,7 +114,8 @@ def publish_text_classifier(
     """
     cut = max((base.cut for base in bases), default=0)
     protocol = describe_protocol(task, result, cut=cut, quick=run.arguments["quick"])
-    choice = " ".join([describe_choice(result), *gains])
+    again = "The model that is published was then trained once more, on all rows." * about.refitted
+    choice = " ".join(filter(None, [describe_choice(result), *gains, again]))
     results = results_table(result.rows, titles_of(task.target))
     trained = [StageResult(**stage) for stage in result.chosen_outcomes[0].stages]
     stages = stage_table(trained) if trained else "It was fitted in one step, without stages."

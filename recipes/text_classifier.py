@@ -123,9 +123,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         weights = read_class_weight(arguments.class_weight, task.names)
         found = text_candidates(task, vectors, base, run.runs, None, arguments.report_to, weights)
         suited = found.suited(vectors=arguments.vectors is not None)
-        if suited is not found:
-            print("With so few texts only what pays is trained; `--help` says what that is.")
         candidates = suited.planned(quick=arguments.quick).all
+        if suited is not found:
+            tried = ", ".join(name for candidate in candidates for name in candidate.row_names())
+            print(f"With so few texts only these are tried: {tried}. `--help` says why.")
         folds = chosen_folds(arguments.folds, task.folds)
         seeds = range(arguments.seed, arguments.seed + arguments.seeds)
         bases = suited.describe_bases()

@@ -67,7 +67,7 @@ def advise_on_images(
     numbers = label_numbers(labels, len(images))
     broken, _ = checked_images([Path(one) for one in images if not isinstance(one, Image.Image)])
     for path, reason in broken:
-        raise InputError(f"{path} {reason}. Leave it out, and its label.")
+        raise InputError(f"{path} {reason}. Correct the path, or leave it out with its label.")
     model, processor = load_backbone(backbone, ["no", "yes"])
     dataset = ImageDataset(images, numbers, processor)
     features = compute_features(model.eval(), dataset, default_data_collator).columns["features"]

@@ -182,7 +182,9 @@ class CrossValidation:
             return told
         if self._by_loss:
             few = f"{self._validated} examples to validate on are too few to choose by scores"
-            told = f"{told} It has the least loss: {few}."
+            rows = [row for c in self.candidates for row in self.rows if row.name in c.row_names()]
+            losses = ", ".join(f"{row.name} {self._loss(row):.3f}" for row in rows)
+            told = f"{told} It has the least loss: {few}. Their losses there: {losses}."
         if self._validated < FEWEST:
             return told
         controls = {name for control in self.controls for name in control.row_names()}
@@ -242,8 +244,8 @@ class CrossValidation:
         See `Candidate.refit`.
         """
         candidate = self.chosen_candidate
-        print(f"On all rows: {self.chosen.name}", flush=True)
         rows = np.arange(len(self.task.folds))
+        print(f"Training {self.chosen.name} once more, on all {len(rows):,} rows", flush=True)
         work = partial(candidate.refit, rows, self.chosen_outcomes, self.seeds[0])
         run.run_cached("refit", work)
         return run.runs / "refit" / "model"

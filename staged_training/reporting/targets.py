@@ -5,10 +5,11 @@ from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.markdown import as_markdown
 
 _POSITIVE = (
-    "Models and epochs are chosen by average precision, which needs no threshold. The decision "
-    "threshold was then tuned on validation, for macro-F1, and is stored in the head of the model."
-    " AP is the average precision of the label that matters, over all thresholds; "
-    "macro-F1 is taken at the tuned decision."
+    "Epochs are chosen by average precision, which needs no threshold, and so are models where "
+    "enough examples validate; else these are chosen by their loss. The decision threshold was "
+    "then tuned on validation, for macro-F1, and is stored in the head of the model. AP is the "
+    "average precision of the label that matters, over all thresholds; macro-F1 is taken at the "
+    "tuned decision."
 )
 _METHODS: dict[type[Target], str] = {
     SingleLabel: "All labels matter alike: epochs and models are chosen by the first score of the "

@@ -298,7 +298,7 @@ def test_two_labels_have_logits_whose_softmax_is_the_probability():
 
 
 def test_of_penalties_that_find_the_same_the_surest_is_taken():
-    known = [(f"{word} {n}", word == "call") for n in range(60) for word in ("call", "party")]
+    known = [(f"{word} {n}", int(word == "call")) for n in range(60) for word in ("call", "party")]
     texts = LabelledTexts(*map(list, zip(*known, strict=True)))
     target = SingleLabel(["other", "urgent"], positive=1)
     for count in (30, 120):  # by loss alone, and by loss among equals

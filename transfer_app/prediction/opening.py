@@ -119,6 +119,8 @@ def _write(
         InputError: The model predicts nothing that this format has, or an input cannot be read.
     """
     suffix, not_given = file.suffix.lower(), f"and the model gives none. {_TABLES}"
+    if isinstance(predictor, Detector):
+        not_given = f"{not_given[:-1]}, or {coco.SUFFIX}."
     if suffix == subtitles.SUFFIX:
         if not isinstance(predictor, Captioner):
             raise InputError(f"{file}: subtitles are captions, {not_given}")
