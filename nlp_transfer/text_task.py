@@ -12,13 +12,11 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from nlp_transfer.emails.reading import read_labelled_texts, read_labels_and_texts
+from staged_training.experiment.dealing import check_folds, deal_folds, given_parts
 from staged_training.experiment.splits import Indices, given_folds, near_duplicate_groups
 from staged_training.experiment.target import (
     SingleLabel,
     Target,
-    check_folds,
-    deal_folds,
-    given_parts,
     positive_number,
     target_of,
 )

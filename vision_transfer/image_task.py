@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
+from staged_training.experiment.dealing import check_folds, deal_folds, given_parts
 from staged_training.experiment.scaling import Scaling
 from staged_training.experiment.splits import (
     Indices,
@@ -26,9 +27,6 @@ from staged_training.experiment.target import (
     Regression,
     SingleLabel,
     Target,
-    check_folds,
-    deal_folds,
-    given_parts,
     positive_number,
     target_of,
 )

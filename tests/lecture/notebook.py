@@ -39,7 +39,7 @@ def numbered(notebook):
     """Each cell with the number of its section."""
     number = 0
     for cell in notebook.cells:
-        if heading := re.match(r"## (\d+)\.", cell.source):
+        if heading := re.search(r"(?m)^## (\d+)\.", cell.source):
             number = int(heading[1])
         yield number, cell
 

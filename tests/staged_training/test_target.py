@@ -10,9 +10,10 @@ from sklearn import metrics
 from transformers import BertConfig, BertForSequenceClassification
 
 from staged_training import InputError
+from staged_training.experiment.dealing import check_folds
 from staged_training.experiment.outcome import Decision
 from staged_training.experiment.scaling import Scaling
-from staged_training.experiment.target import MultiLabel, Regression, SingleLabel, check_folds
+from staged_training.experiment.target import MultiLabel, Regression, SingleLabel
 from staged_training.heads.decision import move_outputs
 
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nlp_transfer.emails.containers import shown_name
 from nlp_transfer.text_task import TextTask, read_task
+from staged_training.experiment.dealing import deal_folds
 from staged_training.experiment.splits import Indices, near_duplicate_groups
-from staged_training.experiment.target import deal_folds
 from staged_training.experiment.task import LabelledTask
 from staged_training.runtime.printable import one_line
 from staged_training.tables.labelled_images import table_in
