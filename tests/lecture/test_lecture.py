@@ -48,5 +48,5 @@ def test_the_whole_notebook_prints_the_same_in_five_minutes():
     for found, told in zip(lines, printed(kept()), strict=True):
         assert numbers.sub("", found) == numbers.sub("", told)
         values = zip(numbers.findall(found), numbers.findall(told), strict=True)
-        # One thread in place of two made 0.532 of 0.564 (boxes), and 55 % of 60 % (order of frames).
+        # One thread in place of two made 0.532 of 0.564 (boxes), and 55 % of 60 % (frames).
         assert all(float(a) == pytest.approx(float(b), rel=0.15, abs=0.05) for a, b in values)
