@@ -84,6 +84,8 @@ class Cooccurrences:
 
     def _reduce(self) -> None:
         """Add the pairs up, and write the sums to disk where they are too many."""
+        if not self._pairs:  # as in each epoch but the first
+            return
         self._sums = self._sums + self._summed(self._pairs)
         self._pairs = []
         if self._sums.nnz > self.most:

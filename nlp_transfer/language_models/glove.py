@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import repeat
-from operator import length_hint
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,9 +21,8 @@ from nlp_transfer.evaluation import require_gensim
 from nlp_transfer.language_models.contexts import Ids
 from nlp_transfer.language_models.cooccurrence import Cells, Cooccurrences
 from nlp_transfer.language_models.window_stream import tokenized
-from nlp_transfer.language_models.word2vec import keyed_vectors
+from nlp_transfer.language_models.word2vec import check_counts, keyed_vectors
 from staged_training.runtime.errors import InputError
-from staged_training.tables.texts import checked_texts
 
 if TYPE_CHECKING:
     from gensim.models import KeyedVectors
@@ -152,12 +150,9 @@ def train_glove(
         ((20,), 11)
     """
     workers = workers or os.cpu_count() or 1
-    numbers = {"dim": dim, "window": window, "epochs": epochs, "workers": workers, "x_max": x_max}
-    for name, number in numbers.items():
-        if not number > 0:  # nor NaN
-            raise InputError(f"{name} is {number}; give a positive number.", [name])
-        if name != "x_max" and int(number) != number:
-            raise InputError(f"{name} is {number}; give a whole number.", [name])
+    check_counts(dim=dim, window=window, epochs=epochs, workers=workers)
+    if not x_max > 0:  # nor NaN
+        raise InputError(f"x_max is {x_max}; give a positive number.", ["x_max"])
     require_gensim()
     require_numba()
     counts = np.zeros(len(tokenizer), np.int64)
@@ -199,10 +194,7 @@ def _known_words(
 ) -> Iterator[tuple[Ids, Ids]]:
     """Yield the numbers of the known words of a block of texts, and how many each text has."""
     special = np.array(tokenizer.all_special_ids, np.int32)
-    count = length_hint(texts) or None
-    checked = checked_texts(texts)  # here, as a bar around a single text hides what it is
-    bar = tqdm(checked, "Counting pairs", count, unit="text", delay=2, dynamic_ncols=True)
-    for ids, lengths in tokenized(bar, tokenizer):
+    for ids, lengths in tokenized(texts, tokenizer, "Counting pairs"):
         known = ~np.isin(ids, special)
         text = np.repeat(np.arange(len(lengths)), lengths)
         yield ids[known], np.bincount(text[known], minlength=len(lengths)).astype(np.int32)

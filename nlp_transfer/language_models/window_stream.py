@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice
+from operator import length_hint
 
 import numpy as np
 import torch
@@ -117,8 +118,7 @@ def count_words(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, name: 
     if tokenizer.pad_token_id is None:
         raise InputError("tokenizer: it has no padding token; use one of build_vocabulary.")
     total = known = longest = 0
-    bar = tqdm(texts, "Counting words", unit="text", delay=2, dynamic_ncols=True, leave=False)
-    for ids, lengths in tokenized(bar, tokenizer):
+    for ids, lengths in tokenized(texts, tokenizer, "Counting words"):
         total += len(ids)
         known += int((ids != tokenizer.unk_token_id).sum())
         longest = max(longest, int(lengths.max()))
@@ -135,10 +135,23 @@ def count_words(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, name: 
 
 
 def tokenized(
-    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase
+    texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, doing: str | None = None
 ) -> Iterator[tuple[Ids, Ids]]:
-    """Yield the word numbers of a block of texts, `[words]`, and its lengths, `[texts]`."""
-    for block in _blocks(texts):
+    """Yield the word numbers of a block of texts, `[words]`, and its lengths, `[texts]`.
+
+    Args:
+        texts: The texts, which are checked.
+        tokenizer: Turns them into words.
+        doing: What a progress bar says; without it there is none.
+
+    Raises:
+        InputError: It is a single text, or one of them is no string.
+    """
+    checked: Iterable[str] = checked_texts(texts)
+    if doing:
+        count = length_hint(texts) or None
+        checked = tqdm(checked, doing, count, unit="text", delay=2, dynamic_ncols=True, leave=False)
+    for block in _blocks(checked):
         rows = tokenizer(
             block, add_special_tokens=False, return_attention_mask=False, verbose=False
         )["input_ids"]
@@ -149,7 +162,7 @@ def tokenized(
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     block: list[str] = []
     size = 0
-    for text in checked_texts(texts):
+    for text in texts:
         block.append(text)
         size += len(text) + 1
         if size >= CHARACTERS_AT_ONCE:

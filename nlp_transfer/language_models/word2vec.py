@@ -67,10 +67,7 @@ def train_word2vec(
         >>> vectors["you"].shape, int(vectors.get_vecattr("you", "count"))
         ((20,), 11)
     """
-    numbers = {"dim": dim, "window": window, "epochs": epochs, "workers": workers or 1}
-    for name, number in numbers.items():
-        if number < 1:
-            raise InputError(f"{name} is {number}; give 1 or more.")
+    check_counts(dim=dim, window=window, epochs=epochs, workers=workers or 1)
     require_gensim()
     from gensim.models import FastText, Word2Vec
 
@@ -103,6 +100,21 @@ def train_word2vec(
             )
     words = sorted(model.wv.index_to_key, key=lambda word: -counts[word])
     return keyed_vectors(words, model.wv[words], [counts[word] for word in words])
+
+
+def check_counts(**numbers: int) -> None:
+    """Refuse numbers of which there must be one or more.
+
+    Raises:
+        InputError: One is less, or no whole number.
+
+    Examples:
+        >>> from nlp_transfer.language_models.word2vec import check_counts
+        >>> check_counts(dim=50, epochs=1)
+    """
+    for name, number in numbers.items():
+        if not number >= 1 or int(number) != number:
+            raise InputError(f"{name} is {number}; give 1 or more, a whole number.", [name])
 
 
 def keyed_vectors(
