@@ -13,11 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from staged_training.features.compiled import Base, fastest
 from staged_training.features.folding import folded
 from staged_training.features.head import (
     Batch,
     evaluating,
-    inputs_of,
     inputs_of_head,
     upper_modules_from,
 )
@@ -28,6 +28,7 @@ Collate = Callable[[list[Any]], Batch]
 
 # How much of the data is run, by length if it is text, before its features are kept.
 _EXAMPLES_AT_ONCE, _TOKENS_AT_ONCE = 256, 2**17
+_TEXTS_IN_BATCH, _IMAGES_IN_BATCH = 32, 8
 
 
 def compute_features(
@@ -62,14 +63,17 @@ def compute_features(
         >>> features.columns["features"].shape
         torch.Size([24, 132])
     """
-    upper_modules, others = upper_modules_from(model, first_group), inputs_of_head(model)
+    base, others = Base(model, upper_modules_from(model, first_group)), inputs_of_head(model)
 
     def faster(example: Any) -> nn.Module:
-        return faster_model(model, lambda some: inputs_of(upper_modules, some, collate([example])))
+        is_known = isinstance(dataset, Sized) and not _is_text(example)
+        count = len(cast(Sized, dataset)) if is_known else 0
+        few = [cast(Dataset[Any], dataset)[row] for row in range(min(count, _IMAGES_IN_BATCH))]
+        return fastest(base, collate(few or [example]), count)
 
-    def columns_of(model: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
+    def columns_of(base: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
         batch = collate(examples)
-        return stored_columns(inputs_of(upper_modules, model, batch), batch, others)
+        return stored_columns(base(**batch), batch, others)
 
     return computed(faster, columns_of, dataset, cache)
 
@@ -117,7 +121,7 @@ def _parts(
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     if next(model.parameters()).device.type == "cpu":
-        batch_size = 32 if _is_text(example) else 8
+        batch_size = _TEXTS_IN_BATCH if _is_text(example) else _IMAGES_IN_BATCH
         run_own: Callable[[Dataset[Any]], dict[str, torch.Tensor]] = functools.partial(
             run, batch_size
         )

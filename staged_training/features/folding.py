@@ -39,7 +39,7 @@ def folded(model: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Mod
         faster.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
         # timm's BatchNorm brings an activation with it, which stays.
         faster.set_submodule(norm_name, nn.Sequential(*norm.children()))
-    return faster if _close(run(faster), expected) else model
+    return faster if close(run(faster), expected) else model
 
 
 def _neighbours(
@@ -73,5 +73,6 @@ def _neighbours(
     return [pair for pair in pairs if all(ran[module] == 1 for module in pair)], expected
 
 
-def _close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Return whether features are the same within 1e-5 of the largest, or of 1 if that is more."""
     return bool((found - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1))
