@@ -20,9 +20,9 @@ from staged_training.runtime.onnx import onnx_runtime
 _Run = Callable[[dict[str, NDArray[Any]]], NDArray[Any]]
 
 # Writing and compiling take a second or two, which less than this does not win back.
-_LEAST_OPERATIONS = 2.5e11
+_LEAST_OPERATIONS = 2e11
 _LEAST_GAIN = 1.1
-_ROUNDS = 3  # of the trial, of which the fastest counts
+_ROUNDS = 2  # of the trial, of which the fastest counts
 
 
 class Base(nn.Module):
@@ -37,6 +37,7 @@ class Base(nn.Module):
         super().__init__()
         self.model = model
         self._upper_modules = upper_modules
+        self.train(model.training)
 
     def forward(self, **batch: torch.Tensor) -> torch.Tensor:
         """Return what the layers above are given, `[batch, ...]`."""
@@ -78,6 +79,7 @@ class _Compiled(nn.Module):
         self.base = base
         self._run = run
         self._shapes = {name: tensor.shape[1:] for name, tensor in batch.items()}
+        self.train(base.training)
 
     def forward(self, **batch: torch.Tensor) -> torch.Tensor:
         if {name: tensor.shape[1:] for name, tensor in batch.items()} != self._shapes:
@@ -106,7 +108,7 @@ def _graph(base: Base, batch: Batch) -> bytes | None:
             # Of what is decided by the numbers of one example, and so not for another.
             warnings.simplefilter("error", torch.jit.TracerWarning)
             torch.onnx.export(
-                _ByPosition(base, names),
+                _ByPosition(base, names).eval(),
                 tuple(batch.values()),
                 file,
                 input_names=names,

@@ -54,6 +54,13 @@ def test_features_by_each_library_are_those_of_pytorch(library, images, always, 
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_stays_in_its_mode(images, always, training):
+    model = load_backbone("efficientnet-lite0", ["cat", "dog"])[0].train(training)
+    compute_features(model, images, default_data_collator)
+    assert all(module.training is training for module in model.modules())
+
+
 def test_few_images_are_run_by_pytorch(images):
     base = base_of(load_backbone("efficientnet-lite0", ["cat", "dog"])[0])
     assert isinstance(fastest(base, default_data_collator(images), len(images)), Base)
@@ -64,8 +71,8 @@ def test_more_operations_than_a_trial_costs_are_many_images(images, monkeypatch)
     base = base_of(load_backbone("efficientnet-lite0", ["cat", "dog"])[0])
     batch = default_data_collator(images)
     # 62.7 million operations for an image of 64 by 64, a twelfth of those of 224 by 224.
-    assert isinstance(fastest(base, batch, 3_900), Base)
-    assert not isinstance(fastest(base, batch, 4_100), Base)
+    assert isinstance(fastest(base, batch, 3_100), Base)
+    assert not isinstance(fastest(base, batch, 3_300), Base)
 
 
 def test_images_of_another_size_are_run_by_pytorch(images, always):
