@@ -4,6 +4,8 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -95,30 +97,29 @@ def _is_much(base: Base, batch: Batch, examples: int) -> bool:
         return False
     with FlopCounterMode(display=False) as counter:
         base(**batch)
-    return counter.get_total_flops() * examples >= _LEAST_OPERATIONS
+    return bool(counter.get_total_flops() * examples >= _LEAST_OPERATIONS)
 
 
 def _graph(base: Base, batch: Batch) -> bytes | None:
     """Return a base as ONNX for batches of any size, or nothing if it is not the same for all."""
-    file = io.BytesIO()
     names = list(batch)
     try:
-        with warnings.catch_warnings():
+        with TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Of what is decided by the numbers of one example, and so not for another.
             warnings.simplefilter("error", torch.jit.TracerWarning)
             torch.onnx.export(
                 _ByPosition(base, names).eval(),
                 tuple(batch.values()),
-                file,
+                file := Path(folder) / "base.onnx",
                 input_names=names,
                 output_names=["features"],
                 dynamic_axes={name: {0: "batch"} for name in [*names, "features"]},
                 dynamo=False,
             )
+            return file.read_bytes()
     except Exception:  # of many kinds; PyTorch runs what cannot be written
         return None
-    return file.getvalue()
 
 
 class _ByPosition(nn.Module):
