@@ -90,7 +90,8 @@ def _end_with(parent: int) -> None:
     """Watch a process from a thread, started once in each worker, and end with it."""
 
     def watch() -> None:
-        while os.getppid() == parent:
+        # On Windows a process keeps the number of a parent that is no more.
+        while os.getppid() == parent and psutil.pid_exists(parent):
             time.sleep(0.5)
         os._exit(1)
 
