@@ -16,6 +16,7 @@ from staged_training.experiment.fingerprints import digest, files_of, given_file
 from staged_training.recipe import RunArguments, run_config
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, damaged, read_json, remove_partial, written_whole
+from staged_training.runtime.precision import mixed_precision
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
 
@@ -304,14 +305,16 @@ def start_run(arguments: RunArguments, name: str) -> Iterator[RunFolder]:
         name: The name of the recipe.
 
     Raises:
-        InputError: Its output folder cannot be used, see `RunFolder`, or an upload cannot work.
+        InputError: Its output folder cannot be used, see `RunFolder`, an upload cannot work, or no
+            device computes in the precision, see `mixed_precision`.
     """
     disable_progress_bar()  # of loading and saving, which take no time here
-    join()
-    run = RunFolder(arguments.output_dir, run_config(arguments), resume=arguments.resume)
-    run.name, run.destination = name, arguments.destination()
-    yield run
-    leave()
+    with mixed_precision(arguments.precision):
+        join()
+        run = RunFolder(arguments.output_dir, run_config(arguments), resume=arguments.resume)
+        run.name, run.destination = name, arguments.destination()
+        yield run
+        leave()
 
 
 def _refused(message: str) -> InputError:
