@@ -14,6 +14,7 @@ import argparse
 import os
 import signal
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -37,7 +38,8 @@ def checks_for(device):
     """The command of each check, by its name."""
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "device", "--device", device]
     recipe = ["-m", "tests.accelerator.recipe", device]
-    checks = {name: [*tests, f"tests/staged_training/{file}"] for name, file in TESTS.items()}
+    files = {**TESTS, "adapters": "test_adapters.py"} if find_spec("peft") else TESTS
+    checks = {name: [*tests, f"tests/staged_training/{file}"] for name, file in files.items()}
     checks |= {f"recipe {name}": [*recipe, name] for name in SLICES}
     checks |= {f"recipe {name} in bf16": [*recipe, name, "--precision", "bf16"] for name in IN_BF16}
     for where in dict.fromkeys(["cpu", device]):
@@ -86,6 +88,10 @@ def main(argv=None):
     elif torch.cuda.is_available():
         environment.setdefault("CUDA_VISIBLE_DEVICES", "0")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end the check at work, too
+    if not find_spec("peft"):
+        print(
+            "Adapters are not checked, as PEFT is not installed: pip install 'nlp-transfer[lora]'."
+        )
     limit = options.limit or (90 if options.device == "accelerator" else 300)
     outputs, failed = run_checks(checks, limit, LOGS, environment)
     if any(name.startswith("speed, ") for name in outputs):
