@@ -36,7 +36,7 @@ def mixed_precision(precision: str) -> Iterator[None]:
     asked = "no" if precision == "fp32" else precision
     before = os.environ.get(MIXED_PRECISION)
     if before not in (None, "no", asked):
-        told = f"accelerate launch was given --mixed_precision {before}, and `precision` is"
+        told = f"`accelerate launch` was given mixed precision {before}, and `precision` is"
         raise InputError(f"{told} {precision}. Give the same to both.", ["precision"])
     if asked != "no":
         _check_device(asked)

@@ -134,6 +134,6 @@ def test_a_precision_that_nothing_would_compute_in_is_refused(tmp_path, capsys):
 
 def test_a_launcher_that_was_asked_for_another_precision_is_refused(monkeypatch):
     monkeypatch.setenv(MIXED_PRECISION, "fp16")
-    told = pytest.raises(InputError, match="--mixed_precision fp16, and `precision` is bf16")
+    told = pytest.raises(InputError, match="mixed precision fp16, and `precision` is bf16")
     with told, mixed_precision("bf16"):
         raise AssertionError
