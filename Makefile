@@ -1,13 +1,14 @@
 # `make run` trains the email-urgency model on the shipped data, `make run-pets` the pet classifier;
 # `make test` runs the fast suite, `make test-browser` that of the demo, `make test-inbox` that of mail
-# on a server, `make docs` builds the guide, `make bench` runs the benchmarks, `make audit` looks for
-# known vulnerabilities in the libraries. All set up .venv first, whatever is missing.
+# on a server, `make docs` builds the guide, `make bench` runs the benchmarks, `make accelerator-check`
+# what depends on a GPU, `make audit` looks for known vulnerabilities in the libraries. All set up .venv
+# first, whatever is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run run-pets test coverage slow-test test-browser test-inbox docs bench lint audit package install clean
+.PHONY: run run-pets test coverage slow-test test-browser test-inbox docs bench accelerator-check lint audit package install clean
 
 run: $(STAMP)
 	rm -rf outputs/email-urgency
@@ -63,6 +64,11 @@ bench: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,benchmarks]'
 	OMP_NUM_THREADS=$(THREADS) RAYON_NUM_THREADS=$(THREADS) $(BIN)/python benchmarks/page.py \
 		$(if $(QUICK),--quick --runs 1 --into outputs/benchmarks,--runs $(RUNS))
+
+# What depends on the device, on the one that PyTorch finds, in minutes; DEVICE=cpu needs none. Where
+# another Python has all that is needed: python -m tests.accelerator.
+accelerator-check: $(STAMP)
+	$(BIN)/python -m tests.accelerator $(if $(DEVICE),--device $(DEVICE))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ from staged_training.recipe import (
     run_script,
 )
 from staged_training.runtime.command import print_next
+from staged_training.runtime.errors import InputError
 from staged_training.tables.corpus import Corpus
 
 DATA = RECIPES / "data"
@@ -82,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     arguments = parse_arguments(Arguments, argv, "word-embeddings", __doc__)
     check_positive(arguments, "dim", "epochs", "min_frequency", "workers")
+    if arguments.precision != "fp32" and arguments.model != "window":
+        raise InputError("--precision is for --model window; leave it out.")
     columns = arguments.text_columns
     corpus = Corpus(arguments.data or DATA / "related_emails", columns if arguments.data else None)
     check_texts(arguments.task, columns)

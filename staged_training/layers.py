@@ -14,6 +14,9 @@ from staged_training.runtime.errors import InputError
 _BACKBONE_INDEX = re.compile(r"backbone\[(-?\d+)\]")
 _BACKBONE_SLICE = re.compile(r"backbone\[(-?\d+)?:(-?\d+)?\]")
 
+ADAPTED = re.compile(r"(.+)\.lora(?:\((\d+)\))?")
+"""A part of a selector that names adapters, see `adapters`: beside what, and of which rank."""
+
 
 @dataclass
 class LayerGroup:
@@ -112,7 +115,8 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
         model: Any model that `layer_groups` can split.
         selector: One or several, separated by commas, of: `all`; `head`; `backbone`, also with an
             index or a slice over its groups as in `backbone[-2:]`; the name of a group; a pattern
-            of parameter names such as `*.bias`.
+            of parameter names such as `*.bias`. In a stage, each also with `.lora` behind it, or
+            `.lora(4)`: adapters of that rank, by default 8, beside its linear layers.
 
     Raises:
         InputError: A part of the selector matches nothing; the message lists the groups. Or it is
@@ -124,7 +128,7 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
     """
     groups = layer_groups(model)
     selected: dict[str, nn.Parameter] = {}
-    for part in filter(None, (part.strip() for part in selector.split(","))):
+    for part in parts_of_selector(selector):
         if part == "head" and not groups[-1].parameters:
             raise InputError(_shared_head(model, groups))
         matches = _match(model, groups, part)
@@ -132,6 +136,11 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
             names = ["all", "head", "backbone", *(group.name for group in groups)]
             alike = get_close_matches(part, names, 1)
             guess = f"Did you mean {alike[0]!r}? " if alike else ""
+            if ADAPTED.fullmatch(part) and _match(model, groups, ADAPTED.sub(r"\1", part)):
+                raise InputError(
+                    f"{type(model).__name__} has no adapters for {part!r}. A stage of "
+                    "`StagedTrainer` makes them; elsewhere train the layers themselves."
+                )
             if len(part.split()) > 1:
                 guess = "Put a comma between selectors. "
             raise InputError(
@@ -146,8 +155,16 @@ def select_parameters(model: nn.Module, selector: str) -> dict[str, nn.Parameter
     return {name: p for name, p in model.named_parameters() if p in chosen}
 
 
+def parts_of_selector(selector: str) -> list[str]:
+    """Return the selectors that one holds, separated by commas."""
+    return [stripped for part in selector.split(",") if (stripped := part.strip())]
+
+
 def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, nn.Parameter]:
     """Return the parameters that one part of a selector names; none if it names nothing."""
+    if adapted := ADAPTED.fullmatch(part):
+        beside = _match(model, groups, adapted[1])
+        return {name: p for name, p in beside.items() if ".lora_" in name}
     backbone = groups[:-1]
     chosen: list[LayerGroup] = []
     if part == "all":

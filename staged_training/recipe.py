@@ -50,6 +50,9 @@ class RunArguments:
     output_dir: str = option("", "Folder of the model and the report.")
     resume: bool = option(False, "Resume an interrupted run in --output-dir.")
     quick: bool = option(False, "A quick check: one epoch per stage.")
+    precision: Literal["fp32", "bf16", "fp16"] = option(
+        "fp32", "Numbers that `Trainer` computes with; bf16 and fp16 are mixed precision."
+    )
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = option(
         "none",
         "Where to log training curves, as one run over all stages; `tensorboard` writes "

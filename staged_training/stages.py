@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from staged_training.adapters import check_adapters, without_adapters
 from staged_training.layers import layer_groups, select_parameters
 from staged_training.pretrained import pretrained_parameters, selector_of
 from staged_training.runtime.errors import InputError
@@ -20,7 +21,8 @@ class Stage:
 
     Attributes:
         name: What the stage is called in logs, reports and folders; a plain word or two.
-        train: Selector of the layers to train, as for `select_parameters`.
+        train: Selector of the layers to train, as for `select_parameters`. Adapters are merged into
+            their layers when the stage is over.
         epochs: Epochs at the most.
         learning_rate: Peak rate of the top layers that are trained.
         layer_decay: Each layer group below has this times the rate of the one above.
@@ -163,7 +165,8 @@ def check_stages(
     new = {name for name, _ in model.named_parameters()} - base
     advice = f"Stage('head', train={selector_of(model, new)!r}, ...)"
     for stage in stages:
-        trained = set(select_parameters(model, stage.train))
+        check_adapters(model, stage.train)
+        trained = set(select_parameters(model, without_adapters(stage.train)))
         if trained & base and new and not allow_joint_training:
             example = next(name for name in trained if name in base)
             raise InputError(

@@ -16,6 +16,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_utils import TrainOutput
 
+from staged_training.adapters import adapters, without_adapters
 from staged_training.best_epoch import Labels
 from staged_training.checkpoints import epochs_to_stop, newest_checkpoint
 from staged_training.features.reuse import first_trained, on_features
@@ -300,17 +301,19 @@ class StagedTrainer(SearchingTrainer):
         if on_main_process(partial(folder.is_finished, stage)):
             return folder.load(stage, self.model)
         on_main_process(partial(folder.begin, stage))
-        result = self._run_stage(stage, *train_arguments)
+        tunes, seed = self._tunes_only(stage), self.args.seed + self.stages.index(stage)
+        with adapters(self.model, stage.train, seed):
+            result = self._run_stage(stage, tunes, *train_arguments)
         on_main_process(partial(folder.keep, stage, self.model, result, self.state.log_history))
         return result, self.state.log_history
 
-    def _run_stage(self, stage: Stage, *train_arguments: Any) -> StageResult:
+    def _run_stage(self, stage: Stage, tunes: bool, *train_arguments: Any) -> StageResult:
         """Train one stage, from its newest checkpoint if there is one, and keep its best epoch."""
         start = time.perf_counter()
         checkpoint = on_main_process(partial(newest_checkpoint, self._folder.of(stage)))
         self._prepare(stage, checkpoint)
         with self._on_features(), self._same_problem_type():
-            before = self._score_before(stage)
+            before = self._score_before(tunes)
             # The same randomness in a stage, whether or not those before it ran in this process.
             set_seed(self.args.seed + self._number)
             super().train(str(checkpoint) if checkpoint else None, *train_arguments)
@@ -343,10 +346,10 @@ class StagedTrainer(SearchingTrainer):
             self.optimizer_cls_and_kwargs = kind, {**settings, "lr": stage.learning_rate}
         self.model_wrapped = self.model  # what is distributed are the parameters now trained
 
-    def _score_before(self, stage: Stage) -> Start | None:
+    def _score_before(self, tunes: bool) -> Start | None:
         """Score the model before a stage that only tunes it, which may make it worse."""
         start = None
-        if self._evaluates and self._tunes_only(stage):
+        if self._evaluates and tunes:
             self.state.global_step, self.state.epoch = 0, 0.0
             weights = copy.deepcopy(self.model.state_dict())
             score = self.score_of(self.evaluate())
@@ -377,8 +380,11 @@ class StagedTrainer(SearchingTrainer):
         """Return whether a stage trains only what is pretrained or trained by stages before it."""
         before = self.stages[: self.stages.index(stage)]
         known = pretrained_parameters(self.model, self._pretrained)
-        trained = known.union(*(select_parameters(self.model, other.train) for other in before))
-        return trained >= set(select_parameters(self.model, stage.train))
+        *earlier, own = (
+            set(select_parameters(self.model, without_adapters(other.train)))
+            for other in [*before, stage]
+        )
+        return known.union(*earlier) >= own
 
     def _on_features(self) -> AbstractContextManager[None]:
         """Train the upper layers on features within, where they are reused and lower layers frozen.

@@ -22,6 +22,22 @@ settings.register_profile("unhurried", deadline=None)  # a machine that does oth
 settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device",
+        choices=["cpu", "accelerator"],
+        default="cpu",
+        help="where tests marked `device` train",
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _accelerators_compute_the_same_each_time(pytestconfig):
+    if pytestconfig.getoption("device") == "accelerator":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions are rounded to 10 bits
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _libraries_are_not_searched_for_garbage():
     """Freeze what is there: the end of each stage of training collects garbage in all of it."""

@@ -15,6 +15,7 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from tqdm.auto import tqdm
 
+from staged_training.runtime.precision import MIXED_PRECISION
 from staged_training.runtime.processes import TOLD_BY_LAUNCHER, count, on_main_process
 
 _MEMORY = 2 * 2**30  # of a worker, in bytes
@@ -52,7 +53,7 @@ def run_parallel(pieces: Mapping[str, Callable[[], Any]], what: str) -> list[Any
     def work() -> list[Any]:
         with _environment(_ALONE_AND_QUIET):
             run = Parallel(_workers(), return_as="generator_unordered")
-            begin = partial(_while_alive, os.getpid(), Path.cwd())
+            begin = partial(_while_alive, os.getpid(), Path.cwd(), os.getenv(MIXED_PRECISION, "no"))
             found = run(delayed(begin)(*piece) for piece in enumerate(pieces.values()))
             bar = tqdm(found, what, total=len(pieces), unit="piece", dynamic_ncols=True)
             results = dict(bar)
@@ -71,17 +72,18 @@ def _workers() -> int:
 
 
 def _while_alive(
-    parent: int, folder: Path, number: int, work: Callable[[], Any]
+    parent: int, folder: Path, precision: str, number: int, work: Callable[[], Any]
 ) -> tuple[int, Any]:
     """Run a numbered piece in a worker that ends when the process that began it is killed.
 
     It would go on otherwise, and write where a run that was resumed writes. A worker that is kept
-    from earlier pieces may be in another folder than its parent now.
+    from earlier pieces may be in another folder than its parent now, and have another precision.
     """
     if os.getpid() != parent:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent, with which it ends
         _end_with(parent)
         os.chdir(folder)
+        os.environ[MIXED_PRECISION] = precision
     return number, work()
 
 
@@ -90,7 +92,8 @@ def _end_with(parent: int) -> None:
     """Watch a process from a thread, started once in each worker, and end with it."""
 
     def watch() -> None:
-        while os.getppid() == parent:
+        # On Windows a process keeps the number of a parent that is no more.
+        while os.getppid() == parent and psutil.pid_exists(parent):
             time.sleep(0.5)
         os._exit(1)
 

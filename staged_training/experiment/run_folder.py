@@ -1,6 +1,5 @@
 """The output folder of a recipe: what may be in it, what is done already, what is kept."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,14 +7,16 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from transformers.utils.logging import disable_progress_bar
 
 from staged_training.experiment.fingerprints import digest, files_of, given_files, versions
 from staged_training.recipe import RunArguments, run_config
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, damaged, read_json, remove_partial, written_whole
+from staged_training.runtime.precision import mixed_precision
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
 
@@ -69,7 +70,7 @@ class RunFolder:
         self.destination: Destination | None = None
         self.arguments = json.loads(json.dumps(dict(arguments), default=str))
         self._resume = resume
-        self._lock: IO[str] | None = None
+        self._lock: BaseFileLock | None = None
         on_main_process(self._look)
 
     def _look(self) -> None:
@@ -152,16 +153,17 @@ class RunFolder:
         """Lock the folder until it is closed, or this process ends, however it does.
 
         Of several processes that make one run, the first does this. Those that a process starts do
-        not inherit such a lock: none outlives it.
+        not inherit such a lock: none outlives it. A process may open its folder more than once.
         """
-        self._lock = self._lock_file.open("a")
+        lock = FileLock(self._lock_file, thread_local=False, is_singleton=True)
         try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+            lock.acquire(blocking=False)
+        except Timeout as error:
             raise _refused(
                 f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
                 "give another `output_dir`."
             ) from error
+        self._lock = lock
 
     @property
     def reference(self) -> str:
@@ -273,9 +275,9 @@ class RunFolder:
             kept.parent.mkdir(parents=True, exist_ok=True)
             curves.rename(kept)
         self._record.unlink()  # from here on the run counts as finished
+        if self._lock:  # Windows removes no file that is open
+            self._lock.release(force=True)
         shutil.rmtree(self.runs)
-        if self._lock:
-            self._lock.close()
         if not self.report.exists():
             raise self._vanished()
 
@@ -303,14 +305,16 @@ def start_run(arguments: RunArguments, name: str) -> Iterator[RunFolder]:
         name: The name of the recipe.
 
     Raises:
-        InputError: Its output folder cannot be used, see `RunFolder`, or an upload cannot work.
+        InputError: Its output folder cannot be used, see `RunFolder`, an upload cannot work, or no
+            device computes in the precision, see `mixed_precision`.
     """
     disable_progress_bar()  # of loading and saving, which take no time here
-    join()
-    run = RunFolder(arguments.output_dir, run_config(arguments), resume=arguments.resume)
-    run.name, run.destination = name, arguments.destination()
-    yield run
-    leave()
+    with mixed_precision(arguments.precision):
+        join()
+        run = RunFolder(arguments.output_dir, run_config(arguments), resume=arguments.resume)
+        run.name, run.destination = name, arguments.destination()
+        yield run
+        leave()
 
 
 def _refused(message: str) -> InputError:

@@ -96,6 +96,8 @@ class Columns:
             make use of it. Each example is padded to this one then.
         widest: Its extents.
         writes_into_blanks: Whether the model works in place on what it is given blanks for.
+        keeps_format: Whether images stay in the memory format that they come in, which is slower;
+            in another one convolutions add up in another order.
     """
 
     inputs: dict[str, Layout]
@@ -105,6 +107,7 @@ class Columns:
     longest: Any = None
     widest: Sequence[int] = ()
     writes_into_blanks: bool = False
+    keeps_format: bool = False
 
     @staticmethod
     def of(inputs: dict[str, Layout], cut: Cut, extents: Extents, keep: set[str]) -> "Columns":
@@ -207,6 +210,8 @@ class Columns:
         for some in self._batches(rows):
             beside = [self.longest] if self.widest else []
             batch = collate([*(examples[index] for index in some), *beside])
+            if not self.keeps_format:
+                batch = {name: channels_last(tensor) for name, tensor in batch.items()}
             parts, extents = self._run(model, batch, [rows[index] for index in some])
             values += parts
             known += extents
@@ -305,7 +310,8 @@ class Columns:
             parts = list(kept)
             if self.widest:
                 parts = [layout.window(part, layout.shape(rows)) for part in parts]
-            values.append(channels_last(layout.joined(parts).to(layout.dtype)))
+            joined = layout.joined(parts).to(layout.dtype)
+            values.append(joined if self.keeps_format else channels_last(joined))
         return {**batch, STORED: {"values": values, "rows": rows}}
 
 
@@ -334,10 +340,9 @@ def _tensors_at(
         return output
 
     intercepted = Intercepted(model, cut.modules, handle)
-    inputs = {name: channels_last(tensor) for name, tensor in batch.items()}
     with torch.no_grad(), intercepted.active():
         try:
-            model(**inputs)
+            model(**batch)
         except _AllFoundError:
             return found
     raise CannotReuseError("its layers run in another order than when they were tried")

@@ -179,14 +179,21 @@ def inputs_of_head(model: nn.Module) -> set[str]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode without gradients, and restore it afterwards."""
+    """Put a model in evaluation mode without gradients, and restore it afterwards.
+
+    It computes with the numbers of its weights then, also after training in mixed precision, which
+    leaves a `forward` on it that does not.
+    """
     was_training = model.training
+    mixed = vars(model).pop("forward", None) if hasattr(model, "_original_forward") else None
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
         model.train(was_training)
+        if mixed is not None:
+            vars(model)["forward"] = mixed
 
 
 class _HeadReachedError(Exception):

@@ -36,7 +36,7 @@ from staged_training.features.extraction import computed, faster_model
 from staged_training.features.head import modules_from
 from staged_training.features.replay import on_stored
 from staged_training.features.store import room_for_features
-from staged_training.features.trial import tried
+from staged_training.features.trial import is_mixed, tried
 from staged_training.layers import layer_groups
 from staged_training.runtime import processes
 from staged_training.runtime.errors import InputError
@@ -187,7 +187,7 @@ def _tried_columns(
     size *= sum(len(dataset) for dataset in data if isinstance(dataset, Sized))
     if size > room_for_features(cache):
         raise CannotReuseError(f"they would take {size / 2**30:.1f} GB of memory or disk")
-    kept = (tensor.numpy().tobytes() for example in stored for tensor in example.values())
+    kept = (_bytes_of(tensor) for example in stored for tensor in example.values())
     return columns, hashlib.sha256(b"".join(kept)).hexdigest()
 
 
@@ -215,6 +215,8 @@ def _features_of(
     def faster() -> nn.Module:
         example = _sample(next(iter(data.values()))[1])[:1]
         model = cast(nn.Module, trainer.model)
+        if is_mixed(trainer):  # 16 bits round folded weights to others
+            return model
         return faster_model(model, lambda some: columns_of(some, example)[FEATURES])
 
     features: dict[str, Any] = {}
@@ -283,8 +285,13 @@ def features_key(model: nn.Module, *data: str, first: int = -1) -> str:
     for name, tensor in model.state_dict().items():
         if name.rpartition(".")[0] not in upper:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+            digest.update(_bytes_of(tensor))
     return digest.hexdigest()
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes:
+    """Return the content of a tensor, also of a type that NumPy does not have."""
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _steady_sample(dataset: Dataset[Any], collate: Collate) -> list[Any]:

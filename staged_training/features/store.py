@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import unwritable_reported, written_whole
 from staged_training.runtime.memory import free_memory
+from staged_training.runtime.processes import is_main_process
 
 Columns = Mapping[str, torch.Tensor]
 
@@ -82,8 +83,9 @@ class FeatureDataset(Dataset[dict[str, torch.Tensor]]):
         for index in indices:
             examples.append({name: values.clone() for name, values in self[index].items()})
             # Else memory would fill with what was read, and with what lies around it: Linux maps
-            # nearly a megabyte for each example.
-            self._pages.madvise(mmap.MADV_DONTNEED)
+            # nearly a megabyte for each example. Windows cannot be told.
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self._pages.madvise(mmap.MADV_DONTNEED)
         return examples
 
     def _of(self, name: str, index: int) -> torch.Tensor:
@@ -145,6 +147,9 @@ def kept(parts: Iterable[Columns], file: Path | None = None) -> FeatureDataset:
     if file:
         with written_whole(file) as path, path.open("w+b") as stream:
             _write(stream, parts)
+            if not is_main_process():  # whose file stays, and may not be there yet
+                return _mapped(stream)
+        with file.open("rb") as stream:  # Windows renames no file that is mapped
             return _mapped(stream)
     room = free_memory() * _SHARE_OF_MEMORY
     held: deque[Columns] = deque()

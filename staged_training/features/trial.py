@@ -42,7 +42,7 @@ def tried(
     them alone, the upper ones on both, so that what an example gets from one beside it shows. Loss,
     outputs, buffers and the gradient of every trained parameter must be the same. Whatever need not
     be computed is not a number then, so that no use of it passes. A few more run beside one
-    another.
+    another. In mixed precision all must be equal to the bit.
 
     Args:
         trainer: Its model has frozen layers.
@@ -143,7 +143,8 @@ class _Trial:
         keep = set(self.trainer.label_names)
         if "inputs" in (self.trainer.args.include_for_metrics or []):
             keep.add(getattr(self.model, "main_input_name", "input_ids"))
-        return [Columns.of(inputs, cut, extents, keep) for cut in cuts]
+        found = [Columns.of(inputs, cut, extents, keep) for cut in cuts]
+        return [replace(columns, keeps_format=is_mixed(self.trainer)) for columns in found]
 
     def _prove(self, columns: Columns) -> list[Mapping[str, torch.Tensor]]:
         """Return what is stored of the examples; raise an error unless the model on it is equal."""
@@ -282,13 +283,19 @@ class _Trial:
         # The numbers of a small tensor are what is left of large ones that all but cancel out.
         small = min(_ROUGH * own, _ROUNDED_OFF * most)
         allowed = max(self._tolerance * own, small, _EPSILON * most)
+        if is_mixed(self.trainer):  # 16 bits are rounded so much that nothing else would be seen
+            allowed = 0.0
         return torch.allclose(one, other, rtol=0, atol=allowed, equal_nan=True)
 
     @cached_property
     def _tolerance(self) -> float:
-        is_mixed = self.trainer.args.bf16 or self.trainer.args.fp16
         dtypes = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
-        return _ROUGH if is_mixed else max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
+        return max(_TOLERANCES.get(dtype, _ROUGH) for dtype in dtypes)
+
+
+def is_mixed(trainer: Trainer) -> bool:
+    """Return whether a trainer computes in mixed precision."""
+    return bool(trainer.accelerator.native_amp)
 
 
 def _real(output: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -3,7 +3,6 @@
 import logging
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ from staged_training.runtime.printable import (
     shell_path,
 )
 from staged_training.runtime.stopping import Stopped, close_progress_bars, stoppable
+
+_BROKEN_PIPE = 128 + 13  # as shells tell of SIGPIPE, which Windows has not
 
 _MAIN_FIRST = 5.0
 """Seconds that other processes wait before they end with an error: a launcher then stops all, and
@@ -50,7 +51,7 @@ def run_command(command: Callable[[], None], *, resumes: bool = False) -> int:
             raise
         close_progress_bars()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to print
-        return 128 + signal.SIGPIPE
+        return _BROKEN_PIPE
 
 
 def print_next(*words: str | Path, file: IO[str] | None = None) -> None:

@@ -108,8 +108,8 @@ def images():
 
 
 @pytest.fixture
-def arguments(tmp_path):
-    """Arguments of a `Trainer` on the processor, quiet, eight examples a batch."""
+def arguments(tmp_path, pytestconfig):
+    """Arguments of a `Trainer` on the processor or by --device, quiet, eight examples a batch."""
 
     def make(**options):
         return TrainingArguments(
@@ -118,7 +118,7 @@ def arguments(tmp_path):
                 "per_device_train_batch_size": 8,
                 "disable_tqdm": True,
                 "report_to": "none",
-                "use_cpu": True,
+                "use_cpu": pytestconfig.getoption("device") == "cpu",
                 "save_strategy": "no",
                 "num_train_epochs": 2,
                 "learning_rate": 0.05,

@@ -82,6 +82,7 @@ def test_logits_and_loss_from_features_are_those_of_the_model(name, request):
     torch.testing.assert_close(alone["loss"], whole["loss"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.device
 def test_the_plain_trainer_ends_with_the_same_head_and_metrics(arguments, images):
     def run(reuse):
         args = arguments(num_train_epochs=5, eval_strategy="epoch")
@@ -106,6 +107,7 @@ def test_the_plain_trainer_ends_with_the_same_head_and_metrics(arguments, images
     assert seen <= 2 * len(images) + TRIED  # once each
 
 
+@pytest.mark.device
 def test_a_stage_on_features_ends_with_the_model_of_one_without(arguments, images):
     stages = [
         Stage("head", train="head", epochs=3, learning_rate=0.05),

@@ -29,11 +29,11 @@ from tests.staged_training.conftest import AUDIO, ConvNet, collate
 
 
 def snapshot(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    return {name: tensor.cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def changed(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
+    return {name for name in before if not torch.equal(before[name], after[name].cpu())}
 
 
 def plain_trainer(model, args, data, *callbacks):
@@ -72,6 +72,7 @@ def test_requires_grad_alone_does_not_freeze(convnet, arguments, images):
     assert not any(passes.agreed)
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("model", ["resnet", "convnet"])
 def test_image_models_keep_all_below_the_head(model, request, arguments, images):
     model = request.getfixturevalue(model)

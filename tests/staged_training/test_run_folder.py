@@ -9,6 +9,8 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
+from torch.utils.data import DataLoader
 
 from staged_training import InputError
 from staged_training.experiment import run_folder
@@ -296,6 +298,27 @@ def test_a_folder_in_which_another_run_is_at_work_is_refused(at_work, resume):
     with pytest.raises(InputError, match="is in use: another run writes to it"):
         RunFolder(folder, ARGUMENTS, resume=resume)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def is_refused(folder):
+    """Whether another process cannot resume the run of a folder."""
+    process = FORK.Process(target=RunFolder, args=(folder, ARGUMENTS), kwargs={"resume": True})
+    process.start()
+    process.join()
+    return process.exitcode != 0
+
+
+def test_workers_neither_keep_nor_break_the_lock_of_a_run(cut_off):
+    outliving = FORK.Process(target=time.sleep, args=(60,))
+    outliving.start()
+    loader = DataLoader(range(4), num_workers=2, multiprocessing_context="fork")
+    assert len(list(loader)) == 4  # its workers came and went
+    Parallel(2)(delayed(os.getpid)() for _ in range(2))  # these stay for more work
+    assert is_refused(cut_off.path)
+    cut_off._lock.release(force=True)  # as `close` does
+    assert not is_refused(cut_off.path)
+    outliving.kill()
+    outliving.join()
 
 
 def test_of_two_runs_that_begin_together_the_first_to_write_goes_on(tmp_path):

@@ -205,6 +205,7 @@ class KillAfter(TrainerCallback):
             raise Killed
 
 
+@pytest.mark.device
 @pytest.mark.parametrize("steps", [1, 3, 7, 10, 13])
 def test_a_run_that_was_cut_off_resumes_bit_identical(arguments, images, steps):
     def run(model, *callbacks, resume=False):

@@ -138,9 +138,13 @@ class Command:
 
 def _kill(process: "subprocess.Popen[str] | None") -> None:
     """Kill a command, and what it started."""
-    if process is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    if process is None:
+        return
+    if sys.platform == "win32":  # where there are no groups of processes
+        process.kill()
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class Mqtt:

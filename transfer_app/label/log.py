@@ -1,14 +1,15 @@
 """Answers on disk: a line for each, which is there before the next example is shown."""
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
+from filelock import lock_descriptor, unlock_descriptor
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from staged_training.runtime.errors import InputError
@@ -136,8 +137,12 @@ class AnswerLog:
 
     def close(self) -> None:
         """Let others open it; a file without an answer is removed."""
-        if not self._stream.closed and not self._stream.seek(0, os.SEEK_END):
-            self.file.unlink(missing_ok=True)
+        if self._stream.closed:
+            return
+        if not self._stream.seek(0, os.SEEK_END):
+            with suppress(PermissionError):  # Windows removes no file that is open
+                self.file.unlink(missing_ok=True)
+        unlock_descriptor(self._stream.fileno())  # for a process that was forked has it, too
         self._stream.close()
 
     def _keep(self) -> None:
@@ -145,15 +150,12 @@ class AnswerLog:
 
     def _keep_others_out(self) -> None:
         """Lock the file until it is closed, or this process ends, however it does."""
-        try:
-            fcntl.lockf(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(self._stream.fileno()).st_nlink:
-                raise BlockingIOError  # it was removed between opening and locking
-        except (BlockingIOError, PermissionError) as error:
+        is_locked = lock_descriptor(self._stream.fileno(), blocking=False)
+        if not is_locked or not os.fstat(self._stream.fileno()).st_nlink:  # removed meanwhile
             raise InputError(
                 f"{self.file} is in use: another `nlp-transfer label` writes to it. Go on in its "
                 "page, or end it first."
-            ) from error
+            )
 
     def _read(self) -> Iterator[Entry]:
         """Yield what the file holds, of which a torn last line is cut off."""
@@ -187,6 +189,8 @@ class AnswerLog:
 
 def _keep_name(file: Path) -> None:
     """Have the name of a new file on disk, too."""
+    if os.name == "nt":  # where a folder cannot be opened
+        return
     folder = os.open(file.resolve().parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -4,7 +4,6 @@ import argparse
 import logging
 import os
 import re
-import resource
 import socket
 import sys
 import warnings
@@ -138,6 +137,9 @@ def _run(app: "FastAPI", listening: socket.socket) -> None:
         proxy_headers=False,  # anyone could send them
         timeout_graceful_shutdown=_LAST,
     )
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of connections, idle ones too
+    if sys.platform != "win32":  # where there is no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of connections, idle ones too
     uvicorn.Server(config).run(sockets=[listening])

@@ -1,6 +1,5 @@
 """Answers on disk: whatever was written whole is read, and nothing else is taken for an answer."""
 
-import fcntl
 import os
 import resource
 import signal
@@ -13,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from staged_training import InputError
+from transfer_app.label import log as log_module
 from transfer_app.label.log import AnswerLog, Entry
 from transfer_app.label.pool import read_pool
 
@@ -97,8 +97,8 @@ def test_a_log_of_other_data_is_refused(pool, mails):
 
 
 def test_one_server_at_a_time_has_a_log(pool):
-    code = "import fcntl, sys; file = open(sys.argv[1], 'a'); fcntl.lockf(file, fcntl.LOCK_EX)"
-    code += "; print(flush=True); input()"
+    code = "import filelock, sys; file = open(sys.argv[1], 'a'); filelock.lock_descriptor("
+    code += "file.fileno()); print(flush=True); input()"
     written(pool, [])
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code, FILE], stdin=pipe, stdout=pipe) as other:
@@ -111,8 +111,13 @@ def test_one_server_at_a_time_has_a_log(pool):
 
 
 def test_a_log_that_was_removed_while_it_was_waited_for_is_not_written_to(pool, monkeypatch):
-    lock = fcntl.lockf
-    monkeypatch.setattr(fcntl, "lockf", lambda *given: (FILE.unlink(), lock(*given)))
+    lock = log_module.lock_descriptor
+
+    def removed_and_locked(*given, **options):
+        FILE.unlink()
+        return lock(*given, **options)
+
+    monkeypatch.setattr(log_module, "lock_descriptor", removed_and_locked)
     with pytest.raises(InputError, match="is in use"):
         AnswerLog(FILE, pool)
 
