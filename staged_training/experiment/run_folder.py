@@ -1,6 +1,5 @@
 """The output folder of a recipe: what may be in it, what is done already, what is kept."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from staged_training.experiment.fingerprints import digest, files_of, given_file
 from staged_training.recipe import RunArguments, run_config
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, damaged, read_json, remove_partial, written_whole
+from staged_training.runtime.locks import lock
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
 
@@ -149,19 +149,13 @@ class RunFolder:
         )
 
     def _keep_others_out(self) -> None:
-        """Lock the folder until it is closed, or this process ends, however it does.
-
-        Of several processes that make one run, the first does this. Those that a process starts do
-        not inherit such a lock: none outlives it.
-        """
-        self._lock = self._lock_file.open("a")
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
+        """Lock the folder; of several processes that make one run, the first does this."""
+        self._lock = lock(self._lock_file)
+        if not self._lock:
             raise _refused(
                 f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
                 "give another `output_dir`."
-            ) from error
+            )
 
     @property
     def reference(self) -> str:

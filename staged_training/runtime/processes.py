@@ -30,8 +30,11 @@ _MOST = 8  # the smallest batch that they share
 _PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is noticed at once
 
 
-def join() -> None:
+def join(*, share_batches: bool = True) -> None:
     """Join the other processes of a distributed run, if any; silence all but the main process.
+
+    Args:
+        share_batches: Whether they take parts of each batch; else there may be any number.
 
     Raises:
         InputError: They are so many that a batch cannot be shared evenly.
@@ -39,7 +42,7 @@ def join() -> None:
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         return
-    if count > _MOST or _MOST % count:
+    if share_batches and (count > _MOST or _MOST % count):
         raise InputError(f"{count} processes cannot share batches evenly. Start 2, 4 or {_MOST}.")
     if os.environ["RANK"] != "0":
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115

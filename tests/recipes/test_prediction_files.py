@@ -24,7 +24,7 @@ from tests.nlp_transfer.odd_mail import NOT_READ, write_odd_mail
 from transfer_app.command_line import main
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.classifiers import TextClassifier
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 from transfer_app.prediction.output import write_predictions
 from vision_transfer.backbones import save_classifier, untrained_backbone
 
@@ -293,7 +293,7 @@ class Tagger(TextClassifier):
 def test_several_labels_and_numbers_are_columns_too(save_model, tmp_path):
     inputs = [Input(str(number), "call") for number in range(3)]
     for suffix in ("csv", "jsonl"):
-        write_predictions(Tagger(save_model()), inputs, tmp_path / f"out.{suffix}")
+        write_predictions(Tagger(save_model()), Unread.of(inputs), tmp_path / f"out.{suffix}")
     assert lines_of(tmp_path / "out.csv") == [
         *(["input", "labels", "value", "problem"], ["0", "", "0.0", ""]),
         *(["1", "a", "0.5", ""], ["2", "a;b", "1.0", ""]),

@@ -15,7 +15,7 @@ from transfer_app.prediction.checks import (
     check_problem_type,
     check_scores,
 )
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 
 
 class Predictor(ABC):
@@ -28,11 +28,14 @@ class Predictor(ABC):
         task: The name of the task in `transformers`.
         pipeline: The pipeline of that task.
         ct: How a model of CT has its slices read; None for another model.
+        shows_progress: Whether it shows how many inputs it has done.
+        rows_at_once: How many inputs it does before what it found is written, see `Parts`.
     """
 
     task: ClassVar[Any]
     _model: ClassVar[Any]
     _processing: ClassVar[tuple[str, Any]]
+    rows_at_once: ClassVar[int]
     _pipeline: ClassVar[type[Pipeline] | None] = None  # that of `transformers` for the task
 
     def __init__(self, model: str) -> None:
@@ -43,13 +46,12 @@ class Predictor(ABC):
         self.pipeline: Pipeline = pipeline(
             self.task, loaded, pipeline_class=self._pipeline, **processing
         )
+        self.shows_progress = True
         self.ct = getattr(loaded.config, "ct", None)
 
     @abstractmethod
-    def inputs(
-        self, sources: Sequence[str], read_texts: Callable[[str], Iterable[Input]]
-    ) -> Iterable[Input]:
-        """Read the inputs of all sources; texts by a function that reads those of one."""
+    def inputs(self, sources: Sequence[str], read_texts: Callable[[str], Unread]) -> Unread:
+        """Return the inputs of all sources; texts by a function that gives those of one."""
 
     @abstractmethod
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Prediction]]:
