@@ -85,6 +85,11 @@ class TextStream:
         """The file."""
         return self.table.path
 
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self.table.count
+
     def parts(self, rows: int) -> Iterator[TextTable]:
         """Yield the rows in their order, so many at a time; at the end there may be fewer."""
         for number, part in enumerate(self.table.parts(rows)):

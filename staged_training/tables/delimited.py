@@ -25,7 +25,7 @@ _QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 
 # One block holds any row that is worth reading; Arrow refuses a row longer than a block.
 _BLOCK_BYTES = 64 * 2**20
-_SMALL_BLOCK_BYTES = 2**20  # of a stream of rows, if none of them is longer
+_SMALL_BLOCK_BYTES = 2**18  # of a stream of rows, of which Arrow reads 32 blocks ahead
 csv.field_size_limit(_BLOCK_BYTES)  # by default 128 KiB, less than many a mail
 
 _MOST_ROWS = 10_000  # by whose cells those of a row that lies in a cell are known

@@ -92,9 +92,8 @@ def predict(
         predictor.sets, predictor.watch = sets, watch_of(model)
     if output is not None and output.suffix.lower() in TABLES:
         inputs = next(iter(tables.values()), None) or predictor.inputs(sources, read_texts)
-        coverage = sets and sets.coverage
-        options = {"text_columns": text_columns, "coverage": coverage}
-        asked = asked_of(model, sources, output, **options)
+        options = {"text_columns": text_columns, "coverage": sets and sets.coverage}
+        asked = asked_of(model, sources, output, rows=predictor.rows_at_once, **options)
         print(write_predictions(predictor, inputs, output, asked))
     elif output is not None:
         read = partial(predictor.inputs, sources, read_texts)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, cycle, islice, tee
 from pathlib import Path
 from types import MappingProxyType
@@ -58,19 +59,15 @@ def write_predictions(
         InputError: An input cannot be read, the disk is full, or parts of something else are there.
     """
     parts, size = Parts(file, asked), predictor.rows_at_once
-    own = inputs.table if isinstance(inputs, TextStream) else None
-    total = own.count if own else inputs.count
+    own = inputs.table.parts(size) if isinstance(inputs, TextStream) else None
     with parts.opened():
         number, turns = -1, cycle(range(processes.count()))
-        with _progress(predictor, total, size * len(parts.done)) as bar:
+        with _progress(predictor, inputs.count, size * len(parts.done)) as bar:
             for number, group in enumerate(_groups(inputs, size)):
                 if number not in parts.done and next(turns) == processes.number():
                     parts.save(number, _predicted(predictor, group, bar), _seen(predictor))
-        return processes.on_main_process(
-            lambda: _join(
-                parts, number + 1, _watch(predictor), own.parts(size) if own else None, file
-            )
-        )
+        join = partial(_join, parts, number + 1, _watch(predictor), own, file)
+        return processes.on_main_process(join)
 
 
 def _groups(inputs: Unread | TextStream, size: int) -> Iterator[Iterator[Input]]:
