@@ -215,8 +215,8 @@ def _predict(arguments: list[str]) -> None:
         metavar="FILE",
         help="write a table instead (.csv, .tsv, .jsonl, .parquet): a row per input in the order "
         "of the inputs, with all columns of a table that is the input; a column `problem` says "
-        "what could not be read. Or boxes or captions of photos as COCO (.json); or the captions "
-        "of a film as subtitles, WebVTT (.vtt)",
+        "what could not be read. If it is stopped, the same command goes on. Or boxes or captions "
+        "of photos as COCO (.json); or the captions of a film as subtitles, WebVTT (.vtt)",
     )
     options = _parsed(parser, arguments)
     output = Path(options.output) if options.output else None

@@ -76,7 +76,7 @@ class TextStream:
         empty = self.table.schema.empty_table()
         for name in self.text_columns:
             text_column(empty, self.table.path, name)
-            if pa.types.is_binary(empty[name].type):  # which may be text, or not
+            if not pa.types.is_string(empty[name].type):  # bytes may be text, or not
                 for part in self.parts(_CHECKED_ROWS):
                     text_column(part.table, self.table.path, name)
 

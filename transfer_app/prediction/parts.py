@@ -16,6 +16,7 @@ from staged_training.runtime.files import (
     UnwritableError,
     file_of_model,
     read_json,
+    remove_partial,
     unwritable_reported,
 )
 from staged_training.runtime.locks import lock
@@ -53,7 +54,8 @@ class Parts:
     def __init__(self, output: Path, asked: Mapping[str, Mapping[str, Any]]) -> None:
         self.folder = output.with_name(f"{output.name}.parts")
         self.done: frozenset[int] = frozenset()
-        self._output, self._asked = output, {name: asked.get(name, {}) for name in _OTHER}
+        self._output = output
+        self._asked = json.loads(json.dumps({name: asked.get(name, {}) for name in _OTHER}))
         self._record = self.folder / ".asked.json"
         self._lock: IO[str] | None = None
 
@@ -87,21 +89,21 @@ class Parts:
                 "or name another file.",
                 ["output"],
             )
-        if self._record.exists():
+        remove_partial(self.folder)  # of a process that was killed as it joined the parts
+        (self.folder / self._output.name).unlink(missing_ok=True)
+        done = frozenset(int(file.stem[1:]) for file in self.folder.glob(".*.arrow"))
+        if done and self._record.exists():
             self._check(read_json(self._record, dict))
-            done = frozenset(int(file.stem[1:]) for file in self.folder.glob(".*.arrow"))
-            if done and STDIN not in self._asked["inputs"]:
+            if STDIN not in self._asked["inputs"]:
                 print(f"Goes on where it was stopped, with what is in {self.folder}.", flush=True)
                 return done
-            if done:
-                print("Begins anew: nobody knows whether standard input is the same.", flush=True)
-        else:
-            try:
-                asked = json.dumps(self._asked)
-                self._write(self._record, lambda file: file.write_text(asked, encoding="utf-8"))
-            except BaseException as error:
-                self._leave(error)
-                raise
+            print("Begins anew: nobody knows whether standard input is the same.", flush=True)
+        try:
+            asked = json.dumps(self._asked)
+            self._write(self._record, lambda file: file.write_text(asked, encoding="utf-8"))
+        except BaseException as error:
+            self._leave(error)
+            raise
         return frozenset()
 
     def _check(self, before: dict[str, Any]) -> None:
