@@ -72,6 +72,13 @@ def count() -> int:
     return distributed.get_world_size() if _several() else 1
 
 
+def own_device() -> torch.device:
+    """Return the device of this process among several: one accelerator each, or the processor."""
+    from accelerate import PartialState
+
+    return cast(torch.device, PartialState().device)
+
+
 def is_main_process() -> bool:
     """Return whether this process is the one that writes and reports."""
     return number() == 0
@@ -133,8 +140,6 @@ def _all_gather_object(value: Any) -> list[Any]:
 
 
 def _broadcast(source: int, tensor: torch.Tensor) -> torch.Tensor:
-    from accelerate import PartialState
-
-    tensor = tensor.to(PartialState().device)
+    tensor = tensor.to(own_device())
     distributed.broadcast(tensor, source)
     return tensor.cpu()

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from transformers import Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
+from staged_training.runtime import processes
 from staged_training.runtime.printable import one_line
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import (
@@ -41,6 +43,8 @@ class Predictor(ABC):
     def __init__(self, model: str) -> None:
         # Loaded one by one: `pipeline` does not say why it could not load a model.
         loaded = load_whole(self._model, model)
+        if processes.count() > 1:  # a pipeline leaves it where it is then
+            cast(torch.nn.Module, loaded).to(processes.own_device())
         name, kind = self._processing
         processing = {name: kind.from_pretrained(model, trust_remote_code=False)}
         self.pipeline: Pipeline = pipeline(
