@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "latency": (),
     "start_up": (),
     "growth": ("--runs", "1"),  # minutes a round; its spread is that over the sizes
+    "prediction": ("--runs", "1"),  # the same
 }
 """What is on the page, an hour on two cores, and the arguments of each."""
 

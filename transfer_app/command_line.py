@@ -2,9 +2,12 @@
 
 import argparse
 import importlib.util
+import logging
+import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -212,8 +215,8 @@ def _predict(arguments: list[str]) -> None:
         metavar="FILE",
         help="write a table instead (.csv, .tsv, .jsonl, .parquet): a row per input in the order "
         "of the inputs, with all columns of a table that is the input; a column `problem` says "
-        "what could not be read. Or boxes or captions of photos as COCO (.json); or the captions "
-        "of a film as subtitles, WebVTT (.vtt)",
+        "what could not be read. If it is stopped, the same command goes on. Or boxes or captions "
+        "of photos as COCO (.json); or the captions of a film as subtitles, WebVTT (.vtt)",
     )
     options = _parsed(parser, arguments)
     output = Path(options.output) if options.output else None
@@ -221,13 +224,36 @@ def _predict(arguments: list[str]) -> None:
         from staged_training.tables.writing import check_table_file
 
         check_table_file(output, [".json", ".vtt"])
-    sets = _sets(options)
-    from transfer_app.prediction.opening import predict
+    with _processes(options.inputs, output):
+        sets = _sets(options)
+        from transfer_app.prediction.opening import predict
 
-    how: dict[str, Any] = {"as_json": options.json, "output": output, "sets": sets}
-    predict(options.model, options.inputs, options.text_columns, **how)
-    if not options.json:
+        how: dict[str, Any] = {"as_json": options.json, "output": output, "sets": sets}
+        predict(options.model, options.inputs, options.text_columns, **how)
+    if not options.json and os.environ.get("RANK", "0") == "0":
         _print_next_aside("nlp-transfer", "demo", options.model)
+
+
+@contextmanager
+def _processes(inputs: Sequence[str], output: Path | None) -> Iterator[None]:
+    """Share the work with the other processes that a launcher began, if it did."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield
+        return
+    from staged_training.runtime.processes import is_main_process, join, leave
+    from staged_training.tables.writing import SUFFIXES
+
+    if output is None or output.suffix.lower() not in SUFFIXES or "-" in inputs:
+        raise InputError(
+            "Several processes predict of files and write a table. Name files and a table, or "
+            "start one process.",
+            ["output"],
+        )
+    join(share_batches=False)
+    if not is_main_process():
+        logging.disable(logging.WARNING)  # the first process warns
+    yield
+    leave()
 
 
 def _add_coverage(parser: argparse.ArgumentParser) -> None:

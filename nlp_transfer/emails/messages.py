@@ -1,7 +1,9 @@
 """Readable messages, one by one, and warnings of the others."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,9 @@ from staged_training.runtime.errors import InputError
 logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 20
+_SKIPPED = "skipped"
+_BARE = "have no text of their own and are read by their subject alone"
+_CUT = f"are read in part, up to {MAX_CHARACTERS:,} characters"
 
 
 class Email(NamedTuple):
@@ -89,44 +94,52 @@ def readable(path: Path, keep_quotes: bool, skipped: list[Skipped]) -> Iterator[
 
 
 def reported(path: Path, keep_quotes: bool) -> Iterator[Email | Skipped]:
-    """Yield the messages, and report at the end those not read, or only in part.
+    """Yield the messages, see `unread`.
+
+    Raises:
+        InputError: At the end, if no message could be read.
+    """
+    return (read() for read in unread(path, keep_quotes))
+
+
+def unread(path: Path, keep_quotes: bool) -> Iterator[Callable[[], Email | Skipped]]:
+    """Yield for each message what reads it; report at the end those not read, or only in part.
 
     Args:
         path: Mail that exists.
         keep_quotes: As for `iter_emails`.
 
     Raises:
-        InputError: At the end, if no message could be read.
+        InputError: At the end, if all were asked for, and none could be read.
     """
     count = 0
-    skipped: list[Skipped] = []
-    bare: list[str] = []
-    cut: list[str] = []
-    for name, content in contents(raw_messages(path), keep_quotes):
-        count += 1
+    told: defaultdict[str, list[str]] = defaultdict(list)  # the first names
+    counts = Counter[str]()
+
+    def note(what: str, name: str) -> None:
+        counts[what] += 1
+        if counts[what] <= _MOST_NAMED:
+            told[what].append(name)
+
+    def read(name: str, data: bytes | str) -> Email | Skipped:
+        counts["read"] += 1
+        ((_, content),) = contents([(name, data)], keep_quotes)
         if isinstance(content, str):
-            skipped.append(Skipped(name, content))
-            yield skipped[-1]
-            continue
-        if not content.body:
-            bare.append(name)
-        if content.is_cut:
-            cut.append(name)
-        yield Email(name, content.subject, content.body)
-    _warn(path, count, skipped, bare, cut)
+            note(_SKIPPED, f"{name} {content}")
+        elif not content.body:
+            note(_BARE, name)
+        if not isinstance(content, str) and content.is_cut:
+            note(_CUT, name)
+        return message_of(name, content)
 
-
-def _warn(path: Path, count: int, skipped: list[Skipped], bare: list[str], cut: list[str]) -> None:
-    told = [
-        ([f"{item.input} {item.reason}" for item in skipped], "skipped"),
-        (bare, "have no text of their own and are read by their subject alone"),
-        (cut, f"are read in part, up to {MAX_CHARACTERS:,} characters"),
-    ]
-    for names, what in told:
-        if names:
-            more = f"; and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            listed = "; ".join(names[:_MOST_NAMED])
-            summary = f"{len(names)} of {count} messages {what}: {listed}{more}"
-            if len(skipped) == count:
+    for name, data in raw_messages(path):
+        count += 1
+        yield partial(read, name, data)
+    for what in (_SKIPPED, _BARE, _CUT):
+        if counts[what]:
+            rest = counts[what] - len(told[what])
+            listed = "; ".join(told[what]) + (f"; and {rest} more" if rest else "")
+            summary = f"{counts[what]} of {counts['read']} messages {what}: {listed}"
+            if counts[_SKIPPED] == count:
                 raise InputError(f"{path}: no message could be read. {summary}.")
             logger.warning("%s: %s", path, summary)

@@ -1,6 +1,7 @@
 """Mail and tables of texts to a `datasets.Dataset`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,14 +13,15 @@ from nlp_transfer.emails.containers import (
     is_maildir,
     raw_messages,
     sent_messages,
-    shown_name,
 )
-from nlp_transfer.emails.messages import Email, Skipped, contents, message_of, readable, reported
+from nlp_transfer.emails.messages import Email, Skipped, contents, message_of, readable, unread
+from nlp_transfer.emails.text_tables import TextStream, TextTable, row_names
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import existing_path
 from staged_training.tables import reading as tables
-from staged_training.tables.labelled_texts import joined_texts, read_labelled_rows
-from staged_training.tables.labels import ONE_LABEL, LabelFormat, Labels, check_filled, read_labels
+from staged_training.tables.labelled_texts import read_labelled_rows
+from staged_training.tables.labels import ONE_LABEL, LabelFormat, Labels, read_labels
+from staged_training.tables.streaming import stream_table
 from staged_training.tables.text_columns import (
     DEFAULTS,
     MAIL,
@@ -48,36 +50,6 @@ class Reading(NamedTuple):
     dataset: "Dataset"
     skipped: list[Skipped]
     text_columns: Sequence[str] = ()
-
-
-class TextTable(NamedTuple):
-    """A table, and the text of each of its rows.
-
-    Attributes:
-        path: The file.
-        table: All its columns; those of delimited text as they are written.
-        text_columns: The columns that the texts were joined from.
-        texts: The texts; blank where a row has none.
-    """
-
-    path: Path
-    table: pa.Table
-    text_columns: list[str]
-    texts: list[str]
-
-    @property
-    def names(self) -> list[str]:
-        """Return the name of each row, as `read_texts` gives it."""
-        return _row_names(self.path, range(1, self.table.num_rows + 1))
-
-    def check_filled(self) -> None:
-        """Refuse a row without text.
-
-        Raises:
-            InputError: There is one.
-        """
-        places = [f"row {row}" for row in range(1, self.table.num_rows + 1)]
-        check_filled(self.path, places, self.texts, f"text in {' and '.join(self.text_columns)}")
 
 
 def iter_emails(
@@ -130,7 +102,7 @@ def read_emails(source: str | PathLike[str], keep_quotes: bool = False) -> Readi
         tables.check_columns(path, table.column_names, MAIL)
         texts = {name: tables.text_column(table, path, name) for name in MAIL}
         filled = {name: [cell or "" for cell in cells] for name, cells in texts.items()}
-        names = _row_names(path, range(1, table.num_rows + 1))
+        names = row_names(path, range(1, table.num_rows + 1))
         return Reading(_dataset({"input": names, **filled}, table), [])
     emails, skipped = _read_all(path, keep_quotes)
     columns = {name: [getattr(email, name) for email in emails] for name in Email._fields}
@@ -191,19 +163,21 @@ def iter_texts(
     return ((email.input, email.text) for email in readable(path, False, []))
 
 
-def iter_mail_texts(source: str | PathLike[str]) -> Iterator[tuple[str, str] | Skipped]:
-    """Return an iterator over mail: name and text of each message, or why it cannot be read.
+def unread_mail(
+    source: str | PathLike[str],
+) -> Iterator[Callable[[], tuple[str, str] | Skipped]]:
+    """Yield for each message what reads it: its name and its text, or why it cannot be read.
 
     Args:
         source: as for `iter_emails`.
 
     Raises:
-        InputError: as `iter_emails`; at the end, if no message could be read.
+        InputError: as `iter_emails`; at the end, if all were asked for, and none could be read.
     """
     path = existing_path(source)
     if not is_mail(path):
         raise _unknown(path)
-    return map(_named_text, reported(path, keep_quotes=False))
+    return (partial(_read_text, read) for read in unread(path, keep_quotes=False))
 
 
 def iter_sent_mail(name: str, data: bytes) -> Iterator[tuple[str, str] | Skipped]:
@@ -218,11 +192,30 @@ def iter_sent_mail(name: str, data: bytes) -> Iterator[tuple[str, str] | Skipped
 
 
 def read_text_table(
+    source: str | PathLike[str], text_columns: Sequence[str] | None = None
+) -> TextTable | None:
+    """Return a table as it is, and its texts; `None` for what is no table.
+
+    Args:
+        source: as for `read_texts`.
+        text_columns: as for `read_texts`.
+
+    Raises:
+        InputError: it cannot be read, or lacks a column.
+    """
+    path = existing_path(source)
+    if not _is_table(path):
+        return None
+    table = tables.read_table(path, text_columns or DEFAULTS, typed=False)
+    return TextTable(path, table, choose_text_columns(path, table.column_names, text_columns))
+
+
+def stream_text_table(
     source: str | PathLike[str],
     text_columns: Sequence[str] | None = None,
     trained_on: Sequence[str] = (),
-) -> TextTable | None:
-    """Return a table as it is, for a trained model; `None` for what is no table.
+) -> TextStream | None:
+    """Return a table of any length as it is, for a trained model; `None` for what is no table.
 
     Args:
         source: as for `read_texts`.
@@ -235,9 +228,9 @@ def read_text_table(
     path = existing_path(source)
     if not _is_table(path):
         return None
-    table = tables.read_table(path, text_columns or [*trained_on, *DEFAULTS], typed=False)
-    columns = text_columns_of_model(path, table.column_names, text_columns, trained_on)
-    return TextTable(path, table, columns, joined_texts(table, path, columns))
+    table = stream_table(path, text_columns or [*trained_on, *DEFAULTS])
+    columns = text_columns_of_model(path, table.schema.names, text_columns, trained_on)
+    return TextStream(table, columns)
 
 
 class LabelledReading(NamedTuple):
@@ -275,7 +268,7 @@ def read_labels_and_texts(
     path = existing_path(source)
     if _is_table(path):
         found = read_labelled_rows(path, text_columns, written)
-        columns = {"input": _row_names(path, found.rows), "text": found.texts}
+        columns = {"input": row_names(path, found.rows), "text": found.texts}
         labels = read_labels(path, found.places, found.cells, written, "text")
         return LabelledReading(_dataset(columns, found.table), labels, found.text_columns)
     if not path.is_dir() or is_maildir(path):
@@ -350,6 +343,10 @@ def _mail_columns(emails: list[Email]) -> dict[str, list[str]]:
     return {"input": names, "text": [email.text for email in emails]}
 
 
+def _read_text(read: Callable[[], Email | Skipped]) -> tuple[str, str] | Skipped:
+    return _named_text(read())
+
+
 def _named_text(message: Email | Skipped) -> tuple[str, str] | Skipped:
     return message if isinstance(message, Skipped) else (message.input, message.text)
 
@@ -367,14 +364,9 @@ def _folder_label(folder: Path, name: str) -> str:
 def _texts_of_table(path: Path, text_columns: Sequence[str] | None) -> Reading:
     table = tables.read_table(path, text_columns or DEFAULTS)
     text_columns = choose_text_columns(path, table.column_names, text_columns)
-    texts = TextTable(path, table, text_columns, joined_texts(table, path, text_columns))
+    texts = TextTable(path, table, text_columns)
     texts.check_filled()
     return Reading(_dataset({"input": texts.names, "text": texts.texts}, table), [], text_columns)
-
-
-def _row_names(path: Path, rows: Iterable[int]) -> list[str]:
-    name = shown_name(path.name)
-    return [f"{name}#{row}" for row in rows]
 
 
 def _dataset(columns: dict[str, list[str]], table: pa.Table | None = None) -> "Dataset":

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,39 @@ def digest(files: Iterable[Path], folder: Path | None = None, values: object = N
             of_file = hashlib.file_digest(content, "sha256").hexdigest()
         name = file.relative_to(folder) if folder else file.name
         total.update(f"{name} {of_file}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def listing_digest(path: Path, but: Collection[Path] = ()) -> str:
+    """Return a digest of the names, sizes and times of a file, or of all files of a folder.
+
+    It takes a moment where the content would take hours; times change with the content, and when
+    files are copied without them.
+
+    Args:
+        path: The file or the folder.
+        but: Files and folders that do not count.
+    """
+    total, entered = hashlib.sha256(), set[str]()
+    left_out = {file.absolute() for file in but}
+
+    def add(file: Path) -> None:
+        state = file.stat()
+        told = f"{os.path.relpath(file, path)} {state.st_size} {state.st_mtime_ns}\n"
+        total.update(told.encode(errors="surrogateescape"))
+
+    if path.is_file():
+        add(path)
+    for name, folders, names in os.walk(path.absolute(), followlinks=True):
+        folder = Path(name)
+        if folder in left_out or os.path.realpath(folder) in entered:  # a link to above
+            folders.clear()
+            continue
+        entered.add(os.path.realpath(folder))
+        folders.sort()
+        for file in (folder / name for name in sorted(names)):
+            if file not in left_out and file.is_file():
+                add(file)
     return total.hexdigest()
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock
 from transformers.utils.logging import disable_progress_bar
 
 from staged_training.experiment.fingerprints import digest, files_of, given_files, versions
 from staged_training.recipe import RunArguments, run_config
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import PARTIAL, damaged, read_json, remove_partial, written_whole
+from staged_training.runtime.locks import lock
 from staged_training.runtime.precision import mixed_precision
 from staged_training.runtime.processes import join, leave, on_main_process
 from staged_training.trainer import CURVES, STAGES
@@ -150,20 +151,13 @@ class RunFolder:
         )
 
     def _keep_others_out(self) -> None:
-        """Lock the folder until it is closed, or this process ends, however it does.
-
-        Of several processes that make one run, the first does this. Those that a process starts do
-        not inherit such a lock: none outlives it. A process may open its folder more than once.
-        """
-        lock = FileLock(self._lock_file, thread_local=False, is_singleton=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
+        """Lock the folder; of several processes that make one run, the first does this."""
+        self._lock = lock(self._lock_file)
+        if not self._lock:
             raise _refused(
                 f"{self.path} is in use: another run writes to it. Wait until it has ended, or "
                 "give another `output_dir`."
-            ) from error
-        self._lock = lock
+            )
 
     @property
     def reference(self) -> str:

@@ -90,6 +90,18 @@ class Watch:
         self._sum += like
         self._squares += like**2
 
+    def taken(self) -> tuple[int, float, float]:
+        """Return what was seen, for `add`, and forget it."""
+        seen = self._count, self._sum, self._squares
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+        return seen
+
+    def add(self, count: float, total: float, squares: float) -> None:
+        """Note what another watch of the same model has taken."""
+        self._count += int(count)
+        self._sum += total
+        self._squares += squares
+
     def described(self) -> str | None:
         """Return what people are told where the inputs are others as a whole, else `None`."""
         if self._count < FEWEST:

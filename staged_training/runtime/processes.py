@@ -30,8 +30,11 @@ _MOST = 8  # the smallest batch that they share
 _PATIENCE = timedelta(days=7)  # for what the first does alone; one that dies is noticed at once
 
 
-def join() -> None:
+def join(*, share_batches: bool = True) -> None:
     """Join the other processes of a distributed run, if any; silence all but the main process.
+
+    Args:
+        share_batches: Whether they take parts of each batch; else there may be any number.
 
     Raises:
         InputError: They are so many that a batch cannot be shared evenly.
@@ -39,7 +42,7 @@ def join() -> None:
     count = int(os.environ.get("WORLD_SIZE", 1))
     if count == 1:
         return
-    if count > _MOST or _MOST % count:
+    if share_batches and (count > _MOST or _MOST % count):
         raise InputError(f"{count} processes cannot share batches evenly. Start 2, 4 or {_MOST}.")
     if os.environ["RANK"] != "0":
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
@@ -67,6 +70,13 @@ def number() -> int:
 def count() -> int:
     """Return the number of processes."""
     return distributed.get_world_size() if _several() else 1
+
+
+def own_device() -> torch.device:
+    """Return the device of this process among several: one accelerator each, or the processor."""
+    from accelerate import PartialState
+
+    return cast(torch.device, PartialState().device)
 
 
 def is_main_process() -> bool:
@@ -130,8 +140,6 @@ def _all_gather_object(value: Any) -> list[Any]:
 
 
 def _broadcast(source: int, tensor: torch.Tensor) -> torch.Tensor:
-    from accelerate import PartialState
-
-    tensor = tensor.to(PartialState().device)
+    tensor = tensor.to(own_device())
     distributed.broadcast(tensor, source)
     return tensor.cpu()

@@ -25,6 +25,7 @@ _QUOTED = re.compile(r'"(?:[^"]++|"")*+"')
 
 # One block holds any row that is worth reading; Arrow refuses a row longer than a block.
 _BLOCK_BYTES = 64 * 2**20
+_SMALL_BLOCK_BYTES = 2**18  # of a stream of rows, of which Arrow reads 32 blocks ahead
 csv.field_size_limit(_BLOCK_BYTES)  # by default 128 KiB, less than many a mail
 
 _MOST_ROWS = 10_000  # by whose cells those of a row that lies in a cell are known
@@ -40,6 +41,7 @@ class Dialect(NamedTuple):
         quoted: Whether quotes may enclose a cell; else they are characters like any other.
         escaped: Whether a backslash makes the next character a part of the cell.
         width: How many columns its first row has.
+        longest: How many characters its longest row has; 0 where that is not known.
     """
 
     encoding: str
@@ -48,6 +50,7 @@ class Dialect(NamedTuple):
     quoted: bool = True
     escaped: bool = False
     width: int = 0
+    longest: int = 0
 
     def rows(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Yield the cells of each row; a quote that is not closed properly is a `csv.Error`."""
@@ -156,21 +159,25 @@ def _read_as(path: Path, dialect: Dialect) -> _Reading:
     records = _records(path, dialect)
     count = 0
     try:
-        _, _, names = next(records, (0, [], []))
+        _, lines, names = next(records, (0, [], []))
+        longest = sum(map(len, lines))
         dialect = dialect._replace(width=len(names))
         if not dialect.quoted and any(map(_QUOTED.fullmatch, names)):
             return _Reading(dialect, "the names of columns are in quotes")
         seen: list[set[str]] = [set() for _ in names]
         for number, lines, row in records:
+            longest = max(longest, sum(map(len, lines)))
             if len(row) != dialect.width:
                 return _Reading(dialect, f"line {number} has {len(row)} cells, not {dialect.width}")
             if not dialect.quoted and any('""' in c and _QUOTED.fullmatch(c) for c in row):
                 return _Reading(dialect, f"line {number} has a cell in quotes")
-            if len(lines) > 1:
+            if len(lines) > 1 and dialect.width > 1:  # a single column is no evidence
                 literal = list(by_line.rows(lines))
                 if {len(cells) for cells in literal} == {dialect.width}:
                     broken = next(i for i, cell in enumerate(row) if {*"\r\n"} & {*cell})
-                    suspects.append((number, broken, literal))
+                    suspect = (literal, broken, seen, count, dialect.delimiter)
+                    if count < _MOST_ROWS or _are_rows(*suspect):  # no more is seen later
+                        suspects.append((number, broken, literal))
             if count < _MOST_ROWS:
                 count += 1
                 for values, cell in zip(seen, row, strict=True):
@@ -183,7 +190,7 @@ def _read_as(path: Path, dialect: Dialect) -> _Reading:
         if _are_rows(literal, broken, seen, count, dialect.delimiter):
             flaw = f"line {number} begins a cell that looks like {len(literal)} whole rows"
             return _Reading(dialect, flaw, of_quotes=True)
-    return _Reading(dialect)
+    return _Reading(dialect._replace(longest=longest))
 
 
 def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str], list[str]]]:
@@ -218,8 +225,6 @@ def _are_rows(
 
     What stands in the first line before the cell, and in the last one after it, says nothing.
     """
-    if len(seen) < 2:
-        return False
     if delimiter in "\t|":  # which texts do not have, at that once in each line
         return True
     for column, values in enumerate(seen):
@@ -244,16 +249,38 @@ def read_delimited(path: Path, dialect: Dialect, as_text: Iterable[str] | None) 
     Raises:
         pa.ArrowException: A row is wider than the others, or not as wide.
     """
-    nulls: dict[str, Any] = {}
-    if as_text is None:
-        _, _, as_text = next(_records(path, dialect))
-        nulls = {"null_values": [""], "strings_can_be_null": True}
-        nulls["quoted_strings_can_be_null"] = False
+    conversion = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(as_text or (), pa.string()))
     with open_unpacked(path) as stream:
         return pyarrow.csv.read_csv(
             stream,
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(as_text, pa.string()), **nulls
-            ),
+            convert_options=_as_written(path, dialect) if as_text is None else conversion,
             **dialect.arrow_options(),
         )
+
+
+def delimited_batches(path: Path, dialect: Dialect) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file as they are written, see `read_delimited`, a block at a time.
+
+    The first batch has the columns, if no row.
+
+    Raises:
+        pa.ArrowException: A row is wider than the others, or not as wide.
+    """
+    # A character takes four bytes at the most.
+    longest = 4 * dialect.longest if dialect.longest else _BLOCK_BYTES
+    options = dialect.arrow_options(min(max(longest, _SMALL_BLOCK_BYTES), _BLOCK_BYTES))
+    with open_unpacked(path) as stream:
+        conversion = _as_written(path, dialect)
+        reader = pyarrow.csv.open_csv(stream, convert_options=conversion, **options)
+        yield pa.RecordBatch.from_pylist([], reader.schema)
+        yield from reader
+
+
+def _as_written(path: Path, dialect: Dialect) -> pyarrow.csv.ConvertOptions:
+    _, _, names = next(_records(path, dialect))
+    return pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )

@@ -5,7 +5,9 @@ import json
 import logging
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from pyarrow import parquet
 
 from staged_training.runtime.errors import InputError
 from staged_training.tables.delimited import DELIMITERS, find_dialect, read_delimited
-from staged_training.tables.parquet_files import read_parquet
+from staged_training.tables.parquet_files import parquet_batches
 from staged_training.tables.spreadsheets import read_sheet
 from staged_training.tables.text_files import open_text, text_encoding
 
@@ -53,35 +55,44 @@ def read_table(source: Path, as_text: Sequence[str], *, typed: bool = True) -> p
     Raises:
         InputError: it is another kind of file, or cannot be read; the message names the line.
     """
-    suffix = table_suffix(source)
-    if suffix is None:
-        raise InputError(f"{source}: is not a table ({', '.join(SUFFIXES)}). Export it as one.")
-    try:
+    with damage_reported(source) as suffix:
         if suffix == ".parquet":
             file = parquet.ParquetFile(source)
-            _check_width(source, file.metadata.num_columns)
-            table = read_parquet(source, file)
+            check_width(source, file.metadata.num_columns)
+            table = pa.concat_tables(parquet_batches(source, file))
         elif suffix == ".jsonl":
             table = _read_json_lines(source, as_text)
         elif suffix == ".xlsx":
             names, columns = read_sheet(source)
-            _check_width(source, len(names))
+            check_width(source, len(names))
             table = _with_names(source, _from_cells(source, names, columns, as_text), as_text)
         else:
             dialect = find_dialect(source, text_encoding(source), DELIMITERS[suffix])
-            _check_width(source, dialect.width)
+            check_width(source, dialect.width)
             table = _with_names(
                 source, read_delimited(source, dialect, as_text if typed else None), as_text
             )
-        _check_names(source, table.column_names)
+        check_names(source, table.column_names, len(table))
+    return table
+
+
+@contextmanager
+def damage_reported(source: Path) -> Iterator[str]:
+    """Yield the suffix of a table that is read.
+
+    Raises:
+        InputError: it is another kind of file, or cannot be read.
+    """
+    suffix = table_suffix(source)
+    if suffix is None:
+        raise InputError(f"{source}: is not a table ({', '.join(SUFFIXES)}). Export it as one.")
+    try:
+        yield suffix
     except (pa.ArrowException, EOFError, OSError, UnicodeError, zlib.error) as error:
         raise InputError(
             f"{source}: cannot be read as {suffix[1:].upper()}: {error}. "
             "Repair the file or export it anew."
         ) from error
-    if table.num_rows == 0:
-        raise InputError(f"{source}: has no rows.")
-    return table
 
 
 def text_column(table: pa.Table, source: Path, column: str) -> list[str | None]:
@@ -139,7 +150,8 @@ def _like(column: str, names: Sequence[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def _check_width(source: Path, columns: int) -> None:
+def check_width(source: Path, columns: int) -> None:
+    """Refuse a table with very many columns."""
     if columns > _MOST_COLUMNS:
         raise InputError(
             f"{source}: has {columns:,} columns, more than {_MOST_COLUMNS:,}. Leave out "
@@ -147,41 +159,82 @@ def _check_width(source: Path, columns: int) -> None:
         )
 
 
-def _check_names(source: Path, names: Sequence[str]) -> None:
+def check_names(source: Path, names: Sequence[str], rows: int) -> None:
+    """Refuse a table whose columns cannot be told apart, or that has no rows."""
     if len(set(names)) < len(names):
         raise InputError(f"{source}: two columns have the same name: {list(names)}.")
     if unprintable := [name for name in names if "\0" in name]:
         raise InputError(f"{source}: the name of a column holds a NUL: {unprintable[0]!r}.")
+    if not rows:
+        raise InputError(f"{source}: has no rows.")
 
 
 def _with_names(source: Path, table: pa.Table, needed: Sequence[str]) -> pa.Table:
-    """Name columns as pandas does where a name is missing or a duplicate.
+    filled = filled_cells(table)
+    kept = kept_names(source, table.column_names, filled, needed)
+    return table.select(list(kept)).rename_columns(list(kept.values()))
 
-    Empty columns without a name are left out. Names that are needed stay as they are.
+
+def filled_cells(table: pa.Table) -> Counter[int]:
+    """Return how many cells are filled in each column without a name, of those that hold any."""
+    columns = (
+        (i, table.column(i)) for i, name in enumerate(table.column_names) if not name.strip()
+    )
+    return Counter(
+        {
+            index: sum(cell not in (None, "") for cell in column.to_pylist())
+            for index, column in columns
+            if column.null_count < len(column)
+        }
+    )
+
+
+def kept_names(
+    source: Path, names: Sequence[str], filled: Mapping[int, int], needed: Sequence[str]
+) -> dict[int, str]:
+    """Return the columns to keep by their numbers, with names as pandas gives them.
+
+    One whose name is missing or a duplicate gets another. Empty columns without a name are left
+    out. Names that are needed stay as they are.
+
+    Args:
+        source: the table, for the warning.
+        names: of all columns.
+        filled: see `filled_cells`.
+        needed: the names that stay.
     """
     kept: dict[int, str] = {}
-    for index, name in enumerate(table.column_names):
-        column = table.column(index)
-        earlier = table.column_names[:index].count(name)
+    for index, name in enumerate(names):
+        earlier = names[:index].count(name)
         if name.strip():
             kept[index] = f"{name}.{earlier}" if earlier and name not in needed else name
-        elif column.null_count < len(column):
+        elif index in filled:
             kept[index] = f"Unnamed: {index}"
             if index:  # the first holds the numbers of the rows
-                filled = sum(cell not in (None, "") for cell in column.to_pylist())
                 logger.warning(
                     "%s: column %d has no name; cells in it: %d. If they go on with the column "
                     "before, enclose that in quotes.",
                     source,
                     index + 1,
-                    filled,
+                    filled[index],
                 )
-    return table.select(list(kept)).rename_columns(list(kept.values()))
+    return kept
 
 
 def _read_json_lines(source: Path, as_text: Sequence[str]) -> pa.Table:
-    rows = []
-    with open_text(source, text_encoding(source)) as lines:
+    rows = list(json_rows(source, text_encoding(source)))
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    check_width(source, len(names))
+    return _from_cells(source, names, [[row.get(name) for row in rows] for name in names], as_text)
+
+
+def json_rows(source: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of JSON Lines.
+
+    Raises:
+        InputError: a line is not JSON, or not an object.
+    """
+    with open_text(source, encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -194,10 +247,7 @@ def _read_json_lines(source: Path, as_text: Sequence[str]) -> pa.Table:
                     f"{source}: line {number} is not a JSON object. "
                     'Write each row as {"column": "cell", ...}.'
                 )
-            rows.append(row)
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    _check_width(source, len(names))
-    return _from_cells(source, names, [[row.get(name) for row in rows] for name in names], as_text)
+            yield row
 
 
 def _from_cells(
@@ -210,8 +260,13 @@ def _from_cells(
             for name, cells in zip(names, columns, strict=True)
         ]
     except UnicodeError as error:
-        raise InputError(f"{source}: a text holds half a surrogate pair ({error}).") from error
+        raise half_a_pair(source, error) from error
     return pa.table(arrays, names=list(names))
+
+
+def half_a_pair(source: Path, error: UnicodeError) -> InputError:
+    """Return the error of a text that is no Unicode."""
+    return InputError(f"{source}: a text holds half a surrogate pair ({error}).")
 
 
 def _array(source: Path, name: str, cells: list[Any], *, must_be_alike: bool) -> pa.Array:
@@ -231,6 +286,11 @@ def _array(source: Path, name: str, cells: list[Any], *, must_be_alike: bool) ->
                 f"{source}: row {row}: '{name}' is of another kind than in the rows above, or "
                 f"holds several kinds ({error}). Write it alike in all rows."
             ) from error
+    return texts_of(cells)
+
+
+def texts_of(cells: Iterable[Any]) -> pa.Array:
+    """Return values of several types as texts."""
     texts = [None if cell is None or cell != cell else _as_text(cell) for cell in cells]  # NaN
     return pa.array(texts, pa.string())
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
 """Of tables that can be written."""
 
 _BATCH_ROWS = 1_000  # that are Python's objects at a time
+_GROUP_BYTES = 2**24  # of rows that make a group of Parquet, and wait for it
 _FORMULA = re.compile(r"[=+\-@\t\r\n].*[^\W\d_]", re.DOTALL)  # it has a letter, unlike -1 and +
 _FEATURES = b"huggingface"  # where `datasets` describes all columns, of which there are more now
 
@@ -61,14 +62,24 @@ def check_table_file(path: Path, others: Sequence[str] = ()) -> None:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table, whole or not at all, in the format that the ending of the file names.
+    """Write a table, see `write_parts`.
+
+    Raises:
+        InputError: The disk is full or may not be written to.
+    """
+    write_parts(table.schema, [table], path)
+
+
+def write_parts(schema: pa.Schema, parts: Iterable[pa.Table], path: Path) -> None:
+    """Write the parts of a table, whole or not at all, in the format that a file's ending names.
 
     Delimited text is UTF-8 with a byte order mark, without which Excel takes it for a code page
     and shows `Ã¼` for `ü`. In text, what has no form of its own is written as follows: lists and
     records in cells as JSON, dates as ISO 8601, bytes in base64, NaN and infinity of JSON as null.
 
     Args:
-        table: The table.
+        schema: The columns of all parts, and their types.
+        parts: Some rows each.
         path: The file, of one of `SUFFIXES`; one that is there is replaced.
 
     Raises:
@@ -77,31 +88,47 @@ def write_table(table: pa.Table, path: Path) -> None:
     with written_whole(path) as temporary:
         suffix = path.suffix.lower()
         if suffix == ".parquet":
-            metadata = {**(table.schema.metadata or {})}
-            metadata.pop(_FEATURES, None)
-            parquet.write_table(table.replace_schema_metadata(metadata), temporary)
+            _write_parquet(schema, parts, temporary)
         elif suffix == ".jsonl":
-            _write_json_lines(table, temporary)
+            _write_json_lines(parts, temporary)
         else:
-            _write_delimited(table, temporary, DELIMITERS[suffix])
+            _write_delimited(schema.names, parts, temporary, DELIMITERS[suffix])
 
 
-def _write_json_lines(table: pa.Table, path: Path) -> None:
+def _write_parquet(schema: pa.Schema, parts: Iterable[pa.Table], path: Path) -> None:
+    metadata = {**(schema.metadata or {})}
+    metadata.pop(_FEATURES, None)
+    schema = schema.with_metadata(metadata)
+    waiting = schema.empty_table()
+    with parquet.ParquetWriter(path, schema) as writer:
+        for part in parts:
+            waiting = pa.concat_tables([waiting, part.replace_schema_metadata(metadata)])
+            if waiting.nbytes > _GROUP_BYTES:
+                writer.write_table(waiting)
+                waiting = schema.empty_table()
+        if len(waiting):
+            writer.write_table(waiting)
+
+
+def _write_json_lines(parts: Iterable[pa.Table], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in _rows(table):
+        for row in _rows(parts):
             file.write(json.dumps(_for_json(row), ensure_ascii=False) + "\n")
 
 
-def _write_delimited(table: pa.Table, path: Path, delimiter: str) -> None:
+def _write_delimited(
+    names: Sequence[str], parts: Iterable[pa.Table], path: Path, delimiter: str
+) -> None:
     with path.open("w", encoding=UTF8, newline="") as file:
         writer = csv.writer(file, delimiter=delimiter)
-        writer.writerow(table.column_names)
-        writer.writerows(map(_cell, row.values()) for row in _rows(table))
+        writer.writerow(names)
+        writer.writerows(map(_cell, row.values()) for row in _rows(parts))
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in table.to_batches(_BATCH_ROWS):
-        yield from batch.to_pylist()
+def _rows(parts: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    for part in parts:
+        for batch in part.to_batches(_BATCH_ROWS):
+            yield from batch.to_pylist()
 
 
 def _cell(value: Any) -> Any:

@@ -7,7 +7,8 @@ import json
 import os
 import resource
 import signal
-from threading import Timer
+import time
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from tests.nlp_transfer.odd_mail import NOT_READ, write_odd_mail
 from transfer_app.command_line import main
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.classifiers import TextClassifier
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 from transfer_app.prediction.output import write_predictions
 from vision_transfer.backbones import save_classifier, untrained_backbone
 
@@ -293,7 +294,7 @@ class Tagger(TextClassifier):
 def test_several_labels_and_numbers_are_columns_too(save_model, tmp_path):
     inputs = [Input(str(number), "call") for number in range(3)]
     for suffix in ("csv", "jsonl"):
-        write_predictions(Tagger(save_model()), inputs, tmp_path / f"out.{suffix}")
+        write_predictions(Tagger(save_model()), Unread.of(inputs), tmp_path / f"out.{suffix}")
     assert lines_of(tmp_path / "out.csv") == [
         *(["input", "labels", "value", "problem"], ["0", "", "0.0", ""]),
         *(["1", "a", "0.5", ""], ["2", "a;b", "1.0", ""]),
@@ -345,8 +346,27 @@ def test_a_full_disk_leaves_the_earlier_file(suffix, predict, tmp_path, capsys):
 def test_predictions_that_are_stopped_leave_the_earlier_file(predict, tmp_path, capsys):
     (tmp_path / "t.csv").write_text("text\n" + "call me before noon\n" * 200_000)  # for a minute
     (tmp_path / "out.csv").write_text("earlier")
-    Timer(3, os.kill, [os.getpid(), signal.SIGTERM]).start()
+
+    def stop():
+        while not (tmp_path / "out.csv.parts" / ".000000000.arrow").exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=stop, daemon=True).start()
     assert predict("t.csv", "--output", "out.csv") == 128 + signal.SIGTERM
-    assert capsys.readouterr().err.endswith("nlp-transfer: stopped\n")
+    told = capsys.readouterr().err
+    assert "kept in out.csv.parts: the same command goes on with it.\n" in told
+    assert told.endswith("nlp-transfer: stopped\n")
     assert (tmp_path / "out.csv").read_text() == "earlier"
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "t.csv", "out.csv"}
+    left = {"model", "t.csv", "out.csv", "out.csv.parts"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_predictions_that_are_stopped_at_their_start_leave_nothing_else(
+    predict, tmp_path, monkeypatch
+):
+    (tmp_path / "t.csv").write_text("text\ncall me\n")
+    signalled = lambda *_: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    monkeypatch.setattr(TextClassifier, "predict", signalled)
+    assert predict("t.csv", "--output", "out.csv") == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "t.csv"}

@@ -31,7 +31,7 @@ def given(monkeypatch, data):
 
 def test_lines_are_utf8_whatever_the_locale(monkeypatch):
     given(monkeypatch, "\ufeffGrüße\r\n\n  \nपानी".encode())
-    assert [(item.name, item.content.strip()) for item in usable(texts("-"))] == (
+    assert [(item.name, item.content.strip()) for item in usable(texts("-").read())] == (
         [("-#1", "Grüße"), ("-#4", "पानी")]
     )
 
@@ -48,16 +48,16 @@ def test_lines_are_utf8_whatever_the_locale(monkeypatch):
 def test_lines_that_are_not_utf8_are_refused_by_number(data, line, monkeypatch):
     given(monkeypatch, data)
     with pytest.raises(InputError, match=rf"-: line {line} is not UTF-8"):
-        texts("-")
+        list(texts("-").read())
 
 
 def test_standard_input_without_text_is_refused(monkeypatch):
     given(monkeypatch, b" \n\n")
     with pytest.raises(InputError, match="standard input holds no text"):
-        texts("-")
+        list(texts("-").read())
     monkeypatch.setattr("sys.stdin", None)  # as Python has it where the shell says `<&-`
     with pytest.raises(InputError, match="standard input is closed"):
-        texts("-")
+        list(texts("-").read())
 
 
 @pytest.mark.parametrize(("lines", "unbuffered"), [(1, ""), (100_000, "1")])

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain, islice, tee
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -35,7 +35,7 @@ from transfer_app.prediction.answers import (
     with_set,
 )
 from transfer_app.prediction.checks import check_tokenizer
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 from transfer_app.prediction.photo_inputs import pictures, tell
 from transfer_app.prediction.photos import SAMPLE, SIDE, PhotoPredictor
 from transfer_app.prediction.predictor import Predictor
@@ -101,14 +101,16 @@ class Classifier(Predictor):
         total = len(inputs) if isinstance(inputs, Sized) else None
         inputs, ahead = tee(inputs)
         results = self._classified((item.load() for item in ahead), batch_size=32, **options)
-        bar = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
-        for item, result in zip(inputs, bar, strict=True):
+        if self.shows_progress:
+            results = tqdm(results, total=total, unit="input", delay=2, dynamic_ncols=True)
+        for item, result in zip(inputs, results, strict=True):
             scores = {output["label"]: output["score"] for output in result}
             if not all(map(math.isfinite, scores.values())):
                 raise InputError(f"The scores of {item.name} are no numbers: the model is damaged.")
             yield item, scores
 
     def _classified(self, contents: Iterable[Any], **options: Any) -> Any:
+        self.pipeline.call_count = 0  # after ten it asks for streams, which it is given
         return self.pipeline(contents, top_k=len(self.outputs.labels), **self._options, **options)
 
 
@@ -116,15 +118,14 @@ class TextClassifier(Classifier):
     """A classifier of texts."""
 
     task = "text-classification"
+    rows_at_once = 4_096
     _model = AutoModelForSequenceClassification
     _processing = ("tokenizer", AutoTokenizer)
     _options: ClassVar = {"truncation": True}
 
-    def inputs(
-        self, sources: Sequence[str], read_texts: Callable[[str], Iterable[Input]]
-    ) -> Iterable[Input]:
-        """Read the texts of all sources."""
-        return chain.from_iterable([read_texts(source) for source in sources])
+    def inputs(self, sources: Sequence[str], read_texts: Callable[[str], Unread]) -> Unread:
+        """Return the texts of all sources."""
+        return Unread.joined([read_texts(source) for source in sources])
 
     def _check_processing(self) -> None:
         check_tokenizer(self.pipeline)
@@ -140,17 +141,17 @@ class PhotoClassifier(Classifier, PhotoPredictor):
     _model = AutoModelForImageClassification
     _processing = ("image_processor", AutoImageProcessor)
 
-    def inputs(self, sources: Sequence[str], _: object) -> list[Input]:
-        """Read the photos of all sources; of CT the series of a folder, the slices of a file.
+    def inputs(self, sources: Sequence[str], _: object) -> Unread:
+        """Return the photos of all sources; of CT the series of a folder, the slices of a file.
 
         Raises:
             InputError: None can be read, or a model that knows its training data by slice is given
                 series.
         """
         patients: dict[str, int] = {}
-        return [item for source in sources for item in self._read(Path(source), patients)]
+        return Unread.joined([self._of_source(Path(source), patients) for source in sources])
 
-    def _read(self, source: Path, patients: dict[str, int]) -> list[Input]:
+    def _of_source(self, source: Path, patients: dict[str, int]) -> Unread:
         if not (self.ct and source.is_dir()):
             return pictures(source, self.ct)
         if self.known or self.sets:
@@ -160,7 +161,7 @@ class PhotoClassifier(Classifier, PhotoPredictor):
             )
         inputs, problems = series(source, self.ct, patients)
         tell(problems)
-        return inputs
+        return Unread.of(inputs, len(inputs))
 
     def picture(self, item: Input, prediction: Prediction) -> Image.Image:
         """Return a photo and, beside it, the places that mattered, if it gives such maps."""

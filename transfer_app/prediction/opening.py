@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -14,11 +14,11 @@ from pathlib import Path
 from reprlib import repr as beginning
 from typing import Any
 
-import pyarrow as pa
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import logging
 
-from nlp_transfer.emails.reading import TextTable, read_text_table
+from nlp_transfer.emails.reading import stream_text_table
+from nlp_transfer.emails.text_tables import TextStream
 from staged_training import InputError
 from staged_training.heads.conformal import LabelSets
 from staged_training.heads.drift import watch_of
@@ -28,10 +28,11 @@ from staged_training.tables.reading import is_table, table_suffix
 from staged_training.tables.writing import SUFFIXES as TABLES
 from transfer_app.prediction import coco, subtitles
 from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
-from transfer_app.prediction.inputs import Input, usable
+from transfer_app.prediction.inputs import Unread, usable
 from transfer_app.prediction.output import write_predictions
+from transfer_app.prediction.parts import asked_of
 from transfer_app.prediction.photos import Captioner, Detector, PhotoPredictor
-from transfer_app.prediction.text_inputs import texts, texts_of_rows
+from transfer_app.prediction.text_inputs import texts, texts_of_table
 
 _OF_PHOTOS: dict[str, type[PhotoPredictor]] = {  # by a part of the name of an architecture
     "ImageTextToText": Captioner,
@@ -78,28 +79,32 @@ def predict(
     if output is not None:
         _check_sources(output, sources)
     # A table is read first: what is wrong with its columns is told before a model is loaded.
-    tables = _read_tables(model, sources, text_columns)
+    tables = _tables(model, sources, text_columns)
     for table in tables.values():
-        if output is None or not any(map(str.strip, table.texts)):
+        if output is None or table.is_blank():
             table.check_filled()
 
-    def read_texts(name: str) -> Iterable[Input]:
-        return texts_of_rows(tables[name]) if name in tables else texts(name)
+    def read_texts(name: str) -> Unread:
+        return texts_of_table(tables[name]) if name in tables else texts(name)
 
     predictor = open_predictor(model)
     if isinstance(predictor, Classifier):
         predictor.sets, predictor.watch = sets, watch_of(model)
-    if output is not None:
-        own = next((table.table for table in tables.values()), None)
+    if output is not None and output.suffix.lower() in TABLES:
+        inputs = next(iter(tables.values()), None) or predictor.inputs(sources, read_texts)
+        options = {"text_columns": text_columns, "coverage": sets and sets.coverage}
+        asked = asked_of(model, sources, output, rows=predictor.rows_at_once, **options)
+        print(write_predictions(predictor, inputs, output, asked))
+    elif output is not None:
         read = partial(predictor.inputs, sources, read_texts)
-        print(_write(predictor, read, sources, output, own))
+        print(_write(predictor, read, sources, output))
     elif as_json:
-        inputs = predictor.inputs(sources, read_texts)
-        for item, prediction in predictor.predict(usable(inputs)):
+        unread = predictor.inputs(sources, read_texts)
+        for item, prediction in predictor.predict(usable(unread.read())):
             print(json.dumps({"input": item.name, **item.facts, **prediction.fields}))
     else:
-        inputs = predictor.inputs(sources, read_texts)
-        for line in filter(None, predictor.describe(usable(inputs))):
+        unread = predictor.inputs(sources, read_texts)
+        for line in filter(None, predictor.describe(usable(list(unread.read())))):
             print(line)
     watch = predictor.watch if isinstance(predictor, Classifier) else None
     if watch and (told := watch.described()):
@@ -108,12 +113,11 @@ def predict(
 
 def _write(
     predictor: TextClassifier | PhotoPredictor,
-    read: Callable[[], Iterable[Input]],
+    inputs: Callable[[], Unread],
     sources: Sequence[str],
     file: Path,
-    own: pa.Table | None,
 ) -> str:
-    """Write predictions in the format that the ending of a file names; return what was, in words.
+    """Write predictions as COCO or WebVTT, as the ending of a file says; return what, in words.
 
     Raises:
         InputError: The model predicts nothing that this format has, or an input cannot be read.
@@ -125,23 +129,21 @@ def _write(
         if not isinstance(predictor, Captioner):
             raise InputError(f"{file}: subtitles are captions, {not_given}")
         return subtitles.write_subtitles(predictor, sources, file)
-    if suffix == coco.SUFFIX:
-        if not isinstance(predictor, Captioner | Detector):
-            raise InputError(f"{file}: COCO's format is of boxes and captions, {not_given}")
-        return coco.write_coco(predictor, read(), sources, file)
-    return write_predictions(predictor, read(), file, own)
+    if not isinstance(predictor, Captioner | Detector):
+        raise InputError(f"{file}: COCO's format is of boxes and captions, {not_given}")
+    return coco.write_coco(predictor, inputs().read(), sources, file)
 
 
-def _read_tables(
+def _tables(
     model: str, sources: Sequence[str], text_columns: Sequence[str] | None
-) -> dict[str, TextTable]:
+) -> dict[str, TextStream]:
     """Return the tables among the sources of texts, by their names."""
     named = [name for name in sources if table_suffix(Path(name))]
     config = _config_of(model) if named else {}
     if _kind_of(config) is not TextClassifier:
         return {}
     trained_on = _trained_columns(model, config) if text_columns is None else []
-    read = {name: read_text_table(name, text_columns, trained_on) for name in named}
+    read = {name: stream_text_table(name, text_columns, trained_on) for name in named}
     return {name: table for name, table in read.items() if table}
 
 

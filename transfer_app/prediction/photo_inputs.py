@@ -9,11 +9,11 @@ from typing import Any
 from staged_training.experiment.fingerprints import files_of
 from staged_training.runtime.errors import InputError, Problem
 from staged_training.runtime.printable import one_line
-from transfer_app.prediction.inputs import Input, usable
+from transfer_app.prediction.inputs import Input, Unread
 
 
-def images(source: Path) -> list[Input]:
-    """Return the images of a file or a folder; those that cannot be decoded are told.
+def images(source: Path) -> Unread:
+    """Return the images of a file or a folder; those that cannot be decoded are told, when read.
 
     Raises:
         InputError: There is no such file or folder, or no image in it.
@@ -25,13 +25,13 @@ def images(source: Path) -> list[Input]:
     found = find_images(source) if source.is_dir() else Found([source], [])
     for sentence in found.left_out:
         print(one_line(f"Left out: {sentence}."), file=sys.stderr)
-    photos = [(file, photo_of(str(file), file)) for file in found.files]
-    inputs = [_left_out(file, item.problem) if item.problem else item for file, item in photos]
-    if not usable(inputs):
+    if all(photo_of(str(file), file).problem for file in found.files):
+        for file in found.files:
+            _told(file)
         raise InputError(
             f"{source}: no image that can be decoded. Give photos or a folder of them."
         )
-    return inputs
+    return Unread((partial(_told, file) for file in found.files), len(found.files))
 
 
 def photo_of(name: str, source: Path | bytes) -> Input:
@@ -50,12 +50,17 @@ def photo_of(name: str, source: Path | bytes) -> Input:
     return Input(name, partial(load_rgb, source))
 
 
+def _told(file: Path) -> Input:
+    photo = photo_of(str(file), file)
+    return _left_out(file, photo.problem) if photo.problem else photo
+
+
 def _left_out(file: Path, reason: str) -> Input:
     print(one_line(f"Left out: {file} {reason}."), file=sys.stderr)
     return Input(str(file), None, problem=reason)
 
 
-def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
+def pictures(source: Path, ct: Mapping[str, Any] | None) -> Unread:
     """Return the images or the slices of CT of a file or a folder; what cannot be read is told.
 
     Args:
@@ -76,10 +81,11 @@ def pictures(source: Path, ct: Mapping[str, Any] | None) -> list[Input]:
         slices = [file for file in others if is_scan(file)]
         if not slices or len(others) < len(files):
             reason = "is a scan, and there are images beside it"
-            return [*images(source), *(_left_out(file, reason) for file in slices)]
+            scans_beside = Unread.of([_left_out(file, reason) for file in slices], len(slices))
+            return Unread.joined([images(source), scans_beside])
     inputs, problems = scans(source, ct)
     tell(problems)
-    return inputs
+    return Unread.of(inputs, len(inputs))
 
 
 def tell(problems: Iterable[Problem]) -> None:

@@ -19,7 +19,7 @@ from staged_training.runtime.errors import InputError
 from staged_training.runtime.films import SUFFIXES
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import check_ct, check_processor
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 from transfer_app.prediction.photo_inputs import images
 from transfer_app.prediction.predictor import Predictor
 
@@ -35,9 +35,11 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 class PhotoPredictor(Predictor):
     """A model of photos."""
 
-    def inputs(self, sources: Sequence[str], _: object) -> list[Input]:
-        """Read the photos of all sources."""
-        return [item for source in sources for item in images(Path(source))]
+    rows_at_once = 256
+
+    def inputs(self, sources: Sequence[str], _: object) -> Unread:
+        """Return the photos of all sources."""
+        return Unread.joined([images(Path(source)) for source in sources])
 
     def picture(self, item: Input, prediction: Prediction) -> Image.Image:
         """Return a photo, with what the model found in it, to show it to people."""
@@ -61,8 +63,8 @@ class Captioner(PhotoPredictor):
     _model = AutoModelForImageTextToText
     _processing = ("processor", AutoProcessor)
 
-    def inputs(self, sources: Sequence[str], _: object) -> list[Input]:
-        """Read the photos of all sources.
+    def inputs(self, sources: Sequence[str], _: object) -> Unread:
+        """Return the photos of all sources.
 
         Raises:
             InputError: One cannot be read, or is a film.

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from transformers import Pipeline, pipeline
 
 from staged_training.pretrained import load_whole
+from staged_training.runtime import processes
 from staged_training.runtime.printable import one_line
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.checks import (
@@ -15,7 +17,7 @@ from transfer_app.prediction.checks import (
     check_problem_type,
     check_scores,
 )
-from transfer_app.prediction.inputs import Input
+from transfer_app.prediction.inputs import Input, Unread
 
 
 class Predictor(ABC):
@@ -28,28 +30,32 @@ class Predictor(ABC):
         task: The name of the task in `transformers`.
         pipeline: The pipeline of that task.
         ct: How a model of CT has its slices read; None for another model.
+        shows_progress: Whether it shows how many inputs it has done.
+        rows_at_once: How many inputs it does before what it found is written, see `Parts`.
     """
 
     task: ClassVar[Any]
     _model: ClassVar[Any]
     _processing: ClassVar[tuple[str, Any]]
+    rows_at_once: ClassVar[int]
     _pipeline: ClassVar[type[Pipeline] | None] = None  # that of `transformers` for the task
 
     def __init__(self, model: str) -> None:
         # Loaded one by one: `pipeline` does not say why it could not load a model.
         loaded = load_whole(self._model, model)
+        if processes.count() > 1:  # a pipeline leaves it where it is then
+            cast(torch.nn.Module, loaded).to(processes.own_device())
         name, kind = self._processing
         processing = {name: kind.from_pretrained(model, trust_remote_code=False)}
         self.pipeline: Pipeline = pipeline(
             self.task, loaded, pipeline_class=self._pipeline, **processing
         )
+        self.shows_progress = True
         self.ct = getattr(loaded.config, "ct", None)
 
     @abstractmethod
-    def inputs(
-        self, sources: Sequence[str], read_texts: Callable[[str], Iterable[Input]]
-    ) -> Iterable[Input]:
-        """Read the inputs of all sources; texts by a function that reads those of one."""
+    def inputs(self, sources: Sequence[str], read_texts: Callable[[str], Unread]) -> Unread:
+        """Return the inputs of all sources; texts by a function that gives those of one."""
 
     @abstractmethod
     def predict(self, inputs: Iterable[Input]) -> Iterator[tuple[Input, Prediction]]:

@@ -3,27 +3,40 @@
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 
 from nlp_transfer.emails.message import BrokenMessageError, parse_message
 from nlp_transfer.emails.messages import Skipped, message_of
-from nlp_transfer.emails.reading import TextTable, iter_mail_texts, iter_sent_mail
+from nlp_transfer.emails.reading import iter_sent_mail, unread_mail
+from nlp_transfer.emails.text_tables import TextStream, TextTable
 from staged_training.runtime.errors import InputError
-from transfer_app.prediction.inputs import Input, text_of, usable
+from transfer_app.prediction.inputs import Input, Unread, text_of
+
+STDIN = "-"
+_ROWS_AT_ONCE = 1_000
 
 
-def texts(source: str) -> Iterable[Input]:
-    """Return the texts of mail, as `iter_mail_texts` takes it; `-` for lines of standard input.
+def texts(source: str) -> Unread:
+    """Return the texts of mail, as `unread_mail` takes it; `-` for lines of standard input.
 
     Raises:
-        InputError: None can be read.
+        InputError: At the end, if none could be read.
     """
-    if source != "-":
-        return map(_mail, iter_mail_texts(source))
-    lines = [text_of(f"-#{number}", line) for number, line in _lines_of_stdin()]
-    if not usable(lines):
+    if source != STDIN:
+        return Unread(partial(_mail, read) for read in unread_mail(source))
+    return Unread.of(_lines())
+
+
+def _lines() -> Iterator[Input]:
+    any_text = False
+    for number, line in _lines_of_stdin():
+        item = text_of(f"-#{number}", line)
+        any_text |= item.problem is None
+        yield item
+    if not any_text:
         raise InputError("-: standard input holds no text. Give one text per line.")
-    return lines
 
 
 def mail(name: str, data: bytes | str) -> Input:
@@ -50,12 +63,22 @@ def texts_of_rows(table: TextTable) -> Iterator[Input]:
         yield text_of(name, text, problem)
 
 
+def texts_of_table(table: TextStream) -> Unread:
+    """Return the texts of all rows of a table."""
+    parts = table.parts(_ROWS_AT_ONCE)
+    return Unread.of(chain.from_iterable(map(texts_of_rows, parts)), table.table.count)
+
+
 def mail_of(name: str, data: bytes) -> Iterator[Input]:
     """Return the texts of a file of mail that was sent, see `iter_sent_mail`."""
-    return map(_mail, iter_sent_mail(name, data))
+    return map(_as_input, iter_sent_mail(name, data))
 
 
-def _mail(message: tuple[str, str] | Skipped) -> Input:
+def _mail(read: Callable[[], tuple[str, str] | Skipped]) -> Input:
+    return _as_input(read())
+
+
+def _as_input(message: tuple[str, str] | Skipped) -> Input:
     if isinstance(message, Skipped):
         return Input(message.input, None, problem=message.reason)
     return text_of(*message)
