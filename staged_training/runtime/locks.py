@@ -25,4 +25,7 @@ def lock(file: Path) -> BaseFileLock | None:
         held.acquire(blocking=False)
     except Timeout:
         return None
+    if not file.exists():  # it was removed between opening and locking
+        held.release(force=True)
+        return None
     return held
