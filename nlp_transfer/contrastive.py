@@ -29,8 +29,6 @@ LONGEST = 128
 TEMPERATURE = 0.1
 PAIRS = Stage("pairs", train="backbone[1:]", epochs=1, learning_rate=5e-5)
 
-_AT_ONCE = 8  # texts of a batch that are padded to the same length
-
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastiveCandidate(LinearHeadCandidate):
@@ -123,25 +121,12 @@ def tuned_by_pairs(head: LinearHeadCandidate) -> ContrastiveCandidate:
 
 
 class _Reader(PooledHeadForSequenceClassification):
-    """An encoder that gives what a linear head would read.
-
-    It reads some texts of like length at a time: of a batch of short texts and a long one most is
-    padding.
-    """
+    """An encoder that gives what a linear head would read."""
 
     _auto_class = None
 
     def _new_head(self, width: int) -> "_Open":
         return _Open(1, 1)
-
-    def head_inputs(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        lengths = attention_mask.sum(1)
-        order = lengths.argsort()
-        read = []
-        for part in order.split(_AT_ONCE):
-            tokens = slice(int(lengths[part].max()))
-            read.append(super().head_inputs(input_ids[part, tokens], attention_mask[part, tokens]))
-        return torch.cat(read)[order.argsort()]
 
 
 class _Open(nn.Linear):

@@ -1,5 +1,6 @@
 """Small untrained models of each kind, saved as a run saves them."""
 
+from torch import nn
 from transformers import TrainerState, set_seed
 
 from nlp_transfer import build_vocabulary
@@ -59,3 +60,11 @@ def _finish(model, head, bias, config):
         setattr(model.config, name, value)
     for number, value in enumerate(bias):
         head.bias.data[number] += value
+
+
+def without_dropout(model):
+    """Return a model that drops nothing in training, so that two ways to train it can be equal."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model

@@ -10,6 +10,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_encoder_head import EncoderHeadConfig
 
+_AT_ONCE = 8  # texts of a batch that are padded to the same length
+
 
 class EncoderHeadForSequenceClassification(PreTrainedModel):
     """A classifier of texts of any length on the layers of an encoder.
@@ -84,12 +86,40 @@ class EncoderHeadForSequenceClassification(PreTrainedModel):
             for tensor in (input_ids, attention_mask)
         )
         written = mask.any(1)
-        states = self.encoder(
-            input_ids=ids[written], attention_mask=mask[written], output_hidden_states=True
-        ).hidden_states
+        states = self._encoded(ids[written], mask[written])
         real = mask[written].unsqueeze(-1)
-        read = (spread(states[layer] * real, written) for layer in self.config.layers)
+        read = (spread(state * real, written) for state in states)
         return [state.view(batch, tokens + missing, -1)[:, :tokens] for state in read]
+
+    def _encoded(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        """Compute the states of each layer that is read, `[batch, tokens, width]`.
+
+        Where the whole encoder trains on a processor, it reads some texts of like length at a time:
+        of a batch of short texts and a long one most is padding.
+        """
+        if not (ids.device.type == "cpu" and self._trains_whole_encoder()):
+            return self._encoded_at_once(ids, mask)
+        order = mask.sum(1).argsort()
+        read = []
+        for rows in order.split(_AT_ONCE):
+            tokens = int(mask[rows].sum(1).max())
+            states = self._encoded_at_once(ids[rows, :tokens], mask[rows, :tokens])
+            missing = 0, 0, 0, ids.shape[1] - tokens
+            read.append([nn.functional.pad(state, missing) for state in states])
+        back = order.argsort()
+        return [torch.cat(states)[back] for states in zip(*read, strict=True)]
+
+    def _encoded_at_once(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        states = self.encoder(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True
+        ).hidden_states
+        return [states[layer] for layer in self.config.layers]
+
+    def _trains_whole_encoder(self) -> bool:
+        """Return whether all layers train, but for the embedding: none runs once and is stored."""
+        parts = [part for part in self.encoder.modules() if not isinstance(part, nn.Embedding)]
+        own = (p for part in parts for p in part.parameters(recurse=False) if p.ndim > 1)
+        return self.training and torch.is_grad_enabled() and all(p.requires_grad for p in own)
 
 
 def _encoder_of(model: PreTrainedModel) -> PreTrainedModel:

@@ -12,7 +12,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from .configuration_recurrent import RecurrentConfig
-from .recurrent_layers import SeparateDirections, run_layer
+from .recurrent_layers import GRU, SeparateDirections, run_layer
 
 
 class RecurrentPreTrainedModel(PreTrainedModel):
@@ -75,7 +75,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.embedding: nn.Module = nn.Embedding(
             config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id
         )
-        cell = nn.LSTM if config.cell == "lstm" else nn.GRU
+        cell = nn.LSTM if config.cell == "lstm" else GRU
         width = config.hidden_size * (2 if config.bidirectional else 1)
         self.layers = nn.ModuleList(
             SeparateDirections(cell, config.embedding_size, config.hidden_size, first=depth == 0)

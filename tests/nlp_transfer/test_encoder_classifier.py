@@ -12,6 +12,7 @@ from staged_training import InputError, Stage, freeze, layer_groups
 from staged_training.experiment.target import SingleLabel
 from staged_training.features.head import FeatureHead, base_features
 from staged_training.features.store import collate_features
+from tests.small_models import without_dropout
 
 TEXTS = [
     "The server is down, call me before noon.",
@@ -125,6 +126,27 @@ def test_what_is_saved_carries_its_code_and_runs_in_a_pipeline(classifier, tmp_p
     classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
     scores = {entry["label"]: entry["score"] for entry in classify(TEXTS[:1])[0]}
     assert scores["urgent"] == pytest.approx(expected[0].softmax(-1)[1].item(), abs=1e-5)
+
+
+def test_an_encoder_that_trains_reads_texts_of_like_length_at_a_time(classifier):
+    model, tokenizer = classifier
+    without_dropout(model).train()
+    texts = [f"Text {number}, " + "and more " * (number * 7 % 23) for number in range(20)]
+    inputs = batch(tokenizer, texts) | {"labels": torch.arange(20) % 2}
+    read = []
+    model.encoder.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].shape), with_kwargs=True
+    )
+    found = []
+    for frozen in ("backbone[0]", "backbone[:2]"):  # a frozen layer may be given what is stored
+        freeze(model, frozen)
+        outputs = model(**inputs)
+        upper = [*layer_groups(model)[2].parameters.values(), *model.head.parameters()]
+        found.append([outputs.logits, *torch.autograd.grad(outputs.loss, upper)])
+    *some, whole = read
+    assert whole == inputs["input_ids"].shape and [rows for rows, _ in some] == [8, 8, 4]
+    assert sum(rows * tokens for rows, tokens in some) < 0.8 * inputs["input_ids"].numel()
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
 
 
 def test_a_frozen_base_drops_nothing_while_the_head_does(classifier):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, set_seed
 
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
+from nlp_transfer.models.recurrent_layers import GRU, run_layer
 from staged_training import layer_groups
 
 IDS = torch.tensor([[5, 3, 9, 2, 7], [4, 8, 0, 0, 0], [6, 6, 2, 0, 0]])
@@ -107,6 +108,36 @@ def test_the_last_state_of_a_separate_backward_direction_is_that_of_the_first_to
     output = classifier.recurrent(IDS)
     states = output.last_hidden_state[1, :2]
     torch.testing.assert_close(output.pooler_output[1], torch.cat([states[1, :4], states[0, 4:]]))
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), reads=st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_a_layer_that_trains_computes_what_that_of_torch_does(bidirectional, lengths, reads):
+    torch.manual_seed(0)
+    ours = GRU(5, 4, batch_first=True, bidirectional=bidirectional)
+    theirs = torch.nn.GRU(5, 4, batch_first=True, bidirectional=bidirectional)
+    theirs.load_state_dict(ours.state_dict())
+    inputs = torch.randn(len(lengths), 1 + max(lengths), 5, requires_grad=reads)
+    found = []
+    for layer in (ours, theirs):
+        states, last = run_layer(layer, inputs, torch.tensor(lengths))
+        loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
+        learnt = [*layer.parameters(), *[inputs] * reads]
+        found.append([states, last, *torch.autograd.grad(loss + last.square().sum(), learnt)])
+    assert found[0][0].grad_fn.name() == "_ScanBackward"
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+def test_a_layer_that_does_not_train_is_that_of_torch_to_the_bit():
+    torch.manual_seed(0)
+    ours, theirs = GRU(5, 4, batch_first=True), torch.nn.GRU(5, 4, batch_first=True)
+    theirs.load_state_dict(ours.state_dict())
+    inputs, lengths = torch.randn(3, 7, 5), torch.tensor([2, 7, 1])
+    for found, expected in zip(
+        run_layer(ours.eval(), inputs, lengths), run_layer(theirs, inputs, lengths), strict=True
+    ):
+        assert torch.equal(found, expected)
 
 
 def test_a_text_without_words_gets_finite_logits():
