@@ -5,6 +5,7 @@ with W + BA (Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models
 zero, so that training begins where the model is. The layers are those of PEFT.
 """
 
+import copy
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,13 +41,25 @@ def check_adapters(model: nn.Module, selector: str) -> None:
         selector: What a stage trains, as for `select_parameters`.
 
     Raises:
-        InputError: PEFT is not installed, or a part of the selector names no layer to adapt.
+        InputError: PEFT is not installed or cannot adapt the layers, or a part of the selector
+            names no layer to adapt.
     """
     if any(map(ADAPTED.fullmatch, parts_of_selector(selector))) and find_spec("peft") is None:
         raise InputError(
             f"{selector!r} trains adapters, which need PEFT: pip install 'nlp-transfer[lora]'."
         )
-    _ranks(model, selector)
+    if ranks := _ranks(model, selector):
+        tensors = [*model.parameters(), *model.buffers()]
+        trained = {parameter: parameter.requires_grad for parameter in model.parameters()}
+        try:
+            twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+        except RuntimeError:  # a tensor that was computed: the stage will tell
+            return
+        try:
+            _inject(twin, ranks, selector, seed=0)
+        finally:
+            for parameter, requires_grad in trained.items():
+                parameter.requires_grad_(requires_grad)
 
 
 @contextmanager
@@ -69,6 +82,17 @@ def adapters(model: nn.Module, selector: str, seed: int) -> Iterator[None]:
     if not ranks:
         yield
         return
+    try:
+        _inject(model, ranks, selector, seed)
+        yield
+    except BaseException:
+        _remove(model, merge=False)
+        raise
+    _remove(model, merge=True)
+
+
+def _inject(model: nn.Module, ranks: dict[str, int], selector: str, seed: int) -> None:
+    """Put adapters of some ranks beside the linear layers of some paths."""
     from peft import LoraConfig, inject_adapter_in_model
 
     names = [group.name for group in layer_groups(model)]
@@ -77,19 +101,17 @@ def adapters(model: nn.Module, selector: str, seed: int) -> Iterator[None]:
         target_modules="|".join(map(re.escape, ranks)),
         rank_pattern={re.escape(path): rank for path, rank in ranks.items()},
     )
+    refused = InputError(f"{selector!r}: PEFT cannot adapt these layers of {_kind(model)}.")
     try:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             inject_adapter_in_model(config, model)
-        vars(model).pop("peft_config")  # it says that PEFT decides what is trained
-        made = {path: layer.r["default"] for path, layer in _adapted(model).items()}
-        if made != ranks or [group.name for group in layer_groups(model)] != names:
-            raise InputError(f"{selector!r}: PEFT cannot adapt these layers of {_kind(model)}.")
-        yield
-    except BaseException:
-        _remove(model, merge=False)
-        raise
-    _remove(model, merge=True)
+    except ValueError as error:
+        raise refused from error
+    vars(model).pop("peft_config")  # it says that PEFT decides what is trained
+    made = {path: layer.r["default"] for path, layer in _adapted(model).items()}
+    if made != ranks or [group.name for group in layer_groups(model)] != names:
+        raise refused
 
 
 def _ranks(model: nn.Module, selector: str) -> dict[str, int]:

@@ -77,6 +77,8 @@ def main(argv=None):
     checks = checks_for(options.device)
     if options.only:
         checks = {n: c for n, c in checks.items() if any(part in n for part in options.only)}
+        if not checks:
+            parser.error(f"no check has {' or '.join(options.only)} in its name")
     environment = {
         **os.environ,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # else cuBLAS may add up in another order each time

@@ -17,7 +17,14 @@ from transformers import (
     set_seed,
 )
 
-from staged_training import InputError, LayerFreezingCallback, Stage, StagedTrainer, layer_groups
+from staged_training import (
+    InputError,
+    LayerFreezingCallback,
+    Stage,
+    StagedTrainer,
+    freeze,
+    layer_groups,
+)
 from staged_training.adapters import adapters, check_adapters, without_adapters
 from staged_training.freezing import train_only
 from tests.staged_training.conftest import ConvNet, collate
@@ -183,6 +190,28 @@ def test_adapters_that_an_error_cuts_off_leave_the_model_as_it_was():
 def test_what_cannot_be_adapted_is_refused_before_any_training(model, selector, told):
     with pytest.raises(InputError, match=re.escape(told)):
         check_adapters(model(), selector)
+
+
+@needs_peft
+def test_a_model_is_as_it_was_when_its_adapters_were_checked():
+    model, before = bert(), bert().state_dict()
+    freeze(model, "embeddings")
+    state = torch.get_rng_state()
+    trained = [parameter.requires_grad for parameter in model.parameters()]
+    check_adapters(model, "backbone[-2:].lora(4), head")
+    assert [parameter.requires_grad for parameter in model.parameters()] == trained
+    assert model.state_dict().keys() == before.keys()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@needs_peft
+def test_what_peft_cannot_adapt_is_refused(monkeypatch):
+    def refuse(*_):
+        raise ValueError("Module 'out_proj' is incompatible with Mamba-based models")
+
+    monkeypatch.setattr("peft.inject_adapter_in_model", refuse)
+    with pytest.raises(InputError, match="PEFT cannot adapt these layers of BertForSequence"):
+        check_adapters(bert(), "backbone.lora")
 
 
 def test_adapters_outside_a_stage_are_refused(arguments):
