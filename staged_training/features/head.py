@@ -185,15 +185,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     leaves a `forward` on it that does not.
     """
     was_training = model.training
-    mixed = vars(model).pop("forward", None) if hasattr(model, "_original_forward") else None
+    mixed = {
+        module: vars(module).pop("forward")
+        for module in model.modules()
+        if hasattr(module, "_original_forward") and "forward" in vars(module)
+    }
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
         model.train(was_training)
-        if mixed is not None:
-            vars(model)["forward"] = mixed
+        for module, forward in mixed.items():
+            vars(module)["forward"] = forward
 
 
 class _HeadReachedError(Exception):
