@@ -181,7 +181,7 @@ def unread_mail(
 
 
 def iter_sent_mail(name: str, data: bytes) -> Iterator[tuple[str, str] | Skipped]:
-    """Return what `iter_mail_texts` does, of a file that was sent and lies nowhere.
+    """Return what `unread_mail` reads, of a file that was sent and lies nowhere.
 
     Args:
         name: its name, whose suffix tells what it is: `.eml`, `.msg`, `.mbox` or none.
