@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from staged_training.heads.drift import FILE_NAME, likeness, token_kinds
+from staged_training.runtime.files import state_of
 from staged_training.runtime.seal import add_sealed
 from staged_training.tables import delimited, streaming
 from staged_training.tables.writing import write_table
@@ -120,7 +121,7 @@ def test_parts_of_something_else_are_refused(folder, capsys):
     process.terminate()
     process.join()
     assert process.exitcode == 128 + signal.SIGTERM
-    before = {file: file.stat() for file in Path("out.jsonl.parts").iterdir()}
+    before = {file: state_of(file) for file in Path("out.jsonl.parts").iterdir()}
     write = ["t.jsonl", "--output", "out.jsonl"]
     for change, told in (
         (lambda: None, "another value of text_columns"),
@@ -133,7 +134,7 @@ def test_parts_of_something_else_are_refused(folder, capsys):
         err = capsys.readouterr().err
         assert f"out.jsonl.parts: what is predicted there was begun with {told}. Delete" in err
         assert err.count("\n") == 1
-    assert before == {file: file.stat() for file in Path("out.jsonl.parts").iterdir()}
+    assert before == {file: state_of(file) for file in Path("out.jsonl.parts").iterdir()}
 
 
 def test_two_processes_write_the_same_file(folder):

@@ -231,7 +231,7 @@ def test_hidden_folders_and_files_are_no_labels_and_are_told(tmp_path, capsys):
     hidden, others = task.notes
     assert hidden.startswith("Left out: 6 hidden or of a tool (")
     assert others == "Left out: 2 files of other kinds (.mp4, .txt)."
-    assert len(images(tmp_path)) == 24
+    assert len([*images(tmp_path).read()]) == 24
     assert capsys.readouterr().err.splitlines() == task.notes
 
 
