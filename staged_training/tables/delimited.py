@@ -102,8 +102,8 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
         delimiter: What is expected to part its cells.
 
     Raises:
-        InputError: Several delimiters would do, or a quote takes rows into a cell. The message
-            names the line.
+        InputError: Several delimiters would do, or a quote takes rows into a cell; the message
+            names the line. Or all lines are blank.
     """
     with open_text(path, encoding, "replace", newline="") as lines:
         first = lines.readline()
@@ -137,6 +137,8 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
             f"{path}: {flaw}. Enclose the cell in quotes and double those within it, or export "
             "the table as .jsonl, .parquet or .xlsx."
         )
+    if not dialect.width:
+        raise InputError(f"{path}: has no rows.")
     return dialect
 
 

@@ -165,7 +165,7 @@ def check_names(source: Path, names: Sequence[str], rows: int) -> None:
         raise InputError(f"{source}: two columns have the same name: {list(names)}.")
     if unprintable := [name for name in names if "\0" in name]:
         raise InputError(f"{source}: the name of a column holds a NUL: {unprintable[0]!r}.")
-    if not rows:
+    if not (rows and names):  # rows of JSON may be without any
         raise InputError(f"{source}: has no rows.")
 
 

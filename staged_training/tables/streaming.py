@@ -146,6 +146,8 @@ def _json_lines(source: Path, as_text: Sequence[str]) -> _Reading:
             before = kinds.get(name, pa.null())
             if before is not None:  # what came before tells what this may be
                 kinds[name] = _kind_of(source, [_example(before), *cells])
+            if kinds[name] is None:
+                _texts_of(source, cells)  # which refuses what is no Unicode
             if before not in (pa.null(), kinds[name]):
                 doubted.add(name)  # numbers may be too large for what others are
             if any(isinstance(cell, list | dict) for cell in cells):
@@ -165,7 +167,7 @@ def _json_lines(source: Path, as_text: Sequence[str]) -> _Reading:
             )
 
     def made(cells: list[Any], kind: pa.DataType | None) -> pa.Array:
-        return texts_of(cells) if kind is None else pa.array(cells, kind)
+        return _texts_of(source, cells) if kind is None else pa.array(cells, kind)
 
     texts = pa.string()
     fields = [(name, texts if kind is None else kind) for name, kind in kinds.items()]
@@ -189,6 +191,13 @@ def _kind_of(source: Path, cells: list[Any], kind: pa.DataType | None = None) ->
         raise half_a_pair(source, error) from error
     except (pa.ArrowException, OverflowError):
         return None
+
+
+def _texts_of(source: Path, cells: list[Any]) -> pa.Array:
+    try:
+        return texts_of(cells)
+    except UnicodeError as error:
+        raise half_a_pair(source, error) from error
 
 
 def _example(kind: pa.DataType) -> Any:

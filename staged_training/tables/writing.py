@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import math
 import os
@@ -59,6 +60,28 @@ def check_table_file(path: Path, others: Sequence[str] = ()) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}. Make it first.")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} may not be written to. Name another.")
+
+
+def check_schema(schema: pa.Schema, path: Path) -> None:
+    """Refuse columns that the format of a file does not have, before the work for it.
+
+    Args:
+        schema: The columns, and their types.
+        path: The file, of one of `SUFFIXES`.
+
+    Raises:
+        InputError: One is of a type that Parquet does not have, such as a record without fields.
+    """
+    if path.suffix.lower() != ".parquet":
+        return
+    try:
+        parquet.ParquetWriter(io.BytesIO(), schema).close()
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(
+            f"{path}: a column cannot be written as Parquet ({error}). Name a file that ends in "
+            ".jsonl.",
+            ["output"],
+        ) from error
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -137,6 +137,25 @@ def test_parts_of_something_else_are_refused(folder, capsys):
     assert before == {file: state_of(file) for file in Path("out.jsonl.parts").iterdir()}
 
 
+def test_files_of_others_where_parts_belong_stay(folder, capsys):
+    save_text_model(folder / "model", "single_label_classification")
+    write_inputs(ROWS + 1)
+    Path("out.csv.parts").mkdir()
+    for mine in (Path("out.csv.parts/notes.txt"), Path("out.jsonl.parts")):
+        mine.write_text("mine")
+        assert predict("t.jsonl", "--output", f"{str(mine).partition('.parts')[0]}") == 2
+        assert "something else is there. Move that" in capsys.readouterr().err
+        assert mine.read_text() == "mine"
+
+
+def test_columns_that_parquet_does_not_have_are_refused_at_once(folder, capsys):
+    save_text_model(folder / "model", "single_label_classification")
+    Path("t.jsonl").write_text('{"text": "call me", "more": {}}')
+    assert predict("t.jsonl", "--output", "out.parquet") == 2
+    assert "Name a file that ends in .jsonl" in capsys.readouterr().err
+    assert {file.name for file in folder.iterdir()} == {"model", "t.jsonl"}
+
+
 def test_two_processes_write_the_same_file(folder):
     save_text_model(folder / "model", "single_label_classification")
     write_inputs(9 * ROWS + 5)

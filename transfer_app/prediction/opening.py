@@ -26,6 +26,7 @@ from staged_training.runtime.errors import first_line
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
 from staged_training.tables.writing import SUFFIXES as TABLES
+from staged_training.tables.writing import check_schema
 from transfer_app.prediction import coco, subtitles
 from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
 from transfer_app.prediction.inputs import Unread, usable
@@ -81,6 +82,8 @@ def predict(
     # A table is read first: what is wrong with its columns is told before a model is loaded.
     tables = _tables(model, sources, text_columns)
     for table in tables.values():
+        if output is not None:
+            check_schema(table.table.schema, output)
         if output is None or table.is_blank():
             table.check_filled()
 

@@ -1,6 +1,7 @@
 """Predictions that are not complete yet: a file for each so many of them, beside the output."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from staged_training.runtime.stopping import close_progress_bars
 from transfer_app.prediction.text_inputs import STDIN
 
 _OF_MODEL = (".json", ".safetensors", ".bin", ".txt", ".model")
+_OWN = re.compile(r"\.(lock|asked\.json|\d+\.arrow|.*\.partial)")  # names in the folder
 _SEEN = b"seen"  # in the metadata of a part
 _OTHER = {
     "model": "another model",
@@ -67,7 +69,8 @@ class Parts:
         It is kept where the work was stopped or the disk is full, if there are parts in it.
 
         Raises:
-            InputError: It belongs to something else, or another process writes to it.
+            InputError: It belongs to something else, or holds it, or another process writes to
+                it.
         """
         self.done = on_main_process(self._open)
         try:
@@ -81,6 +84,7 @@ class Parts:
                 self._lock.release(force=True)
 
     def _open(self) -> frozenset[int]:
+        self._check_own()
         with unwritable_reported(self._output):
             self.folder.mkdir(exist_ok=True)
             self._lock = lock(self.folder / ".lock")
@@ -106,6 +110,18 @@ class Parts:
             self._leave(error)
             raise
         return frozenset()
+
+    def _check_own(self) -> None:
+        """Refuse a folder that holds something else, which would be removed with it."""
+        folder, own = self.folder, self._output.name
+        names = (file.name for file in folder.iterdir()) if folder.is_dir() else ()
+        is_file = folder.exists() and not folder.is_dir()
+        if is_file or any(name != own and not _OWN.fullmatch(name) for name in names):
+            raise InputError(
+                f"{folder}: is where predictions lie until all are there, and something else is "
+                "there. Move that, or name another file.",
+                ["output"],
+            )
 
     def _check(self, before: dict[str, Any]) -> None:
         """Refuse parts that belong to something else."""
