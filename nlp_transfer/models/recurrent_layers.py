@@ -15,7 +15,8 @@ class GRU(nn.GRU):
     `nn.GRU` leaves its gradients to autograd, operation by operation and direction by direction,
     each of which fills a tensor as large as all steps together. Here both directions make a step at
     once, and the gradients are written out: the same numbers but for rounding. Where it is not
-    trained, and on accelerators, it is `nn.GRU`.
+    trained or traced, where layers are stacked or have no bias, and on accelerators, it is
+    `nn.GRU`.
     """
 
     def forward(  # type: ignore[override]
@@ -23,7 +24,9 @@ class GRU(nn.GRU):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run as `run_layer` does."""
         on_processor = inputs.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-        if not (self.training and torch.is_grad_enabled() and on_processor):
+        one_biased = self.num_layers == 1 and self.bias
+        trains = self.training and torch.is_grad_enabled() and not torch.jit.is_tracing()
+        if not (trains and on_processor and one_biased):
             return _run_packed(super().forward, inputs, lengths)
         sizes, rows = _steps(lengths, inputs.shape[1], directions=1 + self.bidirectional)
         suffixes = ["l0", "l0_reverse"][: len(rows)]

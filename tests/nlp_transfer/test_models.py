@@ -140,6 +140,15 @@ def test_a_layer_that_does_not_train_is_that_of_torch_to_the_bit():
         assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("options", [{"num_layers": 2}, {"bias": False}])
+def test_layers_with_other_weights_are_those_of_torch(options):
+    ours, theirs = (kind(5, 4, batch_first=True, **options) for kind in (GRU, torch.nn.GRU))
+    theirs.load_state_dict(ours.state_dict())
+    inputs, lengths = torch.randn(2, 3, 5), torch.tensor([3, 1])
+    found, expected = (run_layer(layer, inputs, lengths) for layer in (ours, theirs))
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_text_without_words_gets_finite_logits():
     assert model()(torch.zeros(1, 3, dtype=torch.long)).logits.isfinite().all()
 
