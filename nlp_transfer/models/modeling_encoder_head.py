@@ -99,10 +99,11 @@ class EncoderHeadForSequenceClassification(PreTrainedModel):
         """
         if not (ids.device.type == "cpu" and self._trains_whole_encoder()):
             return self._encoded_at_once(ids, mask)
-        order = mask.sum(1).argsort()
+        ends = (mask * torch.arange(1, mask.shape[1] + 1)).amax(1)  # padding may lie before, too
+        order = ends.argsort()
         read = []
         for rows in order.split(_AT_ONCE):
-            tokens = int(mask[rows].sum(1).max())
+            tokens = int(ends[rows].max())
             states = self._encoded_at_once(ids[rows, :tokens], mask[rows, :tokens])
             missing = 0, 0, 0, ids.shape[1] - tokens
             read.append([nn.functional.pad(state, missing) for state in states])

@@ -149,6 +149,25 @@ def test_an_encoder_that_trains_reads_texts_of_like_length_at_a_time(classifier)
     torch.testing.assert_close(*found, rtol=0, atol=1e-5)
 
 
+def test_an_encoder_that_trains_reads_all_real_tokens_wherever_padding_lies(classifier):
+    model, tokenizer = classifier
+    without_dropout(model).train()
+    inputs = batch(tokenizer, TEXTS * 3)
+    shown = inputs["attention_mask"].clone()
+    shown[:, 2::3] = 0
+    lengths = inputs["attention_mask"].sum(1).tolist()
+    left = {name: rows.clone() for name, rows in inputs.items()}
+    for rows in left.values():
+        for row, length in zip(rows, lengths, strict=True):
+            row.copy_(row.roll(-length))
+    found = {"backbone[0]": [], "backbone[:2]": []}  # a frozen layer may be given what is stored
+    for frozen, logits in found.items():
+        freeze(model, frozen)
+        for given in (inputs | {"attention_mask": shown}, left):
+            logits.append(model(**given).logits)
+    torch.testing.assert_close(*found.values(), rtol=0, atol=1e-5)
+
+
 def test_a_frozen_base_drops_nothing_while_the_head_does(classifier):
     model, tokenizer = classifier
     freeze(model, "backbone")
