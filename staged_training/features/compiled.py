@@ -18,6 +18,7 @@ from staged_training.features.folding import close, folded
 from staged_training.features.head import Batch, evaluating, inputs_of
 from staged_training.runtime import processes
 from staged_training.runtime.onnx import onnx_runtime
+from staged_training.runtime.printable import STDOUT, silenced
 
 _Run = Callable[[dict[str, NDArray[Any]]], NDArray[Any]]
 
@@ -74,20 +75,28 @@ def fastest(base: Base, batch: Batch, examples: int) -> nn.Module:
 
 
 class _Compiled(nn.Module):
-    """A base run by another library; by PyTorch, where inputs have another shape than it is for."""
+    """A base run by another library; by PyTorch, where inputs are of another kind than it is for.
+
+    That is, of another shape or type, or not finite: OpenVINO makes numbers of NaN.
+    """
 
     def __init__(self, base: Base, run: _Run, batch: Batch) -> None:
         super().__init__()
         self.base = base
         self._run = run
-        self._shapes = {name: tensor.shape[1:] for name, tensor in batch.items()}
+        self._kinds = _kinds(batch)
         self.train(base.training)
 
     def forward(self, **batch: torch.Tensor) -> torch.Tensor:
-        if {name: tensor.shape[1:] for name, tensor in batch.items()} != self._shapes:
+        are_finite = all(tensor.isfinite().all() for tensor in batch.values())
+        if _kinds(batch) != self._kinds or not are_finite:
             return cast(torch.Tensor, self.base(**batch))
         arrays = {name: np.ascontiguousarray(tensor) for name, tensor in batch.items()}
         return torch.from_numpy(self._run(arrays))
+
+
+def _kinds(batch: Batch) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape[1:], tensor.dtype) for name, tensor in batch.items()}
 
 
 def _is_much(base: Base, batch: Batch, examples: int) -> bool:
@@ -104,7 +113,8 @@ def _graph(base: Base, batch: Batch) -> bytes | None:
     """Return a base as ONNX for batches of any size, or nothing if it is not the same for all."""
     names = list(batch)
     try:
-        with TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The exporter prints all of a graph that it cannot write.
+        with silenced(STDOUT), TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # Of what is decided by the numbers of one example, and so not for another.
             warnings.simplefilter("error", torch.jit.TracerWarning)

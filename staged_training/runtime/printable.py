@@ -3,6 +3,8 @@
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -12,6 +14,31 @@ from typing import Any
 _OBEYED = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+STDOUT, STDERR = 1, 2
+"""The descriptors of what is printed."""
+
+
+@contextmanager
+def silenced(descriptor: int) -> Iterator[None]:
+    """Keep libraries from printing that are not written in Python.
+
+    Args:
+        descriptor: Where they print, `STDOUT` or `STDERR`, which may be closed.
+    """
+    try:
+        kept = os.dup(descriptor)
+    except OSError:
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 def printable(text: str) -> str:

@@ -32,6 +32,10 @@ def absent(graph):
     raise ImportError
 
 
+def pixels(images):
+    return {"pixel_values": torch.stack([image["pixel_values"] for image in images])}
+
+
 def base_of(model):
     return Base(model, upper_modules_from(model, -1))
 
@@ -84,6 +88,32 @@ def test_images_of_another_size_are_run_by_pytorch(images, always):
         assert other(pixel_values=wider).equal(other.base(pixel_values=wider))
 
 
+def test_an_image_that_is_no_number_is_run_by_pytorch(images, always):
+    base = Base(Pooled(nn.ReLU()).eval(), ["head"])
+    other = fastest(base, pixels(images), 10**6)
+    assert not isinstance(other, Base)
+    broken = torch.full((2, 3, 64, 64), torch.nan)
+    with torch.no_grad():
+        assert other(pixel_values=broken).isnan().all()
+
+
+def test_a_base_that_no_library_knows_is_run_by_pytorch_without_a_word(images, always, capfd):
+    base = Base(Pooled(nn.AdaptiveAvgPool2d(5)).eval(), ["head"])
+    assert isinstance(fastest(base, pixels(images), 10**6), Base)
+    assert capfd.readouterr() == ("", "")
+
+
+class Pooled(nn.Module):
+    """A convolution with another layer behind it, and a head."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.base, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), layer), nn.Linear(4, 2)
+
+    def forward(self, pixel_values):
+        return self.head(self.base(pixel_values).mean((2, 3)))
+
+
 class Branching(nn.Module):
     """Takes another way through its layers for dark images."""
 
@@ -100,8 +130,7 @@ class Branching(nn.Module):
 
 def test_a_base_that_decides_by_its_inputs_is_run_by_pytorch(images, always):
     base = Base(Branching().eval(), ["head"])
-    batch = {"pixel_values": torch.stack([image["pixel_values"] for image in images])}
-    assert isinstance(fastest(base, batch, 10**6), Base)
+    assert isinstance(fastest(base, pixels(images), 10**6), Base)
 
 
 @pytest.mark.parametrize("damage", [lambda found: found * 1.001, lambda found: found * np.nan])

@@ -3,8 +3,6 @@
 import errno
 import importlib
 import json
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from staged_training import InputError
 from staged_training.heads.conformal import LabelSets
 from staged_training.heads.drift import watch_of
 from staged_training.runtime.errors import first_line
+from staged_training.runtime.printable import STDERR, silenced
 from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
 from staged_training.tables.writing import SUFFIXES as TABLES
@@ -203,7 +202,7 @@ def open_predictor(model: str) -> TextClassifier | PhotoPredictor:
         with _quiet_transformers():
             check_seal(model)
             predictor = _opened(model)
-            with _quiet_rust():
+            with silenced(STDERR):  # where the tokenizers report a panic, which is an error, too
                 predictor.check()
         return predictor
     except InputError:
@@ -245,19 +244,3 @@ def _quiet_transformers() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-@contextmanager
-def _quiet_rust() -> Iterator[None]:
-    """Keep the tokenizers from reporting a panic, which Python gets as an error too."""
-    if sys.__stderr__ is None:  # closed
-        yield
-        return
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
