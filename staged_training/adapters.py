@@ -42,7 +42,7 @@ def check_adapters(model: nn.Module, selector: str) -> None:
 
     Raises:
         InputError: PEFT is not installed or cannot adapt the layers, or a part of the selector
-            names no layer to adapt.
+            names no layer to adapt, or a rank that is no low one.
     """
     if any(map(ADAPTED.fullmatch, parts_of_selector(selector))) and find_spec("peft") is None:
         raise InputError(
@@ -128,17 +128,22 @@ def _ranks(model: nn.Module, selector: str) -> dict[str, int]:
             raise InputError(f"{part!r}: the rank of an adapter is at least 1.")
         selected = select_parameters(model, found[1])
         # A subclass may compute otherwise, and a shared weight would change elsewhere, too.
-        linear = [
-            path
+        linear = {
+            path: max(module.weight.shape)
             for path, module in model.named_modules()
             if type(module) is nn.Linear
             and f"{path}.weight" in selected
             and len(paths[module.weight]) == 1
-        ]
+        }
         if not linear:
             raise InputError(
                 f"{part!r}: adapters are for linear layers, and {found[1]!r} of {_kind(model)} has "
                 f"none. Train the layers themselves: {found[1]!r}."
+            )
+        if rank > (most := max(linear.values())):
+            raise InputError(
+                f"{part!r}: the rank of an adapter is far below the width of its layer, and here "
+                f"the widest has {most:,}. Give 4 or 8, say."
             )
         ranks |= dict.fromkeys(linear, rank)
     return ranks

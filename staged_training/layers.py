@@ -17,6 +17,9 @@ _BACKBONE_SLICE = re.compile(r"backbone\[(-?\d+)?:(-?\d+)?\]")
 ADAPTED = re.compile(r"(.+)\.lora(?:\((\d+)\))?")
 """A part of a selector that names adapters, see `adapters`: beside what, and of which rank."""
 
+_OF_ADAPTED = re.compile(r"\.(base_layer|lora_[AB]\.default)(?=\.[^.]+$)")
+"""What PEFT puts into the names of parameters, by which they would not be known any more."""
+
 
 @dataclass
 class LayerGroup:
@@ -181,7 +184,7 @@ def _match(model: nn.Module, groups: list[LayerGroup], part: str) -> dict[str, n
     if chosen:
         return {name: p for group in chosen for name, p in group.parameters.items()}
     every = model.named_parameters(remove_duplicate=False)
-    return {name: p for name, p in every if fnmatchcase(name, part)}
+    return {name: p for name, p in every if fnmatchcase(_OF_ADAPTED.sub("", name), part)}
 
 
 def _shared_head(model: nn.Module, groups: Sequence[LayerGroup]) -> str:

@@ -107,6 +107,19 @@ def test_the_base_is_frozen_to_the_bit_and_takes_the_adapters_up(make, arguments
 
 
 @needs_peft
+def test_patterns_name_the_same_layers_when_adapters_are_beside_them():
+    model, selector = bert(), "*.2.*.query.weight.lora(2), *.query.bias"
+    with adapters(model, selector, seed=0):
+        train_only(model, selector)
+        trained = sorted(name for name, p in model.named_parameters() if p.requires_grad)
+    layer = "bert.encoder.layer.{}.attention.self.query.{}"
+    names = ["base_layer.bias", "lora_A.default.weight", "lora_B.default.weight"]
+    assert trained == [layer.format(0, "bias"), layer.format(1, "bias")] + [
+        layer.format(2, name) for name in names
+    ]
+
+
+@needs_peft
 def test_the_merged_model_computes_what_the_adapted_one_did_and_loads_as_ever(
     arguments, images, tmp_path
 ):
@@ -184,6 +197,7 @@ def test_adapters_that_an_error_cuts_off_leave_the_model_as_it_was():
     [
         (ConvNet, "backbone.lora", "adapters are for linear layers, and 'backbone' of ConvNet"),
         (bert, "backbone[-1:].lora(0)", "rank of an adapter is at least 1"),
+        (bert, "backbone[-1:].lora(33)", "here the widest has 32"),
         (bert, "encoder.layer.7.lora", "'encoder.layer.7' matches no parameters"),
     ],
 )
