@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,11 +28,10 @@ def silenced(descriptor: int) -> Iterator[None]:
     Args:
         descriptor: Where they print, `STDOUT` or `STDERR`, which may be closed.
     """
-    try:
-        kept = os.dup(descriptor)
-    except OSError:
-        yield
+    if {STDOUT: sys.__stdout__, STDERR: sys.__stderr__}[descriptor] is None:
+        yield  # another file may have the descriptor by now
         return
+    kept = os.dup(descriptor)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
     try:
