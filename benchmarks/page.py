@@ -48,6 +48,7 @@ PACKAGES = (
     "scikit-learn",
     "gensim",
     "onnxruntime",
+    "openvino",
 )
 COLOURS = {"ahead": "tab:green", "level": "tab:gray", "behind": "tab:red"}
 EDGES = 0.02, 200
