@@ -137,7 +137,7 @@ def find_dialect(path: Path, encoding: str, delimiter: str) -> Dialect:
             f"{path}: {flaw}. Enclose the cell in quotes and double those within it, or export "
             "the table as .jsonl, .parquet or .xlsx."
         )
-    if not dialect.width:
+    if first and not dialect.width:  # an empty file is refused by its reader
         raise InputError(f"{path}: has no rows.")
     return dialect
 
