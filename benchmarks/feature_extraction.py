@@ -223,7 +223,7 @@ def measure(arguments) -> Section:
         targets[target] = share >= AIM
     rows += time_and_memory(results, ["photos, by PyTorch"], "the same", own="photos, toolkit")
     forward = [column(results, f"photos, {way}", "forward") for way in ("by PyTorch", "toolkit")]
-    gain = median(np.divide(*forward))
+    gain = float(median(np.divide(*forward)))
     targets[f"photos: forward {GAIN}x as fast as by PyTorch ({gain:.2f}x)"] = gain >= GAIN
     return Section(__doc__, results, rows, targets)
 
