@@ -77,11 +77,11 @@ def mails(quick: bool):
 def photos_by_toolkit(quick: bool) -> dict[str, float]:
     from transformers import default_data_collator
 
-    from staged_training.features import extraction
+    from staged_training.features import compiled, extraction
     from vision_transfer import image_task
 
     model, dataset = photos(quick)
-    operations = len(dataset) * operations_of(model, **default_data_collator([dataset[0]]))
+    operations = len(dataset) * compiled.operations(model, default_data_collator([dataset[0]]))
     watch = Stopwatch()
     image_task.load_rgb = watch.around("decode", image_task.load_rgb)
     dataset.processor = watch.around("transform", dataset.processor)
@@ -103,13 +103,13 @@ def mails_by_toolkit(quick: bool) -> dict[str, float]:
     import torch
     from transformers import DataCollatorWithPadding
 
-    from staged_training.features import extraction
+    from staged_training.features import compiled, extraction
 
     model, tokenizer, texts = mails(quick)
     collate = DataCollatorWithPadding(tokenizer)
     lengths = Counter(map(len, tokenizer(texts.texts, truncation=True)["input_ids"]))
     operations = sum(
-        count * operations_of(model.encoder, input_ids=torch.ones(1, length, dtype=torch.long))
+        count * compiled.operations(model.encoder, {"input_ids": torch.ones(1, length).long()})
         for length, count in lengths.items()
     )
     watch = Stopwatch()
@@ -132,16 +132,6 @@ def watch_forward(watch: Stopwatch) -> None:
         return chosen
 
     extraction.fastest = watched
-
-
-def operations_of(model, **batch) -> int:
-    """Multiplications and additions of a forward pass."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(**batch)
-    return counter.get_total_flops()
 
 
 def peak() -> float:

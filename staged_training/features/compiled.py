@@ -27,6 +27,9 @@ _LEAST_OPERATIONS = 2e11
 _LEAST_GAIN = 1.1
 _ROUNDS = 2  # of the trial, of which the fastest counts
 
+IMAGES_IN_BATCH = 8
+"""How many a processor runs at a time; what is tried is tried on as many."""
+
 
 class Base(nn.Module):
     """The lower layers of a model as a model of their own.
@@ -47,7 +50,7 @@ class Base(nn.Module):
         return inputs_of(self._upper_modules, self.model, batch)
 
 
-def fastest(base: Base, batch: Batch, examples: int) -> nn.Module:
+def fastest(base: Base, batch_of: Callable[[int], Batch], examples: int) -> nn.Module:
     """Return what computes the same features as a base in the least time.
 
     BatchNorm is folded into convolutions. Where many images are to be computed on a processor,
@@ -58,15 +61,16 @@ def fastest(base: Base, batch: Batch, examples: int) -> nn.Module:
 
     Args:
         base: The base.
-        batch: The first examples.
+        batch_of: Makes a batch of the first examples, of so many; of more than one only where
+            other libraries are tried.
         examples: How many there are in all; none if that is not known.
     """
     with evaluating(base):
-        one = {name: tensor[:1] for name, tensor in batch.items()}
+        one = batch_of(1)
         faster = cast(Base, folded(base, lambda some: some(**one)))
         if not _is_much(faster, one, examples):
             return faster
-        graph = _graph(faster, one)
+        graph, batch = _graph(faster, one), batch_of(min(examples, IMAGES_IN_BATCH))
         for compiled in (_by_openvino, _by_onnx_runtime):
             other = _tried(compiled, graph, faster, batch)
             if processes.all_of(other is not None):  # all have the same features
@@ -104,9 +108,14 @@ def _is_much(base: Base, batch: Batch, examples: int) -> bool:
     is_plain = weights.device.type == "cpu" and weights.dtype == torch.float32
     if not is_plain or torch.is_autocast_enabled("cpu"):
         return False
-    with FlopCounterMode(display=False) as counter:
-        base(**batch)
-    return bool(counter.get_total_flops() * examples >= _LEAST_OPERATIONS)
+    return operations(base, batch) * examples >= _LEAST_OPERATIONS
+
+
+def operations(model: nn.Module, batch: Batch) -> int:
+    """Return how many multiplications and additions the forward pass of a batch takes."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(**batch)
+    return int(counter.get_total_flops())
 
 
 def _graph(base: Base, batch: Batch) -> bytes | None:

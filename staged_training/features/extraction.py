@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
-from staged_training.features.compiled import Base, fastest
+from staged_training.features.compiled import IMAGES_IN_BATCH, Base, fastest
 from staged_training.features.folding import folded
 from staged_training.features.head import (
     Batch,
@@ -28,7 +28,7 @@ Collate = Callable[[list[Any]], Batch]
 
 # How much of the data is run, by length if it is text, before its features are kept.
 _EXAMPLES_AT_ONCE, _TOKENS_AT_ONCE = 256, 2**17
-_TEXTS_IN_BATCH, _IMAGES_IN_BATCH = 32, 8
+_TEXTS_IN_BATCH = 32
 
 
 def compute_features(
@@ -66,10 +66,12 @@ def compute_features(
     base, others = Base(model, upper_modules_from(model, first_group)), inputs_of_head(model)
 
     def faster(example: Any) -> nn.Module:
+        def batch_of(count: int) -> Batch:
+            rows = range(1, count)
+            return collate([example, *(cast(Dataset[Any], dataset)[row] for row in rows)])
+
         is_known = isinstance(dataset, Sized) and not _is_text(example)
-        count = len(cast(Sized, dataset)) if is_known else 0
-        few = [cast(Dataset[Any], dataset)[row] for row in range(min(count, _IMAGES_IN_BATCH))]
-        return fastest(base, collate(few or [example]), count)
+        return fastest(base, batch_of, len(cast(Sized, dataset)) if is_known else 0)
 
     def columns_of(base: nn.Module, examples: list[Any]) -> dict[str, torch.Tensor]:
         batch = collate(examples)
@@ -121,7 +123,7 @@ def _parts(
         return {name: torch.cat(parts).contiguous() for name, parts in columns.items()}
 
     if next(model.parameters()).device.type == "cpu":
-        batch_size = _TEXTS_IN_BATCH if _is_text(example) else _IMAGES_IN_BATCH
+        batch_size = _TEXTS_IN_BATCH if _is_text(example) else IMAGES_IN_BATCH
         run_own: Callable[[Dataset[Any]], dict[str, torch.Tensor]] = functools.partial(
             run, batch_size
         )

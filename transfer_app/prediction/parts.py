@@ -15,6 +15,7 @@ from filelock import BaseFileLock
 from staged_training.experiment.fingerprints import digest, listing_digest, versions
 from staged_training.runtime.errors import InputError
 from staged_training.runtime.files import (
+    PARTIAL,
     UnwritableError,
     file_of_model,
     read_json,
@@ -28,7 +29,7 @@ from staged_training.runtime.stopping import close_progress_bars
 from transfer_app.prediction.text_inputs import STDIN
 
 _OF_MODEL = (".json", ".safetensors", ".bin", ".txt", ".model")
-_OWN = re.compile(r"\.(lock|asked\.json|\d+\.arrow|.*\.partial)")  # names in the folder
+_OWN = re.compile(rf"\.(lock|asked\.json|\d+\.arrow|.*{re.escape(PARTIAL)})")  # names in the folder
 _SEEN = b"seen"  # in the metadata of a part
 _OTHER = {
     "model": "another model",
@@ -186,7 +187,7 @@ class Parts:
         return self.folder / f".{number:09}.arrow"
 
     def _write(self, file: Path, write: Callable[[Path], object]) -> None:
-        unfinished = file.with_name(f"{file.name}.partial")
+        unfinished = file.with_name(file.name + PARTIAL)
         with unwritable_reported(self._output):
             write(unfinished)
             unfinished.replace(file)
