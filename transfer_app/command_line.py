@@ -19,6 +19,7 @@ from staged_training.recipe import RECIPES as RECIPES_FOLDER
 from staged_training.recipe import check_filled
 from staged_training.runtime.command import print_next, printable_errors, run_command
 from staged_training.runtime.errors import InputError
+from staged_training.runtime.memory import importing
 from transfer_app.arguments import add_text_columns
 
 if TYPE_CHECKING:
@@ -226,7 +227,8 @@ def _predict(arguments: list[str]) -> None:
         check_table_file(output, [".json", ".vtt"])
     with _processes(options.inputs, output):
         sets = _sets(options)
-        from transfer_app.prediction.opening import predict
+        with importing():
+            from transfer_app.prediction.opening import predict
 
         how: dict[str, Any] = {"as_json": options.json, "output": output, "sets": sets}
         predict(options.model, options.inputs, options.text_columns, **how)

@@ -78,6 +78,12 @@ def _set_permissions(workspace: Path, mode: int | None) -> None:
             file.chmod(mode)
 
 
+def put_on_disk(file: Path) -> None:
+    """Wait until what was written to a file would survive a power cut."""
+    with file.open("rb+") as content:
+        os.fsync(content.fileno())
+
+
 def state_of(path: Path) -> tuple[int, ...]:
     """Return what changes when a file is changed or replaced, even with the same size and date."""
     state = path.stat()

@@ -1,7 +1,9 @@
-"""How much memory a process may still take."""
+"""The memory of a process: how much it may still take, and where no garbage is looked for."""
 
+import gc
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
@@ -20,6 +22,30 @@ def free_memory() -> float:
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     shared: float = min(psutil.virtual_memory().available, *_left_to_groups(), inf)
     return max(0, min(shared / beside, *_left_by_limits(), inf))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Look for no garbage while modules are imported, nor among their objects later.
+
+    The collector would go through the million objects of PyTorch and `transformers` again and
+    again, and at the end of the process, which takes a third of the time of a short command. A
+    process does it once: what it makes later may become garbage.
+
+    Examples:
+        >>> from staged_training.runtime.memory import importing
+        >>> with importing():
+        ...     import json
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _left_by_limits() -> Iterator[float]:

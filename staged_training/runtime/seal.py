@@ -56,14 +56,7 @@ def check_seal(name: str) -> dict[str, str]:
     Raises:
         InputError: A file is missing or another, or the checksums cannot be read.
     """
-    sums = file_of_model(name, FILE_NAME)
-    if sums is None:
-        return {}
-    try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
-        expected = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
-    except ValueError:
-        expected = {FILE_NAME: ""}  # which is damaged itself
+    expected = read_seal(name)
     for file in expected:
         found = file_of_model(name, file)
         if found is None or not found.is_file() or digest(found) != expected[file]:
@@ -72,6 +65,22 @@ def check_seal(name: str) -> dict[str, str]:
                 f"anew; or, if you changed it on purpose, delete {FILE_NAME}."
             )
     return expected
+
+
+def read_seal(name: str) -> dict[str, str]:
+    """Return the SHA-256 that each file of a model had when it was saved, see `check_seal`.
+
+    Args:
+        name: Folder or Hub name of the model.
+    """
+    sums = file_of_model(name, FILE_NAME)
+    if sums is None:
+        return {}
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+        return {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
+    except ValueError:
+        return {FILE_NAME: ""}  # which is damaged itself
 
 
 def digest(file: Path) -> str:

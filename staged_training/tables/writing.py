@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def write_parts(schema: pa.Schema, parts: Iterable[pa.Table], path: Path) -> Non
         if suffix == ".parquet":
             _write_parquet(schema, parts, temporary)
         elif suffix == ".jsonl":
-            _write_json_lines(parts, temporary)
+            _write_json_lines(schema.names, parts, temporary)
         else:
             _write_delimited(schema.names, parts, temporary, DELIMITERS[suffix])
 
@@ -133,10 +133,11 @@ def _write_parquet(schema: pa.Schema, parts: Iterable[pa.Table], path: Path) -> 
             writer.write_table(waiting)
 
 
-def _write_json_lines(parts: Iterable[pa.Table], path: Path) -> None:
+def _write_json_lines(names: Sequence[str], parts: Iterable[pa.Table], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in _rows(parts):
-            file.write(json.dumps(_for_json(row), ensure_ascii=False) + "\n")
+        for cells in _rows(parts, _for_json):
+            row = dict(zip(names, cells, strict=True))
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _write_delimited(
@@ -145,13 +146,16 @@ def _write_delimited(
     with path.open("w", encoding=UTF8, newline="") as file:
         writer = csv.writer(file, delimiter=delimiter)
         writer.writerow(names)
-        writer.writerows(map(_cell, row.values()) for row in _rows(parts))
+        writer.writerows(_rows(parts, _cell))
 
 
-def _rows(parts: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+def _rows(parts: Iterable[pa.Table], made: Callable[[Any], Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield the cells of each row, by a function for those that are more than a text."""
     for part in parts:
         for batch in part.to_batches(_BATCH_ROWS):
-            yield from batch.to_pylist()
+            columns = ((column.type, column.to_pylist()) for column in batch.columns)
+            cells = (c if pa.types.is_string(kind) else map(made, c) for kind, c in columns)
+            yield from zip(*cells, strict=True)
 
 
 def _cell(value: Any) -> Any:

@@ -16,7 +16,7 @@ from nlp_transfer.emails.containers import shown_name
 from nlp_transfer.emails.text_tables import TextStream
 from staged_training.heads.drift import Watch
 from staged_training.runtime import processes
-from staged_training.runtime.files import unwritable_reported
+from staged_training.runtime.files import put_on_disk, unwritable_reported
 from staged_training.runtime.printable import shell_path
 from staged_training.tables.delimited import DELIMITERS
 from staged_training.tables.writing import as_text_cell, write_parts, write_table
@@ -145,6 +145,7 @@ def _join(
     with unwritable_reported(file):
         whole = parts.folder / file.name
         write_parts(first.schema, chain([first], joined), whole)
+        put_on_disk(whole)  # before its parts are removed
         whole.replace(file)
     parts.remove()
     told = f"Wrote {shell_path(file)}: {rows:,} row{'s' if rows > 1 else ''}"

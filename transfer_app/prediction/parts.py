@@ -18,6 +18,7 @@ from staged_training.runtime.files import (
     PARTIAL,
     UnwritableError,
     file_of_model,
+    put_on_disk,
     read_json,
     remove_partial,
     unwritable_reported,
@@ -25,6 +26,7 @@ from staged_training.runtime.files import (
 from staged_training.runtime.locks import lock
 from staged_training.runtime.printable import one_line
 from staged_training.runtime.processes import is_main_process, on_main_process
+from staged_training.runtime.seal import read_seal
 from staged_training.runtime.stopping import close_progress_bars
 from transfer_app.prediction.text_inputs import STDIN
 
@@ -42,9 +44,9 @@ _OTHER = {
 class Parts:
     """The folder `FILE.parts`, which holds what was predicted until `FILE` is written.
 
-    Each part is written whole: after a crash, what is there stays. The files in it are hidden, as
-    the folder may lie among the inputs. Of several processes the first makes and removes it, and
-    all write parts.
+    Each part is written whole, and is on disk before it counts: after a crash, what is there stays.
+    The files in it are hidden, as the folder may lie among the inputs. Of several processes the
+    first makes and removes it, and all write parts.
 
     Args:
         output: The file that the parts are for.
@@ -190,6 +192,7 @@ class Parts:
         unfinished = file.with_name(file.name + PARTIAL)
         with unwritable_reported(self._output):
             write(unfinished)
+            put_on_disk(unfinished)
             unfinished.replace(file)
 
 
@@ -199,16 +202,17 @@ def asked_of(
     """Return what predictions depend on: model, inputs, options and versions of libraries.
 
     Args:
-        model: Folder or Hub name of the model.
+        model: Folder or Hub name of the model, whose files are as `check_seal` asks for.
         sources: Its inputs, of which names, sizes and times count, see `listing_digest`.
         output: Where predictions are written, which may lie among the inputs.
         options: What JSON can hold.
     """
-    config = file_of_model(model, "config.json")
+    config, sealed = file_of_model(model, "config.json"), read_seal(model)
     files = config.parent.iterdir() if config else ()
+    unsealed = (file for file in files if file.suffix in _OF_MODEL and file.name not in sealed)
     but = [output, Parts(output, {}).folder]
     return {
-        "model": {"": digest(sorted(file for file in files if file.suffix in _OF_MODEL))},
+        "model": {"": digest(sorted(unsealed), values=sealed)},
         "inputs": {
             name: None if name == STDIN else listing_digest(Path(name), but) for name in sources
         },
