@@ -26,6 +26,7 @@ from transfer_app.command_line import main
 from transfer_app.prediction.answers import Prediction
 from transfer_app.prediction.classifiers import TextClassifier
 from transfer_app.prediction.inputs import Input, Unread
+from transfer_app.prediction.opening import open_predictor
 from transfer_app.prediction.output import write_predictions
 from vision_transfer.backbones import save_classifier, untrained_backbone
 
@@ -155,6 +156,17 @@ def test_scores_stand_beside_the_names_of_their_labels(predict, tmp_path, capsys
     for row, one in zip(parquet.read_table("out.parquet").to_pylist(), printed, strict=True):
         scores = {label: row[f"score_{label}"] for label in LABELS}
         assert (row["label"], scores) == (one["label"], one["scores"])
+
+
+def test_texts_have_the_scores_that_the_pipeline_gives_them(save_model):
+    texts = [" ".join(["call", "her", "before", "noon"] * n)[: 7 * n] for n in range(1, 41)]
+    predictor = open_predictor(save_model())
+    predicted = predictor.predict(Input(text, text) for text in texts)
+    found = [answer.rank for _, answer in predicted]
+    options = {"top_k": 1, "truncation": True, "batch_size": 32}
+    expected = predictor.pipeline((text for text in texts), **options)
+    assert len({*found}) > 8
+    assert found == [score["score"] for (score,) in expected]
 
 
 def test_many_rows_keep_their_order(predict, tmp_path):

@@ -1,5 +1,6 @@
 """Predictions that are written part by part: the same file, whatever happened meanwhile."""
 
+import hashlib
 import io
 import json
 import os
@@ -154,6 +155,44 @@ def test_columns_that_parquet_does_not_have_are_refused_at_once(folder, capsys):
     assert predict("t.jsonl", "--output", "out.parquet") == 2
     assert "Name a file that ends in .jsonl" in capsys.readouterr().err
     assert {file.name for file in folder.iterdir()} == {"model", "t.jsonl"}
+
+
+def test_parts_and_the_file_are_on_disk_before_they_count(folder, monkeypatch):
+    save_text_model(folder / "model", "single_label_classification")
+    write_inputs(2 * ROWS)
+    wait, replace, kept = os.fsync, Path.replace, set()
+
+    def noted(descriptor):
+        kept.add(os.fstat(descriptor).st_ino)
+        wait(descriptor)
+
+    def checked(file, target):
+        if target.suffix == ".arrow" or target == Path("out.csv"):
+            assert file.stat().st_ino in kept
+            placed.append(target.name)
+        return replace(file, target)
+
+    placed = []
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", checked)
+    content("t.jsonl", name="out.csv")
+    assert placed == [".000000000.arrow", ".000000001.arrow", "out.csv"]
+
+
+def test_a_file_of_a_model_is_hashed_once(folder, monkeypatch):
+    save_text_model(folder / "model", "single_label_classification")
+    (folder / "model" / "added_tokens.json").write_text("{}")  # not sealed
+    write_inputs(ROWS + 1)
+    hashed, file_digest = [], hashlib.file_digest
+
+    def noted(file, algorithm):
+        hashed.append(Path(file.name).name)
+        return file_digest(file, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    content("t.jsonl", name="out.csv")
+    assert {"model.safetensors", "config.json", "added_tokens.json"} <= {*hashed}
+    assert len(hashed) == len({*hashed})
 
 
 def test_two_processes_write_the_same_file(folder):

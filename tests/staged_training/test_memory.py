@@ -23,6 +23,22 @@ def machine(monkeypatch, tmp_path):
     return tmp_path
 
 
+def test_garbage_is_looked_for_again_once_modules_are_imported():
+    code = """if True:
+        import gc
+        from staged_training.runtime.memory import importing
+        for is_first in (True, False):
+            with importing():
+                assert gc.isenabled() != is_first
+                lasting = [[] for _ in range(9)] if is_first else lasting
+                if not is_first: made_later = [[]]
+            assert gc.isenabled()
+        looked_at = {id(thing) for thing in gc.get_objects()}
+        assert id(lasting) not in looked_at and id(made_later) in looked_at
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_limits_it_is_what_the_machine_has_free(machine):
     assert free_memory() == 8 * GB
 

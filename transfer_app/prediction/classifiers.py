@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -51,8 +51,6 @@ class Classifier(Predictor):
         sets: What gives each input the set of labels that cannot be excluded, if that was asked.
         watch: What compares the inputs as a whole with the training data, if that was asked.
     """
-
-    _options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, model: str) -> None:
         super().__init__(model)
@@ -111,7 +109,7 @@ class Classifier(Predictor):
 
     def _classified(self, contents: Iterable[Any], **options: Any) -> Any:
         self.pipeline.call_count = 0  # after ten it asks for streams, which it is given
-        return self.pipeline(contents, top_k=len(self.outputs.labels), **self._options, **options)
+        return self.pipeline(contents, top_k=len(self.outputs.labels), **options)
 
 
 class TextClassifier(Classifier):
@@ -121,7 +119,6 @@ class TextClassifier(Classifier):
     rows_at_once = 4_096
     _model = AutoModelForSequenceClassification
     _processing = ("tokenizer", AutoTokenizer)
-    _options: ClassVar = {"truncation": True}
 
     def inputs(self, sources: Sequence[str], read_texts: Callable[[str], Unread]) -> Unread:
         """Return the texts of all sources."""
@@ -130,8 +127,20 @@ class TextClassifier(Classifier):
     def _check_processing(self) -> None:
         check_tokenizer(self.pipeline)
 
+    def _classified(
+        self, contents: Iterable[str], batch_size: int = 1, **options: Any
+    ) -> Iterator[Any]:
+        """Yield what the pipeline does, which would tokenize each text alone and then pad them."""
+        pipeline, contents = cast(Any, self.pipeline), iter(contents)
+        options = {"top_k": None, "_legacy": False, **options}
+        while batch := list(islice(contents, batch_size)):
+            tokens = pipeline.tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
+            for logits in pipeline.forward(tokens)["logits"].split(1):
+                yield pipeline.postprocess({"logits": logits}, **options)
+
     def _sample_scores(self) -> Any:
-        return self._classified(["Subject: Lunch\n\nCall me before noon."])[0]
+        sample = ["Subject: Lunch\n\nCall me before noon."]
+        return super()._classified(sample, truncation=True)[0]
 
 
 class PhotoClassifier(Classifier, PhotoPredictor):

@@ -26,7 +26,7 @@ from staged_training.runtime.seal import check_seal
 from staged_training.tables.reading import is_table, table_suffix
 from staged_training.tables.writing import SUFFIXES as TABLES
 from staged_training.tables.writing import check_schema
-from transfer_app.prediction import coco, subtitles
+from transfer_app.prediction import coco
 from transfer_app.prediction.classifiers import Classifier, PhotoClassifier, TextClassifier
 from transfer_app.prediction.inputs import Unread, usable
 from transfer_app.prediction.output import write_predictions
@@ -124,6 +124,8 @@ def _write(
     Raises:
         InputError: The model predicts nothing that this format has, or an input cannot be read.
     """
+    from transfer_app.prediction import subtitles  # which needs what reads films
+
     suffix, not_given = file.suffix.lower(), f"and the model gives none. {_TABLES}"
     if isinstance(predictor, Detector):
         not_given = f"{not_given[:-1]}, or {coco.SUFFIX}."
