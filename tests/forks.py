@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Forks:
-    """The process that forks, and what runs in its last fork.
+    """The process that forks, and its last fork, of which it tells what `subprocess.Popen` does.
 
     Attributes:
         home: The `HF_HOME` of all forks.
@@ -29,7 +29,7 @@ class Forks:
     def __init__(self, python, folder, environment):
         """Begin the process; what forks print goes to files in the folder."""
         self.home = Path(environment["HF_HOME"])
-        self._printed = [folder / "stdout", folder / "stderr"]
+        self._printed = [(folder / name).open("w+") for name in ("stdout", "stderr")]
         self._process = subprocess.Popen(
             [python, __file__],
             env=environment,
@@ -40,36 +40,58 @@ class Forks:
 
     def begin(self, code, folder, *, with_project):
         """Begin code in a working folder."""
+        for file in self._printed:
+            file.seek(0)
+            file.truncate()
         paths = [str(ROOT)] if with_project else []
-        request = [code, str(folder), paths, list(map(str, self._printed))]
+        request = [code, str(folder), paths, [file.name for file in self._printed]]
         self._process.stdin.write(f"{json.dumps(request)}\n".encode())
         self.pid, self.returncode = self._answer(), None
 
     def _answer(self):
         return int(self._process.stdout.readline())
 
-    def poll(self):
-        """Return the exit status once there is one."""
-        if self.returncode is None and select([self._process.stdout], [], [], 0)[0]:
+    def poll(self, wait=0):
+        """Return the exit status once there is one, for which this may wait some seconds."""
+        if self.returncode is None and select([self._process.stdout], [], [], wait)[0]:
             self.returncode = self._answer()
         return self.returncode
 
+    def first_line(self):
+        """Wait for a line on the standard output, or for the end."""
+        line, ended = "", False
+        while not line.endswith("\n") and not ended:
+            ended = self.poll(0.02) is not None
+            line += self._printed[0].readline()
+        return line
+
+    def communicate(self, timeout=None):
+        """Wait for the end, and return what has been printed, without what was read before."""
+        if self.poll(timeout) is None:
+            raise subprocess.TimeoutExpired("the fork", timeout)
+        return tuple(file.read() for file in self._printed)
+
     def wait(self):
         """Wait for the end, and return what `subprocess.run` returns."""
-        if self.returncode is None:
-            self.returncode = self._answer()
-        told = [file.read_text() for file in self._printed]
+        told = self.communicate()
         return subprocess.CompletedProcess(self.pid, self.returncode, *told)
 
+    def send_signal(self, number):
+        """Send a signal to the fork alone."""
+        os.kill(self.pid, number)
+
     def kill(self):
-        """Kill the fork and what it began."""
-        os.killpg(self.pid, signal.SIGKILL)
+        """Kill the fork and what it began, unless it has ended."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
         return self.wait()
 
     def close(self):
         """End the process that forks."""
         self._process.stdin.close()
         self._process.wait()
+        for file in self._printed:
+            file.close()
 
 
 def run(code, folder, paths, printed):
@@ -77,7 +99,8 @@ def run(code, folder, paths, printed):
     os.setsid()
     os.chdir(folder)
     for descriptor, file in enumerate([os.devnull, *printed]):
-        os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
+        os.dup2(os.open(file, os.O_RDWR | os.O_APPEND), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may run in the background
     sys.path[:1] = paths  # in place of the folder of this script
     sys.argv = ["-c"]
     sys.modules["__main__"] = main = ModuleType("__main__")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-COMMAND = [sys.executable, "-m", "transfer_app.command_line", "label"]
+from tests.forks import Forks
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Page:
         folder: Where it was started.
     """
 
-    process: subprocess.Popen
+    process: subprocess.Popen | Forks
     address: str
     client: httpx.Client
     folder: Path
@@ -56,20 +56,28 @@ class Page:
 
 
 @contextmanager
-def labelling(*arguments, folder, port=0):
-    """Serve a page until the end."""
-    command = [*COMMAND, *map(str, arguments), "--port", str(port)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=environment
-    ) as process:
+def labelling(*arguments, folder, port=0, forks=None):
+    """Serve a page until the end, in a fork if there is a process that forks."""
+    words = ["label", *map(str, arguments), "--port", str(port)]
+    if forks:
+        code = f"from transfer_app.command_line import main\nraise SystemExit(main({words}))"
+        forks.begin(code, folder, with_project=True)
+        process, told = forks, forks.first_line()
+    else:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "transfer_app.command_line", *words],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "home")},
+        )
         told = process.stdout.readline()
-        assert told, process.stderr.read()
+    try:
+        assert told, process.communicate()
         (address,) = (word for word in told.split() if word.startswith("http://"))
-        try:
-            with httpx.Client(base_url=address, timeout=60) as client:
-                yield Page(process, address, client, folder)
-        finally:
-            process.kill()
-            process.communicate()
+        with httpx.Client(base_url=address, timeout=60) as client:
+            yield Page(process, address, client, folder)
+    finally:
+        process.kill()
+        process.communicate()

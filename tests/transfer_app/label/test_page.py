@@ -26,25 +26,25 @@ WORDS = ("mails.csv", "--base", "none", "--output", "labels.csv", "--label-names
 
 
 @pytest.fixture
-def page(mails, tmp_path):
-    with labelling(*WORDS, folder=tmp_path) as page:
+def page(mails, tmp_path, forks):
+    with labelling(*WORDS, folder=tmp_path, forks=forks) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
 def shared(_mails, tmp_path_factory):
-    """A page that no test ends."""
+    """A page that no test ends, in a process as a person starts it."""
     folder = tmp_path_factory.mktemp("shared")
     shutil.copy(_mails[1].source, folder)
     with labelling(*WORDS, folder=folder) as page:
         yield page
 
 
-def test_no_answer_is_lost_however_often_the_server_is_killed(mails, tmp_path):
+def test_no_answer_is_lost_however_often_the_server_is_killed(mails, tmp_path, forks):
     told = {}
     draw = random.Random(0)
     for _ in range(2):
-        with labelling(*WORDS, folder=tmp_path) as page:
+        with labelling(*WORDS, folder=tmp_path, forks=forks) as page:
             killer = threading.Timer(draw.uniform(0.1, 0.6), page.process.kill)
             killer.start()
             try:
@@ -56,7 +56,7 @@ def test_no_answer_is_lost_however_often_the_server_is_killed(mails, tmp_path):
                     told[example["key"]] = label
             except httpx.TransportError:
                 killer.join()
-    with labelling(*WORDS, folder=tmp_path) as page:
+    with labelling(*WORDS, folder=tmp_path, forks=forks) as page:
         kept = {line["key"]: line["label"] for line in page.logged()}
         assert told and told.items() <= kept.items()
         assert len(kept) <= len(told) + 2  # what was kept, and not told of
@@ -131,8 +131,8 @@ def test_the_input_is_not_written_over(mails, tmp_path, capsys):
     assert "metadata.csv: would be taken for the table of all photos" in capsys.readouterr().err
 
 
-def test_nothing_is_left_and_no_command_follows_where_no_label_was_given(mails, tmp_path):
-    with labelling(*WORDS, folder=tmp_path) as page:
+def test_nothing_is_left_and_no_command_follows_where_no_label_was_given(mails, tmp_path, forks):
+    with labelling(*WORDS, folder=tmp_path, forks=forks) as page:
         before = {*tmp_path.iterdir()}
         assert page.ask("/end").json()["following"] is None
         told, _ = page.process.communicate(timeout=30)
@@ -153,9 +153,9 @@ def test_a_start_that_fails_leaves_no_log(mails, capsys):
     assert not log_of(Path("labels.csv")).exists()
 
 
-def test_a_table_that_could_not_be_written_is_told_at_the_end(mails, tmp_path):
+def test_a_table_that_could_not_be_written_is_told_at_the_end(mails, tmp_path, forks):
     name = f"{'l' * 236}.csv"  # too long for what is written beside it first, not for the log
-    with labelling(*WORDS[:4], name, "--label-names", "asks", folder=tmp_path) as page:
+    with labelling(*WORDS[:4], name, "--label-names", "asks", folder=tmp_path, forks=forks) as page:
         page.answer("asks")
         assert page.ask("/end").json()["following"] is None
         told, problems = page.process.communicate(timeout=30)
@@ -238,7 +238,7 @@ def test_the_page_may_load_nothing_of_others_and_no_script_but_its_own(shared):
     assert re.search(r"script-src 'sha256-[\w+/=]{44}'", policy)
 
 
-def test_photos_are_shown_upright_and_as_browsers_can(tmp_path):
+def test_photos_are_shown_upright_and_as_browsers_can(tmp_path, forks):
     (tmp_path / "photos").mkdir()
     deep = np.linspace(0, 65535, 40 * 30).reshape(30, 40).astype(np.uint16)
     Image.fromarray(deep).save("photos/deep.tif")
@@ -249,7 +249,7 @@ def test_photos_are_shown_upright_and_as_browsers_can(tmp_path):
     Image.new("RGB", (3000, 20)).save("photos/large.png")
     small_photos(tmp_path)
     arguments = ("photos", "--output", "labels.csv")
-    with labelling(*arguments, folder=tmp_path) as page:
+    with labelling(*arguments, folder=tmp_path, forks=forks) as page:
         Path("photos/gone.jpg").unlink()
         sizes = {}
         for _ in range(4):
