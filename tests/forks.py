@@ -15,6 +15,7 @@ from select import select
 from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
+LIBRARIES = "import sklearn.metrics, timm; from transformers import Trainer, pipeline"
 
 
 class Forks:
@@ -26,12 +27,12 @@ class Forks:
         returncode: Its exit status, `None` while it runs.
     """
 
-    def __init__(self, python, folder, environment):
-        """Begin the process; what forks print goes to files in the folder."""
+    def __init__(self, python, folder, environment, imports=LIBRARIES):
+        """Begin the process, with what it is to import; what forks print goes to the folder."""
         self.home = Path(environment["HF_HOME"])
         self._printed = [(folder / name).open("w+") for name in ("stdout", "stderr")]
         self._process = subprocess.Popen(
-            [python, __file__],
+            [python, __file__, imports],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -109,10 +110,7 @@ def run(code, folder, paths, printed):
 
 def serve():
     """Fork for each request until there are no more; a fork returns when its code ends."""
-    import sklearn.metrics  # noqa: F401
-    import timm  # noqa: F401
-    from transformers import Trainer, pipeline  # noqa: F401
-
+    exec(sys.argv[1], {})
     gc.freeze()
     for request in sys.stdin:
         if (child := os.fork()) == 0:

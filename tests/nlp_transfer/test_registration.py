@@ -5,11 +5,18 @@ import sys
 
 import pytest
 
+from tests.forks import Forks
 
-def printed(code):
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.split()
+LIBRARIES = "import accelerate, datasets, sklearn.metrics, torchvision"
+
+
+@pytest.fixture(scope="module")
+def with_torch(tmp_path_factory):
+    """A process that forks once it has imported what `transformers` needs."""
+    folder = tmp_path_factory.mktemp("forks")
+    forks = Forks(sys.executable, folder, {"HF_HOME": str(folder)}, LIBRARIES)
+    yield forks
+    forks.close()
 
 
 @pytest.mark.parametrize(
@@ -22,16 +29,21 @@ def printed(code):
         "from nlp_transfer.models import TfidfConfig",
     ],
 )
-def test_models_are_known_whatever_is_imported_first(first):
+def test_models_are_known_whatever_is_imported_first(first, with_torch, tmp_path):
     code = (
+        "import sys; assert not {'transformers', 'nlp_transfer'} & sys.modules.keys(); "
         f"{first}; from transformers import AutoConfig; "
         "from transformers import AutoModelForSequenceClassification as Auto; "
         "names = ('recurrent', 'tfidf', 'conv_head', 'pooled_head'); "
         "configs = [AutoConfig.for_model(name) for name in names]; "
         "print(*(type(c) in Auto._model_mapping for c in configs))"
     )
-    assert printed(code) == ["True"] * 4
+    with_torch.begin(code, tmp_path, with_project=True)
+    ran = with_torch.wait()
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["True"] * 4
 
 
 def test_mail_is_read_without_pytorch():
-    assert printed("import nlp_transfer.emails, sys; print('torch' in sys.modules)") == ["False"]
+    code = "import nlp_transfer.emails, sys; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
