@@ -1,4 +1,7 @@
-"""A Hub on loopback, and a Python that lacks this project."""
+"""A Hub on loopback, and a Python that lacks this project.
+
+Libraries are imported where they are needed: before the workers begin, pytest imports this, too.
+"""
 
 import gc
 import os
@@ -10,11 +13,9 @@ import venv
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import constants
 from hypothesis import settings
 
-from staged_training.reporting import hub as hub_module
 from tests.forks import Forks
 from tests.hub_server.server import TOKEN, serving
 
@@ -34,6 +35,8 @@ def pytest_addoption(parser):
 @pytest.fixture(autouse=True, scope="session")
 def _accelerators_compute_the_same_each_time(pytestconfig):
     if pytestconfig.getoption("device") == "accelerator":
+        import torch
+
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.allow_tf32 = False  # else convolutions are rounded to 10 bits
 
@@ -51,6 +54,8 @@ def one_process():
 
     A process takes five seconds to import the libraries.
     """
+    import torch
+
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
@@ -74,7 +79,7 @@ def hub(_hub, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("transformers.utils.hub._hf_api", None)  # it keeps an address
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(hub_module, "_WAITS", (0, 1))
+    monkeypatch.setattr("staged_training.reporting.hub._WAITS", (0, 1))
     return _hub
 
 
