@@ -5,9 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 
 import torch
 from accelerate.state import AcceleratorState
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend.context import set_start_method
 from torch.multiprocessing import start_processes
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -51,6 +55,20 @@ def in_processes(count, work, *arguments):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     start_processes(_join, (count, port, work, arguments), count, start_method="fork")
+
+
+@contextmanager
+def forked_workers():
+    """Let the workers of parallel work be forks of this process, for the same reason."""
+    get_reusable_executor().shutdown()
+    set_start_method("fork")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`fork` start method")
+            yield
+            get_reusable_executor().shutdown()
+    finally:
+        set_start_method(None, force=True)
 
 
 def _join(rank, count, port, work, arguments):

@@ -11,6 +11,7 @@ from nlp_transfer.text_task import read_task
 from recipes.email_urgency import DATA
 from staged_training.experiment.outcome import Row
 from staged_training.experiment.target import SingleLabel
+from tests.processes import forked_workers
 from transfer_app.command_line import main
 
 WAYS = [
@@ -32,7 +33,7 @@ def compared(small_data, tmp_path_factory):
         "--corpus": folder / "corpus.parquet",
         "--output-dir": folder / "out",
     }
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, forked_workers():
         patch.delenv("LOKY_MAX_CPU_COUNT")  # in several processes, as it is meant to be
         patch.setattr("nlp_transfer.comparison.SIZES", (16, 500))
         flat = [str(part) for item in flags.items() for part in item]
