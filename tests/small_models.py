@@ -1,9 +1,10 @@
 """Small untrained models of each kind, saved as a run saves them."""
 
 from torch import nn
-from transformers import TrainerState, set_seed
+from transformers import AutoConfig, AutoModel, AutoTokenizer, TrainerState, set_seed
 
 from nlp_transfer import build_vocabulary
+from nlp_transfer.encoder_classifier import packaged_encoder
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
 from nlp_transfer.trained_model import save_trained
 
@@ -28,6 +29,15 @@ def save_text_model(folder, problem_type, names=None, bias=(), **config):
     model.new_head(names)
     _finish(model, model.classifier, bias, config)
     save_trained(model, tokenizer, TrainerState(), folder)
+
+
+def save_encoder(folder):
+    """Save an encoder of the architecture and with the tokenizer of the shipped one; its folder."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = AutoConfig.from_pretrained(packaged_encoder("bert"), intermediate_size=32, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(packaged_encoder("bert")).save_pretrained(folder)
+    return folder
 
 
 def save_image_model(folder, problem_type, names=None, bias=(), channels=3, **config):

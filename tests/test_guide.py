@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
-from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from nlp_transfer.encoder_classifier import packaged_encoder
 from recipes.email_urgency import DATA as MAILS
@@ -31,6 +30,7 @@ from recipes.pet_classifier import DATA as PETS
 from tests.fuzz.targets import MAILS as RAW_MAIL
 from tests.hub_server.repository import File, Repository
 from tests.small_data import small_messages, small_photos
+from tests.small_models import save_encoder
 from tests.transfer_app.camera import scenes
 from tests.transfer_app.inbox import dovecot
 from transfer_app.command_line import main
@@ -150,15 +150,6 @@ def put_encoder(hub, folder):
     repository._add_commit("main", files, "Add the encoder")
 
 
-def small_encoder(folder):
-    """An encoder of the architecture and with the tokenizer of the shipped one."""
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = AutoConfig.from_pretrained(packaged_encoder("bert"), intermediate_size=32, **sizes)
-    AutoModel.from_config(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(packaged_encoder("bert")).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize(
     "page",
     [page for page in WITH_CODE if page.stem not in TAKE_MINUTES],
@@ -172,7 +163,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, hub, film, inbox, 
     monkeypatch.setattr("staged_training.recipe.RECIPES", tmp_path / "recipes")
     photos = small_photos(tmp_path / "small").groupby(["fold", "species"]).head(4)
     bring(mails, photos, film)
-    encoder = small_encoder(tmp_path / "encoder")
+    encoder = save_encoder(tmp_path / "encoder")
     put_encoder(hub, encoder)
     monkeypatch.setattr("nlp_transfer.encoder_classifier.packaged_encoder", lambda _: encoder)
     run(page, quick=True, inbox=inbox)

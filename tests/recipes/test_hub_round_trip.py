@@ -10,6 +10,7 @@ from transformers import pipeline
 
 from nlp_transfer import models  # noqa: F401 - known to the Auto classes
 from tests.processes import printed_without_torch
+from tests.small_models import save_encoder
 from transfer_app.command_line import main
 
 TEXTS = ["Please send me the figures before noon.", "Lunch?", ""]
@@ -46,8 +47,10 @@ def snippets(card):
     ],
 )
 def test_an_uploaded_text_model_gives_the_same_logits_elsewhere_and_what_its_card_prints(
-    name, options, small_data, hub, elsewhere, tmp_path, nets_only
+    name, options, small_data, hub, elsewhere, tmp_path, nets_only, monkeypatch
 ):
+    encoder = save_encoder(tmp_path / "encoder")  # the shipped one is a hundred times as large
+    monkeypatch.setattr("nlp_transfer.encoder_classifier.packaged_encoder", lambda _: encoder)
     folder = tmp_path / "out"
     data = ["--data", str(small_data / "messages.parquet"), *options]
     target = ["--push-to-hub", name, "--output-dir", str(folder)]
