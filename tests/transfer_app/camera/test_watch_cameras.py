@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from datetime import datetime, timedelta
@@ -70,18 +68,20 @@ def test_a_password_comes_from_the_environment(monkeypatch):
         camera.close()
 
 
-def test_the_open_visit_is_told_when_the_program_is_stopped(feeder, camera, cat_and_dog):
+def test_the_open_visit_is_told_when_the_program_is_stopped(
+    feeder, camera, cat_and_dog, forks, tmp_path
+):
     camera.show(cat_and_dog[0])
-    command = [sys.executable, "-m", "transfer_app.command_line", "watch", camera.url]
-    options = ["--model", feeder, "--window", "0.5", "--rate", "5"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    words = ["watch", camera.url, "--model", feeder, "--window", "0.5", "--rate", "5"]
+    code = f"from transfer_app.command_line import main\nraise SystemExit(main({words}))"
+    forks.begin(code, tmp_path, with_project=True)
     assert camera.is_watched.wait(60)
     time.sleep(5)  # it looks at the stream, loads the model, and learns the scene
     camera.show(cat_and_dog[7 * FPS])
     time.sleep(3)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, err.decode()) == (143, "\nnlp-transfer: stopped\n")
+    forks.send_signal(signal.SIGTERM)
+    out, err = forks.communicate(timeout=10)
+    assert (forks.returncode, err) == (143, "\nnlp-transfer: stopped\n")
     event = json.loads(out)
     assert event["label"] == "cat"
     begin, end = (datetime.fromisoformat(event[name]) for name in ("from", "to"))
