@@ -8,7 +8,8 @@ import time
 import pytest
 
 COMMAND = """
-import signal, sys, time
+import os, signal, sys, time
+os.environ.pop("TQDM_DISABLE", None)
 from transfer_app import command_line
 from tqdm.auto import tqdm
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from joblib import cpu_count
 from tqdm.auto import tqdm
 
 from staged_training import InputError
@@ -46,6 +47,9 @@ except KeyboardInterrupt:
 """
 
 
+several = pytest.mark.skipif(cpu_count() < 2, reason="there is one worker only")
+
+
 class WhenRemoved:
     """Python passes over what is raised in such a method, a Ctrl-C too, and only says so."""
 
@@ -69,7 +73,9 @@ def test_results_come_in_the_order_of_the_pieces():
     assert run_parallel(pieces, "powers") == run_serial(pieces) == [2**n for n in range(9)]
 
 
-def test_side_by_side_is_in_other_processes_without_bars_of_their_own():
+@several
+def test_side_by_side_is_in_other_processes_without_bars_of_their_own(monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
     pieces = {"process": os.getpid, "bars": partial(os.getenv, "TQDM_DISABLE")}
     process, quiet = run_parallel(pieces, "pieces")
     assert process != os.getpid()
@@ -87,6 +93,7 @@ def test_what_goes_wrong_in_a_process_is_told_as_ever():
         run_parallel({"fold 3": refuse}, "folds")
 
 
+@several
 def test_workers_end_when_the_process_that_began_them_is_killed():
     process = subprocess.Popen([sys.executable, "-c", _LONG])
     begun = psutil.Process(process.pid)
@@ -100,7 +107,7 @@ def test_workers_end_when_the_process_that_began_them_is_killed():
     assert not left
 
 
-@pytest.mark.skipif(os.cpu_count() < 2, reason="there is one worker only")
+@several
 def test_workers_that_are_stopped_leave_no_word_of_it(tmp_path):
     command = [sys.executable, "-c", _INTERRUPTED, str(tmp_path)]
     finished = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
