@@ -36,10 +36,12 @@ from staged_training.heads.class_weights import ClassWeight
 from staged_training.stages import Stage, StageResult
 from staged_training.trainer import StagedTrainer
 
-# Epochs and rates are those with the best validation scores, as means over the five folds.
+# Epochs and rates are those with the best validation scores, as means over the five folds. Patience
+# hardly changes them with 1,200 urgent mails, 0.5254 as before on GloVe and 0.5258 for 0.5264 after
+# the proxy task (average precision, five folds and two seeds), in 13 epochs instead of 17.
 RECURRENT_STAGES = [
-    Stage("frozen embedding", train="backbone[1:], head", epochs=12, learning_rate=5e-3),
-    Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4),
+    Stage("frozen embedding", "backbone[1:], head", epochs=12, learning_rate=5e-3, patience=3),
+    Stage("fine-tuned", train="backbone, head", epochs=5, learning_rate=5e-4, patience=2),
 ]
 LANGUAGE_MODEL_STAGES = [
     Stage("head on the frozen base", train="head", epochs=6, learning_rate=5e-3),
@@ -145,11 +147,15 @@ class TextCandidate(StagedCandidate):
         return replace(some, labels=[scaling.scale(value) for value in some.labels])
 
     def with_enough_steps(self, size: int) -> Self:
-        """Return the same with at least `MIN_STEPS` in the first stage, on so many texts."""
-        first, *later = self.stages
+        """Return the same with at least `MIN_STEPS` in the first stage, on so many texts.
+
+        Where that takes more epochs, all run: the scores of so few on validation end none early.
+        """
+        first = self.stages[0]
         epochs = math.ceil(MIN_STEPS / math.ceil(size / _batch_size(size)))
-        longer = replace(first, epochs=max(first.epochs, epochs))
-        return replace(self, stages=[longer, *later])
+        if epochs <= first.epochs:
+            return self
+        return self.with_epochs(lambda stage: epochs if stage is first else stage.epochs)
 
     def without_later_stages(self) -> Self:
         """Return the same with its first stage alone; the others need more than a few labels."""

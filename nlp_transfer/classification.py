@@ -1,12 +1,15 @@
 """A recurrent classifier of texts on word vectors, trained in stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch.utils.data import SequentialSampler
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
@@ -20,6 +23,16 @@ from staged_training.heads.decision import with_decision
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+
+class TextTrainer(StagedTrainer):
+    """A `StagedTrainer` that evaluates texts in their order, while training groups them by length.
+
+    `Trainer` would group them too, and give predictions in another order than that of the texts.
+    """
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
+        return SequentialSampler(eval_dataset)
 
 
 def staged_text_trainer(
@@ -67,13 +80,14 @@ def staged_text_trainer(
         train_sampling_strategy="group_by_length",  # a batch takes as long as its longest text
         metric_for_best_model=target.metric,
     )
-    return StagedTrainer(
+    return TextTrainer(
         model,
         arguments,
         stages,
         pretrained=pretrained,
         reuse_features=reuse_features,
         processing_class=tokenizer,
+        data_collator=partial(_padded, tokenizer),
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=_by_length(validation.tokenized(tokenizer))[0] if validation else None,
         compute_metrics=target.compute_metrics(),
@@ -104,12 +118,22 @@ def save_classifier(
 
 def classifier_logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[np.float32]:
     """Return the logits `float32 [texts, labels]` of a trained classifier."""
-    # Grouped by length, predictions would come in another order than the texts.
-    trainer.args.train_sampling_strategy = "random"
     tokenizer = cast(PreTrainedTokenizerBase, trainer.processing_class)
     rows, order = _by_length(texts.tokenized(tokenizer))
     logits = np.asarray(trainer.predict(rows).predictions)
     return cast(NDArray[np.float32], logits[np.argsort(order)])
+
+
+def _padded(
+    tokenizer: PreTrainedTokenizerBase, examples: list[Mapping[str, Any]]
+) -> dict[str, torch.Tensor]:
+    """Return a batch as `DataCollatorWithPadding` does, in a fifth of the time.
+
+    To see whether there are tokens at all, `transformers` copies each in Python.
+    """
+    lists = DataCollatorWithPadding(tokenizer, return_tensors=cast(Any, None))(cast(Any, examples))
+    batch = {name: torch.tensor(values) for name, values in lists.items()}
+    return {name: rows if rows.numel() else rows.long() for name, rows in batch.items()}
 
 
 def _by_length(rows: "Dataset") -> tuple["Dataset", NDArray[np.intp]]:

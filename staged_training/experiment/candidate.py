@@ -156,20 +156,23 @@ class StagedCandidate(Candidate):
         trainer = built.trainer
         trainer.train(resume_from_checkpoint=trainer.begun)
         log: list[dict[str, Any]] = trainer.state.log_history
-        outcomes = []
+        outcomes: list[Outcome] = []
         for number, (stage, row) in enumerate(
             zip(trainer.stages, self.row_names(), strict=True), start=1
         ):
             trainer.load_stage(stage.name)
             results = [*built.earlier, *trainer.results[:number]]
             done = {result.name for result in results}
-            about_training = {
+            about_training: dict[str, Any] = {
                 "seconds": sum(result.seconds for result in results),
                 "trainable_parameters": results[-1].trainable_parameters,
                 "stages": [asdict(result) for result in results],
                 "log": [entry for entry in log if entry["stage"] in done],
             }
-            outcome = self.score(trainer, row, split, about_training)
+            if outcomes and results[-1].best_epoch == 0:  # the stage left the model as it was
+                outcome = replace(outcomes[-1], model=row, **about_training)
+            else:
+                outcome = self.score(trainer, row, split, about_training)
             self.save(trainer, split.train, [outcome], folder / MODELS / row)
             outcomes.append(outcome)
         end_tracking(trainer.args.report_to)
@@ -192,5 +195,6 @@ class StagedCandidate(Candidate):
 
 
 def stages_with_epochs(stages: Sequence[Stage], epochs: Callable[[Stage], int]) -> list[Stage]:
-    """Return stages with other numbers of epochs, without those that have none."""
-    return [replace(stage, epochs=number) for stage in stages if (number := epochs(stage))]
+    """Return stages that run other numbers of epochs to their ends, without those of none."""
+    numbers = [(stage, epochs(stage)) for stage in stages]
+    return [replace(stage, epochs=number, patience=None) for stage, number in numbers if number]

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import pipeline, set_seed
+from transformers import DataCollatorWithPadding, pipeline, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.candidates import WordVectorCandidate
-from nlp_transfer.classification import staged_text_trainer
+from nlp_transfer.classification import TextTrainer, staged_text_trainer
 from nlp_transfer.models import RecurrentForSequenceClassification
 from nlp_transfer.text_task import read_task
 from staged_training import InputError, Stage
@@ -77,6 +77,50 @@ def test_the_frozen_embedding_is_e_t_and_the_tuned_one_is_not(trained):
     assert np.array_equal(embedding["net, frozen embedding"], matrix)
     assert not np.array_equal(embedding["net, fine-tuned"], matrix)
     assert not embedding["net, fine-tuned"][0].any()  # padding
+
+
+def test_a_stage_that_left_the_model_as_it_was_is_not_scored_again(task, tmp_path, monkeypatch):
+    calls, predict = [], TextTrainer.predict
+    monkeypatch.setattr(
+        TextTrainer,
+        "predict",
+        lambda *args, **options: calls.append(1) or predict(*args, **options),
+    )
+    vectors = open_vectors("glove-6b-50d")
+    stages = [STAGES[0], Stage("fine-tuned", "backbone, head", epochs=1, learning_rate=1e-12)]
+    net = WordVectorCandidate(name="net", task=task, vectors=vectors, stages=stages)
+    before, after = net.evaluate(Round(0, 0, task.split(0)), tmp_path)
+    assert after.undone and not before.undone
+    assert len(calls) == 2  # validation and test, once
+    assert (after.model, len(after.stages)) == ("net, fine-tuned", 2)
+    assert after.probabilities == before.probabilities and after.metrics == before.metrics
+    weights = [
+        (tmp_path / "models" / found.model / "model.safetensors").read_bytes()
+        for found in (before, after)
+    ]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], [0.5, -1.0, 2.0], [[0.0, 1.0], [1.0, 1.0], [0, 0]]])
+@pytest.mark.parametrize("texts", [["we meet", "here", ""], ["", "", ""]])
+def test_a_batch_is_what_the_collator_of_transformers_makes(task, tmp_path, texts, labels):
+    tokenizer = build_vocabulary(["we meet here"], min_frequency=1)
+    model = RecurrentForSequenceClassification.from_aligned(
+        torch.randn(len(tokenizer), 8), task.names
+    )
+    train = task.parts(0)[0]
+    trainer = staged_text_trainer(
+        model, tokenizer, STAGES[:1], train, None, task.target, tmp_path, seed=0
+    )
+    encoded = tokenizer(texts)
+    examples = [
+        {**{name: column[row] for name, column in encoded.items()}, "labels": labels[row]}
+        for row in range(len(texts))
+    ]
+    batch, expected = trainer.data_collator(examples), DataCollatorWithPadding(tokenizer)(examples)
+    assert batch.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert batch[name].dtype == tensor.dtype and torch.equal(batch[name], tensor), name
 
 
 def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):

@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from nlp_transfer.candidates import EncoderCandidate
+from nlp_transfer import open_vectors
+from nlp_transfer.candidates import EncoderCandidate, WordVectorCandidate
 from nlp_transfer.comparison import Comparison
 from nlp_transfer.text_task import read_task
 from recipes.email_urgency import DATA
@@ -90,6 +91,11 @@ def test_few_texts_are_gone_through_more_often(small_data):
     encoder = EncoderCandidate(name="bert", task=task, base="bert")
     for size, epochs in {100: [31, 3], 1200: [11, 3]}.items():
         assert [stage.epochs for stage in encoder.with_enough_steps(size).stages] == epochs
+    net = WordVectorCandidate(name="net", task=task, vectors=open_vectors("glove-6b-50d"))
+    patience = {
+        size: [s.patience for s in net.with_enough_steps(size).stages] for size in (100, 1200)
+    }
+    assert patience == {100: [None, None], 1200: [3, 2]}
 
 
 @pytest.mark.parametrize(
