@@ -55,7 +55,8 @@ def advise_on_texts(
         np.random.set_state(state)
     words = [tokenizer(text, add_special_tokens=False)["input_ids"] or [0] for text in texts]
     features = np.stack([aligned.matrix[row].mean(0) for row in words])
-    frozen, tuned = RECURRENT_STAGES
+    # Who pastes them may have nothing to validate on, which patience needs.
+    frozen, tuned = (replace(stage, patience=None) for stage in RECURRENT_STAGES)
     whole = replace(tuned, name="whole net", train="all", epochs=10)
     ladder = Ladder(frozen, tuned, whole, pretrained="embedding")
     measure = f"share of the running words that {vectors.title} knows,"
