@@ -8,7 +8,7 @@ size and time: 1 where twice the texts take twice the time. Then the whole comma
 included, by one process and by two that `torchrun` begins; each process has one thread.
 
     pip install 'nlp-transfer[assets]'
-    python benchmarks/prediction.py [--sizes 1000 10000 100000 1000000] [--shared 100000] [--runs 1]
+    python benchmarks/prediction.py [--sizes 1000 10000 100000 1000000] [--shared 200000] [--runs 1]
 """
 
 import os
@@ -26,7 +26,7 @@ from growth import drawn, slopes
 
 EXPONENT_AIM, MEMORY_AIM, SHARED_AIM = 1.05, 50, 1.7
 SIZES, QUICK_SIZES = (1_000, 10_000, 100_000, 1_000_000), (100, 1_000)
-SHARED, QUICK_SHARED = 100_000, 10_000
+SHARED, QUICK_SHARED = 200_000, 10_000
 WARM_UP = 10
 PROCESSOR = "processor s"
 """The figure that does not depend on what else the machine does."""

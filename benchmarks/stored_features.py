@@ -122,8 +122,8 @@ def vision(quick: bool):
 
 
 TASKS = {
-    "tokens": (tokens, "token head on a frozen MiniLM", 4),
-    "decoder": (decoder, "sequence head on a frozen Llama", 4),
+    "tokens": (tokens, "token head on a frozen MiniLM", 5),
+    "decoder": (decoder, "sequence head on a frozen Llama", 6),
     "vision": (vision, "two blocks and head of a ViT-tiny", 2),
 }
 """What makes the model and the data, what is trained, and the aim: how many times as fast."""
