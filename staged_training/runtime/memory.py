@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
@@ -30,14 +31,15 @@ def importing() -> Iterator[None]:
 
     The collector would go through the million objects of PyTorch and `transformers` again and
     again, and at the end of the process, which takes a third of the time of a short command. A
-    process does it once: what it makes later may become garbage.
+    process does it once: what it makes later may become garbage. Nor is it done where nobody
+    collects, or `transformers` is there already, as in a notebook: what that made before may, too.
 
     Examples:
         >>> from staged_training.runtime.memory import importing
         >>> with importing():
         ...     import json
     """
-    if gc.get_freeze_count():
+    if gc.get_freeze_count() or not gc.isenabled() or "transformers" in sys.modules:
         yield
         return
     gc.disable()

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from transformers import set_seed
+from transformers import AutoTokenizer, set_seed
 
 from nlp_transfer import build_vocabulary
 from nlp_transfer.models import RecurrentConfig, RecurrentForSequenceClassification
@@ -293,6 +293,19 @@ def test_labels_that_are_no_text_are_refused(save_model, tmp_path, capsys):
     table = ["--output", str(tmp_path / "out.csv")]
     assert main(["predict", save_model(["a", "\ud800"]), str(tmp_path / "t.csv"), *table]) == 2
     assert "each needs a name of its own" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_pad_is_refused_before_its_inputs_are_read(
+    save_model, tmp_path, capsys
+):
+    model = save_model()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(model)
+    (tmp_path / "t.csv").write_text("text\ncall\ncall me\n")
+    assert main(["predict", model, str(tmp_path / "t.csv")]) == 2
+    told = capsys.readouterr().err
+    assert "does not have a padding token" in told and told.count("\n") == 1
 
 
 class Tagger(TextClassifier):

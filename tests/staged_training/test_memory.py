@@ -39,6 +39,21 @@ def test_garbage_is_looked_for_again_once_modules_are_imported():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_a_notebook_made_may_become_garbage():
+    code = """if True:
+        import gc, sys
+        from staged_training.runtime.memory import importing
+        gc.disable()
+        with importing(): pass
+        assert not gc.isenabled()
+        gc.enable()
+        import transformers
+        with importing(): assert gc.isenabled()
+        assert not gc.get_freeze_count()
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_without_limits_it_is_what_the_machine_has_free(machine):
     assert free_memory() == 8 * GB
 

@@ -139,8 +139,8 @@ class TextClassifier(Classifier):
                 yield pipeline.postprocess({"logits": logits}, **options)
 
     def _sample_scores(self) -> Any:
-        sample = ["Subject: Lunch\n\nCall me before noon."]
-        return super()._classified(sample, truncation=True)[0]
+        sample = ["Subject: Lunch\n\nCall me before noon.", "Lunch"]  # of which one is padded
+        return next(self._classified(sample, batch_size=2))
 
 
 class PhotoClassifier(Classifier, PhotoPredictor):
