@@ -67,7 +67,7 @@ def describe_choice(result: CrossValidation) -> str:
     told = result.describe_choice()
     if len(result.folds) == 1 and len(result.task.fold_numbers) > 1:
         test = len(result.task.split(result.folds[0]).test)
-        told += f" One fold, of {test:,} examples, decides little: test on all with --folds all."
+        told += f" One fold, of {test:,} examples, decides little: test on all folds."
     return told
 
 
