@@ -1,15 +1,13 @@
 """A recurrent classifier of texts on word vectors, trained in stages."""
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import SequentialSampler
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from nlp_transfer.text_task import LabelledTexts
 from nlp_transfer.trained_model import save_trained
@@ -87,7 +85,6 @@ def staged_text_trainer(
         pretrained=pretrained,
         reuse_features=reuse_features,
         processing_class=tokenizer,
-        data_collator=partial(_padded, tokenizer),
         train_dataset=train.tokenized(tokenizer),
         eval_dataset=_by_length(validation.tokenized(tokenizer))[0] if validation else None,
         compute_metrics=target.compute_metrics(),
@@ -122,18 +119,6 @@ def classifier_logits(trainer: StagedTrainer, texts: LabelledTexts) -> NDArray[n
     rows, order = _by_length(texts.tokenized(tokenizer))
     logits = np.asarray(trainer.predict(rows).predictions)
     return cast(NDArray[np.float32], logits[np.argsort(order)])
-
-
-def _padded(
-    tokenizer: PreTrainedTokenizerBase, examples: list[Mapping[str, Any]]
-) -> dict[str, torch.Tensor]:
-    """Return a batch as `DataCollatorWithPadding` does, in a fifth of the time.
-
-    To see whether there are tokens at all, `transformers` copies each in Python.
-    """
-    lists = DataCollatorWithPadding(tokenizer, return_tensors=cast(Any, None))(cast(Any, examples))
-    batch = {name: torch.tensor(values) for name, values in lists.items()}
-    return {name: rows if rows.numel() else rows.long() for name, rows in batch.items()}
 
 
 def _by_length(rows: "Dataset") -> tuple["Dataset", NDArray[np.intp]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import DataCollatorWithPadding, pipeline, set_seed
+from transformers import pipeline, set_seed
 
 from nlp_transfer import align, build_vocabulary, open_vectors
 from nlp_transfer.candidates import WordVectorCandidate
@@ -99,28 +99,6 @@ def test_a_stage_that_left_the_model_as_it_was_is_not_scored_again(task, tmp_pat
         for found in (before, after)
     ]
     assert weights[0] == weights[1]
-
-
-@pytest.mark.parametrize("labels", [[0, 1, 1], [0.5, -1.0, 2.0], [[0.0, 1.0], [1.0, 1.0], [0, 0]]])
-@pytest.mark.parametrize("texts", [["we meet", "here", ""], ["", "", ""]])
-def test_a_batch_is_what_the_collator_of_transformers_makes(task, tmp_path, texts, labels):
-    tokenizer = build_vocabulary(["we meet here"], min_frequency=1)
-    model = RecurrentForSequenceClassification.from_aligned(
-        torch.randn(len(tokenizer), 8), task.names
-    )
-    train = task.parts(0)[0]
-    trainer = staged_text_trainer(
-        model, tokenizer, STAGES[:1], train, None, task.target, tmp_path, seed=0
-    )
-    encoded = tokenizer(texts)
-    examples = [
-        {**{name: column[row] for name, column in encoded.items()}, "labels": labels[row]}
-        for row in range(len(texts))
-    ]
-    batch, expected = trainer.data_collator(examples), DataCollatorWithPadding(tokenizer)(examples)
-    assert batch.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert batch[name].dtype == tensor.dtype and torch.equal(batch[name], tensor), name
 
 
 def test_training_the_vectors_with_new_layers_first_is_refused(task, tmp_path):
