@@ -164,7 +164,7 @@ def test_a_request_that_does_not_arrive_is_given_up(server):
 
 def test_an_answer_that_takes_too_long_is_given_up(server):
     image = io.BytesIO()
-    Image.new("RGB", (10_000, 9_990)).save(image, "png")
+    Image.new("RGBA", (10_000, 9_990)).save(image, "png")  # alpha takes longer to read
     files = {"files": ("a.png", image.getvalue())}
 
     def ask(_):
