@@ -24,6 +24,9 @@ Rounds = dict[str, list[Figures]]
 PEAK = "peak MB"
 """The figure that every contestant has: the most memory that its process held."""
 
+TIMED_OUT = 124
+"""The exit status of the command `timeout` of what it stopped."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -143,18 +146,30 @@ def run_benchmark(
     return 0 if all(section.targets.values()) else 1
 
 
-def take_turns(script: str, contestants: Iterable[str], runs: int, *extra: str) -> Rounds:
+def take_turns(
+    script: str, contestants: Iterable[str], runs: int, *extra: str, minutes: float | None = None
+) -> Rounds:
     """Let contestants of a script run in turn, with the arguments of this process and some more.
 
     A contestant is told the number of its round, by which it may draw other data in each. What it
-    writes to stderr is shown only where it fails.
+    writes to stderr is shown only where it fails. One that takes more than so many minutes is
+    stopped, with all that it started, and has no figures.
     """
     results: Rounds = {contestant: [] for contestant in contestants}
+    limit = ["timeout", "--kill-after=5s", f"{minutes}m"] if minutes else []
+    late: set[str] = set()
     for number in range(runs):
         for contestant, measured in results.items():
-            command = [sys.executable, script, *sys.argv[1:], *extra]
+            if contestant in late:
+                continue
+            command = [*limit, sys.executable, script, *sys.argv[1:], *extra]
             command += ["--contestant", contestant, "--round", str(number)]
             finished = subprocess.run(command, capture_output=True, text=True)
+            if limit and finished.returncode == TIMED_OUT:
+                late.add(contestant)
+                measured.clear()
+                print(f"  {contestant}: not done in {minutes:g} minutes", file=sys.stderr)
+                continue
             if finished.returncode:
                 sys.exit(f"{finished.stderr}\n{contestant} failed in round {number + 1}.")
             measured.append(json.loads(finished.stdout.splitlines()[-1]))

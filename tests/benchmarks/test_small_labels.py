@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from labelled_sets import TEXTS, drawn_task, parts
-from small_labels import score_table
+from small_labels import ACCURACY, cost_table, of_kind, score_table
 
 
 @pytest.mark.parametrize("draw", range(4))
@@ -27,6 +27,24 @@ def test_a_task_of_a_draw_trains_and_validates_on_its_labels_alone():
     assert own.fold_numbers == [0] and own.train_size == len(drawn.train) == 400
     of_parts = [own.all.select(rows).texts for rows in own.split(0)]
     assert of_parts == [task.all.select(rows).texts for rows in drawn]
+
+
+def test_more_labels_than_there_are_cannot_be_drawn():
+    with pytest.raises(ValueError, match="50 labels: there are 40 in the other folds"):
+        parts(np.arange(50) % 2, np.arange(50) % 5, 50, draw=0)
+
+
+def test_scores_are_told_apart_by_their_kind():
+    cells = {"a, 50": {"one": 0.5, f"one{ACCURACY}": 0.6, "one, on validation": 0.7}}
+    assert of_kind(cells, "") == {"a, 50": {"one": 0.5}}
+    assert of_kind(cells, ACCURACY) == {"a, 50": {"one": 0.6}}
+
+
+def test_what_was_stopped_is_told_apart_from_what_was_not_tried():
+    figures = {"seconds": 2.0, "peak MB": 1000.0}
+    table = cost_table({"a, 50": {"one": [figures], "two": []}, "b, 50": {"one": [figures]}})
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[2:]]
+    assert cells == [["one", *["2 s, 1,000 MB"] * 2], ["two", "not done", ""]]
 
 
 def test_ways_are_ranked_among_those_that_were_measured():
