@@ -147,13 +147,18 @@ def run_benchmark(
 
 
 def take_turns(
-    script: str, contestants: Iterable[str], runs: int, *extra: str, minutes: float | None = None
+    script: str,
+    contestants: Iterable[str],
+    runs: int,
+    *extra: str,
+    minutes: float | None = None,
+    title: str = " ",
 ) -> Rounds:
     """Let contestants of a script run in turn, with the arguments of this process and some more.
 
     A contestant is told the number of its round, by which it may draw other data in each. What it
     writes to stderr is shown only where it fails. One that takes more than so many minutes is
-    stopped, with all that it started, and has no figures.
+    stopped, with all that it started, and has no figures. What is said of them begins with the title.
     """
     results: Rounds = {contestant: [] for contestant in contestants}
     limit = ["timeout", "--kill-after=5s", f"{minutes}m"] if minutes else []
@@ -168,13 +173,15 @@ def take_turns(
             if limit and finished.returncode == TIMED_OUT:
                 late.add(contestant)
                 measured.clear()
-                print(f"  {contestant}: not done in {minutes:g} minutes", file=sys.stderr)
+                print(f"{title} {contestant}: not done in {minutes:g} minutes", file=sys.stderr)
                 continue
             if finished.returncode:
                 sys.exit(f"{finished.stderr}\n{contestant} failed in round {number + 1}.")
             measured.append(json.loads(finished.stdout.splitlines()[-1]))
             told = ", ".join(f"{name} {shown(value)}" for name, value in measured[-1].items())
-            print(f"  {contestant}, {number + 1} of {runs}: {told}", file=sys.stderr, flush=True)
+            print(
+                f"{title} {contestant}, {number + 1} of {runs}: {told}", file=sys.stderr, flush=True
+            )
     return results
 
 

@@ -297,8 +297,8 @@ def measured(arguments, cell: tuple[str, int]) -> Rounds:
         if "AUTOGLUON_PYTHON" not in os.environ:
             contestants = [one for one in contestants if one != "AutoGluon"]
         only = ("--sets", name, "--sizes", str(size))
-        print(f"{name}, {size} labels", file=sys.stderr, flush=True)
-        rounds = take_turns(__file__, contestants, runs, *only, minutes=arguments.minutes)
+        title, minutes = f"{name}, {size} labels:", arguments.minutes
+        rounds = take_turns(__file__, contestants, runs, *only, minutes=minutes, title=title)
         file.write_text(json.dumps(rounds))
     return json.loads(file.read_text())
 
