@@ -158,7 +158,7 @@ def take_turns(
 
     A contestant is told the number of its round, by which it may draw other data in each. What it
     writes to stderr is shown only where it fails. One that takes more than so many minutes is
-    stopped, with all that it started, and has no figures. What is said of them begins with the title.
+    stopped, with all that it started, and has no figures. What is told begins with the title.
     """
     results: Rounds = {contestant: [] for contestant in contestants}
     limit = ["timeout", "--kill-after=5s", f"{minutes}m"] if minutes else []
