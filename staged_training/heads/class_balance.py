@@ -111,6 +111,30 @@ def best_bias(
     return float(shifts[best[gaps[best].argmax()]])
 
 
+def rare_bias(logits: ArrayLike) -> NDArray[np.float64]:
+    """Return the shifts of logits, `[classes]`, that let rare classes be decided for more often.
+
+    A head that was fitted to few examples of a class hardly ever decides for it, which macro-F1
+    counts as much as what it does to a common one. This is half of the post-hoc logit adjustment of
+    Menon et al. (ICLR 2021), with the mean probability of a class for its frequency: of 20 examples
+    that validate none may have it. Half of it is best, or within 0.01 of the best, of macro-F1 and
+    of accuracy, with 50 to 1,500 labels (`docs/few_labels.md`).
+
+    Args:
+        logits: `[examples, classes]`, of validation data.
+
+    Examples:
+        >>> logits = np.log([[0.8, 0.2], [0.8, 0.2]])
+        >>> shifted = softmax(logits + rare_bias(logits))
+        >>> shifted[0].round(3).tolist()  # 4 to 1 becomes 2 to 1
+        [0.667, 0.333]
+    """
+    frequency = softmax(logits).mean(axis=0)
+    # Of a class that was not seen in training this would be the logarithm of nothing.
+    known: NDArray[np.float64] = np.maximum(frequency, 0.01 / len(frequency))
+    return -0.5 * np.log(known)
+
+
 def _macro_f1(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], counted: NDArray[np.bool]
 ) -> float:

@@ -95,7 +95,7 @@ def test_the_head_gives_the_scores_that_were_measured():
 def test_the_mean_of_decisions_is_that_of_biases_and_of_factors():
     labels = [0, 1, 2, 0]
     found = outcome("net", [labels] * 2, [np.eye(3)[labels]] * 2, TARGETS[0], seconds=0.0)
-    found.temperature[:] = [1.0, 1.0, 1.0]
+    found.temperature[:], found.decision_bias[:] = [1.0] * 3, [0.0] * 3
     other = outcome("net", [labels] * 2, [np.eye(3)[labels]] * 2, TARGETS[0], seconds=0.0)
     other.temperature[:], other.decision_bias[:] = [4.0] * 3, [0.0, 1.0, 0.0]
     mean = mean_decision([found, other])

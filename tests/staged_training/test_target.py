@@ -32,6 +32,15 @@ def test_scores_of_one_label_are_those_of_scikit_learn():
     assert SingleLabel(["other", "urgent"], positive=1).metric == "average_precision"
 
 
+def test_rare_labels_are_decided_for_more_often_where_macro_f1_counts():
+    logits = np.log([[0.64, 0.04, 0.32]] * 4)
+    names = ["bill", "order", "technical"]
+    bias = SingleLabel(names).decision_bias([0, 0, 2, 0], logits)
+    assert bias[1] - bias[0] == pytest.approx(0.5 * np.log(0.64 / 0.04))
+    assert not SingleLabel(names[:2]).decision_bias([0, 0, 1, 0], logits[:, :2]).any()
+    assert np.flatnonzero(SingleLabel(names, 1).decision_bias([0, 0, 1, 0], logits)) == [1]
+
+
 def test_scores_of_several_labels_are_those_of_scikit_learn():
     values, logits = RNG.integers(2, size=(60, 4)), RNG.normal(size=(60, 4))
     target = MultiLabel(list("abcd"))
