@@ -3,9 +3,9 @@
 Five folds: a head on the frozen encoder for the shipped mails, of which 6 % are urgent; logistic
 regression on the frozen image model for the breeds, as they are, 10 photos each, and with half the
 photos of every other breed left out of training. Balanced weights count rare labels as much as
-frequent ones. The decision is the largest score; or that of urgent mails is best for macro-F1
-on validation, and rare breeds are raised. What is chosen is chosen by the scores on validation; those on test
-are only shown.
+frequent ones. The decision is the largest score; or that of urgent mails is best for macro-F1 on
+validation, and rare breeds are raised. What is chosen is chosen by the scores on validation; those
+on test are only shown.
 
     pip install 'nlp-transfer[vision,assets]'
     python benchmarks/class_weights.py [--quick]
