@@ -21,7 +21,6 @@ import numpy as np
 from nlp_transfer.candidates import EncoderCandidate
 from nlp_transfer.text_task import read_task
 from staged_training.experiment.candidate import Round
-from staged_training.heads.class_balance import rare_bias
 from staged_training.heads.linear_probe import fit_linear
 from staged_training.recipe import RECIPES
 from staged_training.runtime.markdown import markdown_table
@@ -94,7 +93,8 @@ def of_breeds(thinned: bool, quick: bool) -> Iterator[tuple[str, str, list[Score
                 key=lambda fitted: score(validation, logits(validation, fitted)),
             )
             known, others = logits(validation, best), logits(test, best)
-            for decision, bias in zip(scores, (0.0, rare_bias(known)), strict=True):
+            raised = task.target.decision_bias(task.values[validation], known)
+            for decision, bias in zip(scores, (0.0, raised), strict=True):
                 found = {"macro-F1 on validation": score(validation, known + bias)}
                 scores[decision].append(found | {"macro-F1 on test": score(test, others + bias)})
         for decision, of_folds in scores.items():

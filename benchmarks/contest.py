@@ -162,16 +162,14 @@ def take_turns(
     """
     results: Rounds = {contestant: [] for contestant in contestants}
     limit = ["timeout", "--kill-after=5s", f"{minutes}m"] if minutes else []
-    late: set[str] = set()
     for number in range(runs):
         for contestant, measured in results.items():
-            if contestant in late:
-                continue
+            if len(measured) < number:
+                continue  # it was stopped
             command = [*limit, sys.executable, script, *sys.argv[1:], *extra]
             command += ["--contestant", contestant, "--round", str(number)]
             finished = subprocess.run(command, capture_output=True, text=True)
             if limit and finished.returncode == TIMED_OUT:
-                late.add(contestant)
                 measured.clear()
                 print(f"{title} {contestant}: not done in {minutes:g} minutes", file=sys.stderr)
                 continue

