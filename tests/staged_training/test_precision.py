@@ -11,16 +11,26 @@ from transformers import Trainer, TrainingArguments
 
 from staged_training import InputError, Stage, StagedTrainer, freeze, on_features
 from staged_training.experiment.parallel import run_parallel
+from staged_training.features import reuse
 from staged_training.features.extraction import compute_features
 from staged_training.runtime.precision import MIXED_PRECISION, mixed_precision
 from tests.staged_training.conftest import ConvNet, collate
 from tests.staged_training.test_feature_reuse import TRIED
 from transfer_app.command_line import main
 
+PLAIN = "The frozen layers run in every epoch, not once"
+"""What is told where features are not the same bits: BERT's on a processor that has no products of
+16 bits, as it rounds them by the batch."""
+
 STAGES = [
     Stage("head", train="head", epochs=3, learning_rate=0.05),
     Stage("top", train="backbone[-1:], head", epochs=3, learning_rate=0.01),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _what_was_told_before_is_told_again():
+    reuse._warn_once.cache_clear()
 
 
 def texts():
@@ -45,21 +55,21 @@ def data_of(name, images):
 
 @pytest.mark.device
 @pytest.mark.parametrize("name", ["bert", "resnet", "convnet"])
-def test_stages_on_features_end_with_the_same_bits(name, request, arguments, images):
+def test_stages_on_features_end_with_the_same_bits(name, request, arguments, images, caplog):
     model, (data, collator) = request.getfixturevalue(name), data_of(name, images)
     start = {n: tensor.clone() for n, tensor in model.state_dict().items()}
     lowest = next(m for m in model.modules() if any(True for _ in m.parameters(recurse=False)))
     seen = []
     lowest.register_forward_hook(lambda *call: seen.append(len(call[2]) * any(call[2].stride())))
 
-    def run(reuse):
+    def run(stored):
         model.load_state_dict(start)
         seen.clear()
         trainer = StagedTrainer(
             model,
             arguments(bf16=True),
             STAGES,
-            reuse_features=reuse,
+            reuse_features=stored,
             train_dataset=data,
             eval_dataset=data,
             data_collator=collator,
@@ -74,14 +84,15 @@ def test_stages_on_features_end_with_the_same_bits(name, request, arguments, ima
     if device == "cpu":
         assert losses == stored_losses
         assert all(torch.equal(whole[n], reused[n]) for n in whole)
-        assert once_seen <= 2 * (2 * len(data) + TRIED)
+        plain = name == "bert" and PLAIN in caplog.text
+        assert plain or once_seen <= 2 * (2 * len(data) + TRIED)
         return
     # Kernels of accelerators depend on the size of a batch, so that a few examples prove less.
     for n, tensor in whole.items():
         torch.testing.assert_close(reused[n], tensor, rtol=0, atol=2e-2)
 
 
-def test_stored_are_the_numbers_that_the_whole_model_computes(bert, arguments):
+def test_stored_are_the_numbers_that_the_whole_model_computes(bert, arguments, caplog):
     trainer = Trainer(bert, arguments(bf16=True), train_dataset=texts(), data_collator=padded)
     freeze(bert, "backbone[:-1]")
     inputs = []
@@ -92,7 +103,10 @@ def test_stored_are_the_numbers_that_the_whole_model_computes(bert, arguments):
         bert.eval()(**padded(texts()[:1]))
     handle.remove()
     with on_features(trainer):
-        stored = trainer.train_dataset[0]["features"]
+        example = trainer.train_dataset[0]
+    if PLAIN in caplog.text:
+        pytest.skip("this processor rounds 16 bits by the batch")
+    stored = example["features"]
     assert torch.equal(stored[: inputs[0].numel()], inputs[0].flatten().to(stored.dtype))
 
 
@@ -118,7 +132,7 @@ def test_features_that_are_not_the_same_bits_are_not_trained_on(arguments, image
     freeze(trainer.model, "backbone")
     with on_features(trainer):
         assert trainer.train_dataset is images
-    assert "The frozen layers run in every epoch, not once" in caplog.text
+    assert PLAIN in caplog.text
 
 
 def test_all_processes_of_a_run_compute_in_its_precision():
