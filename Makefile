@@ -83,9 +83,13 @@ audit:
 
 install: $(STAMP)
 
+# An old pip takes twice as long, and compiles on one core. A few modules of libraries are not of this
+# Python, which cannot be compiled, and need not be.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)
 	touch $@
 
 clean:
