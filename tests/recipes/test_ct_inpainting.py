@@ -23,7 +23,7 @@ from vision_transfer.ct.pretraining import augment_slice
 from vision_transfer.ct.simulated import LABELS
 
 SMALL = ["--size", "32", "--spacing", "1.4", "--output-stride", "32", "--epochs", "2"]
-FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "12"]
+FEW = ["--counts", "12", "24", "--seeds", "2", "--steps", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def films(tmp_path_factory):
     """Six films in which a disc moves, and a file that is no film."""
     folder = tmp_path_factory.mktemp("films")
     for number in range(6):
-        write_film(folder / f"{number}.mp4", moving_disc(number))
+        write_film(folder / f"{number}.mp4", moving_disc(number, count=40))
     (folder / "broken.mp4").write_text("no film")
     return folder
 

@@ -60,7 +60,8 @@ def test_the_interval_holds_what_is_true_of_all_examples():
             for row in rows:
                 labels[row] = str(digits[row])
             answered += rows.tolist()
-            accuracies[len(answered)] = accuracy(features, digits, answered)
+            if len(answered) in (150, 200):
+                accuracies[len(answered)] = accuracy(features, digits, answered)
             if len(answered) == 150:
                 sample = [answered.index(row) for row in random_sample(labels, groups, order)]
                 quality = measure_quality(
