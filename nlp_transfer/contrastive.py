@@ -48,6 +48,9 @@ class ContrastiveCandidate(LinearHeadCandidate):
 
     layouts: ClassVar = (1.0,)
 
+    weighted: ClassVar = False
+    """The tuned encoder sets labels so far apart that the weights of a loss change little."""
+
     steps: int | None = None
 
     @property

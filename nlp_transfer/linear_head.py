@@ -84,6 +84,9 @@ class LinearHeadCandidate(Candidate):
     layouts: ClassVar[Sequence[float]] = (0.0, 1.0)
     """The values of `LAST` that are tried."""
 
+    weighted: ClassVar[bool] = True
+    """See `outcome`."""
+
     task: TextTask
     base: str
     cache: Path
@@ -130,13 +133,17 @@ class LinearHeadCandidate(Candidate):
             seed: Random seed.
             folder: For checkpoints.
         """
-        return Reading(self._new_model(), self._features()[rows], seconds=self._seconds)
+        new, features = self._new_model(), self._features()[rows]
+        unit_means(features, new[0].encoder.config.hidden_size)
+        return Reading(new, features, seconds=self._seconds)
 
     def _new_model(self) -> NewModel:
         names, problem_type = self.task.names, self.task.target.problem_type
-        return load_encoder_classifier(
+        model, tokenizer = load_encoder_classifier(
             self.base, names, seed=0, problem_type=problem_type, head="linear"
         )
+        model.config.unit_means = True
+        return model, tokenizer
 
     def _features(self) -> NDArray[np.float32]:
         return encoder_features(self.task.all.texts, self.base, self.cache)
@@ -160,6 +167,7 @@ class LinearHeadCandidate(Candidate):
             [values[rows] for rows in round_.split[1:]],
             [scaling.unscale(head.logits(part)) for part, _ in (validation, test)],
             self.task.target,
+            weighted=self.weighted,
             seconds=seconds + time.perf_counter() - start,
             trainable_parameters=head.weight.size + head.bias.size,
             grid=[asdict(trial) for head in heads for trial in head.grid],
@@ -218,6 +226,24 @@ class LinearHeadCandidate(Candidate):
         decided = with_decision(model, target, self._scaling(rows), mean_decision(outcomes))
         self.task.store_columns(decided.config)
         save_trained(decided, tokenizer, TrainerState(), folder)
+
+
+def unit_means(features: NDArray[np.float32], width: int) -> None:
+    """Divide the mean of each layer by its length, as a model of `unit_means` does.
+
+    Args:
+        features: As `encoder_features` returns them, `[texts, 2 * layers * width]`; changed.
+        width: Of the layers.
+
+    Examples:
+        >>> features = np.array([[3.0, 4.0, 5.0, 6.0]], np.float32)
+        >>> unit_means(features, 2)
+        >>> features.tolist()  # doctest: +ELLIPSIS
+        [[0.6..., 0.8..., 5.0, 6.0]]
+    """
+    for start in range(0, features.shape[1] // 2, width):
+        means = features[:, start : start + width]
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
 def _best(grid: Sequence[Trial]) -> Trial:

@@ -13,6 +13,8 @@ class PooledHeadConfig(EncoderHeadConfig):
         base_config: As for `EncoderHeadConfig`, and the following two.
         layers: The layers that the head reads.
         window: Tokens that the encoder reads at once.
+        unit_means: Whether the mean of each layer is divided by its length, which says how alike
+            the tokens are rather than what the text is about.
         **kwargs: What every configuration takes.
 
     Examples:
@@ -29,8 +31,10 @@ class PooledHeadConfig(EncoderHeadConfig):
         base_config: dict[str, Any] | None = None,
         layers: Sequence[int] = (0, 3),
         window: int = 512,
+        unit_means: bool = False,
         **kwargs: Any,
     ) -> None:
+        self.unit_means = unit_means
         super().__init__(base_config, layers, window, **kwargs)
 
 

@@ -41,6 +41,8 @@ class PooledHeadForSequenceClassification(EncoderHeadForSequenceClassification):
         count = real.sum(1).clamp(min=1)
         states = self.states(input_ids, attention_mask)
         means = [state.sum(1) / count for state in states]
+        if self.config.unit_means:
+            means = [nn.functional.normalize(mean) for mean in means]
         maxima = [state.masked_fill(~real, -torch.inf).amax(1) for state in states]
         return torch.cat([*means, *maxima], dim=-1).masked_fill(~real.any(1), 0.0)
 

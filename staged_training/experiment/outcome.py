@@ -73,6 +73,8 @@ def outcome(
     values: Sequence[ArrayLike],
     logits: Sequence[ArrayLike],
     target: Target,
+    *,
+    weighted: bool = False,
     **about_training: Any,
 ) -> Outcome:
     """Score a model, with the decisions and the temperature that are best on validation.
@@ -82,9 +84,10 @@ def outcome(
         values: What is true of the validation and of the test part, see `Target`.
         logits: `[examples, outputs]` for each of these parts.
         target: What is predicted.
+        weighted: Whether the loss made up for rare labels, see `Target.decision_bias`.
         **about_training: The fields of `Outcome` from `seconds` on.
     """
-    decision_bias = target.decision_bias(values[0], logits[0])
+    decision_bias = target.decision_bias(values[0], logits[0], weighted=weighted)
     moved = [np.asarray(part, np.float64) + decision_bias for part in logits]
     temperature = temperatures(target, values[0], moved[0])
     found = [target.predictions(part / temperature) for part in moved]

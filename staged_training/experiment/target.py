@@ -83,8 +83,16 @@ class Target(ABC):
     def folds(self, values: ArrayLike, groups: Sequence[int] | Indices) -> Indices:
         """Deal examples into five folds that are alike; keep groups together."""
 
-    def decision_bias(self, values: ArrayLike, logits: ArrayLike) -> Floats:
-        """Return what to add to the logits for the best decisions on validation, `[outputs]`."""
+    def decision_bias(
+        self, values: ArrayLike, logits: ArrayLike, *, weighted: bool = False
+    ) -> Floats:
+        """Return what to add to the logits for the best decisions on validation, `[outputs]`.
+
+        Args:
+            values: What is true of the validation examples.
+            logits: `[examples, outputs]`.
+            weighted: Whether the loss made up for rare labels.
+        """
         return np.zeros(np.shape(logits)[1])
 
     def scaling(self, train: ArrayLike) -> Scaling:
@@ -146,14 +154,17 @@ class SingleLabel(Target):
         """Deal labels evenly, see `stratified_folds`."""
         return stratified_folds([self.names[number] for number in np.asarray(values)], groups)
 
-    def decision_bias(self, values: ArrayLike, logits: ArrayLike) -> Floats:
+    def decision_bias(
+        self, values: ArrayLike, logits: ArrayLike, *, weighted: bool = False
+    ) -> Floats:
         """Return the bias on the label that matters that gives the best macro-F1.
 
-        Where all matter alike, and macro-F1 counts, rare ones get some, see `rare_bias`.
+        Where all matter alike, and macro-F1 counts, rare ones get some, see `rare_bias`; of a head
+        whose loss made up for them they do not, as both together are too much.
         """
-        if self.metric == "macro_f1":
-            return rare_bias(logits)
         bias = super().decision_bias(values, logits)
+        if self.metric == "macro_f1":
+            return bias if weighted else rare_bias(logits)
         if self.positive is not None:
             bias[self.positive] = best_bias(values, logits, self.positive)
         return bias
@@ -220,7 +231,9 @@ class MultiLabel(Target):
         labels = [np.flatnonzero(row).tolist() for row in np.asarray(values)]
         return multilabel_folds(labels, list(groups))
 
-    def decision_bias(self, values: ArrayLike, logits: ArrayLike) -> Floats:
+    def decision_bias(
+        self, values: ArrayLike, logits: ArrayLike, *, weighted: bool = False
+    ) -> Floats:
         """Return for each label the bias that gives it the best F1."""
         values, logits = np.asarray(values, int), np.asarray(logits, np.float64)
         columns = zip(values.T, logits.T, strict=True)

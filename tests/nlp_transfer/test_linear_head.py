@@ -7,8 +7,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from nlp_transfer import linear_head
+from nlp_transfer.contrastive import tuned_by_pairs
 from nlp_transfer.encoder_classifier import load_encoder_classifier
-from nlp_transfer.linear_head import LinearHeadCandidate
+from nlp_transfer.linear_head import LinearHeadCandidate, unit_means
 from nlp_transfer.text_task import read_task
 from staged_training.experiment.candidate import Round
 from staged_training.reporting.onnx_export import export_onnx
@@ -134,6 +135,22 @@ def test_features_are_mean_and_maximum_of_each_layer_whatever_the_padding():
         assert model(inputs["input_ids"], inputs["attention_mask"]).logits.isfinite().all()
 
 
+def test_means_of_length_one_are_the_same_in_a_model_and_for_the_head_that_is_fitted():
+    model, tokenizer = load_encoder_classifier("bert", ["no", "yes"], seed=0, head="linear")
+    inputs = tokenizer(["Call me.", "The server is down."], padding=True, return_tensors="pt")
+    read = inputs["input_ids"], inputs["attention_mask"]
+    with torch.no_grad():
+        plain = model.head_inputs(*read)
+        model.config.unit_means = True
+        found = model.head_inputs(*read)
+    means, maxima = found.view(2, 2, -1, 384).unbind(1)  # 7 layers, 384 wide
+    torch.testing.assert_close(means.norm(dim=-1), torch.ones(2, 7))
+    assert torch.equal(maxima.flatten(1), plain[:, plain.shape[1] // 2 :])
+    expected = plain.numpy().copy()
+    unit_means(expected, 384)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
 def mean(layer):
     return layer.mean(0)
 
@@ -151,6 +168,19 @@ def test_it_can_be_exported(fitted, tmp_path):
         inputs = tokenizer(texts, padding=True, return_tensors="pt")
         batches.append({name: inputs[name] for name in ("input_ids", "attention_mask")})
     assert export_onnx(model, batches, tmp_path / "model.onnx").difference < 1e-5
+
+
+def test_rare_labels_are_raised_by_the_loss_or_by_the_decision(tmp_path):
+    file = tmp_path / "texts.csv"
+    texts = small_messages().text.head(30)
+    pd.DataFrame({"text": texts, "label": WORDS * 10}).to_csv(file, index=False)
+    task = read_task(file)
+    linear = LinearHeadCandidate(task=task, base="bert", cache=tmp_path, class_weight="balanced")
+    round_ = Round(0, 0, task.split(0))
+    (frozen,) = linear.evaluate(round_, tmp_path / "frozen")
+    (tuned,) = tuned_by_pairs(linear).quick().evaluate(round_, tmp_path / "tuned")
+    assert not any(frozen.decision_bias)
+    assert all(tuned.decision_bias)
 
 
 def test_its_row_says_what_it_is(fitted):

@@ -41,6 +41,16 @@ def test_rare_labels_are_decided_for_more_often_where_macro_f1_counts():
     assert np.flatnonzero(SingleLabel(names, 1).decision_bias([0, 0, 1, 0], logits)) == [1]
 
 
+def test_rare_labels_that_the_loss_made_up_for_are_not_raised_as_well():
+    logits = np.log([[0.64, 0.04, 0.32]] * 4)
+    names = ["bill", "order", "technical"]
+    labels = [0, 0, 1, 0]
+    assert not SingleLabel(names).decision_bias(labels, logits, weighted=True).any()
+    of_one = SingleLabel(names, 1)  # where the label that matters is decided for is fitted anyway
+    expected = of_one.decision_bias(labels, logits)
+    np.testing.assert_array_equal(of_one.decision_bias(labels, logits, weighted=True), expected)
+
+
 def test_scores_of_several_labels_are_those_of_scikit_learn():
     values, logits = RNG.integers(2, size=(60, 4)), RNG.normal(size=(60, 4))
     target = MultiLabel(list("abcd"))
