@@ -118,7 +118,7 @@ def rare_bias(logits: ArrayLike) -> NDArray[np.float64]:
     counts as much as what it does to a common one. This is half of the post-hoc logit adjustment of
     Menon et al. (ICLR 2021), with the mean probability of a class for its frequency: of 20 examples
     that validate none may have it. With 50 to 1,500 labels half gave linear heads of an encoder
-    the best macro-F1, or one within 0.01 of it (`docs/few_labels.md`).
+    with an unweighted loss the best macro-F1, or one within 0.01 of it (`docs/few_labels.md`).
 
     Args:
         logits: `[examples, classes]`, of validation data.
