@@ -83,8 +83,8 @@ audit:
 
 install: $(STAMP)
 
-# An old pip takes twice as long, and compiles on one core. A few modules of libraries are not of this
-# Python, which cannot be compiled, and need not be.
+# An old pip takes twice as long to find what fits together; and pip compiles on one core. A few files of
+# libraries are of another Python and do not compile, which is no fault.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip

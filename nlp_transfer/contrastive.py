@@ -48,15 +48,17 @@ class ContrastiveCandidate(LinearHeadCandidate):
 
     layouts: ClassVar = (1.0,)
 
-    weighted: ClassVar = False
-    """The tuned encoder sets labels so far apart that the weights of a loss change little."""
-
     steps: int | None = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
         """What people call it, and its row."""
         return f"{Path(self.base).absolute().name}, tuned by pairs"
+
+    @property
+    def weighted(self) -> bool:
+        """False: the tuned encoder sets labels so far apart that weights change little."""
+        return False
 
     def refits(self, row: str, size: int) -> bool:
         """Return whether there are few rows: the encoder would be tuned anew."""

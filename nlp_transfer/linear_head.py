@@ -84,9 +84,6 @@ class LinearHeadCandidate(Candidate):
     layouts: ClassVar[Sequence[float]] = (0.0, 1.0)
     """The values of `LAST` that are tried."""
 
-    weighted: ClassVar[bool] = True
-    """See `outcome`."""
-
     task: TextTask
     base: str
     cache: Path
@@ -108,6 +105,11 @@ class LinearHeadCandidate(Candidate):
     def quick(self) -> "LinearHeadCandidate":
         """Return itself: there are no epochs."""
         return self
+
+    @property
+    def weighted(self) -> bool:
+        """Whether its loss makes up for rare labels, see `outcome`."""
+        return self.class_weight is not None
 
     def describe_base(self) -> BaseKnowledge:
         """Describe how many texts are read window by window, and how many are cut."""
