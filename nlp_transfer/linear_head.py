@@ -9,6 +9,7 @@ from statistics import median_low
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerState
@@ -243,9 +244,9 @@ def unit_means(features: NDArray[np.float32], width: int) -> None:
         >>> features.tolist()  # doctest: +ELLIPSIS
         [[0.6..., 0.8..., 5.0, 6.0]]
     """
-    for start in range(0, features.shape[1] // 2, width):
-        means = features[:, start : start + width]
-        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    layers = torch.from_numpy(features).view(len(features), features.shape[1] // width, width)
+    means, _maxima = layers.chunk(2, dim=1)
+    nn.functional.normalize(means, dim=2, out=means)
 
 
 def _best(grid: Sequence[Trial]) -> Trial:

@@ -16,7 +16,7 @@ _METHODS: dict[type[Target], str] = {
     "table. Macro-F1 is the mean of the F1 of all labels, rare ones too; accuracy is the share of "
     "right predictions. Of three labels or more, the score of each was then divided by the square "
     "root of its mean score on validation, in the head of the model: else rare ones are hardly "
-    "ever predicted. A linear head of an encoder has a balanced loss instead.",
+    "ever predicted. A linear head of a frozen encoder has a weighted loss instead.",
     MultiLabel: "Each label is decided by itself, at a threshold that is best for its F1 on "
     "validation and stored in the model, in the bias of its head. Macro AP is the mean of the "
     "average precision of all labels, over all thresholds; macro-F1 is the mean of their F1, and "

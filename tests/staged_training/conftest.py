@@ -15,6 +15,8 @@ from transformers import (
     set_seed,
 )
 
+from staged_training.features import reuse
+
 AUDIO = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -105,6 +107,12 @@ def images():
     labels = torch.arange(24) % 2
     pixels = torch.randn(24, 3, 16, 16, generator=generator) + labels.view(-1, 1, 1, 1)
     return TensorDataset(pixels, labels)
+
+
+@pytest.fixture
+def every_warning_is_told():
+    """Tell once more what was told in the tests before."""
+    reuse._warn_once.cache_clear()
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from staged_training import Stage, StagedTrainer, freeze, on_features
 from staged_training.features import reuse as reuse_module
 from tests.staged_training.conftest import collate as collate_images
 
+pytestmark = pytest.mark.usefixtures("every_warning_is_told")
+
 SMALL = {
     "vocab_size": 50,
     "hidden_size": 16,
@@ -168,11 +170,6 @@ def trained(model, arguments, data, frozen, *, reuse, kind=Trainer, **options):
         metrics = trainer.evaluate()
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return weights, {n: v for n, v in metrics.items() if "per_second" not in n and "time" not in n}
-
-
-@pytest.fixture(autouse=True)
-def every_warning_is_told():
-    reuse_module._warn_once.cache_clear()
 
 
 def assert_same(model, arguments, data, frozen="backbone", *, caplog, falls_back=False, **options):

@@ -152,13 +152,9 @@ def test_a_model_is_saved_and_loaded_whole(tmp_path):
     model, _ = new_model()
     model.eval().save_pretrained(tmp_path)
     again = ContextEncoder.from_pretrained(tmp_path).eval()
-    saved = again.state_dict()
-    assert all(torch.equal(saved[name], own) for name, own in model.state_dict().items())
+    again.to(memory_format=torch.channels_last)  # as the model is, or it is rounded otherwise
     images, mask = waves(2), torch.stack([i["mask"] for i in MaskedImages(waves(2), seed=0)])
-    # Of a model in memory channels are last, which some processors round otherwise.
-    torch.testing.assert_close(
-        again(images, mask).reconstruction, model(images, mask).reconstruction
-    )
+    assert torch.equal(again(images, mask).reconstruction, model(images, mask).reconstruction)
 
 
 class CutOff(MaskedImages):
